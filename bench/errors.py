@@ -1,0 +1,61 @@
+"""Mistakes that a user can mend: one sentence that names the cure, and the exit code of the command line.
+
+Everything else that goes wrong is a bug and ends in a traceback (exit code 1).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """A mistake that the user can mend; the message is one sentence with the cure."""
+
+    exit_code = 2
+
+
+class UsageError(BenchError):
+    """An option, name or setting that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class DataError(BenchError):
+    """Data that is missing, damaged or contradicts its declaration."""
+
+    exit_code = 3
+
+
+class IncompleteError(BenchError):
+    """Some cells failed, a selection is empty, or a checked report differs."""
+
+    exit_code = 4
+
+
+class MemoryExhaustedError(BenchError):
+    """Memory of the host or of the device did not suffice."""
+
+    exit_code = 5
+
+
+class StorageError(BenchError):
+    """The results database (or the disk under it) cannot be read or written."""
+
+    exit_code = 6
+
+
+class LoadingError(BenchError):
+    """A plug-in, weights file or checkpoint that cannot be loaded."""
+
+    exit_code = 7
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The ending of a sentence about an unknown name: its nearest relative, else everything there is."""
+    known = sorted(names)
+    by_lower_case = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean {by_lower_case[close[0]]!r}?"
+    return f"There is {', '.join(known)}." if known else "There is none."

@@ -1,0 +1,1 @@
+"""Programs for maintainers; no other package imports them."""
