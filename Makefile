@@ -1,0 +1,53 @@
+# make demo    set up, run the main job on the embedded dataset, print the report
+# make test    set up, run every test
+# make lint    ruff, mypy --strict, import-linter
+# make check   lint and test: what CI runs
+# A second call does not install again; delete .venv to start over.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+READY := .venv/.ready
+BENCH := .venv/bin/bench
+
+.PHONY: demo test lint check setup clean
+.DEFAULT_GOAL := demo
+
+demo: setup
+	@echo "== Main job: frozen ImageNet features and the framework on the embedded dataset (about 2 minutes)"
+	$(BENCH) run -m imagenet -m ours -d emoji
+	@echo "== Report of everything stored in bench.db"
+	$(BENCH) report -d emoji
+
+test: setup
+	@echo "== Tests"
+	.venv/bin/python -m pytest
+
+lint: setup
+	@echo "== Linters"
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+check: lint test
+
+setup: $(READY)
+
+# uv takes wheels from where pip was told to find them, too: PIP_FIND_LINKS may hold torch on a machine without network.
+$(READY): pyproject.toml constraints.txt
+	@echo "== Setting up .venv (torch is large: some minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: call make PYTHON=/path/to/python3.11"; exit 1; }
+	@if command -v uv >/dev/null; then \
+		echo "with uv"; \
+		{ [ -x .venv/bin/python ] || uv venv --python "$$(command -v $(PYTHON))" .venv; } && \
+		UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" uv pip install --python .venv/bin/python -c constraints.txt -e '.[dev]'; \
+	else \
+		echo "with venv and pip"; \
+		{ [ -x .venv/bin/python ] || $(PYTHON) -m venv .venv; } && \
+		.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch $(READY)
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,152 @@
+"""The program ``bench``: global options, exit codes, configuration files. Each command is a file beside this one."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bench import __version__
+from bench.errors import BenchError, LoadingError, UsageError, nearest
+
+GLOBAL_WITH_VALUE = ("--store", "--data-root", "--cache-dir", "--config")
+GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--version")
+
+
+class Program(TyperGroup):
+    """Lets global options stand anywhere on the line and turns a BenchError into one sentence and its exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move global options in front of the command, where click expects them."""
+        front: list[str] = []
+        rest: list[str] = []
+        words = iter(args)
+        for word in words:
+            if word == "--":
+                rest += [word, *words]
+            elif word in GLOBAL_WITH_VALUE:
+                front += [word, *([value] if (value := next(words, None)) is not None else [])]
+            elif word in GLOBAL_FLAGS or word.startswith(tuple(f"{name}=" for name in GLOBAL_WITH_VALUE)):
+                front.append(word)
+            else:
+                rest.append(word)
+        return super().parse_args(ctx, front + rest)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a user's mistake becomes ``error: <sentence>`` on stderr."""
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            typer.echo("Interrupted; what was finished is stored.", err=True)
+            raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, so that it unwinds as Ctrl-C does."""
+
+
+app = typer.Typer(
+    cls=Program,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"auto_envvar_prefix": "BENCH", "help_option_names": ["-h", "--help"]},
+    epilog="Global options may stand anywhere. Example: [bold]bench run -m imagenet -m ours -d emoji[/bold]",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    ctx: typer.Context,
+    store: Annotated[str, typer.Option(help="Results database: a path or an SQLAlchemy URL.")] = "./bench.db",
+    data_root: Annotated[Path, typer.Option(help="Folder in which datasets are looked for.")] = Path("./data"),
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Folder for what can be computed again.", show_default="the platform's")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of option values.", show_default="./bench.toml if it is there")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, only warnings and errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    """Benchmark zero-shot sketch-based image retrieval: train, rank exactly, store, report."""
+    refuse_foreign_datasets_package()
+    apply_configuration(ctx, config)
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("bench").setLevel(level)
+    ctx.obj = ctx.params  # commands read these through bench/cli/common.py
+
+
+def refuse_foreign_datasets_package() -> None:
+    """Raise LoadingError when ``import datasets`` would find another distribution's package of that name."""
+    ours = Path(__file__).resolve().parents[2] / "datasets"
+    found = importlib.util.find_spec("datasets")
+    places = [Path(place).resolve() for place in (found.submodule_search_locations or [])] if found else []
+    if ours not in places:
+        where = str(places[0]) if places else "nowhere"
+        raise LoadingError(
+            f"The name 'datasets' imports {where} instead of this project's package at {ours}: "
+            "run bench in an environment of its own, without Hugging Face's 'datasets'."
+        )
+
+
+def apply_configuration(ctx: typer.Context, config: Path | None) -> None:
+    """Values of a TOML file become defaults: keys at the top for global options, a table for each command.
+
+    Raises UsageError for a file that is missing or no TOML, and for an unknown key with the nearest one.
+    """
+    path = config or Path("bench.toml")
+    if config is None and not path.is_file():
+        return
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"Configuration file {path} cannot be read ({error}).") from error
+    commands: dict[str, Any] = ctx.command.commands  # type: ignore[attr-defined]
+    own: dict[str, Any] = {each.name: each for each in ctx.command.params if each.name}
+    defaults: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if isinstance(value, dict) and name in commands:
+            defaults[name] = _command_defaults(path, commands[name], value)
+        elif name in own and name != "config":
+            source = ctx.get_parameter_source(name)
+            if source is None or source.name == "DEFAULT":
+                ctx.params[name] = own[name].process_value(ctx, value)
+        else:
+            raise UsageError(f"Configuration file {path} has an unknown key {key!r}. {nearest(key, [*own, *commands])}")
+    ctx.default_map = defaults
+
+
+def _command_defaults(path: Path, command: Any, values: dict[str, Any]) -> dict[str, Any]:
+    known = {option.lstrip("-").replace("-", "_"): each for each in command.params for option in each.opts}
+    defaults: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise UsageError(
+                f"Configuration file {path} has an unknown key {key!r} for {command.name}. {nearest(name, known)}"
+            )
+        parameter = known[name]
+        defaults[str(parameter.name)] = [value] if parameter.multiple and not isinstance(value, list) else value
+    return defaults

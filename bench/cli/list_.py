@@ -1,0 +1,57 @@
+"""``bench list``: what there is to name on a command line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.common import OutputFormat, print_json, print_table
+
+listing = typer.Typer(no_args_is_help=True, help="What there is: methods, datasets, splits, backbones ...")
+app.add_typer(listing, name="list")
+
+Format = Annotated[OutputFormat, typer.Option("--format", help="How to print.")]
+
+
+def show(rows: list[dict[str, str]], format: OutputFormat) -> None:
+    """Rows of one listing as a table or as JSON."""
+    if format is OutputFormat.json:
+        print_json(rows)
+    else:
+        print_table(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
+
+
+@listing.command()
+def methods(format: Format = OutputFormat.table) -> None:
+    """Methods that `bench run -m NAME` can run."""
+    from methods.base import METHODS
+
+    rows = [(name, METHODS.get(name)) for name in METHODS.names()]
+    show([{"method": n, "loss terms": ", ".join(m.terms) or "-", "what it is": m.summary} for n, m in rows], format)
+
+
+@listing.command()
+def datasets(format: Format = OutputFormat.table) -> None:
+    """Datasets that `bench run -d NAME` can use."""
+    from datasets.base import DATASETS
+
+    rows = [(name, DATASETS.get(name)) for name in DATASETS.names()]
+    show([{"dataset": n, "default split": d.split_names[0], "what it is": d.summary} for n, d in rows], format)
+
+
+@listing.command()
+def splits(format: Format = OutputFormat.table) -> None:
+    """Frozen class splits of every dataset."""
+    from datasets.base import DATASETS
+
+    known = [(name, DATASETS.get(name).split_names) for name in DATASETS.names()]
+    show(
+        [
+            {"split": split, "dataset": dataset, "default": "yes" if split == split_names[0] else ""}
+            for dataset, split_names in known
+            for split in split_names
+        ],
+        format,
+    )

@@ -1,0 +1,28 @@
+"""The entry point: imports every command file of this package, so that a new file is a new command."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import signal
+from collections.abc import Sequence
+from types import FrameType
+
+import bench.cli
+from bench.cli.app import Terminated, app
+
+NOT_COMMANDS = {"app", "common", "main", "progress"}
+
+for _module in sorted(pkgutil.iter_modules(bench.cli.__path__), key=lambda each: each.name):
+    if _module.name not in NOT_COMMANDS:
+        importlib.import_module(f"bench.cli.{_module.name}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program ``bench``; ends the process with an exit code of ``bench/errors.py``."""
+    signal.signal(signal.SIGTERM, _unwind_on_sigterm)
+    app(args=None if arguments is None else list(arguments), prog_name="bench")
+
+
+def _unwind_on_sigterm(number: int, frame: FrameType | None) -> None:
+    raise Terminated

@@ -1,0 +1,39 @@
+"""Everything that depends on the device: which one there is, moving images to it, precision, peak memory."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import UsageError
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; raises UsageError when it is not here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"There is no device {name!r}: use auto, cpu, cuda, cuda:N or mps.") from error
+    present = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= present.get(device.type, 0):
+        raise UsageError(f"Device {name!r} is not on this machine: use --device auto or cpu.")
+    return device
+
+
+def to_pixels(images: Tensor, device: torch.device) -> Tensor:
+    """uint8 [batch, 3, size, size] to float32 in 0..1 on the device, channels last in memory (faster convolutions)."""
+    moved = images.to(device, non_blocking=True)
+    return moved.to(dtype=torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """The context in which the forward pass runs; fp32 changes nothing."""
+    kind = PRECISIONS[precision]
+    return nullcontext() if kind is None else torch.autocast(device.type, dtype=kind)

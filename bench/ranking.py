@@ -1,0 +1,144 @@
+"""The exact ranking engine: embeddings to the value of every metric for every query, in one pass.
+
+Equal scores rank by ascending gallery position unless the caller asks for a bound. Queries go through in tiles, one to
+a thread at a time: a matrix product, the ranks of the relevant photos (``ranking_kernels``), all metrics (``metrics``).
+Beyond the embeddings and the result there are only the tiles in work, whatever the number of queries.
+
+BLAS rounds differently for another number of rows or threads. So the tiles depend on the data alone and each is
+multiplied by one thread: the result has the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from queue import SimpleQueue
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from bench.errors import UsageError, nearest
+from bench.metrics import fill_values
+from bench.ranking_kernels import INDEX, OPTIMISTIC, PESSIMISTIC, apply_factors, bucket_count, rank_rows, top_rows
+from bench.ranking_plan import Plan, Ties, tile_size
+from bench.similarity import Scorer, scorer
+from bench.types import Distance, Doubles, Embeddings, Floats, Labels, Ranking
+
+Progress = Callable[[int, int], None]
+
+TIES: dict[str, int] = {"index": INDEX, "pessimistic": PESSIMISTIC, "optimistic": OPTIMISTIC}
+TILE_BYTES = 40 * 2**20  # scores and ranks of one tile
+ALL_TILES_BYTES = 160 * 2**20  # of all tiles in work: a large gallery on many processors leaves some idle
+
+
+def rank(
+    embeddings: Embeddings,
+    metrics: Sequence[str],
+    *,
+    distance: Distance = "cosine",
+    top: int = 0,
+    ties: Ties = "index",
+    device: str = "cpu",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Ranking:
+    """Rank the gallery for every query and evaluate ``metrics`` (ids of ``bench.metric_ids``; an average is ignored).
+
+    ``distance`` as ``bench.similarity`` defines it. ``top`` asks for the positions of that many best photos of each
+    query (of all photos where there are fewer). ``ties`` places equal scores: by gallery position, or irrelevant
+    photos first or last for the bounds (``mAP@all:tied`` is not touched by it, ``top`` is always by position).
+    ``device`` other than ``cpu`` ranks with torch there. ``threads`` is by default every processor of this process.
+    ``progress`` is called with the queries done and their number, from the calling thread.
+
+    Raises UsageError for an unknown metric, distance, tie rule or device or a number below its least, DataError as
+    ``bench.similarity.scorer`` does.
+    """
+    if ties not in TIES:
+        raise UsageError(f"There is no tie rule {ties!r}. {nearest(ties, get_args(Ties))}")
+    threads = available_processors() if threads is None else threads
+    for name, number, least in (("top", top, 0), ("threads", threads, 1)):
+        if number < least:
+            raise UsageError(f"{name} is {number}, but must be at least {least}.")
+    if device != "cpu":
+        from bench.ranking_torch import rank_with_torch
+
+        return rank_with_torch(
+            embeddings, metrics, distance=distance, top=top, ties=ties, device=device, progress=progress
+        )
+    work = Pass(embeddings, Plan(embeddings, metrics), scorer(embeddings, distance), TIES[ties], top)
+    work.run(threads, progress)
+    return Ranking(work.plan.metrics, work.values, work.plan.relevant, embeddings.query_labels, work.top)
+
+
+class Pass:
+    """One pass over the queries; ``values`` float64 [metrics, queries] and ``top`` int32 [queries, top] fill up."""
+
+    def __init__(self, embeddings: Embeddings, plan: Plan, factors: Scorer, ties: int, top: int) -> None:
+        self.plan, self.factors, self.ties = plan, factors, ties
+        self.query = embeddings.query
+        self.gallery: Floats = np.ascontiguousarray(embeddings.gallery, dtype=np.float32)
+        queries, photos = len(self.query), len(self.gallery)
+        self.values: Doubles = np.empty((len(plan.metrics), queries))
+        self.top: npt.NDArray[np.int32] | None = None
+        if top:
+            self.top = np.empty((queries, min(top, photos)), dtype=np.int32)
+        self.tile = tile_size(queries, photos, plan.most, TILE_BYTES)
+
+    def run(self, threads: int, progress: Progress | None) -> None:
+        """Work through all tiles with up to ``threads`` threads."""
+        queries, photos = len(self.query), len(self.gallery)
+        begins = range(0, queries, self.tile)
+        most_tiles = ALL_TILES_BYTES // (self.tile * self.plan.bytes_per_query(photos))
+        workers = max(1, min(threads, len(begins), most_tiles))
+        spare: SimpleQueue[Space] = SimpleQueue()
+        for _ in range(workers):
+            spare.put(Space(self.tile, photos, self.plan.most))
+
+        def one(begin: int) -> int:
+            space = spare.get()
+            end = min(begin + self.tile, queries)
+            self._tile(slice(begin, end), space)
+            spare.put(space)
+            return end - begin
+
+        done = 0
+        with threadpool_limits(limits=1, user_api="blas"):
+            pool = ThreadPoolExecutor(workers)
+            try:
+                for finished in as_completed([pool.submit(one, begin) for begin in begins]):
+                    done += finished.result()
+                    if progress is not None:
+                        progress(done, queries)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _tile(self, asked: slice, space: Space) -> None:
+        plan, rows = self.plan, asked.stop - asked.start
+        scores, ranks, ends = space.scores[:rows], space.ranks[:rows], space.ends[:rows]
+        np.matmul(self.factors.queries(self.query[asked]), self.gallery.T, out=scores)
+        apply_factors(scores, self.factors.scale, self.factors.offset)
+        buckets = bucket_count(len(self.gallery))
+        own = plan.classes[asked]
+        rank_rows(scores, own, plan.photo_classes, plan.starts, plan.members, buckets, self.ties, ranks, ends)
+        fill_values(plan.codes, plan.ks, ranks, ends, plan.relevant[asked], self.values[:, asked])
+        if self.top is not None:
+            top_rows(scores, self.top[asked])
+
+
+class Space:
+    """What one thread writes to: ``scores`` float32 [tile, photos], ``ranks`` and ``ends`` int64 [tile, most]."""
+
+    def __init__(self, tile: int, photos: int, most: int) -> None:
+        self.scores: Floats = np.empty((tile, photos), dtype=np.float32)
+        self.ranks: Labels = np.empty((tile, most), dtype=np.int64)
+        self.ends: Labels = np.empty((tile, most), dtype=np.int64)
+
+
+def available_processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,332 @@
+"""The data that flows through the harness: Split -> Batch -> Embeddings -> Ranking -> Score.
+
+Frozen, and each checks itself when it is built, so that a mistake is found where it was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import DataError, UsageError
+
+if TYPE_CHECKING:  # torch takes seconds to import and nothing here needs it at run time
+    from torch import Tensor
+
+Modality = Literal["sketch", "photo"]
+Average = Literal["queries", "classes"]
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image: where it lies (relative path or archive member, with ``/``), its class and its modality."""
+
+    path: str
+    class_name: str
+    modality: Modality
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who is seen, who is unseen, and which images train, validate, ask and answer.
+
+    The order of ``queries`` and ``gallery`` is the canonical order: equal scores rank by gallery position.
+    ``content`` pins what the files hold where that is known (a hash of the archive), else it is empty.
+    ``gallery_name`` tells galleries of one split apart: ``full``, or ``unique`` without repeated photos.
+    ``held_out`` are classes that are neither trained on nor tested: the classes of ``validation`` when a model is
+    selected by zero-shot retrieval.
+    """
+
+    dataset: str
+    name: str
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+    train: tuple[Item, ...]
+    validation: tuple[Item, ...]
+    queries: tuple[Item, ...]
+    gallery: tuple[Item, ...]
+    content: str = ""
+    gallery_name: str = "full"
+    held_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        both = sorted(set(self.seen) & set(self.unseen))
+        if both:
+            raise self._wrong(f"class {both[0]!r} is both seen and unseen")
+        again = sorted(set(self.held_out) & {*self.seen, *self.unseen})
+        if again:
+            raise self._wrong(f"class {again[0]!r} is held out, but also seen or unseen")
+        seen, everyone = set(self.seen), set(self.seen) | set(self.unseen)
+        self._check_role("train", self.train, seen, None)
+        self._check_role("validation", self.validation, seen | set(self.held_out), None)
+        self._check_role("queries", self.queries, everyone, "sketch")
+        self._check_role("gallery", self.gallery, everyone, "photo")
+        paths: set[str] = set()
+        for item in (*self.train, *self.validation, *self.queries, *self.gallery):
+            if item.path in paths:
+                raise self._wrong(f"{item.path} is listed twice")
+            paths.add(item.path)
+        if not self.queries or not self.gallery:
+            raise self._wrong("it has no queries or no gallery")
+
+    def _check_role(self, role: str, items: tuple[Item, ...], classes: set[str], modality: Modality | None) -> None:
+        for item in items:
+            if item.class_name not in classes:
+                raise self._wrong(f"{role} holds {item.path} of class {item.class_name!r}, which does not belong there")
+            if modality is not None and item.modality != modality:
+                raise self._wrong(f"{role} holds {item.path}, which is no {modality}")
+
+    def _wrong(self, what: str) -> DataError:
+        return DataError(f"Split {self.name!r} of dataset {self.dataset!r} is not usable: {what}.")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (64 hex digits) of the sorted list of (role, modality, class, path) and of ``content``.
+
+        Two runs with one fingerprint were trained and scored on the same images.
+        """
+        digest = hashlib.sha256(f"{self.dataset}\n{self.content}\n".encode())
+        roles = (("train", self.train), ("validation", self.validation))
+        lines = [_line(role, item) for role, items in roles for item in items]
+        lines += [_line("query", item) for item in self.queries] + [_line("gallery", item) for item in self.gallery]
+        for line in sorted(lines):
+            digest.update(line.encode())
+        return digest.hexdigest()
+
+    def train_labels(self, items: Sequence[Item]) -> Labels:
+        """Position of each item's class in ``seen``: int64 [items]."""
+        return _labels(items, self.seen)
+
+    def test_labels(self, items: Sequence[Item]) -> Labels:
+        """Position of each item's class in ``unseen + seen``: int64 [items]; unseen classes come first."""
+        return _labels(items, self.unseen + self.seen)
+
+    def limited(self, per_class: int) -> Split:
+        """The first ``per_class`` images of each class, role and modality: for smoke runs."""
+        roles = ("train", "validation", "queries", "gallery")
+        first: dict[str, Any] = {role: tuple(_first(getattr(self, role), per_class)) for role in roles}
+        return replace(self, **first)
+
+    def without(self, paths: Iterable[str]) -> Split:
+        """The split without the images at ``paths``; its fingerprint changes with them.
+
+        Raises DataError when one of them is no image of the split, or when no query or no photo is left.
+        """
+        dropped = set(paths)
+        roles = {role: getattr(self, role) for role in ("train", "validation", "queries", "gallery")}
+        unknown = sorted(dropped - {item.path for items in roles.values() for item in items})
+        if unknown:
+            raise self._wrong(f"{unknown[0]} is to be dropped, but it is no image of the split")
+        kept: dict[str, Any] = {k: tuple(item for item in v if item.path not in dropped) for k, v in roles.items()}
+        return replace(self, **kept)
+
+    def hold_out_classes(self, fraction: float, salt: str = "validation") -> Split:
+        """The split with a part of its seen classes, at least one and not all, kept for validation instead.
+
+        Those are the first by ``salted_order``, so that they depend on the class names alone. ``validation`` then
+        holds their images only; single images that were held out of other classes stay out of training.
+        Raises UsageError unless 0 < fraction < 1, DataError when there are fewer than two seen classes.
+        """
+        if not 0 < fraction < 1:
+            raise UsageError(f"The part of the seen classes to hold out lies between 0 and 1, not {fraction}.")
+        if len(self.seen) < 2:
+            raise self._wrong("it has fewer than two seen classes, so none can be held out")
+        count = min(max(1, round(fraction * len(self.seen))), len(self.seen) - 1)
+        chosen = set(salted_order(self.seen, salt)[:count])
+        return replace(
+            self,
+            seen=tuple(name for name in self.seen if name not in chosen),
+            held_out=tuple(name for name in self.seen if name in chosen),
+            train=tuple(item for item in self.train if item.class_name not in chosen),
+            validation=tuple(item for item in (*self.train, *self.validation) if item.class_name in chosen),
+        )
+
+    def for_tuning(self, name: str, fraction: float = 0.25) -> Split:
+        """The split on which settings may be chosen: a part of the seen classes stands in for the unseen ones.
+
+        Those are the classes of ``hold_out_classes``; no image of an unseen class is in it.
+        """
+        split = self.hold_out_classes(fraction, salt="tuning")
+        return replace(
+            split,
+            name=name,
+            unseen=split.held_out,
+            held_out=(),
+            validation=(),
+            queries=tuple(item for item in split.validation if item.modality == "sketch"),
+            gallery=tuple(item for item in split.validation if item.modality == "photo"),
+        )
+
+    def hold_out_images(self, fraction: float, salt: str = "validation") -> Split:
+        """The split with a part of the training images of every class and modality moved to validation.
+
+        Those are the first by ``salted_order`` of their paths; a class with one image keeps it for training. Raises
+        UsageError unless 0 < fraction < 1.
+        """
+        if not 0 < fraction < 1:
+            raise UsageError(f"The part of the images to hold out lies between 0 and 1, not {fraction}.")
+        groups: dict[tuple[str, str], list[str]] = {}
+        for item in self.train:
+            groups.setdefault((item.class_name, item.modality), []).append(item.path)
+        chosen: set[str] = set()
+        for paths in groups.values():
+            chosen.update(salted_order(paths, salt)[: min(max(1, round(fraction * len(paths))), len(paths) - 1)])
+        moved = tuple(item for item in self.train if item.path in chosen)
+        kept = tuple(item for item in self.train if item.path not in chosen)
+        return replace(self, train=kept, validation=(*self.validation, *moved))
+
+
+def salted_order(names: Iterable[str], salt: str) -> list[str]:
+    """Names by the SHA-256 of ``salt``, a line feed and the name: an order that no listing or library can change."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{salt}\n{name}".encode()).digest())
+
+
+def _line(role: str, item: Item) -> str:
+    return f"{role}\t{item.modality}\t{item.class_name}\t{item.path}\n"
+
+
+def _labels(items: Sequence[Item], classes: Sequence[str]) -> Labels:
+    position = {name: label for label, name in enumerate(classes)}
+    return np.fromiter((position[item.class_name] for item in items), dtype=np.int64, count=len(items))
+
+
+def _first(items: Iterable[Item], per_class: int) -> Iterable[Item]:
+    taken: dict[tuple[str, str], int] = {}
+    for item in items:
+        key = (item.class_name, item.modality)
+        taken[key] = taken.get(key, 0) + 1
+        if taken[key] <= per_class:
+            yield item
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A training batch after augmentation.
+
+    ``images`` float32 [batch, 3, size, size] in 0..1, ``labels`` int64 [batch] (positions in ``Split.seen``),
+    ``is_photo`` bool [batch].
+    """
+
+    images: Tensor
+    labels: Tensor
+    is_photo: Tensor
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors of the queries and of the gallery with their labels.
+
+    ``query`` float32 [queries, width], ``gallery`` float32 [photos, width], ``query_labels`` int64 [queries],
+    ``gallery_labels`` int64 [photos]; one number means one class on both sides.
+
+    Raises DataError that names the array: wrong rank, different widths or lengths, nothing in it, NaN or infinity,
+    a negative label.
+    """
+
+    query: Floats
+    gallery: Floats
+    query_labels: Labels
+    gallery_labels: Labels
+
+    def __post_init__(self) -> None:
+        for side in ("query", "gallery"):
+            vectors, labels = getattr(self, side), getattr(self, f"{side}_labels")
+            if vectors.ndim != 2 or vectors.shape[0] == 0 or vectors.shape[1] == 0:
+                raise DataError(f"Array {side!r} must be [rows, width] with at least one row; it is {vectors.shape}.")
+            if labels.shape != (len(vectors),):
+                raise DataError(
+                    f"Array '{side}_labels' has shape {labels.shape}, but {side!r} has {len(vectors)} rows: "
+                    "give one label a row."
+                )
+            if labels.min() < 0:
+                raise DataError(f"Array '{side}_labels' holds {labels.min()}: labels are integers from 0.")
+            # One pass and no temporary of the array's size: a sum is finite unless a term is not (or it overflows).
+            if not np.isfinite(vectors.sum(dtype=np.float64)) and not np.isfinite(vectors).all():
+                row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+                raise DataError(f"Array {side!r} holds NaN or infinity, first in row {row}: such scores cannot rank.")
+        if self.query.shape[1] != self.gallery.shape[1]:
+            raise DataError(
+                f"Array 'query' has width {self.query.shape[1]}, 'gallery' has width {self.gallery.shape[1]}: "
+                "both sides need one width."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One figure of one run: ``metric`` as in ``mAP@200:min``, ``value`` 0..1 (NaN where no query counted).
+
+    ``queries`` is how many queries were asked, ``skipped`` how many of them had no relevant photo and were left out.
+    """
+
+    metric: str
+    average: Average
+    value: float
+    queries: int
+    skipped: int = field(default=0)
+
+
+EmptyQueries = Literal["skip", "zero"]
+Distance = Literal["cosine", "euclidean", "hamming"]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What the engine found for every query, of which every mean is made.
+
+    ``metrics`` ids without average, ``values`` float64 [metrics, queries] (NaN where no photo is relevant),
+    ``relevant`` int64 [queries] (how many relevant photos the gallery has), ``query_labels`` int64 [queries], ``top``
+    int32 [queries, top] (gallery positions, best first) or None.
+    """
+
+    metrics: tuple[str, ...]
+    values: Doubles
+    relevant: Labels
+    query_labels: Labels
+    top: npt.NDArray[np.int32] | None = None
+
+    def per_query(self, metric: str, empty: EmptyQueries = "skip") -> Doubles:
+        """Values of one metric, float64 [queries]; a query without relevant photo is NaN (skip) or 0 (zero).
+
+        Raises KeyError for a metric that was not ranked for.
+        """
+        if metric not in self.metrics:
+            raise KeyError(f"{metric} was not computed; the ranking holds {', '.join(self.metrics)}")
+        values = self.values[self.metrics.index(metric)]
+        return np.where(self.relevant == 0, 0.0, values) if empty == "zero" else values
+
+    def per_class(self, metric: str, empty: EmptyQueries = "skip") -> tuple[Labels, Doubles]:
+        """Labels of the queries, ascending int64 [classes], and the mean of each class, float64 [classes].
+
+        A class none of whose queries counts has NaN.
+        """
+        values = self.per_query(metric, empty)
+        labels, position = np.unique(self.query_labels, return_inverse=True)
+        counts = ~np.isnan(values)
+        total = np.bincount(position, weights=np.where(counts, values, 0.0), minlength=len(labels))
+        number = np.bincount(position[counts], minlength=len(labels))
+        return labels, np.divide(total, number, out=np.full(len(labels), np.nan), where=number > 0)
+
+    def score(self, metric: str, average: Average = "queries", empty: EmptyQueries = "skip") -> Score:
+        """The mean over all queries, or over the classes of the mean within each; NaN where no query counts.
+
+        ``skip`` leaves out queries without relevant photo, and classes that have no other; ``zero`` counts them as 0.
+        """
+        values = self.per_query(metric, empty) if average == "queries" else self.per_class(metric, empty)[1]
+        counted = values[~np.isnan(values)]
+        mean = float(counted.mean()) if len(counted) else float("nan")
+        skipped = int(np.count_nonzero(self.relevant == 0)) if empty == "skip" else 0
+        return Score(metric, average, mean, queries=len(self.relevant), skipped=skipped)
+
+    def scores(self, empty: EmptyQueries = "skip") -> list[Score]:
+        """Every metric under both means, in the order of ``metrics``, queries before classes."""
+        averages: tuple[Average, ...] = ("queries", "classes")
+        return [self.score(metric, average, empty) for metric in self.metrics for average in averages]

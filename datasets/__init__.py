@@ -1,0 +1,1 @@
+"""Datasets, one file each; see ``datasets/base.py`` for what a dataset is."""

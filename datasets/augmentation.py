@@ -1,0 +1,38 @@
+"""Random flips and small affine maps, applied to a whole batch at once on the device of the batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far an image may be moved: degrees of rotation to either side, relative scale, shift as part of the side."""
+
+    rotation: float = 20.0
+    scale: float = 0.2
+    shift: float = 0.1
+    mirror: bool = True
+
+    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Augmented copies: float [batch, 3, size, size] to the same; every image has its own draw.
+
+        What is pulled in from outside repeats the border, which is paper for sketches. ``generator`` is a CPU
+        generator, so that a seed means the same draws on every device.
+        """
+        count = len(images)
+        draws = torch.rand((5, count), generator=generator) * 2 - 1
+        angle = draws[0] * math.radians(self.rotation)
+        scale = 1 / (1 + draws[1] * self.scale)
+        sign = torch.where(draws[4] < 0, -1.0, 1.0) if self.mirror else torch.ones(count)
+        theta = torch.zeros(count, 2, 3)
+        theta[:, 0, 0], theta[:, 0, 1] = torch.cos(angle) * scale * sign, -torch.sin(angle) * scale
+        theta[:, 1, 0], theta[:, 1, 1] = torch.sin(angle) * scale * sign, torch.cos(angle) * scale
+        theta[:, 0, 2], theta[:, 1, 2] = draws[2] * self.shift * 2, draws[3] * self.shift * 2  # grid spans -1..1
+        grid = F.affine_grid(theta.to(images), list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

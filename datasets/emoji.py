@@ -1,0 +1,104 @@
+"""The embedded dataset ``emoji``: line drawings and colour pictures of 406 everyday things, shipped with the project.
+
+Where the images come from, under which licences, and what they can and cannot show: ``datasets/emoji/CARD.md``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import zipfile
+from functools import cached_property
+from importlib import resources
+
+from bench.errors import DataError
+from bench.types import Item, Modality, Split
+from datasets.base import DATASETS, Dataset
+
+ARCHIVE_SHA256 = "f447c57743ce2313a01379e53df20d73fa79ff3602c6decc9544f0a3dad81649"
+MODALITY_OF_FOLDER: dict[str, Modality] = {"sketch": "sketch", "image": "photo"}
+
+
+@DATASETS.register("emoji")
+class Emoji(Dataset):
+    """406 classes, 313 of them seen; 1,869 sketches and 2,618 photos (clip-art in the photo modality) of 128x128."""
+
+    name = "emoji"
+    summary = "Embedded: 406 classes of line drawings and colour pictures from emoji sets (313 seen, 93 unseen)."
+    licence = "per drawing: CC BY 4.0, CC BY-SA 4.0, MIT, Apache 2.0, OFL 1.1, Symbola (see datasets/emoji/CARD.md)"
+    split_names = ("emoji-93",)
+    caution = (
+        "`emoji` holds designers' icons and clip-art, not free-hand sketches and photographs: "
+        "its figures do not compare with those of Sketchy, TU-Berlin or QuickDraw."
+    )
+    recipe = {
+        "image_size": 96,
+        "backbone": "tf_efficientnet_lite0",
+        "epochs": 4.0,
+        "batch_size": 64,
+        "optimiser": "adamw",
+        "lr": 3e-4,
+        "head_lr": 3e-3,
+        "weight_decay": 1e-4,
+        "schedule": "one-cycle",
+        "frozen_blocks": 5,
+        "dim": 256,
+    }
+
+    def load_split(self, name: str) -> Split:
+        """Classes and roles of ``split.csv``; members in archive name order are the canonical order."""
+        roles = {row["class"]: row["split"] for row in self._rows("split.csv")}
+        classes = {role: tuple(sorted(c for c, r in roles.items() if r == role)) for role in ("seen", "unseen")}
+        items = [self._item(member) for member in sorted(self._archive.namelist())]
+        unknown = sorted({item.class_name for item in items} - roles.keys())
+        if unknown:
+            raise DataError(f"The embedded archive holds class {unknown[0]!r}, which split.csv does not list.")
+        unseen = set(classes["unseen"])
+        return Split(
+            dataset=self.name,
+            name=name,
+            seen=classes["seen"],
+            unseen=classes["unseen"],
+            train=tuple(item for item in items if item.class_name not in unseen),
+            validation=(),
+            queries=tuple(item for item in items if item.class_name in unseen and item.modality == "sketch"),
+            gallery=tuple(item for item in items if item.class_name in unseen and item.modality == "photo"),
+            content=f"sha256:{ARCHIVE_SHA256}",
+        )
+
+    def read(self, path: str) -> bytes:
+        """The member ``path`` of the archive."""
+        try:
+            return self._archive.read(path)
+        except (KeyError, zipfile.BadZipFile) as error:
+            raise DataError(f"The embedded archive has no readable member {path}: reinstall the project.") from error
+
+    @cached_property
+    def _archive(self) -> zipfile.ZipFile:
+        # Held in memory (7.5 MB): an open file would be shared, position and all, by loader processes after a fork.
+        content = self._file("emoji.zip")
+        found = hashlib.sha256(content).hexdigest()
+        if found != ARCHIVE_SHA256:
+            raise DataError(
+                f"The embedded archive datasets/emoji/emoji.zip is damaged (SHA-256 {found[:12]}..., "
+                f"expected {ARCHIVE_SHA256[:12]}...): restore it from the repository or reinstall the project."
+            )
+        return zipfile.ZipFile(io.BytesIO(content))
+
+    def _rows(self, name: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self._file(name).decode())))
+
+    def _file(self, name: str) -> bytes:
+        try:
+            return (resources.files("datasets") / "emoji" / name).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"The embedded file datasets/emoji/{name} is missing or unreadable: "
+                "restore it from the repository or reinstall the project."
+            ) from error
+
+    @staticmethod
+    def _item(member: str) -> Item:
+        folder, class_name, _ = member.split("/")
+        return Item(path=member, class_name=class_name, modality=MODALITY_OF_FOLDER[folder])

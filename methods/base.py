@@ -1,0 +1,101 @@
+"""What a method is: networks, unweighted loss terms, and embeddings. The engine owns the rest.
+
+To add one, put a file into this folder that subclasses ``Method`` and registers it with ``@METHODS.register(name)``;
+nothing else is edited, and ``tests/test_every_method.py`` trains it because it is registered.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from bench.registry import Registry
+from bench.settings import RunSettings
+from bench.types import Batch
+
+Progress = Callable[[int, int], None]
+
+
+def silent(done: int, total: int) -> None:
+    """A progress callback that tells nobody."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method is told when it is built.
+
+    ``seen`` names the seen classes (position = label), ``cache_dir`` is a folder for what can be computed again.
+    """
+
+    run: RunSettings
+    seen: tuple[str, ...]
+    cache_dir: Path
+
+
+@dataclass(frozen=True)
+class TrainingPhotos:
+    """The training photos without augmentation, for what is prepared before training.
+
+    ``batches()`` yields (float32 [batch, 3, size, size] in 0..1 on the device, int64 labels [batch]) in a fixed
+    order; ``paths`` names them in that order and ``identity`` pins their content and size.
+    """
+
+    batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]
+    paths: tuple[str, ...]
+    identity: str
+    progress: Progress = field(default=silent)
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """A method without settings of its own."""
+
+
+class Method(nn.Module):
+    """One method.
+
+    ``terms`` names its loss terms; the setting ``weight_<term>`` holds the weight of each, and a term of weight 0 is
+    not computed. A method without terms is not trained. ``version`` counts up when a change to the code changes
+    results. ``Settings`` is a frozen dataclass of what ``--set key=value`` can change.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    version: ClassVar[int] = 1
+    terms: ClassVar[tuple[str, ...]] = ()
+    Settings: ClassVar[type] = NoSettings
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        super().__init__()
+        self.settings = settings
+        self.context = context
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each loss term that is computed."""
+        every = {term: float(getattr(self.settings, f"weight_{term}")) for term in self.terms}
+        return {term: weight for term, weight in every.items() if weight != 0}
+
+    def prepare(self, photos: TrainingPhotos) -> None:
+        """Compute, before training, what training needs; the method is on its device by then."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser, each with ``params`` and its own ``lr``."""
+        return []
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Unweighted loss of each term in ``weights``: scalars."""
+        return {}
+
+    @abstractmethod
+    def embed(self, images: Tensor, is_photo: bool) -> Tensor | np.ndarray[Any, Any]:
+        """Embeddings to rank by: float32 [batch, 3, size, size] in 0..1 to float32 [batch, width]."""
+
+
+METHODS: Registry[type[Method]] = Registry("method", "methods", "bench.methods")

@@ -1,0 +1,87 @@
+"""What ImageNet says of every seen class, prepared once before training.
+
+The pre-trained network and its own classifier look at the photos of each class; the class's knowledge is the mean of
+their softmax outputs. Source: the framework prepares it "in a class-oriented fashion before training" (stated), the
+formula is our reading (METHOD.md, 3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from methods.backbones import Backbone
+from methods.base import TrainingPhotos
+
+
+def class_knowledge(
+    backbone: Backbone, photos: TrainingPhotos, classes: int, *, temperature: float, agreement: int, cache_dir: Path
+) -> Tensor:
+    """ImageNet probabilities of each seen class: float32 [classes, 1000], rows sum to 1.
+
+    ``temperature`` divides the logits. ``agreement`` k > 0 keeps only the photos that have the class's majority
+    prediction among their own k best, which drops mislabelled and cluttered ones; 0 keeps all. The table is read from
+    the cache when one was made with the same weights, photos and settings.
+    """
+    asked = [backbone.weights_hash, photos.identity, list(photos.paths), classes, temperature, agreement]
+    path = cache_dir / "knowledge" / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]}.safetensors"
+    cached = _read(path, classes)
+    if cached is not None:
+        return cached
+    logits, labels = _look(backbone, photos)
+    table = table_of(logits, labels, classes, temperature=temperature, agreement=agreement)
+    _write(path, table)
+    return table
+
+
+def table_of(logits: Tensor, labels: Tensor, classes: int, *, temperature: float, agreement: int) -> Tensor:
+    """The table from the logits of every photo: [photos, 1000] and int64 [photos] to float32 [classes, 1000]."""
+    probabilities = torch.softmax(logits.double() / temperature, dim=1)
+    rows = []
+    for label in range(classes):
+        mine = labels == label
+        if agreement > 0:
+            best = logits[mine].topk(agreement, dim=1).indices
+            majority = torch.mode(best[:, 0]).values
+            mine = mine.nonzero()[:, 0][(best == majority).any(dim=1)]
+        rows.append(probabilities[mine].mean(dim=0))
+    return torch.stack(rows).float()
+
+
+@torch.inference_mode()
+def _look(backbone: Backbone, photos: TrainingPhotos) -> tuple[Tensor, Tensor]:
+    """Logits [photos, 1000] and labels [photos] of all training photos, on the CPU."""
+    was_training = backbone.training
+    backbone.eval()
+    logits, labels = [], []
+    done = 0
+    for images, batch_labels in photos.batches():
+        logits.append(backbone.classify(backbone(images)).float().cpu())
+        labels.append(batch_labels.cpu())
+        done += len(images)
+        photos.progress(done, len(photos.paths))
+    backbone.train(was_training)
+    return torch.cat(logits), torch.cat(labels)
+
+
+def _read(path: Path, classes: int) -> Tensor | None:
+    try:
+        table = load_file(path)["knowledge"]
+    except (OSError, SafetensorError, KeyError):  # absent or damaged: it is computed again
+        return None
+    return table if table.shape[0] == classes else None
+
+
+def _write(path: Path, table: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written aside and renamed: a second process that prepares the same table sees all of it or nothing.
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    save_file({"knowledge": table.contiguous()}, aside)
+    aside.replace(path)

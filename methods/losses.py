@@ -1,0 +1,71 @@
+"""Loss terms as pure functions of embeddings; METHOD.md of the framework, "Our reading", 1 to 3, has the formulas."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def normalised_softmax(embedding: Tensor, prototypes: Tensor, labels: Tensor, scale: float) -> Tensor:
+    """Semantic classification: cross-entropy over the cosines to one prototype a class, times ``scale``.
+
+    ``embedding`` [batch, dim] and ``prototypes`` [classes, dim] of any length, ``labels`` int64 [batch]; a scalar.
+    """
+    cosines = F.normalize(embedding, dim=1) @ F.normalize(prototypes, dim=1).T
+    return F.cross_entropy(scale * cosines, labels)
+
+
+def preservation(logits: Tensor, knowledge: Tensor) -> Tensor:
+    """Semantic knowledge preservation: cross-entropy of predicted ImageNet probabilities against prepared ones.
+
+    ``logits`` [batch, 1000], ``knowledge`` [batch, 1000] (rows sum to 1); a scalar.
+    """
+    return -(knowledge * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def balanced_quadruplet(
+    embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float, mining: str = "hard"
+) -> Tensor:
+    """Domain-balanced quadruplet: every image is an anchor, its positive comes from the other domain.
+
+    An anchor's loss is half the hinge against a negative of its own domain plus half the hinge against a negative of
+    the other domain, so that neither domain's negatives dominate. ``mining`` "hard" takes the farthest positive and
+    the nearest negative of each domain, "all" averages the hinge over all triples of an anchor. Distances are
+    1 - cosine. ``embedding`` [batch, dim], ``labels`` int64 [batch], ``is_photo`` bool [batch]; a scalar, the mean over
+    the anchors that have a positive and a negative of each domain (0 when there is none).
+    """
+    distance, same_class = _distances(embedding, labels)
+    same_domain = is_photo[:, None] == is_photo[None, :]
+    positive = same_class & ~same_domain
+    near, far = ~same_class & same_domain, ~same_class & ~same_domain
+    return (_hinge(distance, positive, near, margin, mining) + _hinge(distance, positive, far, margin, mining)) / 2
+
+
+def mixed_triplet(embedding: Tensor, labels: Tensor, margin: float, mining: str = "hard") -> Tensor:
+    """The same hinge drawn from the mixed batch, whatever the domains: the plain batch-hard triplet.
+
+    Shapes as in ``balanced_quadruplet``. Source: Hermans et al., "In defense of the triplet loss", 2017.
+    """
+    distance, same_class = _distances(embedding, labels)
+    positive = same_class & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    return _hinge(distance, positive, ~same_class, margin, mining)
+
+
+def _distances(embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    unit = F.normalize(embedding, dim=1)
+    return 1 - unit @ unit.T, labels[:, None] == labels[None, :]
+
+
+def _hinge(distance: Tensor, positive: Tensor, negative: Tensor, margin: float, mining: str) -> Tensor:
+    usable = positive.any(dim=1) & negative.any(dim=1)
+    if not bool(usable.any()):
+        return distance.sum() * 0
+    distance, positive, negative = distance[usable], positive[usable], negative[usable]
+    if mining == "hard":
+        farthest = distance.masked_fill(~positive, -torch.inf).amax(dim=1)
+        nearest = distance.masked_fill(~negative, torch.inf).amin(dim=1)
+        return F.relu(margin + farthest - nearest).mean()
+    pairs = positive[:, :, None] & negative[:, None, :]
+    hinges = F.relu(margin + distance[:, :, None] - distance[:, None, :]) * pairs
+    return (hinges.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2))).mean()

@@ -1,0 +1,1 @@
+"""Reports of stored results: tables first, then one file a format."""

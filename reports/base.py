@@ -1,0 +1,40 @@
+"""What a report is: tables and notes, made from stored runs; a format is one file that writes them.
+
+To add a format, put a file into this folder that registers a ``Format`` with ``FORMATS.register(name)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.registry import Registry
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: ``rows`` hold text as wide as ``columns``; ``notes`` are sentences below it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tables in their order, and the provenance that stands below all of them."""
+
+    tables: tuple[Table, ...]
+    footer: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to write a report as text; ``ending`` is that of its files."""
+
+    ending: str
+    write: Callable[[Report], str]
+
+
+FORMATS: Registry[Format] = Registry("report format", "reports", "bench.reports")

@@ -1,0 +1,73 @@
+"""The slow way, written from the definitions alone: one query at a time, a full stable sort, float64, plain Python.
+
+Nothing here shares code or an idea with the engine, which never sorts a gallery.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Flags = Sequence[bool]
+
+
+def ranked(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_], ties: str = "index") -> list[bool]:
+    """Relevance of the photos in ranking order; ``ties`` says which of equally scored photos come first."""
+    second = {"index": 0 * relevant, "pessimistic": 1 * relevant, "optimistic": -1 * relevant}[ties]
+    order = sorted(range(len(scores)), key=lambda photo: (-float(scores[photo]), int(second[photo]), photo))
+    return [bool(relevant[photo]) for photo in order]
+
+
+def value(metric: str, flags: Flags) -> float:
+    """Value of one query by the table of CLI.md, from the relevance of its photos in ranking order."""
+    family, rest = metric.split("@")
+    text_k, definition = rest.split(":")
+    relevant = sum(flags)
+    if relevant == 0:
+        return math.nan
+    k = len(flags) if text_k == "all" else int(text_k)
+    first = list(flags[:k])
+    precision = [sum(first[: rank + 1]) / (rank + 1) for rank in range(len(first))]
+    if family == "P":
+        if definition == "index":
+            return float(k < len(flags) and flags[k])
+        return sum(first[: min(k, relevant)]) / min(k, relevant) if definition == "min" else sum(first) / k
+    if definition.startswith("voc"):
+        precision = [max(precision[rank:]) for rank in range(len(first))]
+    total = math.fsum(p for p, flag in zip(precision, first, strict=True) if flag)
+    if definition == "hits":
+        return total / sum(first) if any(first) else 0.0
+    denominators = {"plain": relevant, "voc": relevant, "all": relevant, "k": k}
+    return total / denominators.get(definition, min(k, relevant))
+
+
+def tied(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_]) -> float:
+    """``mAP@all:tied``: every distinct score is a threshold; recall gained there times precision there."""
+    if not relevant.any():
+        return math.nan
+    total, before = 0.0, 0
+    for threshold in sorted(set(scores.tolist()), reverse=True):
+        kept = scores >= threshold
+        found = int((kept & relevant).sum())
+        total += (found - before) / int(relevant.sum()) * found / int(kept.sum())
+        before = found
+    return total
+
+
+def values(
+    metrics: Sequence[str],
+    scores: npt.NDArray[np.float32],
+    query_labels: npt.NDArray[np.int64],
+    gallery_labels: npt.NDArray[np.int64],
+    ties: str = "index",
+) -> npt.NDArray[np.float64]:
+    """float64 [metrics, queries] for ``scores`` [queries, photos]."""
+    columns = []
+    for row, label in zip(scores, query_labels, strict=True):
+        relevant = gallery_labels == label
+        flags = ranked(row, relevant, ties)
+        columns.append([tied(row, relevant) if each == "mAP@all:tied" else value(each, flags) for each in metrics])
+    return np.array(columns).T

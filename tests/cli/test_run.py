@@ -1,0 +1,141 @@
+"""`bench run` as its users meet it: the embedded images, a database, a table or JSON, and every mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli.main import app
+from bench.store import Store
+
+SMOKE = ["--limit", "1", "--image-size", "32", "--epochs", "0.1", "--set", "batch_size=16"]
+
+
+def test_both_methods_run_and_are_stored(runner: CliRunner) -> None:
+    result = runner.invoke(app, ["run", "-m", "imagenet", "-m", "ours", *SMOKE])
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("emoji-93") == 2
+    assert "training: " in result.stderr
+    assert "quadruplet " in result.stderr
+    store = Store("bench.db")
+    runs = store.runs(status="done")
+    store.close()
+    assert [(run.method, run.per_class_limit) for run in runs] == [("imagenet", 1), ("ours", 1)]
+    assert {score.average for score in runs[0].scores} == {"queries", "classes"}
+
+
+def test_json_keeps_the_contract_and_a_second_call_computes_nothing(runner: CliRunner) -> None:
+    call = ["run", "-m", "imagenet", "--limit", "1", "--image-size", "32", "--format", "json"]
+    first = json.loads(runner.invoke(app, call).stdout)
+    assert set(first) == {
+        "run",
+        "method",
+        "ablation",
+        "dataset",
+        "split",
+        "seed",
+        "selection",
+        "fingerprint",
+        "seconds",
+        "already_done",
+        "scores",
+    }
+    assert first["already_done"] is False
+    assert len(first["fingerprint"]) == 64
+    assert {"metric", "average", "value", "queries", "skipped"} == set(first["scores"][0])
+    ids = {score["metric"] for score in first["scores"]}
+    assert {"mAP@all:plain", "mAP@200:hits", "P@100:k", "P@200:index", "P@5:k"} <= ids
+    again = json.loads(runner.invoke(app, call).stdout)
+    assert again == {**first, "already_done": True}
+    forced = json.loads(runner.invoke(app, [*call, "--force"]).stdout)
+    assert forced["run"] != first["run"]
+    assert forced["scores"] == first["scores"]
+
+
+def test_an_ablation_is_another_run_with_its_name(runner: CliRunner) -> None:
+    call = ["run", "-m", "ours", "--without", "quadruplet", "--without", "preservation", *SMOKE, "--format", "json"]
+    result = json.loads(runner.invoke(app, call).stdout)
+    assert result["ablation"] == "without quadruplet and without preservation"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "-m", "our"], 2, "There is no method 'our'. Did you mean 'ours'?"),
+        (["run", "-m", "ours", "-d", "emoij"], 2, "There is no dataset 'emoij'. Did you mean 'emoji'?"),
+        (["run", "-m", "ours", "--split", "emoji"], 2, "has no split 'emoji'. Did you mean 'emoji-93'?"),
+        (["run", "-m", "ours", "--without", "quadrupel"], 2, "Did you mean 'quadruplet'?"),
+        (["run", "-m", "imagenet", "--without", "quadruplet"], 2, "There is none."),
+        (["run", "-m", "ours", "--set", "magrin=1"], 2, "There is no setting 'magrin' here. Did you mean 'margin'?"),
+        (["run", "-m", "ours", "--seed", "1", "--seeds", "3"], 2, "Give either --seed or --seeds, not both."),
+        (["run", "-m", "ours", "--device", "cuda:7"], 2, "Device 'cuda:7' is not on this machine"),
+        (["run", "-m", "ours", "--device", "tpu9"], 2, "There is no device 'tpu9'"),
+        (
+            ["run", "-m", "ours", "--backbone", "resnet5000"],
+            2,
+            "There is no backbone 'resnet5000'. Did you mean 'resnet",
+        ),
+        (["run", "-m", "ours", "--weights", "none.pth"], 7, "Weights file none.pth cannot be loaded"),
+        (["run", "-m", "ours", "--store", "no/such/folder/x.db"], 6, "lies in a folder that does not exist"),
+        (["run", "-m", "ours", "--config", "none.toml"], 2, "Configuration file none.toml cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_its_exit_code(
+    arguments: list[str], code: int, message: str, runner: CliRunner
+) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert result.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_dropping_every_loss_is_a_mistake(runner: CliRunner) -> None:
+    terms = ("quadruplet", "classification", "preservation")
+    result = runner.invoke(app, ["run", "-m", "ours", *(word for term in terms for word in ("--without", term))])
+    assert result.exit_code == 2
+    assert "left without any loss term" in result.stderr
+
+
+def test_one_failing_cell_does_not_take_the_others_down(runner: CliRunner) -> None:
+    call = ["run", "-m", "ours", "-m", "imagenet", *SMOKE, "--set", "head_lr=nan"]
+    result = runner.invoke(app, call)
+    assert result.exit_code == 4, result.stderr
+    assert "Loss term" in result.stderr
+    assert "1 of 2 runs failed, the others are stored." in result.stderr
+    assert "imagenet" in result.stdout
+    store = Store("bench.db")
+    assert [(run.method, run.status) for run in store.runs()] == [("ours", "failed"), ("imagenet", "done")]
+    store.close()
+
+
+def test_a_configuration_file_gives_defaults_and_the_line_wins(runner: CliRunner) -> None:
+    Path("bench.toml").write_text(
+        'store = "mine.db"\n[run]\nmethod = "imagenet"\nlimit = 1\nimage-size = 32\nformat = "json"\n'
+    )
+    result = runner.invoke(app, ["run", "--seed", "5"])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["seed"] == 5
+    assert Path("mine.db").exists()
+    assert not Path("bench.db").exists()
+    runner.invoke(app, ["run", "--store", "other.db"])
+    assert Path("other.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stroe = 'x'", "unknown key 'stroe'. Did you mean 'store'?"),
+        ("[run]\nmetod = 'ours'", "unknown key 'metod' for run. Did you mean 'method'?"),
+        ("[run", "cannot be read"),
+    ],
+)
+def test_a_wrong_configuration_file(text: str, message: str, runner: CliRunner) -> None:
+    Path("bench.toml").write_text(text)
+    result = runner.invoke(app, ["run", "-m", "imagenet"])
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -1,0 +1,76 @@
+"""The program as a process: how it starts, what it imports, how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import __version__
+from bench.store import Store
+
+BENCH = [sys.executable, "-m", "bench"]
+
+
+def test_help_needs_no_slow_package() -> None:
+    slow = ("torch", "numpy", "sqlalchemy", "matplotlib", "timm", "numba")
+    code = f"""
+import sys
+from bench.cli.main import main
+try:
+    main(["--help"])
+finally:
+    loaded = [name for name in {slow} if name in sys.modules]
+    assert not loaded, loaded
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "bench run" in result.stdout
+
+
+def test_version() -> None:
+    result = subprocess.run([*BENCH, "--version"], capture_output=True, text=True, check=True)
+    assert result.stdout == f"bench {__version__}\n"
+
+
+def test_another_package_called_datasets_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "__init__.py").write_text("raise RuntimeError('must not be imported')")
+    result = subprocess.run(
+        [*BENCH, "list", "datasets"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,  # python -m puts the current folder first on the path
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert result.returncode == 7
+    assert "The name 'datasets' imports" in result.stderr
+    assert "without Hugging Face's 'datasets'" in result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_with_its_code_and_keeps_what_was_finished(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    call = ["run", "-m", "imagenet", "-m", "ours", "--limit", "1", "--image-size", "32", "--epochs", "5000"]
+    command = [*BENCH, *call, "--cache-dir", str(tmp_path)]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:  # "preparing: ..." is printed when the training of the second run begins
+            if "preparing" in line:
+                break
+        time.sleep(0.5)
+        process.send_signal(number)
+        ending = process.stderr.read()
+        assert process.wait(timeout=30) == code, ending
+    assert "Interrupted; what was finished is stored." in ending
+    store = Store(str(tmp_path / "bench.db"))
+    runs = store.runs()
+    store.close()
+    assert [(run.method, run.status) for run in runs] == [("imagenet", "done"), ("ours", "interrupted")]

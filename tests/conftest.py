@@ -1,0 +1,59 @@
+"""What several tests share: a quiet observer, a store in a temporary folder, a small slice of the embedded images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.engine import Resources
+from bench.store import Store
+
+
+class Quiet:
+    """An observer that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.terms: list[dict[str, float]] = []
+
+    def phase(self, name: str) -> None:
+        self.phases.append(name)
+
+    def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
+        if terms:
+            self.terms.append(dict(terms))
+
+
+@pytest.fixture
+def quiet() -> Quiet:
+    return Quiet()
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def resources(tmp_path: Path, shared_cache: Path) -> Resources:
+    return Resources(data_root=tmp_path / "data", cache_dir=shared_cache, device="cpu")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(str(tmp_path / "bench.db"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def runner(tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """The command line in an empty folder, with its store and cache out of the user's way."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(shared_cache))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    return CliRunner()

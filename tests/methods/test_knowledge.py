@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from methods.backbones import PACKAGED, Backbone
+from methods.base import TrainingPhotos
+from methods.knowledge import class_knowledge, table_of
+
+
+def test_the_table_is_the_mean_of_the_softmax_of_each_class() -> None:
+    logits = torch.log(torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]]))
+    table = table_of(logits, torch.tensor([0, 0, 1]), 2, temperature=1.0, agreement=0)
+    assert torch.allclose(table, torch.tensor([[0.5, 0.4, 0.1], [0.1, 0.1, 0.8]]))
+
+
+def test_temperature_divides_the_logits() -> None:
+    logits = torch.tensor([[2.0, 0.0]])
+    table = table_of(logits, torch.tensor([0]), 1, temperature=2.0, agreement=0)
+    assert torch.allclose(table, torch.softmax(torch.tensor([[1.0, 0.0]]), dim=1))
+
+
+def test_agreement_drops_photos_that_contradict_the_majority() -> None:
+    probabilities = torch.tensor([[0.8, 0.15, 0.05], [0.7, 0.2, 0.1], [0.05, 0.15, 0.8], [0.3, 0.6, 0.1]])
+    labels = torch.zeros(4, dtype=torch.int64)
+    for agreement, kept in ((0, [0, 1, 2, 3]), (1, [0, 1]), (2, [0, 1, 3]), (3, [0, 1, 2, 3])):
+        table = table_of(torch.log(probabilities), labels, 1, temperature=1.0, agreement=agreement)
+        assert torch.allclose(table[0], probabilities[kept].mean(dim=0), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return Backbone(PACKAGED)
+
+
+def photos(calls: list[int], identity: str = "one") -> TrainingPhotos:
+    images = torch.rand(6, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 0, 1, 1, 0])
+
+    def batches():  # type: ignore[no-untyped-def]
+        calls.append(1)
+        yield images[:4], labels[:4]
+        yield images[4:], labels[4:]
+
+    return TrainingPhotos(batches, tuple(f"p{number}" for number in range(6)), identity)
+
+
+def table(backbone: Backbone, given: TrainingPhotos, cache: Path, temperature: float = 1.0) -> Tensor:
+    return class_knowledge(backbone, given, 2, temperature=temperature, agreement=0, cache_dir=cache)
+
+
+def test_the_table_equals_a_direct_computation_and_is_computed_once(backbone: Backbone, tmp_path: Path) -> None:
+    calls: list[int] = []
+    given = photos(calls)
+    first = table(backbone, given, tmp_path)
+    backbone.eval()
+    with torch.inference_mode():
+        every = [(torch.softmax(backbone.classify(backbone(images)), 1), labels) for images, labels in given.batches()]
+    probabilities, labels = torch.cat([each[0] for each in every]), torch.cat([each[1] for each in every])
+    direct = torch.stack([probabilities[labels == label].mean(dim=0) for label in (0, 1)])
+    assert torch.allclose(first, direct, atol=1e-6)
+    assert torch.allclose(first.sum(dim=1), torch.ones(2))
+    calls.clear()
+    assert torch.equal(table(backbone, given, tmp_path), first)
+    assert calls == []
+
+
+def test_other_photos_or_settings_are_another_table(backbone: Backbone, tmp_path: Path) -> None:
+    calls: list[int] = []
+    table(backbone, photos(calls), tmp_path)
+    table(backbone, photos(calls), tmp_path, temperature=2.0)
+    table(backbone, photos(calls, identity="two"), tmp_path)
+    assert len(calls) == 3
+
+
+def test_a_damaged_cache_is_computed_again(backbone: Backbone, tmp_path: Path) -> None:
+    calls: list[int] = []
+    first = table(backbone, photos(calls), tmp_path)
+    (path,) = tmp_path.rglob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:100])
+    assert torch.equal(table(backbone, photos(calls), tmp_path), first)
+    assert len(calls) == 2

@@ -1,0 +1,138 @@
+"""Whole reports against committed text.
+
+When a change of a report is meant, write the texts anew with ``BENCH_UPDATE_EXPECTED=1 python -m pytest
+tests/test_reports.py`` and read the difference before committing it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import bench.engine
+from bench.cli.main import app
+from bench.errors import IncompleteError
+from bench.store import Store
+from bench.types import Score
+from reports.base import FORMATS
+from reports.tables import main_report
+from tests.bench.test_store import IDENTITY
+
+EXPECTED = Path(__file__).parent / "expected"
+
+
+def same_as_committed(text: str, name: str) -> None:
+    path = EXPECTED / name
+    if os.environ.get("BENCH_UPDATE_EXPECTED"):
+        path.write_text(text)
+    assert text == path.read_text(), f"{name} differs; see the head of this file for how to write it anew"
+
+
+def fill(store: Store, **identity: Any) -> None:
+    """A stored run whose figures follow from its place in the store."""
+    values = identity.pop("values")
+    configuration = {"run": {"lr": 1e-4}, "method": {"margin": 0.3}, "caution": "Icons, not photographs."}
+    run = store.begin({**IDENTITY, "configuration": configuration, **identity})
+    metrics = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
+    scores = [Score(metric, "queries", value, 431, 0) for metric, value in zip(metrics, values, strict=True)]
+    store.finish(run, scores, {"training": 60.0})
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    fill(store, key="a", method="imagenet", values=(0.224, 0.220, 0.226, 0.046, 0.029))
+    for seed, value in enumerate((0.55, 0.53, 0.57)):
+        fill(store, key=f"b{seed}", seed=seed, values=(value, value - 0.01, 0.5, 0.06, 0.03))
+    fill(store, key="c", ablation="without quadruplet", values=(0.51, 0.50, 0.48, 0.06, 0.03))
+    fill(store, key="d", per_class_limit=1, values=(0.9, 0.9, 0.9, 0.9, 0.9))
+    fill(store, key="e", dataset="other", split="other|30", values=(0.4, 0.4, 0.4, float("nan"), 0.4))
+    store.fail(store.begin({**IDENTITY, "key": "f", "method": "broken"}), "failed", "NaN")
+    return store
+
+
+@pytest.mark.parametrize("name", FORMATS.names())
+def test_every_format_equals_its_committed_text(name: str, filled: Store) -> None:
+    form = FORMATS.get(name)
+    same_as_committed(form.write(main_report(filled.runs())), f"main{form.ending}")
+
+
+def test_smoke_runs_stand_in_tables_of_their_own(filled: Store) -> None:
+    tables = main_report(filled.runs(), include_smoke=True).tables
+    assert [len(table.rows) for table in tables] == [3, 1, 1]
+    assert "smoke: 1 images a class" in tables[1].title
+
+
+def test_the_same_store_gives_the_same_bytes(filled: Store) -> None:
+    texts = {FORMATS.get("md").write(main_report(runs)) for runs in (filled.runs(), filled.runs()[::-1])}
+    assert len(texts) == 1
+
+
+def test_nothing_to_report_says_what_to_do(store: Store) -> None:
+    with pytest.raises(IncompleteError, match="run something first"):
+        main_report(store.runs())
+    fill(store, per_class_limit=1, values=(0.9,) * 5)
+    with pytest.raises(IncompleteError, match="--include-smoke"):
+        main_report(store.runs())
+
+
+def test_a_real_run_lands_in_the_database_and_in_the_report(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.engine.provenance, "collect", lambda device: {"bench": "of the test", "device": device})
+    ran = runner.invoke(app, ["run", "-m", "imagenet", "--limit", "2", "--image-size", "64"])
+    assert ran.exit_code == 0, ran.stderr
+    report = runner.invoke(app, ["report", "--include-smoke"])
+    assert report.exit_code == 0, report.stderr
+    same_as_committed(report.stdout, "real-run.md")
+
+
+def test_check_compares_with_a_file(runner: CliRunner) -> None:
+    store = Store("bench.db")
+    fill(store, method="imagenet", values=(0.224, 0.220, 0.226, 0.046, 0.029))
+    store.close()
+    assert runner.invoke(app, ["report", "-o", "report.md"]).exit_code == 0
+    assert runner.invoke(app, ["report", "--check", "report.md"]).exit_code == 0
+    Path("report.md").write_text(Path("report.md").read_text().replace("0.224", "0.999"))
+    differing = runner.invoke(app, ["report", "--check", "report.md"])
+    assert differing.exit_code == 4
+    assert "0.999" in differing.stderr
+    assert "The report differs from report.md" in differing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["report"], 4, "There is no results database ./bench.db"),
+        (["report", "--format", "markdown"], 2, "There is no report format 'markdown'."),
+        (["report", "-o", "no/folder/report.md"], 2, "The report cannot be written to no/folder/report.md"),
+        (["report", "--check", "none.md"], 2, "The file to check, none.md, cannot be read"),
+    ],
+)
+def test_mistakes(arguments: list[str], code: int, message: str, runner: CliRunner) -> None:
+    if "bench.db" not in message:
+        store = Store("bench.db")
+        fill(store, values=(0.9,) * 5)
+        store.close()
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+def test_a_report_needs_no_torch(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "bench.db"))
+    fill(store, values=(0.9,) * 5)
+    store.close()
+    code = """
+import sys
+from bench.cli.main import main
+try:
+    main(["report"])
+finally:
+    assert not {"torch", "timm", "torchvision"} & sys.modules.keys()
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
