@@ -7,7 +7,7 @@ nothing else is edited, and ``tests/test_every_method.py`` trains it because it 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,14 +61,16 @@ class Method(nn.Module):
     """One method.
 
     ``terms`` names its loss terms; the setting ``weight_<term>`` holds the weight of each, and a term of weight 0 is
-    not computed. A method without terms is not trained. ``version`` counts up when a change to the code changes
-    results. ``Settings`` is a frozen dataclass of what ``--set key=value`` can change.
+    not computed. A method without terms is not trained. ``structural`` names ablations that change how a term is
+    computed, each with the settings that it changes. ``version`` counts up when a change to the code changes results.
+    ``Settings`` is a frozen dataclass of what ``--set key=value`` can change.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     version: ClassVar[int] = 1
     terms: ClassVar[tuple[str, ...]] = ()
+    structural: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     Settings: ClassVar[type] = NoSettings
 
     def __init__(self, settings: Any, context: Context) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from timm.data import ImageNetInfo
 from torch import Tensor
 
+from bench.files import read_tensors, write_tensors
 from methods.backbones import Backbone
 from methods.base import TrainingPhotos
 
@@ -28,16 +27,18 @@ def class_knowledge(
 
     ``temperature`` divides the logits. ``agreement`` k > 0 keeps only the photos that have the class's majority
     prediction among their own k best, which drops mislabelled and cluttered ones; 0 keeps all. The table is read from
-    the cache when one was made with the same weights, photos and settings.
+    the cache when one was made with the same weights, photos and settings; a file that was cut off or altered is not
+    used.
     """
     asked = [backbone.weights_hash, photos.identity, list(photos.paths), classes, temperature, agreement]
     path = cache_dir / "knowledge" / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]}.safetensors"
-    cached = _read(path, classes)
+    cached = read_tensors(path)
     if cached is not None:
-        return cached
+        return cached[0]["knowledge"]
     logits, labels = _look(backbone, photos)
     table = table_of(logits, labels, classes, temperature=temperature, agreement=agreement)
-    _write(path, table)
+    # Written aside and renamed: a second process that prepares the same table sees all of it or nothing.
+    write_tensors(path, {"knowledge": table}, {"temperature": temperature, "agreement": agreement})
     return table
 
 
@@ -55,6 +56,19 @@ def table_of(logits: Tensor, labels: Tensor, classes: int, *, temperature: float
     return torch.stack(rows).float()
 
 
+def top_classes(table: Tensor, k: int) -> list[list[tuple[str, float]]]:
+    """The ``k`` likeliest ImageNet classes of each row, likeliest first, with their probabilities.
+
+    ``table`` float [rows, 1000]; names are WordNet's first word for the class, as timm carries them.
+    """
+    names = ImageNetInfo()
+    best = table.topk(k, dim=1)
+    return [
+        [(names.index_to_description(index), value) for index, value in zip(indices, values, strict=True)]
+        for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
 @torch.inference_mode()
 def _look(backbone: Backbone, photos: TrainingPhotos) -> tuple[Tensor, Tensor]:
     """Logits [photos, 1000] and labels [photos] of all training photos, on the CPU."""
@@ -69,19 +83,3 @@ def _look(backbone: Backbone, photos: TrainingPhotos) -> tuple[Tensor, Tensor]:
         photos.progress(done, len(photos.paths))
     backbone.train(was_training)
     return torch.cat(logits), torch.cat(labels)
-
-
-def _read(path: Path, classes: int) -> Tensor | None:
-    try:
-        table = load_file(path)["knowledge"]
-    except (OSError, SafetensorError, KeyError):  # absent or damaged: it is computed again
-        return None
-    return table if table.shape[0] == classes else None
-
-
-def _write(path: Path, table: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside and renamed: a second process that prepares the same table sees all of it or nothing.
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({"knowledge": table.contiguous()}, aside)
-    aside.replace(path)

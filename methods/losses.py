@@ -24,6 +24,17 @@ def preservation(logits: Tensor, knowledge: Tensor) -> Tensor:
     return -(knowledge * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
+def distillation(logits: Tensor, taught: Tensor, is_photo: Tensor) -> Tensor:
+    """Preservation against an online teacher, which looks at the photos only: sketches have no target.
+
+    ``logits`` [batch, 1000], ``taught`` [photos, 1000] (rows sum to 1, in the order of the batch's photos),
+    ``is_photo`` bool [batch]; a scalar, the mean over the photos (0 when there is none).
+    """
+    if len(taught) == 0:
+        return logits.sum() * 0
+    return preservation(logits[is_photo], taught)
+
+
 def balanced_quadruplet(
     embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float, mining: str = "hard"
 ) -> Tensor:
@@ -50,6 +61,36 @@ def mixed_triplet(embedding: Tensor, labels: Tensor, margin: float, mining: str 
     distance, same_class = _distances(embedding, labels)
     positive = same_class & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     return _hinge(distance, positive, ~same_class, margin, mining)
+
+
+def cross_domain_triplet(
+    embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float, mining: str = "hard"
+) -> Tensor:
+    """The triplet that retrieval asks for: a sketch, a photo of its class, a photo of another class.
+
+    Shapes and ``mining`` as in ``balanced_quadruplet``; the mean over the sketches that have both kinds of photo.
+    """
+    distance, same_class = _distances(embedding, labels)
+    across = ~is_photo[:, None] & is_photo[None, :]
+    return _hinge(distance, same_class & across, ~same_class & across, margin, mining)
+
+
+def supervised_contrastive(embedding: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of each image's neighbours: those of its class, each against all others of the batch.
+
+    ``embedding`` [batch, dim] of any length, ``labels`` int64 [batch]; a scalar, the mean over the images whose class
+    the batch holds again (0 when there is none). Source: Khosla et al., "Supervised contrastive learning", NeurIPS
+    2020, equation 2 (the sum over positives outside the logarithm).
+    """
+    unit = F.normalize(embedding, dim=1)
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    logits = (unit @ unit.T / temperature).masked_fill(itself, -torch.inf)
+    positive = (labels[:, None] == labels[None, :]) & ~itself
+    usable = positive.any(dim=1)
+    if not bool(usable.any()):
+        return unit.sum() * 0
+    log_share = F.log_softmax(logits[usable], dim=1).masked_fill(~positive[usable], 0)
+    return -(log_share.sum(dim=1) / positive[usable].sum(dim=1)).mean()
 
 
 def _distances(embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

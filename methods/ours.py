@@ -8,61 +8,65 @@ prepared before training. The formulas, and everything else, are our reading; ``
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.types import Batch
-from methods import losses
-from methods.backbones import Backbone
-from methods.base import METHODS, Context, Method, TrainingPhotos
+from methods import heads, losses
+from methods.base import METHODS, Context, TrainingPhotos
 from methods.knowledge import class_knowledge
+from methods.network import NetworkSettings, SingleNetwork
+from methods.teacher import Teacher
 
 
 @dataclass(frozen=True)
-class OursSettings:
+class OursSettings(NetworkSettings):
     """Settings of the framework; weights multiply the loss terms, and a term of weight 0 is not computed."""
 
-    dim: int = 512  # width of the embedding
     scale: float = 16.0  # of the cosines in the semantic classification
     margin: float = 0.3  # of the quadruplet, in units of 1 - cosine
     mining: Literal["hard", "all"] = "hard"  # which quadruplets of a batch count
     temperature: float = 1.0  # of the prepared ImageNet probabilities
     agreement: int = 0  # a photo must have its class's majority prediction among its own so many best; 0: all count
+    balanced: bool = True  # quadruplets; false: the batch-hard triplet of the mixed batch, whatever the domains
+    teacher: Literal["prepared", "online"] = "prepared"  # class table; or the frozen network on every training photo
     weight_quadruplet: float = 1.0
     weight_classification: float = 1.0
     weight_preservation: float = 1.0
 
 
 @METHODS.register("ours")
-class Ours(Method):
+class Ours(SingleNetwork):
     """One network for both domains, trained by quadruplet, classification and knowledge preservation."""
 
     name = "ours"
     summary = "The framework: one CNN; domain-balanced quadruplet, classification, prepared ImageNet knowledge."
     terms = ("quadruplet", "classification", "preservation")
+    structural: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "unbalanced": {"balanced": False},
+        "online-teacher": {"teacher": "online"},
+    }
     Settings: ClassVar[type] = OursSettings
     knowledge: Tensor
 
     def __init__(self, settings: OursSettings, context: Context) -> None:
         super().__init__(settings, context)
-        run, computed = context.run, self.weights
-        self.backbone = Backbone(
-            run.backbone, run.weights, frozen_blocks=run.frozen_blocks, frozen_batchnorm=run.frozen_batchnorm
-        )
-        self.projection = nn.Linear(self.backbone.width, settings.dim)
+        computed = self.weights
         if "classification" in computed:
-            self.prototypes = nn.Parameter(torch.randn(len(context.seen), settings.dim) / math.sqrt(settings.dim))
+            self.prototypes = heads.prototypes(len(context.seen), settings.dim)
         if "preservation" in computed:
-            self.semantic_head = nn.Linear(settings.dim, 1000)
+            self.semantic_head = heads.semantic_head(settings.dim)
 
     def prepare(self, photos: TrainingPhotos) -> None:
-        """Compute (or read) the class-oriented knowledge, when its loss is computed."""
+        """Compute (or read) the class-oriented knowledge, or set up the online teacher, when its loss is computed."""
         if "preservation" not in self.weights:
+            return
+        if self.settings.teacher == "online":
+            self.teacher = Teacher(self.backbone, self.context.run.backbone)
             return
         table = class_knowledge(
             self.backbone,
@@ -74,30 +78,31 @@ class Ours(Method):
         )
         self.register_buffer("knowledge", table.to(self.projection.weight.device), persistent=False)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The backbone at its learning rate, everything new at the heads'."""
-        run = self.context.run
-        old = {id(each) for each in self.backbone.parameters()}
-        new = [each for each in self.parameters() if id(each) not in old]
-        return [{"params": self.backbone.trainable(), "lr": run.lr}, {"params": new, "lr": run.head_lr}]
-
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The terms with a weight other than 0."""
         computed, settings = self.weights, self.settings
-        embedding = self.projection(self.backbone(batch.images))  # [batch, dim]
+        embedding = self.project(batch.images, batch.is_photo)  # [batch, dim]
         terms: dict[str, Tensor] = {}
         if "quadruplet" in computed:
-            terms["quadruplet"] = losses.balanced_quadruplet(
-                embedding, batch.labels, batch.is_photo, settings.margin, settings.mining
-            )
+            terms["quadruplet"] = self._quadruplet(embedding, batch)
         if "classification" in computed:
             terms["classification"] = losses.normalised_softmax(
                 embedding, self.prototypes, batch.labels, settings.scale
             )
         if "preservation" in computed:
-            terms["preservation"] = losses.preservation(self.semantic_head(embedding), self.knowledge[batch.labels])
+            terms["preservation"] = self._preservation(self.semantic_head(embedding), batch)
         return terms
 
-    def embed(self, images: Tensor, is_photo: bool) -> Tensor:
-        """L2-normalised embedding [batch, dim]."""
-        return F.normalize(self.projection(self.backbone(images)), dim=1)
+    def _quadruplet(self, embedding: Tensor, batch: Batch) -> Tensor:
+        settings = self.settings
+        if settings.balanced:
+            return losses.balanced_quadruplet(embedding, batch.labels, batch.is_photo, settings.margin, settings.mining)
+        return losses.mixed_triplet(embedding, batch.labels, settings.margin, settings.mining)
+
+    def _preservation(self, logits: Tensor, batch: Batch) -> Tensor:
+        # Online, a photo's target is what the teacher says of that photo, and a sketch has none, as in SAKE [ours]:
+        # that a sketch can be taught at all is part of what a class-oriented target gives.
+        if self.settings.teacher == "prepared":
+            return losses.preservation(logits, self.knowledge[batch.labels])
+        taught = torch.softmax(self.teacher.logits(batch.images[batch.is_photo]) / self.settings.temperature, dim=1)
+        return losses.distillation(logits, taught, batch.is_photo)

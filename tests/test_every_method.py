@@ -1,28 +1,33 @@
-"""Every registered method, because it is registered: it trains on real images, its loss falls, it embeds."""
+"""Every registered method with all its ablations, because it is registered: it trains on real images, and embeds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from bench.engine import Experiment, Request, Resources, build, embed_test_images, execute, resolve
+from bench.engine import build, embed_test_images, execute
+from bench.experiment import Experiment, Request, Resources, resolve
 from bench.training import TrainingData, train
 from datasets.images import Images
+from methods import heads, losses
 from methods.base import METHODS, TrainingPhotos
 from tests.conftest import Quiet
 
 STEPS = 8
-SMALL = ("image_size=48", "batch_size=32", "per_class=2", "frozen_blocks=5", "rotation=0", "scaling=0", "shift=0")
+SMALL = ("image_size=32", "batch_size=16", "per_class=2", "frozen_blocks=5", "rotation=0", "scaling=0", "shift=0")
 DEVICE = torch.device("cpu")
 
 
-def small(name: str, resources: Resources, **changes: object) -> Experiment:
+def small(name: str, resources: Resources, *assignments: str, **changes: object) -> Experiment:
     """The method on 8 seen and 6 unseen classes of `emoji`."""
-    experiment = resolve(Request(name, "emoji", assignments=SMALL), resources)
+    experiment = resolve(Request(name, "emoji", assignments=(*SMALL, *assignments)), resources)
     split = experiment.split
     seen, unseen = split.seen[:8], split.unseen[:6]
     split = replace(
@@ -36,13 +41,13 @@ def small(name: str, resources: Resources, **changes: object) -> Experiment:
     return replace(experiment, split=split, **changes)
 
 
-def losses_while_training(experiment: Experiment, resources: Resources) -> list[dict[str, float]]:
-    """Terms of each of `STEPS` steps without augmentation."""
+def losses_while_training(experiment: Experiment, resources: Resources, steps: int = STEPS) -> list[dict[str, float]]:
+    """Terms of each of so many steps without augmentation."""
     method = build(experiment, resources, DEVICE)
     images = Images(experiment.dataset, experiment.split.train, experiment.run.image_size)
     data = TrainingData.of(experiment.split, images)
     steps_an_epoch = max(1, len(images) // experiment.run.batch_size)
-    run = replace(experiment.run, epochs=STEPS / steps_an_epoch, schedule="constant", mirror=False, head_lr=1e-3)
+    run = replace(experiment.run, epochs=steps / steps_an_epoch, schedule="constant", mirror=False, head_lr=1e-3)
     positions = data.is_photo.nonzero()[:, 0].tolist()
 
     def batches():  # type: ignore[no-untyped-def]
@@ -64,7 +69,7 @@ def losses_while_training(experiment: Experiment, resources: Resources) -> list[
 
 @pytest.mark.parametrize("name", [name for name in METHODS.names() if METHODS.get(name).terms])
 def test_every_trained_method_learns(name: str, resources: Resources) -> None:
-    experiment = small(name, resources)
+    experiment = small(name, resources, "batch_size=32")  # all classes in every batch, so that steps compare
     steps = losses_while_training(experiment, resources)
     assert len(steps) == STEPS
     assert set(steps[0]) == set(experiment.method.terms)
@@ -76,7 +81,8 @@ def test_every_trained_method_learns(name: str, resources: Resources) -> None:
 def test_every_method_embeds_both_domains(name: str, resources: Resources, quiet: Quiet) -> None:
     experiment = small(name, resources)
     method = build(experiment, resources, DEVICE)
-    embeddings = embed_test_images(method, experiment, resources, DEVICE, quiet)
+    embeddings, embedded = embed_test_images(method, experiment, resources, DEVICE, quiet)
+    assert embedded == len(embeddings.query) + len(embeddings.gallery)
     assert len(embeddings.query) == len(experiment.split.queries)
     assert len(embeddings.gallery) == len(experiment.split.gallery)
     assert embeddings.gallery.std(axis=0).max() > 0
@@ -87,39 +93,113 @@ def test_every_method_explains_itself(name: str) -> None:
     method = METHODS.get(name)
     assert method.name == name
     assert method.summary.endswith(".")
-    assert all(hasattr(method.Settings(), f"weight_{term}") for term in method.terms)
+    settings = method.Settings()
+    assert all(hasattr(settings, f"weight_{term}") for term in method.terms)
+    for changes in method.structural.values():
+        assert all(getattr(settings, key) != value for key, value in changes.items())
 
 
-ABLATIONS = [
-    (name, term) for name in METHODS.names() for term in METHODS.get(name).terms if len(METHODS.get(name).terms) > 1
-]
+def ablations() -> Iterator[Any]:
+    """Each method with each setting change that is one of its ablations: a term left out, or a structural one."""
+    for name in METHODS.names():
+        kind = METHODS.get(name)
+        for term in kind.terms if len(kind.terms) > 1 else ():
+            yield pytest.param(name, {f"weight_{term}": 0.0}, id=f"{name}-without-{term}")
+        for title, changes in kind.structural.items():
+            yield pytest.param(name, dict(changes), id=f"{name}-{title}")
 
 
-@pytest.mark.parametrize(("name", "term"), ABLATIONS)
-def test_every_ablation_leaves_its_term_uncomputed(name: str, term: str, resources: Resources) -> None:
+FULL: dict[str, dict[str, float]] = {}  # terms of the first step of each method as it is, by name
+
+# What computes a term; in an ablation without the term, all of it fails when it is called.
+FUNCTIONS = {
+    "quadruplet": ("balanced_quadruplet", "mixed_triplet"),
+    "classification": ("normalised_softmax",),
+    "preservation": ("preservation", "distillation"),
+    "contrastive": ("supervised_contrastive",),
+}
+
+
+@pytest.mark.parametrize(("name", "changes"), list(ablations()))
+def test_every_ablation_trains_and_changes_its_term_only(
+    name: str, changes: dict[str, Any], resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full = small(name, resources)
-    dropped = replace(full, own=replace(full.own, **{f"weight_{term}": 0.0}))
-    steps = losses_while_training(dropped, resources)
-    assert term not in steps[0]
-    assert set(steps[0]) == set(full.method.terms) - {term}
+    if name not in FULL:
+        FULL[name] = losses_while_training(full, resources, steps=1)[0]
+    ablation = replace(full, own=replace(full.own, **changes))
+    assert ablation.ablation != full.ablation == ""
+    assert ablation.key != full.key
+    kept = {term for term in full.method.terms if getattr(ablation.own, f"weight_{term}") != 0}
+    for term in set(full.method.terms) - kept:
+        for function in FUNCTIONS[term]:
+            monkeypatch.setattr(losses, function, not_to_be_called)
+    first, last = losses_while_training(ablation, resources, steps=2)
+    assert set(first) == set(last) == kept
+    # Cells of an ablation are paired: same first values, same batches, so that every other term starts as it did.
+    changed = {term for term in kept if first[term] != pytest.approx(FULL[name][term], rel=1e-4)}
+    assert len(changed) == (1 if kept == set(full.method.terms) else 0)
+    assert last != first
+
+
+@pytest.mark.parametrize(
+    ("name", "term"),
+    [(name, term) for name in METHODS.names() for term in METHODS.get(name).terms if len(METHODS.get(name).terms) > 1],
+)
+def test_a_term_left_out_leaves_no_trace(
+    name: str, term: str, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    draws_of = heads.draws_of
+
+    @contextmanager
+    def recorded(title: str) -> Iterator[None]:
+        drawn.append(title)
+        with draws_of(title):
+            yield
+
+    monkeypatch.setattr(heads, "draws_of", recorded)
+    experiment = small(name, resources)
+    full = build(experiment, resources, DEVICE)
+    drawn_by_full = list(drawn)
+    drawn.clear()
+    own = replace(experiment.own, **{f"weight_{term}": 0.0})
+    less = build(replace(experiment, own=own), resources, DEVICE)
+    assert drawn == [title for title in drawn_by_full if title != term]
+    before, after = full.state_dict(), less.state_dict()
+    assert after.keys() <= before.keys()
+    assert all(torch.equal(before[key], after[key]) for key in after)
+    assert (after.keys() < before.keys()) == (term in drawn_by_full)
+    if term == "preservation":
+        less.prepare(TrainingPhotos(not_to_be_called, (), "none"))
+        assert not hasattr(less, "knowledge")
+        assert not hasattr(less, "teacher")
+
+
+def not_to_be_called(*_: object) -> Any:
+    raise AssertionError("a term of weight 0 is not computed")
 
 
 def test_the_same_seed_gives_the_same_scores(resources: Resources, quiet: Quiet) -> None:
-    experiment = small("ours", resources, run=replace(small("ours", resources).run, epochs=1.0))
-    first, _ = execute(experiment, resources, quiet)
-    again, _ = execute(experiment, resources, quiet)
-    other, _ = execute(replace(experiment, seed=1), resources, quiet)
-    assert first == again
-    assert first != other
+    experiment = small("ours", resources, run=replace(small("ours", resources).run, epochs=0.5))
+    first = execute(experiment, resources, quiet, reuse=False)
+    again = execute(experiment, resources, quiet, reuse=False)
+    other = execute(replace(experiment, seed=1), resources, quiet, reuse=False)
+    assert first.scores == again.scores
+    assert first.details == again.details
+    assert first.scores != other.scores
 
 
-def test_a_run_lands_in_the_cache_and_uses_it(tmp_path: Path, quiet: Quiet) -> None:
+def test_what_the_cache_holds_is_used_unless_it_is_damaged(tmp_path: Path) -> None:
     resources = Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu")
     experiment = small("ours", resources, run=replace(small("ours", resources).run, epochs=0.3))
-    first, _ = execute(experiment, resources, quiet)
-    tables = list((tmp_path / "cache" / "knowledge").glob("*.safetensors"))
-    assert len(tables) == 1
-    tables[0].write_bytes(b"damaged")
-    again, _ = execute(experiment, resources, quiet)
-    assert first == again
-    assert tables[0].stat().st_size > 8
+    first = execute(experiment, resources, Quiet())
+    observer = Quiet()
+    assert execute(experiment, resources, observer).scores == first.scores
+    assert "training" not in observer.phases
+    for folder in ("knowledge", "networks", "embeddings"):
+        for file in (tmp_path / "cache" / folder).iterdir():
+            file.write_bytes(file.read_bytes()[:-1] + b"?")
+    observer = Quiet()
+    assert execute(experiment, resources, observer).scores == first.scores
+    assert "training" in observer.phases

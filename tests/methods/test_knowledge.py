@@ -8,7 +8,7 @@ from torch import Tensor
 
 from methods.backbones import PACKAGED, Backbone
 from methods.base import TrainingPhotos
-from methods.knowledge import class_knowledge, table_of
+from methods.knowledge import class_knowledge, table_of, top_classes
 
 
 def test_the_table_is_the_mean_of_the_softmax_of_each_class() -> None:
@@ -80,6 +80,16 @@ def test_a_damaged_cache_is_computed_again(backbone: Backbone, tmp_path: Path) -
     calls: list[int] = []
     first = table(backbone, photos(calls), tmp_path)
     (path,) = tmp_path.rglob("*.safetensors")
-    path.write_bytes(path.read_bytes()[:100])
-    assert torch.equal(table(backbone, photos(calls), tmp_path), first)
-    assert len(calls) == 2
+    for damage in (lambda content: content[:100], lambda content: content[:-1] + b"?"):
+        path.write_bytes(damage(path.read_bytes()))
+        assert torch.equal(table(backbone, photos(calls), tmp_path), first)
+    assert len(calls) == 3
+
+
+def test_the_top_classes_bear_imagenets_names() -> None:
+    table = torch.zeros(2, 1000)
+    table[0, [407, 656]] = torch.tensor([0.7, 0.3])  # ambulance, minivan
+    table[1, [430, 429]] = torch.tensor([0.25, 0.75])  # basketball, baseball
+    named = top_classes(table, 2)
+    assert [[name for name, _ in row] for row in named] == [["ambulance", "minivan"], ["baseball", "basketball"]]
+    assert [value for row in named for _, value in row] == pytest.approx([0.7, 0.3, 0.75, 0.25])

@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.losses import balanced_quadruplet, mixed_triplet, normalised_softmax, preservation
+from methods.losses import (
+    balanced_quadruplet,
+    cross_domain_triplet,
+    distillation,
+    mixed_triplet,
+    normalised_softmax,
+    preservation,
+    supervised_contrastive,
+)
 
 MARGIN = 0.3
 
@@ -117,6 +125,88 @@ def test_preservation_by_hand() -> None:
     assert float(preservation(logits, knowledge)) == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(4), abs=1e-12)
 
 
+@pytest.mark.parametrize("mining", ["hard", "all"])
+def test_the_cross_domain_triplet_equals_plain_loops(mining: str) -> None:
+    embedding, labels, is_photo = batch(4)
+    total = []
+    for a in [a for a in range(len(labels)) if not is_photo[a]]:
+        hinges = [
+            max(0.0, MARGIN + distance(embedding[a], embedding[p]) - distance(embedding[a], embedding[n]))
+            for p in range(len(labels))
+            for n in range(len(labels))
+            if is_photo[p] and is_photo[n] and labels[p] == labels[a] != labels[n]
+        ]
+        total.append(max(hinges) if mining == "hard" else sum(hinges) / len(hinges))
+    loss = cross_domain_triplet(embedding, labels, is_photo, MARGIN, mining)
+    assert float(loss) == pytest.approx(sum(total) / len(total), abs=1e-12)
+
+
+def test_the_cross_domain_triplet_by_hand() -> None:
+    # One sketch at 0 degrees, a photo of its class at 60 (d = 1/2), photos of another at 90 (1) and 180 (2); the sketch
+    # of the other class, which lies nearest of all, is no negative.
+    angles = torch.tensor([0.0, 10.0, 60.0, 90.0, 180.0], dtype=torch.float64) * math.pi / 180
+    embedding = torch.stack([angles.cos(), angles.sin()], dim=1)
+    labels, is_photo = torch.tensor([0, 2, 0, 1, 1]), torch.tensor([False, False, True, True, True])
+    # The sketch of class 2 has no photo of its class and is left out.
+    assert float(cross_domain_triplet(embedding, labels, is_photo, 0.7)) == pytest.approx(0.7 + 0.5 - 1, abs=1e-12)
+    every = cross_domain_triplet(embedding, labels, is_photo, 0.7, "all")
+    assert float(every) == pytest.approx((0.2 + 0) / 2, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_contrastive_loss_equals_plain_loops(seed: int) -> None:
+    embedding, labels, _ = batch(seed)
+    labels[0] = 99  # an image whose class the batch holds once: others are contrasted with it, it has no positive
+    unit, count = [each / each.norm() for each in embedding], len(labels)
+    anchors = []
+    for a in range(count):
+        weight = {n: math.exp(float(torch.dot(unit[a], unit[n])) / 0.07) for n in range(count) if n != a}
+        shares = [weight[p] / sum(weight.values()) for p in range(count) if p != a and labels[p] == labels[a]]
+        if shares:
+            anchors.append(-sum(math.log(share) for share in shares) / len(shares))
+    assert len(anchors) == count - 1
+    assert float(supervised_contrastive(embedding, labels, 0.07)) == pytest.approx(sum(anchors) / len(anchors))
+
+
+def test_the_contrastive_loss_by_hand() -> None:
+    # Two equal vectors of one class and one at a right angle to both: shares e / (e + 1) for the first two.
+    embedding = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 5.0]], dtype=torch.float64)
+    loss = supervised_contrastive(embedding, torch.tensor([0, 0, 1]), 1.0)
+    assert float(loss) == pytest.approx(math.log(1 + math.exp(-1)), abs=1e-12)
+
+
+def test_classes_that_a_batch_holds_once_have_nothing_to_be_near() -> None:
+    embedding, _, _ = batch()
+    embedding.requires_grad_()
+    loss = supervised_contrastive(embedding, torch.arange(len(embedding)), 0.07)
+    loss.backward()
+    assert loss.item() == 0
+
+
+def test_distillation_looks_at_photos_only() -> None:
+    logits, _, is_photo = batch()
+    taught = torch.softmax(torch.randn(8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2)), 1)
+    photos = [logits[n] for n in range(len(logits)) if is_photo[n]]
+    expected = 0.0
+    for each, target in zip(photos, taught, strict=True):
+        total = sum(math.exp(value) for value in each.tolist())
+        expected -= sum(t * math.log(math.exp(v) / total) for v, t in zip(each.tolist(), target.tolist(), strict=True))
+    logits.requires_grad_()
+    loss = distillation(logits, taught, is_photo)
+    loss.backward()
+    assert loss.item() == pytest.approx(expected / len(photos), abs=1e-12)
+    assert logits.grad is not None
+    assert logits.grad[~is_photo].abs().max() == 0
+    assert logits.grad[is_photo].abs().min() > 0
+
+
+def test_distillation_of_a_batch_without_photos_is_nothing() -> None:
+    logits = torch.ones(2, 3, requires_grad=True)
+    loss = distillation(logits, torch.ones(0, 3), torch.tensor([False, False]))
+    loss.backward()
+    assert loss.item() == 0
+
+
 def test_gradients_are_right() -> None:
     embedding, labels, is_photo = batch(1, classes=3)
     embedding.requires_grad_()
@@ -129,3 +219,9 @@ def test_gradients_are_right() -> None:
     assert torch.autograd.gradcheck(lambda e: mixed_triplet(e, labels, MARGIN), [embedding])
     assert torch.autograd.gradcheck(lambda e, p: normalised_softmax(e, p, labels, 16), [embedding, prototypes])
     assert torch.autograd.gradcheck(lambda e: preservation(e, knowledge), [embedding])
+    for mining in ("hard", "all"):
+        assert torch.autograd.gradcheck(
+            lambda e, mining=mining: cross_domain_triplet(e, labels, is_photo, MARGIN, mining), [embedding]
+        )
+    assert torch.autograd.gradcheck(lambda e: supervised_contrastive(e, labels, 0.07), [embedding])
+    assert torch.autograd.gradcheck(lambda e: distillation(e, knowledge[is_photo], is_photo), [embedding])

@@ -1,0 +1,137 @@
+"""SAKE: classification, and ImageNet knowledge from an online teacher, on a network that is told the domain.
+
+Paper: Liu, Xie, Wang and Yuille, "Semantic-aware knowledge preservation for zero-shot sketch-based image retrieval",
+ICCV 2019. Implemented, after its published code: the domain tag in squeeze-and-excitation (``methods/conditional.py``);
+cross-entropy over the seen classes for both domains; cross-entropy against the frozen ImageNet network's output, which
+runs beside the student on every photo of the batch (sketches have no target); the first values of the embedding layer
+and of the semantic head from the singular value decomposition of the ImageNet classifier; the WordNet adjustment of the
+teacher's logits, when its table is given.
+
+Left out or different: the table itself, which is made with WordNet's corpus (``--set wordnet=FILE`` takes it; without
+one the adjustment is off, and a note says so); SE-ResNet50, unless it is the backbone (``legacy_seresnet50``): on one
+without such modules the tag enters one gate on the pooled feature [our reading]; the teacher is not told the domain,
+which has no effect on one that was not trained with it; batches of one part sketches to two parts photos, augmentation,
+optimiser and schedule, which are the harness's, so that methods differ in nothing else; the checkpoint chosen by
+accuracy on seen classes, which is ``--select`` of a run.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import UsageError
+from bench.types import Batch
+from methods import heads, losses
+from methods.base import METHODS, Context, TrainingPhotos
+from methods.class_tables import read_class_table
+from methods.conditional import DomainTag
+from methods.network import NetworkSettings, SingleNetwork
+from methods.teacher import Teacher
+
+log = logging.getLogger("bench.methods.sake")
+
+
+@dataclass(frozen=True)
+class SakeSettings(NetworkSettings):
+    """Settings of SAKE; weights multiply the loss terms, and a term of weight 0 is not computed."""
+
+    initialisation: Literal["svd", "random"] = "svd"  # of the embedding layer and the semantic head
+    wordnet: str = ""  # file with the WordNet table, [seen classes, 1000]; empty: no adjustment
+    teacher_scale: float = 1.0  # of the teacher's logits
+    wordnet_scale: float = 0.3  # of the WordNet table that is added to them
+    weight_classification: float = 1.0
+    weight_preservation: float = 1.0
+
+
+@METHODS.register("sake")
+class Sake(SingleNetwork):
+    """One conditional network for both domains, trained by classification and an online teacher."""
+
+    name = "sake"
+    summary = "SAKE: conditional network, classification, online ImageNet teacher on photos."
+    terms: ClassVar[tuple[str, ...]] = ("classification", "preservation")
+    Settings: ClassVar[type] = SakeSettings
+    wordnet: Tensor | None
+
+    def __init__(self, settings: SakeSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        computed = self.weights
+        self.domain_tag = DomainTag(self.backbone)
+        if "classification" in computed:
+            self.class_head = heads.class_head(settings.dim, len(context.seen))
+        if "preservation" in computed:
+            self.semantic_head = heads.semantic_head(settings.dim)
+            table = None
+            if settings.wordnet:
+                table = torch.from_numpy(read_class_table(Path(settings.wordnet), context.seen, heads.IMAGENET_CLASSES))
+            self.register_buffer("wordnet", table, persistent=False)
+        if settings.initialisation == "svd":
+            start_from_classifier(
+                self.backbone.network.get_classifier(), self.projection, getattr(self, "semantic_head", None)
+            )
+
+    def prepare(self, photos: TrainingPhotos) -> None:
+        """Set up the online teacher, when its loss is computed, and say what it lacks."""
+        if "preservation" not in self.weights:
+            return
+        self.teacher = Teacher(self.backbone, self.context.run.backbone)
+        if self.wordnet is None:
+            log.info("%s: no WordNet table (--set wordnet=FILE), so its adjustment is off.", self.name)
+
+    def feature(self, images: Tensor, is_photo: Tensor) -> Tensor:
+        """Pooled feature: float32 [batch, 3, size, size] and bool [batch] to [batch, width]."""
+        feature: Tensor = self.domain_tag(self.backbone, images, is_photo)
+        return feature
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms with a weight other than 0."""
+        return self.terms_of(self.project(batch.images, batch.is_photo), batch)
+
+    def terms_of(self, embedding: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """SAKE's terms with a weight other than 0, from the batch's embeddings [batch, dim]."""
+        computed = self.weights
+        terms: dict[str, Tensor] = {}
+        if "classification" in computed:
+            terms["classification"] = F.cross_entropy(self.class_head(embedding), batch.labels)
+        if "preservation" in computed:
+            logits = self.semantic_head(embedding)
+            terms["preservation"] = losses.distillation(logits, self.taught(batch), batch.is_photo)
+        return terms
+
+    def taught(self, batch: Batch) -> Tensor:
+        """What the teacher, adjusted by WordNet where there is a table, says of the batch's photos: [photos, 1000]."""
+        logits = self.settings.teacher_scale * self.teacher.logits(batch.images[batch.is_photo])
+        if self.wordnet is not None:
+            logits = logits + self.settings.wordnet_scale * self.wordnet[batch.labels[batch.is_photo]]
+        return torch.softmax(logits, dim=1)
+
+
+@torch.no_grad()
+def start_from_classifier(classifier: nn.Module, projection: nn.Linear, semantic_head: nn.Linear | None) -> None:
+    """Set the projection and the semantic head so that one after the other is the ImageNet classifier at rank dim.
+
+    The classifier's weight is U S V^T [1000, width]: the projection becomes S V^T, the head U, both cut to the dim
+    largest singular values; numbers of the embedding beyond the weight's rank keep their draw and the head ignores
+    them. Raises UsageError when the backbone's classifier is not one linear layer on the pooled feature.
+    """
+    if not isinstance(classifier, nn.Linear) or classifier.in_features != projection.in_features:
+        raise UsageError(
+            "This backbone has no linear ImageNet classifier to start from: use --set initialisation=random."
+        )
+    left, values, right = torch.linalg.svd(classifier.weight, full_matrices=False)
+    rank = min(projection.out_features, len(values))
+    projection.weight[:rank] = values[:rank, None] * right[:rank]
+    projection.bias[:rank] = 0
+    if semantic_head is not None:
+        semantic_head.weight.zero_()
+        semantic_head.weight[:, :rank] = left[:, :rank]
+        semantic_head.bias.zero_()
+        if classifier.bias is not None:
+            semantic_head.bias.copy_(classifier.bias)

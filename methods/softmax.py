@@ -1,0 +1,48 @@
+"""Normalised softmax alone: classify the seen classes, retrieve by the embedding.
+
+Paper: Zhai and Wu, "Classification is a strong baseline for deep metric learning", BMVC 2019; among the methods for
+zero-shot sketches, ACNet trains by it. Implemented: cross-entropy over the cosines to one prototype a class, shared by
+sketches and photos, on one network. Left out: the paper's LayerNorm before the embedding and its sub-sampling of
+classes, which serve data sets with thousands of classes; ACNet's generator, which is another method. The scale is that
+of ``ours``, so that the two differ by the other losses only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from bench.types import Batch
+from methods import heads, losses
+from methods.base import METHODS, Context
+from methods.network import NetworkSettings, SingleNetwork
+
+
+@dataclass(frozen=True)
+class SoftmaxSettings(NetworkSettings):
+    """Settings of the normalised softmax."""
+
+    scale: float = 16.0  # of the cosines
+    weight_classification: float = 1.0
+
+
+@METHODS.register("softmax")
+class Softmax(SingleNetwork):
+    """One network for both domains, trained by normalised softmax."""
+
+    name = "softmax"
+    summary = "Normalised softmax over the seen classes, nothing else."
+    terms = ("classification",)
+    Settings: ClassVar[type] = SoftmaxSettings
+
+    def __init__(self, settings: SoftmaxSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        self.prototypes = heads.prototypes(len(context.seen), settings.dim)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The only term."""
+        embedding = self.project(batch.images, batch.is_photo)  # [batch, dim]
+        scale = self.settings.scale
+        return {"classification": losses.normalised_softmax(embedding, self.prototypes, batch.labels, scale)}
