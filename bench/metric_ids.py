@@ -102,6 +102,7 @@ DEFAULT_KS = (100, 200)
 DEFAULT_METRICS = tuple(
     each.at(k) for each in DEFINITIONS for k in (DEFAULT_KS if "@K:" in each.pattern else DEFAULT_KS[:1])
 )
+STORED_METRICS = (*DEFAULT_METRICS, "P@5:k")  # of every run; small datasets have few photos of a class
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,5 +167,8 @@ def _unknown(text: str) -> UsageError:
     numbers = re.findall(r"[1-9][0-9]*", text)
     k = int(numbers[0]) if numbers and len(numbers[0]) <= LONGEST_K else DEFAULT_KS[-1]
     ids = [each.at(k) for each in DEFINITIONS]
+    meant = [each for each in ids if each.startswith(f"{text}:")]
+    if meant:
+        return UsageError(f"There is no metric {text!r} without its definition: choose {', '.join(meant)}.")
     family = [each for each in ids if each.startswith("P@")] if text.startswith("P@") else ids
     return UsageError(f"There is no metric {text!r}. {nearest(text, family)}")

@@ -28,7 +28,14 @@ def hits(ranks: Ranks, k: int) -> int:
     >>> hits(np.array([1, 3, 6]), 3)
     2
     """
-    return int(np.searchsorted(ranks, k, side="right"))
+    low, high = 0, ranks.size  # numpy's searchsorted takes a second to compile
+    while low < high:
+        middle = (low + high) // 2
+        if ranks[middle] <= k:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @compiled

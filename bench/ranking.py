@@ -28,6 +28,7 @@ from bench.similarity import Scorer, scorer
 from bench.types import Distance, Doubles, Embeddings, Floats, Labels, Ranking
 
 Progress = Callable[[int, int], None]
+Rescore = Callable[[Floats], None]
 
 TIES: dict[str, int] = {"index": INDEX, "pessimistic": PESSIMISTIC, "optimistic": OPTIMISTIC}
 TILE_BYTES = 40 * 2**20  # scores and ranks of one tile
@@ -44,6 +45,7 @@ def rank(
     device: str = "cpu",
     threads: int | None = None,
     progress: Progress | None = None,
+    rescore: Rescore | None = None,
 ) -> Ranking:
     """Rank the gallery for every query and evaluate ``metrics`` (ids of ``bench.metric_ids``; an average is ignored).
 
@@ -51,7 +53,8 @@ def rank(
     query (of all photos where there are fewer). ``ties`` places equal scores: by gallery position, or irrelevant
     photos first or last for the bounds (``mAP@all:tied`` is not touched by it, ``top`` is always by position).
     ``device`` other than ``cpu`` ranks with torch there. ``threads`` is by default every processor of this process.
-    ``progress`` is called with the queries done and their number, from the calling thread.
+    ``progress`` is called with the queries done and their number, from the calling thread. ``rescore`` replaces the
+    scores of some queries in place, float32 [queries, photos], before they are ranked; it ranks on the processor.
 
     Raises UsageError for an unknown metric, distance, tie rule or device or a number below its least, DataError as
     ``bench.similarity.scorer`` does.
@@ -62,13 +65,13 @@ def rank(
     for name, number, least in (("top", top, 0), ("threads", threads, 1)):
         if number < least:
             raise UsageError(f"{name} is {number}, but must be at least {least}.")
-    if device != "cpu":
+    if device != "cpu" and rescore is None:
         from bench.ranking_torch import rank_with_torch
 
         return rank_with_torch(
             embeddings, metrics, distance=distance, top=top, ties=ties, device=device, progress=progress
         )
-    work = Pass(embeddings, Plan(embeddings, metrics), scorer(embeddings, distance), TIES[ties], top)
+    work = Pass(embeddings, Plan(embeddings, metrics), scorer(embeddings, distance), TIES[ties], top, rescore)
     work.run(threads, progress)
     return Ranking(work.plan.metrics, work.values, work.plan.relevant, embeddings.query_labels, work.top)
 
@@ -76,8 +79,10 @@ def rank(
 class Pass:
     """One pass over the queries; ``values`` float64 [metrics, queries] and ``top`` int32 [queries, top] fill up."""
 
-    def __init__(self, embeddings: Embeddings, plan: Plan, factors: Scorer, ties: int, top: int) -> None:
-        self.plan, self.factors, self.ties = plan, factors, ties
+    def __init__(
+        self, embeddings: Embeddings, plan: Plan, factors: Scorer, ties: int, top: int, rescore: Rescore | None
+    ) -> None:
+        self.plan, self.factors, self.ties, self.rescore = plan, factors, ties, rescore
         self.query = embeddings.query
         self.gallery: Floats = np.ascontiguousarray(embeddings.gallery, dtype=np.float32)
         queries, photos = len(self.query), len(self.gallery)
@@ -100,8 +105,10 @@ class Pass:
         def one(begin: int) -> int:
             space = spare.get()
             end = min(begin + self.tile, queries)
-            self._tile(slice(begin, end), space)
-            spare.put(space)
+            try:
+                self._tile(slice(begin, end), space)
+            finally:  # or the next tile would wait for ever
+                spare.put(space)
             return end - begin
 
         done = 0
@@ -120,6 +127,8 @@ class Pass:
         scores, ranks, ends = space.scores[:rows], space.ranks[:rows], space.ends[:rows]
         np.matmul(self.factors.queries(self.query[asked]), self.gallery.T, out=scores)
         apply_factors(scores, self.factors.scale, self.factors.offset)
+        if self.rescore is not None:
+            self.rescore(scores)
         buckets = bucket_count(len(self.gallery))
         own = plan.classes[asked]
         rank_rows(scores, own, plan.photo_classes, plan.starts, plan.members, buckets, self.ties, ranks, ends)

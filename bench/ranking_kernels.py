@@ -8,6 +8,8 @@ non-increasing function of it whatever float32 rounds, so the result does not de
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -40,17 +42,53 @@ def apply_factors(scores: Floats, scale: Floats, offset: Floats) -> None:
 
 
 @compiled
-def sort_bucket(scores: Floats, places: Labels, begin: int, end: int) -> None:
-    """Order ``[begin, end)`` of the relevant photos by descending score; equal scores keep their order."""
-    if end - begin > FEW:
-        order = np.argsort(-scores[begin:end], kind="mergesort")
-        scores[begin:end] = scores[begin:end][order]
-        places[begin:end] = places[begin:end][order]
+def sift_down(scores: Floats, places: npt.NDArray[Any], root: int, size: int) -> None:
+    """Restore the heap below ``root``: the worst photo (lowest score, then highest position) is at the top."""
+    while 2 * root + 1 < size:
+        child = 2 * root + 1
+        other = child + 1
+        if other < size and (
+            scores[other] < scores[child] or (scores[other] == scores[child] and places[other] > places[child])
+        ):
+            child = other
+        if scores[child] > scores[root] or (scores[child] == scores[root] and places[child] < places[root]):
+            return
+        scores[root], scores[child] = scores[child], scores[root]
+        places[root], places[child] = places[child], places[root]
+        root = child
+
+
+@compiled
+def make_heap(scores: Floats, places: npt.NDArray[Any]) -> None:
+    """Reorder photos into a heap with the worst at the top."""
+    for root in range(scores.size // 2 - 1, -1, -1):
+        sift_down(scores, places, root, scores.size)
+
+
+@compiled
+def sort_heap(scores: Floats, places: npt.NDArray[Any]) -> None:
+    """Turn a heap into a list, the best photo first."""
+    for size in range(scores.size - 1, 0, -1):
+        scores[0], scores[size] = scores[size], scores[0]
+        places[0], places[size] = places[size], places[0]
+        sift_down(scores, places, 0, size)
+
+
+@compiled
+def sort_bucket(scores: Floats, places: Labels) -> None:
+    """Order relevant photos, whose ``places`` ascend, by descending score; equal scores keep their order."""
+    if scores.size > FEW:
+        fallen = False  # many photos in one bucket are mostly equal ones, which need no sorting
+        for current in range(1, scores.size):
+            fallen = fallen or scores[current] > scores[current - 1]
+        if fallen:
+            make_heap(scores, places)
+            sort_heap(scores, places)
         return
-    for current in range(begin + 1, end):
+    for current in range(1, scores.size):
         score, place = scores[current], places[current]
         slot = current
-        while slot > begin and scores[slot - 1] < score:
+        while slot > 0 and scores[slot - 1] < score:
             scores[slot], places[slot] = scores[slot - 1], places[slot - 1]
             slot -= 1
         scores[slot], places[slot] = score, place
@@ -119,7 +157,7 @@ def sort_relevant(
     while begin < count:
         end = int(first[bucket_of(own_score[begin], highest, steepness, last) + 1])
         if end - begin > 1:
-            sort_bucket(own_score, own_place, begin, end)
+            sort_bucket(own_score[begin:end], own_place[begin:end])
         begin = end
     return highest, steepness
 
@@ -216,23 +254,6 @@ def rank_rows(
 
 
 @compiled
-def sift_down(scores: Floats, places: Positions, root: int, size: int) -> None:
-    """Restore the heap below ``root``: the worst photo (lowest score, then highest position) is at the top."""
-    while 2 * root + 1 < size:
-        child = 2 * root + 1
-        other = child + 1
-        if other < size and (
-            scores[other] < scores[child] or (scores[other] == scores[child] and places[other] > places[child])
-        ):
-            child = other
-        if scores[child] > scores[root] or (scores[child] == scores[root] and places[child] < places[root]):
-            return
-        scores[root], scores[child] = scores[child], scores[root]
-        places[root], places[child] = places[child], places[root]
-        root = child
-
-
-@compiled
 def top_rows(scores: Floats, top: Positions) -> None:
     """Positions of the best photos of each row, best first, equal scores by position, into ``top`` int32 [rows, top].
 
@@ -244,13 +265,9 @@ def top_rows(scores: Floats, top: Positions) -> None:
         line, places = scores[row], top[row]
         for photo in range(wanted):
             best[photo], places[photo] = line[photo], photo
-        for root in range(wanted // 2 - 1, -1, -1):
-            sift_down(best, places, root, wanted)
+        make_heap(best, places)
         for photo in range(wanted, line.size):
             if line[photo] > best[0]:  # an equal score at a later position is worse
                 best[0], places[0] = line[photo], photo
                 sift_down(best, places, 0, wanted)
-        for size in range(wanted - 1, 0, -1):
-            best[0], best[size] = best[size], best[0]
-            places[0], places[size] = places[size], places[0]
-            sift_down(best, places, 0, size)
+        sort_heap(best, places)

@@ -55,7 +55,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table on stdout; columns whose cells are all numbers are set right."""
+    """A table on stdout; columns whose cells are all numbers (or ``-``) are set right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -64,7 +64,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     for position, column in enumerate(columns):
         cells = [row[position] for row in rows]
         numeric = bool(cells) and all(
-            cell.replace(".", "").replace("-", "").replace(",", "").isdigit() for cell in cells
+            cell == "-" or cell.replace(".", "").replace("-", "").replace(",", "").isdigit() for cell in cells
         )
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:

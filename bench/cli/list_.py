@@ -55,3 +55,40 @@ def splits(format: Format = OutputFormat.table) -> None:
         ],
         format,
     )
+
+
+@listing.command()
+def protocols(format: Format = OutputFormat.table) -> None:
+    """Evaluation protocols that `bench score FILE --protocol NAME` carries out, and whose code each follows."""
+    from dataclasses import asdict
+
+    from bench.protocols.base import PROTOCOLS
+
+    known = [PROTOCOLS.get(name) for name in PROTOCOLS.names()]
+    if format is OutputFormat.json:
+        rows = [asdict(each) for each in known]
+        print_json([{"protocol": row.pop("name"), **row} for row in rows])
+        return
+    show(
+        [
+            {
+                "protocol": each.name,
+                "ranks by": each.distance + (", paired gallery" if each.gallery == "paired" else ""),
+                "metrics": ", ".join(each.metrics).replace("@queries", ""),
+                "what it computes": each.summary,
+                "used by": each.used_by,
+            }
+            for each in known
+        ],
+        format,
+    )
+
+
+@listing.command()
+def metrics(format: Format = OutputFormat.table) -> None:
+    """Metrics that `bench score FILE --metric ID` computes; K is any number, @classes behind an id takes that mean."""
+    from bench.metric_ids import DEFINITIONS
+
+    show(
+        [{"metric": each.pattern, "what it is": each.summary, "used by": each.used_by} for each in DEFINITIONS], format
+    )

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from types import FrameType
 
 import bench.cli
-from bench.cli.app import Terminated, app
+from bench.cli.app import app
+from bench.interrupts import Terminated
 
-NOT_COMMANDS = {"app", "common", "main", "progress"}
+NOT_COMMANDS = {"app", "cells", "common", "figures", "findings", "main", "options", "progress"}
 
 for _module in sorted(pkgutil.iter_modules(bench.cli.__path__), key=lambda each: each.name):
     if _module.name not in NOT_COMMANDS:

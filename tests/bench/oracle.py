@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +31,13 @@ def value(metric: str, flags: Flags) -> float:
         return math.nan
     k = len(flags) if text_k == "all" else int(text_k)
     first = list(flags[:k])
-    precision = [sum(first[: rank + 1]) / (rank + 1) for rank in range(len(first))]
+    precision = [found / rank for rank, found in enumerate(accumulate(first), start=1)]
     if family == "P":
         if definition == "index":
             return float(k < len(flags) and flags[k])
         return sum(first[: min(k, relevant)]) / min(k, relevant) if definition == "min" else sum(first) / k
     if definition.startswith("voc"):
-        precision = [max(precision[rank:]) for rank in range(len(first))]
+        precision = list(accumulate(reversed(precision), max))[::-1]  # the highest here or later
     total = math.fsum(p for p, flag in zip(precision, first, strict=True) if flag)
     if definition == "hits":
         return total / sum(first) if any(first) else 0.0
@@ -48,12 +49,13 @@ def tied(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_]) -> fl
     """``mAP@all:tied``: every distinct score is a threshold; recall gained there times precision there."""
     if not relevant.any():
         return math.nan
-    total, before = 0.0, 0
-    for threshold in sorted(set(scores.tolist()), reverse=True):
-        kept = scores >= threshold
-        found = int((kept & relevant).sum())
-        total += (found - before) / int(relevant.sum()) * found / int(kept.sum())
-        before = found
+    order = sorted(range(len(scores)), key=lambda photo: -float(scores[photo]))
+    total, before, found = 0.0, 0, 0
+    for kept, photo in enumerate(order, start=1):
+        found += int(relevant[photo])
+        if kept == len(order) or scores[order[kept]] < scores[photo]:  # the end of a group of equal scores
+            total += (found - before) / int(relevant.sum()) * found / kept
+            before = found
     return total
 
 

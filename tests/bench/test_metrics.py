@@ -117,7 +117,6 @@ def test_ids_come_back(text: str) -> None:
     [
         ("mAP@200:mni", "mAP@200:min"),
         ("map@all:plain", "mAP@all:plain"),
-        ("P@100", "P@100:k"),
         ("P@all:k", "P@200:k"),
         ("mAP@50:voc", "mAP@50:voc-min"),
         ("mAP@200:min@class", "mAP@200:min"),
@@ -127,6 +126,13 @@ def test_an_unknown_metric_names_its_nearest(text: str, cure: str) -> None:
     with pytest.raises(UsageError, match="There is no metric") as caught:
         parse_metric(text)
     assert f"Did you mean {cure!r}?" in str(caught.value)
+
+
+def test_a_metric_without_its_definition_names_them_all() -> None:
+    with pytest.raises(
+        UsageError, match="There is no metric 'P@100' without its definition: choose P@100:k, P@100:min, "
+    ):
+        parse_metric("P@100")
 
 
 @pytest.mark.parametrize("text", ["mAP@0:min", "P@0:k", "P@1000000000000000000:k"])

@@ -61,7 +61,7 @@ def assert_equals_oracle(engine: Callable[..., Ranking], scores: Scores, ql: lis
 
 @engines
 @pytest.mark.parametrize("distinct", [1, 2, 5, 40, 10**6], ids="{} distinct scores".format)
-@pytest.mark.parametrize("photos", [1, 2, 30, 3000])
+@pytest.mark.parametrize("photos", [1, 2, 30, 1300])
 def test_equals_the_oracle(
     engine: Callable[..., Ranking], distinct: int, photos: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +105,18 @@ def test_many_relevant_scores_in_one_bucket(monkeypatch: pytest.MonkeyPatch) -> 
     assert_equals_oracle(rank, scores, [0, 1], (np.arange(2000) % 2 * (np.arange(2000) != 7)).tolist())
 
 
+def test_the_number_of_buckets_changes_nothing() -> None:
+    """Also that of large galleries, from 4,001 photos on."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 3, 5000)
+    scores = np.concatenate((generator.standard_normal(4000), generator.integers(-3, 3, 1000)))[None].astype(np.float32)
+    expected = [np.flatnonzero(oracle.ranked(scores[0], labels == 1)) + 1, np.zeros(0)]
+    expected[1] = np.array(sorted(int((scores[0] >= each).sum()) for each in scores[0][labels == 1]))
+    for buckets in (1, 2, 37, bucket_count(4000), bucket_count(4001)):
+        for found, wanted in zip(kernel(scores, labels, 1, buckets), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
 grid = st.integers(2, 25).flatmap(
     lambda photos: st.tuples(
         st.lists(st.integers(-4, 4), min_size=photos, max_size=photos),
@@ -123,11 +135,12 @@ def test_equals_the_oracle_on_small_rankings(case: tuple[list[int], list[int]]) 
     np.testing.assert_array_equal(ends, sorted(int((scores[0] >= each).sum()) for each in scores[0][labels == 1]))
 
 
-def kernel(scores: Scores, labels: npt.NDArray[np.int64], label: int) -> tuple[npt.NDArray[np.int64], ...]:
+def kernel(
+    scores: Scores, labels: npt.NDArray[np.int64], label: int, buckets: int = 1024
+) -> tuple[npt.NDArray[np.int64], ...]:
     """Ranks and ends of one query of class ``label``, straight from the kernel."""
     plan = Plan(Embeddings(np.ones((1, 1), np.float32), scores.T.copy(), np.array([label]), labels), ())
     ranks, ends = np.zeros((1, plan.most), np.int64), np.zeros((1, plan.most), np.int64)
-    buckets = bucket_count(scores.shape[1])
     rank_rows(scores, plan.classes, plan.photo_classes, plan.starts, plan.members, buckets, INDEX, ranks, ends)
     return ranks[0, : plan.relevant[0]], ends[0, : plan.relevant[0]]
 
@@ -253,6 +266,18 @@ def test_what_is_raised_while_ranking_comes_out_at_once() -> None:
     with pytest.raises(KeyboardInterrupt):
         rank(clouds(queries=2000), ["P@1:k"], threads=1, progress=interrupt)
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_failing_tile_ends_the_pass(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong in a thread is raised here; the other tiles do not wait for it for ever."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no memory for a tile")
+
+    monkeypatch.setattr("bench.ranking.fill_values", fail)
+    with pytest.raises(MemoryError, match="no memory for a tile"):
+        rank(clouds(queries=2000), ["P@1:k"], threads=threads)
 
 
 def test_a_tile_fits_its_budget() -> None:

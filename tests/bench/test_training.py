@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.engine import Request, Resources, build, resolve
+from bench.engine import build
 from bench.errors import DataError, IncompleteError, UsageError
+from bench.experiment import Request, Resources, resolve
 from bench.settings import RunSettings
 from bench.training import TrainingData, make_optimiser, rate, train
 from datasets.images import Images
