@@ -1,4 +1,4 @@
-"""Random flips and small affine maps, applied to a whole batch at once on the device of the batch."""
+"""Random flips, small affine maps and lost colours, applied to a whole batch at once on the device of the batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from torch import Generator, Tensor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far an image may be moved: degrees of rotation to either side, relative scale, shift as part of the side."""
+    """How far an image may be moved: degrees of rotation to either side, relative scale, shift as part of the side.
+
+    ``grayscale`` is the probability that an image loses its colours, which sketches do not have anyway.
+    """
 
     rotation: float = 20.0
     scale: float = 0.2
     shift: float = 0.1
     mirror: bool = True
+    grayscale: float = 0.0
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Augmented copies: float [batch, 3, size, size] to the same; every image has its own draw.
@@ -35,4 +39,8 @@ class Augmentation:
         theta[:, 1, 0], theta[:, 1, 1] = torch.sin(angle) * scale * sign, torch.cos(angle) * scale
         theta[:, 0, 2], theta[:, 1, 2] = draws[2] * self.shift * 2, draws[3] * self.shift * 2  # grid spans -1..1
         grid = F.affine_grid(theta.to(images), list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        if self.grayscale == 0:
+            return moved
+        grey = (torch.rand(count, generator=generator) < self.grayscale).to(images.device)
+        return torch.where(grey[:, None, None, None], moved.mean(dim=1, keepdim=True), moved)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -65,7 +65,8 @@ class Dataset(ABC):
     ``summary`` is one sentence for ``bench list datasets``, ``licence`` says under what terms its images may be used,
     ``split_names`` its frozen splits with the default one first, ``recipe`` the run settings that it asks for unless
     told otherwise, ``caution`` a sentence that every report of it carries, ``Settings`` a frozen dataclass of what
-    ``--set key=value`` can change.
+    ``--set key=value`` can change, ``locating`` those settings that only say where the images lie or which split is
+    meant, which the split itself tells.
     """
 
     name: ClassVar[str]
@@ -75,6 +76,7 @@ class Dataset(ABC):
     recipe: ClassVar[Mapping[str, Any]] = {}
     caution: ClassVar[str] = ""
     Settings: ClassVar[type] = NoSettings
+    locating: ClassVar[frozenset[str]] = frozenset(("root",))
 
     def __init__(self, data_root: Path, settings: Any = None) -> None:
         self.data_root = data_root
@@ -93,6 +95,10 @@ class Dataset(ABC):
         if variant != TUNING:
             raise UsageError(f"Split {name!r} has no variant {variant!r}: there is {name}:{TUNING}.")
         return self.load_split(name).for_tuning(f"{name}:{TUNING}")
+
+    def asked(self) -> dict[str, Any]:
+        """The settings that belong to a run's identity: data that is moved elsewhere stays the same data."""
+        return {name: value for name, value in asdict(self.settings).items() if name not in self.locating}
 
     @abstractmethod
     def load_split(self, name: str) -> Split:

@@ -9,8 +9,10 @@ import csv
 import hashlib
 import io
 import zipfile
+from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
+from typing import Any, ClassVar
 
 from bench.errors import DataError
 from bench.types import Item, Modality, Split
@@ -32,7 +34,7 @@ class Emoji(Dataset):
         "`emoji` holds designers' icons and clip-art, not free-hand sketches and photographs: "
         "its figures do not compare with those of Sketchy, TU-Berlin or QuickDraw."
     )
-    recipe = {
+    recipe: ClassVar[Mapping[str, Any]] = {
         "image_size": 96,
         "backbone": "tf_efficientnet_lite0",
         "epochs": 4.0,
@@ -43,7 +45,8 @@ class Emoji(Dataset):
         "weight_decay": 1e-4,
         "schedule": "one-cycle",
         "frozen_blocks": 5,
-        "dim": 256,
+        "grayscale": 0.5,
+        "rank_by": "feature",
     }
 
     def load_split(self, name: str) -> Split:
@@ -73,6 +76,10 @@ class Emoji(Dataset):
             return self._archive.read(path)
         except (KeyError, zipfile.BadZipFile) as error:
             raise DataError(f"The embedded archive has no readable member {path}: reinstall the project.") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the open archive: where loader processes are not forked, the dataset is pickled to them."""
+        return {name: value for name, value in self.__dict__.items() if name != "_archive"}
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:

@@ -18,12 +18,15 @@ class BalancedBatches:
     each. Classes come in random order without repetition until all were used; the images of a class likewise, so that
     no image waits for another to be drawn twice as often. An epoch has as many batches as the images fill.
 
-    ``labels`` int64 [images], ``is_photo`` bool [images]. Raises DataError when a class has no sketch or no photo.
+    ``labels`` int64 [images], ``is_photo`` bool [images]. Raises DataError when there is no class, or one
+    without a sketch or a photo.
     Source: METHOD.md, "Our reading", 2.
     """
 
     def __init__(self, labels: Labels, is_photo: npt.NDArray[np.bool_], *, batch_size: int, per_class: int) -> None:
         self.classes = np.unique(labels)
+        if len(self.classes) == 0:
+            raise DataError("The split has no seen class to train on: leave some seen, or take an untrained method.")
         self.per_class = per_class
         self.members: dict[tuple[int, bool], Labels] = {}
         for label in self.classes.tolist():

@@ -1,0 +1,241 @@
+"""The ranking engine beside a bare matrix product and beside the ways in which others evaluate.
+
+Run: python -P benchmarks/evaluation.py [--size tuberlin|sketchy|quickdraw] [--dim N] [--repeats N] [--sample N]
+[--only NAME ...]
+
+Synthetic unit vectors with the published number of sketches and photos of every unseen class. Each evaluator runs in a
+process of its own that makes the same vectors, so its peak memory beyond them is its own:
+
+engine        bench.ranking, every default definition for every query
+bare product  numpy's matrix product of the same size in blocks, and nothing else: what no engine can do without; it
+              takes turns with the engine in one process and the best of the repeats counts for both
+argsort       numpy's argsort of every query, then mAP@all:plain and P@100
+torchmetrics  retrieval_average_precision, one query at a time
+scikit-learn  average_precision_score, one query at a time
+SAKE          as its public test script evaluates: all distances by scipy's cdist in float64, then for every query an
+              argsort, the envelope in a loop over the gallery, and a second argsort for P@100 (SAKE
+              src/test_cse_resnet_tuberlin_zeroshot.py, eval_AP_inner, VOCap, eval_precision; written anew)
+
+All but the first two see at most --sample queries; their seconds are then scaled up, and their memory is that of the
+sample. Others' programs run on the machine, so ratios count, and the load average is printed beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.metric_ids import DEFAULT_METRICS
+from bench.ranking import rank
+from bench.types import Embeddings, Floats, Labels
+from datasets.published import counts_of_split
+
+SPLITS = {
+    "tuberlin": ("tuberlin", "tuberlin-30"),
+    "sketchy": ("sketchy", "sketchy-25"),
+    "quickdraw": ("quickdraw", "quickdraw-30"),
+}
+BLOCK = 256  # queries whose scores are computed together
+SEPARATION = 2.3  # standard deviations between the cosines of one class and those of others: an mAP of about 0.6
+TARGETS = {512: 1.8, 2048: 1.3}  # engine / bare product
+SLOWER = {"SAKE": 40, "torchmetrics": 15}  # than the engine
+MEMORY_MB = 200
+
+
+def embeddings(size: str, width: int) -> Embeddings:
+    """A normal cloud around a centre for each class, unit length, classes in random order."""
+    generator = np.random.default_rng(0)
+    counts = list(counts_of_split(*SPLITS[size]).values())
+    centres = generator.standard_normal((len(counts), width), dtype=np.float32)
+    weight = np.float32(np.sqrt(SEPARATION / (np.sqrt(width) - SEPARATION)))
+
+    def side(column: int) -> tuple[Floats, Labels]:
+        labels = np.repeat(np.arange(len(counts)), [pair[column] or 0 for pair in counts])
+        generator.shuffle(labels)
+        vectors = generator.standard_normal((len(labels), width), dtype=np.float32)
+        for begin in range(0, len(labels), BLOCK):  # in place: the peak of this process is to be the evaluator's
+            rows = slice(begin, begin + BLOCK)
+            vectors[rows] += weight * centres[labels[rows]]
+            vectors[rows] /= np.linalg.norm(vectors[rows], axis=1, keepdims=True)
+        return vectors, labels
+
+    (query, query_labels), (gallery, gallery_labels) = side(0), side(1)
+    return Embeddings(query, gallery, query_labels, gallery_labels)
+
+
+def engine(data: Embeddings) -> float:
+    """mAP@all:plain, among all other figures."""
+    return rank(data, DEFAULT_METRICS).score("mAP@all:plain").value
+
+
+def bare_product(data: Embeddings) -> float:
+    """Every score once; no figure."""
+    scores = np.empty((BLOCK, len(data.gallery)), dtype=np.float32)
+    for begin in range(0, len(data.query), BLOCK):
+        rows = data.query[begin : begin + BLOCK]
+        np.matmul(rows, data.gallery.T, out=scores[: len(rows)])
+    return float("nan")
+
+
+def each_query(data: Embeddings, one: Callable[[Floats, npt.NDArray[np.bool_]], float]) -> float:
+    """The mean of ``one(scores, relevant)`` over the queries, scores by blocks."""
+    values = []
+    for begin in range(0, len(data.query), BLOCK):
+        scores = data.query[begin : begin + BLOCK] @ data.gallery.T
+        labels = data.query_labels[begin : begin + BLOCK]
+        values += [one(row, data.gallery_labels == label) for row, label in zip(scores, labels, strict=True)]
+    return statistics.fmean(values)
+
+
+def argsort(data: Embeddings) -> float:
+    """mAP@all:plain from a full sort of each query."""
+
+    def one(scores: Floats, relevant: npt.NDArray[np.bool_]) -> float:
+        flags = relevant[np.argsort(-scores)]
+        ranks = np.flatnonzero(flags) + 1
+        flags[:100].mean()
+        return float((np.arange(1, len(ranks) + 1) / ranks).mean())
+
+    return each_query(data, one)
+
+
+def torchmetrics(data: Embeddings) -> float:
+    """Its mean average precision; scores are shifted, since from 1.9 it takes those of 0 or less for irrelevant."""
+    import torch
+    from torchmetrics.functional.retrieval import retrieval_average_precision
+
+    def one(scores: Floats, relevant: npt.NDArray[np.bool_]) -> float:
+        return float(retrieval_average_precision(torch.from_numpy(scores + 2), torch.from_numpy(relevant)))
+
+    return each_query(data, one)
+
+
+def scikit_learn(data: Embeddings) -> float:
+    """Its mean average precision."""
+    from sklearn.metrics import average_precision_score
+
+    return each_query(data, lambda scores, relevant: float(average_precision_score(relevant, scores)))
+
+
+def sake(data: Embeddings) -> float:
+    """The mean of its average precision: the precision envelope summed over the steps of recall."""
+    from scipy.spatial.distance import cdist
+
+    scores = -cdist(data.query, data.gallery)
+    values = []
+    for row, label in zip(scores, data.query_labels, strict=True):
+        relevant = data.gallery_labels == label
+        found = np.cumsum(relevant[np.argsort(-row)])
+        recall = np.concatenate(([0.0], found / relevant.sum(), [1.0]))
+        envelope = np.concatenate(([0.0], found / np.arange(1, len(found) + 1), [0.0]))
+        for place in range(len(envelope) - 2, -1, -1):
+            envelope[place] = max(envelope[place], envelope[place + 1])
+        steps = [after != before for after, before in zip(recall[1:], recall[:-1], strict=True)]
+        values.append(float(((recall[1:] - recall[:-1])[steps] * envelope[1:][steps]).sum()))
+    for row, label in zip(scores, data.query_labels, strict=True):
+        (data.gallery_labels == label)[np.argsort(-row)][:100].mean()
+    return statistics.fmean(values)
+
+
+EVALUATORS: dict[str, Callable[[Embeddings], float]] = {
+    "engine": engine,
+    "argsort": argsort,
+    "torchmetrics": torchmetrics,
+    "scikit-learn": scikit_learn,
+    "SAKE": sake,
+}
+
+
+def part(data: Embeddings, queries: int) -> Embeddings:
+    """The first queries (in random order of classes) and the whole gallery."""
+    return Embeddings(data.query[:queries], data.gallery, data.query_labels[:queries], data.gallery_labels)
+
+
+def peak_mb() -> float:
+    """Peak memory of this process so far; NaN where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith("VmHWM:"))
+
+
+def timed(run: Callable[[Embeddings], float], data: Embeddings) -> tuple[float, float]:
+    """Seconds by the clock, and what the run gave."""
+    begun = time.perf_counter()
+    value = run(data)
+    return time.perf_counter() - begun, value
+
+
+def child(name: str, size: str, width: int, repeats: int, sample: int) -> dict[str, float]:
+    """Measure one evaluator in this process."""
+    data = embeddings(size, width)
+    small = Embeddings(data.query[:4], data.gallery[:400], data.query_labels[:4], data.gallery_labels[:400])
+    if name != "engine":
+        data = part(data, sample)
+    EVALUATORS[name](small)  # imports, compilation
+    before = peak_mb()
+    seconds, value = timed(EVALUATORS[name], data)
+    found = {"seconds": seconds, "mb": peak_mb() - before, "map": value, "queries": len(data.query)}
+    if name == "engine":
+        pairs = [(timed(bare_product, data)[0], timed(engine, data)[0]) for _ in range(repeats)]
+        found["bare"] = min(pair[0] for pair in pairs)
+        found["seconds"] = min(seconds, *(pair[1] for pair in pairs))
+    return found
+
+
+def measured(name: str, options: argparse.Namespace) -> dict[str, float]:
+    """``child`` in a process of its own."""
+    call = [sys.executable, "-P", __file__, "--child", name, "--size", options.size, "--dim", str(options.dim)]
+    call += ["--repeats", str(options.repeats), "--sample", str(options.sample)]
+    result = subprocess.run(call, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(result.stdout)
+    return found
+
+
+def main() -> None:
+    """Measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SPLITS, default="tuberlin")
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--sample", type=int, default=2_400)
+    parser.add_argument("--only", choices=EVALUATORS, action="append")
+    parser.add_argument("--child", choices=EVALUATORS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(child(options.child, options.size, options.dim, options.repeats, options.sample)))
+        return
+    counts = counts_of_split(*SPLITS[options.size]).values()
+    queries, photos = (sum(pair[column] or 0 for pair in counts) for column in (0, 1))
+    print(f"{options.size}: {queries:,} queries x {photos:,} photos, {options.dim}-d, {os.cpu_count()} processors")
+    print(f"{'evaluator':<14}{'seconds':>10}{'x engine':>10}{'MB beyond':>11}{'mAP':>9}{'load':>7}")
+    fastest = 0.0
+    for name in ["engine", *(each for each in options.only or EVALUATORS if each != "engine")]:
+        found = measured(name, options)
+        seconds = found["seconds"] * queries / found["queries"]
+        fastest = fastest or seconds
+        scaled = "" if found["queries"] == queries else f"  ({found['queries']:,} queries, scaled)"
+        load = os.getloadavg()[0]
+        line = f"{seconds:>10.1f}{seconds / fastest:>10.1f}{found['mb']:>11.0f}{found['map']:>9.4f}{load:>7.1f}"
+        target = f"  (target: at least {SLOWER[name]} times)" if name in SLOWER and options.size == "tuberlin" else ""
+        print(f"{name:<14}{line}{scaled}{target}", flush=True)
+        if name == "engine":
+            ratio = found["seconds"] / found["bare"]
+            target = f" (target: at most {TARGETS[options.dim]})" if options.dim in TARGETS else ""
+            print(f"{'bare product':<14}{found['bare']:>10.1f}{1 / ratio:>10.2f}")
+            print(f"engine / bare product: {ratio:.2f}{target}; memory target: at most {MEMORY_MB} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Images a second and core: this project's loading beside torchvision's ImageFolder with the usual transforms.
+
+Run: python benchmarks/loading.py [--images N] [--size PIXELS] [--repeats N] > docs/loading-benchmark.md
+
+Both sides turn the same generated JPEGs of 256x256 pixels into normalised float32 batches of the given size, in one
+process and on one thread: read, decode, resize, flip at random, scale to 0..1, normalise. ImageFolder does so image by
+image with Pillow (Resize, RandomHorizontalFlip, ToTensor, Normalize); here the flip and what follows are done on the
+batch, into memory that the next batch uses again. The repeats of both sides alternate and the best of each counts,
+because other programs run on the machine; for the same reason seconds are those of the process, not of the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from bench.provenance import processor
+from bench.types import Item
+from datasets.folder import Folder, FolderSettings
+from datasets.images import Images
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+BATCH = 64
+CLASSES = 8
+TARGET = 1.8
+
+
+def generate(root: Path, count: int) -> list[Item]:
+    """Photographs in nothing but their statistics: smooth colour noise with some grain, JPEG quality 90."""
+    random = np.random.default_rng(0)
+    items = []
+    for number in range(count):
+        coarse = Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize((256, 256), Image.BICUBIC)
+        grain = random.normal(0, 12, (256, 256, 3))
+        pixels = np.clip(np.asarray(coarse, dtype=np.float64) + grain, 0, 255).astype(np.uint8)
+        class_name = f"class{number % CLASSES}"
+        path = root / "photo" / class_name / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, quality=90)
+        items.append(Item(f"photo/{class_name}/{number}.jpg", class_name, "photo"))
+    return items
+
+
+def with_image_folder(root: Path, size: int) -> int:
+    """One pass with torchvision's ImageFolder; the number of images."""
+    usual = transforms.Compose(
+        [
+            transforms.Resize((size, size)),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+    loader = DataLoader(ImageFolder(root / "photo", usual), batch_size=BATCH)
+    return sum(len(images) for images, _ in loader)
+
+
+class Bench:
+    """One pass with ``datasets.images``, nothing held in memory."""
+
+    def __init__(self, root: Path, items: list[Item], size: int) -> None:
+        self.images = Images(Folder(root, FolderSettings(root=str(root))), items, size)
+        self.batches = [list(range(first, min(first + BATCH, len(items)))) for first in range(0, len(items), BATCH)]
+        self.normalised = torch.empty((BATCH, 3, size, size)).to(memory_format=torch.channels_last)
+        self.scale = 1 / (255 * torch.tensor(STD).view(3, 1, 1))
+        self.offset = -torch.tensor(MEAN).view(3, 1, 1) / torch.tensor(STD).view(3, 1, 1)
+
+    def __call__(self) -> int:
+        """The number of images."""
+        return sum(len(self.finish(self.images.stack(batch))) for batch in self.batches)
+
+    def finish(self, pixels: Tensor) -> Tensor:
+        """uint8 [batch, 3, size, size] to normalised float32, half of them mirrored."""
+        mirrored = torch.rand(len(pixels)) < 0.5
+        for row, mirror in enumerate(mirrored.tolist()):  # row by row it stays in the processor's cache
+            image = pixels[row].flip(-1) if mirror else pixels[row]
+            self.normalised[row].copy_(image).mul_(self.scale).add_(self.offset)
+        return self.normalised[: len(pixels)]
+
+
+def rates(sides: dict[str, Callable[[], int]], repeats: int) -> dict[str, list[float]]:
+    """Images a second of each side in each repeat, after one that warms up."""
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for repeat in range(repeats + 1):
+        for name, run in sides.items():
+            start = time.process_time()
+            count = run()
+            if repeat:
+                found[name].append(count / (time.process_time() - start))
+    return found
+
+
+def page(found: dict[str, list[float]], options: argparse.Namespace, kilobytes: float, load: list[float]) -> str:
+    """The result as Markdown: figures, ratio, and what they were measured on."""
+    rows = [
+        f"| {name} | {max(each):,.0f} | {statistics.median(each):,.0f} | {min(each):,.0f} |"
+        for name, each in found.items()
+    ]
+    ratio = max(found["this project"]) / max(found["ImageFolder"])
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pillow"))
+    return f"""# How fast images are read
+
+Images a second and core. {options.images} JPEGs of 256x256 pixels ({kilobytes:.0f} kB each) are read, decoded, resized
+to {options.size}x{options.size}, flipped at random and normalised to float32 batches of {BATCH}: one process, one thread,
+{options.repeats} repeats in turn, seconds of the process. `ImageFolder` is torchvision's with Resize,
+RandomHorizontalFlip, ToTensor and Normalize. This page is the output of `python benchmarks/loading.py`.
+
+| | best | median | worst |
+| --- | ---: | ---: | ---: |
+{chr(10).join(rows)}
+
+Ratio of the best: **{ratio:.2f}** (target {TARGET}).
+
+Machine: {processor()}; {packages}.
+The load average was {load[0]:.1f} before and {load[1]:.1f} after: where that is above the number of cores, a quiet machine
+reads more images on both sides, and the ratio is what to look at.
+"""
+
+
+def main() -> None:
+    """Generate, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=800)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    load = [os.getloadavg()[0]]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        items = generate(root, options.images)
+        kilobytes = statistics.mean((root / item.path).stat().st_size for item in items) / 1000
+        sides = {
+            "ImageFolder": lambda: with_image_folder(root, options.size),
+            "this project": Bench(root, items, options.size),
+        }
+        found = rates(sides, options.repeats)
+    load.append(os.getloadavg()[0])
+    print(page(found, options, kilobytes, load), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""A user's own images as a dataset: ``sketch/<class>/*`` and ``photo/<class>/*`` under one folder."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bench.errors import DataError, UsageError, nearest
+from bench.types import Item, Modality, Split, salted_order
+from datasets.base import DATASETS, Dataset, Survey, Whereabouts
+from datasets.split_lists import hash_of_classes
+from datasets.walking import Walker
+
+log = logging.getLogger("bench.datasets")
+
+FOLDERS: Mapping[Modality, tuple[str, ...]] = {
+    "sketch": ("sketch", "sketches"),
+    "photo": ("photo", "photos", "image", "images"),
+}
+TREE = "sketch/<class>/* and photo/<class>/* (or image/)"
+
+
+@dataclass(frozen=True)
+class FolderSettings:
+    """Settings of a user's own dataset.
+
+    ``root`` is its folder, ``name`` what it is called in results. ``unseen`` says which classes are tested: ``all``,
+    names with commas between them, or ``@FILE`` with one name a line (``#`` begins a comment). Instead, ``draw``
+    classes are drawn: the first by the SHA-256 of ``seed``, a line feed and the class name, which depends on
+    nothing else. ``ink_crop`` cuts each sketch to the box of its ink.
+    """
+
+    root: str = ""
+    name: str = "folder"
+    unseen: str = ""
+    draw: int = 0
+    seed: int = 0
+    ink_crop: bool = False
+
+
+@DATASETS.register("folder")
+class Folder(Dataset):
+    """Every class needs a sketch and a photo; both modalities spell it alike.
+
+    The split is called after how it was made and carries the hash of its unseen classes: ``all-<hash>``,
+    ``unseen-<hash>`` or ``draw20-seed0-<hash>``; ``bench data list -o`` writes those classes to ``classes.txt``, which
+    ``unseen=@FILE`` reads. A draw is told in full, with its hash, whenever it is made.
+    """
+
+    name = "folder"
+    summary = f"Your own images: {TREE} under --set root=PATH, with --set unseen=all|@FILE|name,name or draw=N."
+    licence = "your own"
+    split_names = ("folder",)
+    Settings = FolderSettings
+    locating = frozenset(("root", "unseen", "draw", "seed"))
+
+    def split(self, name: str | None = None) -> Split:
+        """The one split that the settings describe; ``name`` may be that of the split, ``folder`` or None.
+
+        Raises UsageError for another name and for settings that say nothing, DataError for what the folder lacks.
+        """
+        split = self.load_split(self.split_names[0])
+        if name not in (None, split.name, *self.split_names):
+            raise UsageError(f"The folder's split is {split.name!r}, not {name!r}: leave --split out.")
+        return split
+
+    def load_split(self, name: str) -> Split:
+        """Classes in code-point order; images class by class in code-point order."""
+        if self.settings.name in set(DATASETS.names()) - {self.name} or not self.settings.name.strip():
+            raise UsageError(f"--set name={self.settings.name} is taken by another dataset: choose a name of your own.")
+        items = {modality: self._items(modality) for modality in FOLDERS}
+        classes = self._classes(items)
+        title, unseen = self._unseen(classes)
+        chosen = set(unseen)
+        seen = tuple(each for each in classes if each not in chosen)
+        everything = [item for found in items.values() for item in found]
+        return Split(
+            dataset=self.settings.name,
+            name=f"{title}-{hash_of_classes(unseen)[:8]}",
+            seen=seen,
+            unseen=unseen,
+            train=tuple(item for item in everything if item.class_name not in chosen),
+            validation=(),
+            queries=tuple(item for item in items["sketch"] if item.class_name in chosen),
+            gallery=tuple(item for item in items["photo"] if item.class_name in chosen),
+        )
+
+    def read(self, path: str) -> bytes:
+        """The file at ``path`` below the root."""
+        try:
+            return (self._root / path).read_bytes()
+        except OSError as error:
+            raise DataError(f"Image {path} cannot be read ({error.strerror}): restore or remove it.") from error
+
+    def whereabouts(self) -> Whereabouts:
+        """The folder that the settings name."""
+        if not self.settings.root:
+            return Whereabouts(expected={"folder": TREE}, nearby=("no folder was named: pass --set root=PATH",))
+        root = Path(self.settings.root).expanduser()
+        return Whereabouts(
+            looked=(root,),
+            root=root if root.is_dir() else None,
+            layout="folder" if root.is_dir() else "",
+            expected={"folder": TREE},
+        )
+
+    def survey(self) -> Survey:
+        """Images of every class, and files that are no images."""
+        counts: dict[Modality, dict[str, int]] = {}
+        stray: list[str] = []
+        for modality in FOLDERS:
+            folder = self._folder(modality)
+            inner = {each: self._walker.listing(f"{folder}/{each}") for each in self._walker.listing(folder).folders}
+            counts[modality] = {unicodedata.normalize("NFC", each): len(found.images) for each, found in inner.items()}
+            top = self._walker.listing(folder)
+            stray += [f"{folder}/{name}" for name in (*top.images, *top.stray)]
+            stray += [
+                f"{folder}/{each}/{name}" for each, found in inner.items() for name in (*found.stray, *found.folders)
+            ]
+        names = sorted({name for found in counts.values() for name in found})
+        missing = tuple((modality, name) for modality in FOLDERS for name in names if not counts[modality].get(name))
+        return Survey(counts=counts, missing=missing, stray=tuple(stray))
+
+    @cached_property
+    def _root(self) -> Path:
+        if not self.settings.root:
+            raise UsageError(f"Dataset 'folder' needs --set root=PATH, a folder with {TREE}.")
+        root = Path(self.settings.root).expanduser()
+        if not root.is_dir():
+            raise DataError(f"There is no folder {root}: --set root=PATH names a folder with {TREE}.")
+        return root
+
+    @cached_property
+    def _walker(self) -> Walker:
+        return Walker(self._root)
+
+    def _folder(self, modality: Modality) -> str:
+        found = [each for each in self._walker.listing("").folders if each in FOLDERS[modality]]
+        if len(found) != 1:
+            holds = ", ".join(f"{each}/" for each in self._walker.listing("").folders[:8]) or "no folders"
+            problem = f"both {found[0]}/ and {found[1]}/" if found else f"no {FOLDERS[modality][0]}/ (it holds {holds})"
+            raise DataError(f"Folder {self._root} has {problem}: give it {TREE}.")
+        return found[0]
+
+    def _items(self, modality: Modality) -> list[Item]:
+        folder = self._folder(modality)
+        items: list[Item] = []
+        known: dict[str, str] = {}
+        for each in self._walker.listing(folder).folders:
+            # One class may be written composed here and decomposed there: macOS does that to names with accents.
+            name = unicodedata.normalize("NFC", each)
+            twin = known.setdefault(name.casefold(), each)
+            if twin != each:
+                raise DataError(f"Class folders {twin!r} and {each!r} in {folder}/ differ by case alone: merge them.")
+            images = self._walker.listing(f"{folder}/{each}").images
+            if not images:
+                raise DataError(f"Class folder {folder}/{each} of {self._root} holds no image: add one or remove it.")
+            items += [Item(f"{folder}/{each}/{image}", name, modality) for image in images]
+        return items
+
+    def _classes(self, items: Mapping[Modality, list[Item]]) -> tuple[str, ...]:
+        have = {modality: {item.class_name for item in found} for modality, found in items.items()}
+        pairs: tuple[tuple[Modality, Modality], ...] = (("photo", "sketch"), ("sketch", "photo"))
+        for modality, other in pairs:
+            for name in sorted(have[other] - have[modality]):
+                hint = nearest(name, have[modality] - have[other])
+                near = f" ({hint})" if hint.startswith("Did") else ""
+                raise DataError(
+                    f"Class {name!r} has a {other} but no {modality}{near}: add one, or take the class out of both "
+                    f"folders of {self._root}."
+                )
+        if not have["sketch"]:
+            raise DataError(f"Folder {self._root} holds no images: give it {TREE}.")
+        return tuple(sorted(have["sketch"]))
+
+    def _unseen(self, classes: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        asked, draw, seed = self.settings.unseen.strip(), self.settings.draw, self.settings.seed
+        if bool(asked) == bool(draw):
+            both = "not both of them" if asked else "to say which classes are tested"
+            raise UsageError(f"Dataset 'folder' needs --set unseen=all|@FILE|name,name or --set draw=N, {both}.")
+        if asked == "all":
+            return "all", classes
+        if draw:
+            if not 0 < draw <= len(classes):
+                raise UsageError(f"--set draw={draw} does not fit: the folder has {len(classes)} classes.")
+            chosen = set(salted_order(classes, str(seed))[:draw])
+            drawn = tuple(each for each in classes if each in chosen)
+            log.info(
+                "%s: %d of %d classes drawn with seed %d (%s; sha256 %s)",
+                self.settings.name,
+                draw,
+                len(classes),
+                seed,
+                ", ".join(drawn),
+                hash_of_classes(drawn),
+            )
+            return f"draw{draw}-seed{seed}", drawn
+        names = _names_in(Path(asked[1:])) if asked.startswith("@") else [each.strip() for each in asked.split(",")]
+        wanted = {unicodedata.normalize("NFC", each) for each in names if each}
+        unknown = sorted(wanted - set(classes))
+        if unknown:
+            raise UsageError(f"Unseen class {unknown[0]!r} is not in {self._root}. {nearest(unknown[0], classes)}")
+        if not wanted:
+            raise UsageError(f"--set unseen={asked} names no class: write one name a line.")
+        return "unseen", tuple(each for each in classes if each in wanted)
+
+
+def _names_in(path: Path) -> list[str]:
+    """One class a line, ``#`` for comments; of a file with sections (``bench data list`` writes them) ``[unseen]``."""
+    try:
+        lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The list of unseen classes {path} cannot be read ({error}).") from error
+    names: list[str] = []
+    wanted = True
+    for line in (each.strip() for each in lines):
+        if line in ("[unseen]", "[seen]"):
+            wanted = line == "[unseen]"
+        elif line and not line.startswith("#") and wanted:
+            names.append(line)
+    return names

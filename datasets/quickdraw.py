@@ -1,0 +1,51 @@
+"""QuickDraw Extended: 110 classes, sketches of Quick, Draw!, photos collected for them."""
+
+from __future__ import annotations
+
+from datasets.base import DATASETS
+from datasets.layouts import Layout, Lists
+from datasets.tree import TreeDataset
+
+LISTS = Lists("zeroshot/sketch_{}.txt", "zeroshot/all_photo_{}.txt")
+
+
+@DATASETS.register("quickdraw")
+class QuickDraw(TreeDataset):
+    """About 330,000 sketches and 204,000 photos; layouts and counts: docs/datasets.md."""
+
+    name = "quickdraw"
+    summary = "QuickDraw Extended: 110 classes; one class split of 92,291 queries and 54,151 gallery photos."
+    licence = "sketches: CC BY 4.0 (Google, Quick, Draw!); photos: research use, see doodle2search"
+    split_names = ("quickdraw-30",)
+    titles = ("QuickDraw", "QuickDraw_Extended", "QuickDrawExt", "QuickDraw-Ext")
+    archives = (
+        "QuickDraw_sketches_final.zip and QuickDraw_images_final.zip of doodle2search",
+        "QuickDraw/ of ZSE-SBIR (sketches/, images/ and zeroshot/ with file lists)",
+    )
+    layouts = (
+        Layout(
+            name="zse-sbir",
+            source="ZSE-SBIR README and data_utils/utils.py lines 9-50",
+            sketches=("sketches",),
+            photos=("images",),
+            lists={"quickdraw-30": (LISTS,)},
+        ),
+        Layout(
+            name="doodle2search",
+            source="doodle2search src/data/quickdraw_extended.py lines 90-92, the archives as they unpack",
+            sketches=("QuickDraw_sketches_final",),
+            photos=("QuickDraw_images_final",),
+        ),
+        Layout(
+            name="doodle2search-test",
+            source="doodle2search src/data/quickdraw_extended.py lines 124-125",
+            sketches=("QuickDraw_sketches",),
+            photos=("EXTEND_image_quickdraw",),
+        ),
+        Layout(
+            name="plain",
+            source="one folder a modality, as Sketch_LVM has it for Sketchy",
+            sketches=("sketch",),
+            photos=("photo",),
+        ),
+    )

@@ -1,0 +1,99 @@
+"""Sketchy Extended: 125 classes, sketches of Sketchy, photos of Sketchy and its extension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.errors import DataError
+from datasets.base import DATASETS
+from datasets.layouts import Layout, Lists
+from datasets.split_lists import ClassSplit
+from datasets.tree import TreeDataset, TreeSettings
+
+SKETCH_LIST = "sketch_tx_000000000000_ready_filelist_{}.txt"
+PHOTO_LIST = "all_photo_filelist_{}.txt"
+
+
+def _lists(*folders: str) -> tuple[Lists, ...]:
+    return tuple(Lists(f"{folder}/{SKETCH_LIST}", f"{folder}/{PHOTO_LIST}") for folder in folders)
+
+
+@dataclass(frozen=True)
+class SketchySettings(TreeSettings):
+    """Settings of Sketchy.
+
+    ``photos`` names the gallery, and with it the training photos: ``full`` holds EXTEND and the originals, most of
+    which lie in EXTEND a second time; ``unique`` is EXTEND alone; ``auto`` is what the split's publication ranks, or
+    ``unique`` where the data has no folder of originals.
+    """
+
+    photos: Literal["auto", "full", "unique"] = "auto"
+
+
+@DATASETS.register("sketchy")
+class Sketchy(TreeDataset):
+    """75,481 sketches and 73,002 photos, 85,502 with the originals repeated; layouts and counts: docs/datasets.md."""
+
+    name = "sketchy"
+    summary = "Sketchy Extended: 125 classes; three class splits, galleries full and unique."
+    licence = "Sketchy: research use, see the dataset's site; the photos are ImageNet's and Flickr's"
+    split_names = ("sketchy-25", "sketchy-21", "sketchy-25-sempcyc")
+    titles = ("Sketchy", "Sketchy_Extended", "SketchyExt", "Sketchy_Ext")
+    archives = (
+        "dataset.zip of SAKE, also used by ZSE-SBIR (Sketchy/, TUBerlin/ with file lists)",
+        "the 256x256 release of Sketchy (.7z) and EXTEND_image_sketchy (.zip): SEM-PCYC, doodle2search",
+        "the train/val archives of ACNet and ClipPrompt",
+    )
+    Settings = SketchySettings
+    layouts = (
+        Layout(
+            name="sake",
+            source="SAKE and ZSE-SBIR archives, also DSN, TCN, ICFRR",
+            sketches=("256x256/sketch/tx_000000000000_ready",),
+            photos=("EXTEND_image_sketchy_ready",),
+            repeated=("256x256/photo/tx_000000000000_ready",),
+            lists={"sketchy-25": _lists("zeroshot1"), "sketchy-21": _lists("zeroshot0", "zeroshot2")},
+        ),
+        Layout(
+            name="sem-pcyc",
+            source="download_datasets.sh of SEM-PCYC and doodle2search; MA-ZS-SBIR",
+            sketches=("sketch/tx_000000000000",),
+            photos=("extended_photo",),
+            repeated=("photo/tx_000000000000",),
+        ),
+        Layout(
+            name="release",
+            source="the two archives as they unpack",
+            sketches=("256x256/sketch/tx_000000000000",),
+            photos=("EXTEND_image_sketchy",),
+            repeated=("256x256/photo/tx_000000000000",),
+        ),
+        Layout(
+            name="doodle2search",
+            source="doodle2search src/data/sketchy_extended.py lines 86-127, untransformed sketches alone",
+            sketches=("Sketchy/sketch/tx_000000000000",),
+            photos=("EXTEND_image_sketchy",),
+            repeated=("Sketchy/photo/tx_000000000000",),
+        ),
+        Layout(
+            name="acnet",
+            source="ACNet and ClipPrompt",
+            sketches=("train/sketch", "val/sketch"),
+            photos=("train/photo", "val/photo"),
+        ),
+        Layout(name="plain", source="Sketch_LVM", sketches=("sketch",), photos=("photo",)),
+    )
+
+    def gallery_name(self, classes: ClassSplit) -> str:
+        """The gallery that the settings name; DataError for ``full`` where the originals are missing."""
+        asked: str = self.settings.photos
+        if asked == "full" and not self.place.has_repeated:
+            folders = ", ".join(self.place.layout.repeated) or "the layout 'sake'"
+            raise DataError(
+                f"Gallery 'full' of Sketchy needs the original photos beside EXTEND ({folders} below "
+                f"{self.place.root}): add them, or pass --set photos=unique."
+            )
+        if asked == "auto":
+            return classes.gallery_name if self.place.has_repeated else "unique"
+        return asked

@@ -1,0 +1,73 @@
+"""TU-Berlin Extended: 250 classes, sketches of TU-Berlin, photos collected for them."""
+
+from __future__ import annotations
+
+from datasets.base import DATASETS
+from datasets.layouts import Layout, Lists
+from datasets.tree import TreeDataset
+
+LISTS = Lists("zeroshot/png_ready_filelist_{}.txt", "zeroshot/ImageResized_ready_filelist_{}.txt")
+
+# Folder names of the photo archive that no spelling rule covers.
+# Source: AnjanDutta/sem-pcyc download_datasets.sh, which renames them ("mouse" and "pipe" fall under the rule for
+# qualifiers in parentheses, glued names under that for separators).
+MISSPELT = {
+    "spacesshuttle": "space shuttle",
+    "wristwatching": "wrist-watch",
+    "tromobone": "trombone",
+    "chandeler": "chandelier",
+    "griaffe": "giraffe",
+    "diamod": "diamond",
+    "spidar": "spider",
+}
+
+
+@DATASETS.register("tuberlin")
+class TUBerlin(TreeDataset):
+    """20,000 sketches, 80 a class, and about 204,000 photos; layouts and counts: docs/datasets.md."""
+
+    name = "tuberlin"
+    summary = "TU-Berlin Extended: 250 classes; two class splits."
+    licence = "sketches: CC BY 4.0 (Eitz, Hays, Alexa 2012); photos: research use, largely ImageNet's"
+    split_names = ("tuberlin-30", "tuberlin-30-sempcyc")
+    titles = ("TUBerlin", "TU-Berlin", "TUBerlin_Extended", "TU-Berlin-Ext", "TUBerlinExt")
+    aliases = MISSPELT
+    archives = (
+        "dataset.zip of SAKE, also used by ZSE-SBIR (Sketchy/, TUBerlin/ with file lists)",
+        "sketches_png.zip of TU-Berlin and ImageResized (.zip): SEM-PCYC, doodle2search",
+        "the train/val archives of ACNet and ClipPrompt; train/test of MA-ZS-SBIR",
+    )
+    layouts = (
+        Layout(
+            name="sake",
+            source="SAKE and ZSE-SBIR archives, also DSN, TCN, ICFRR",
+            sketches=("png_ready",),
+            photos=("ImageResized_ready",),
+            lists={"tuberlin-30": (LISTS,)},
+        ),
+        Layout(
+            name="sem-pcyc",
+            source="download_datasets.sh of SEM-PCYC and doodle2search",
+            sketches=("sketches",),
+            photos=("images",),
+        ),
+        Layout(name="release", source="the two archives as they unpack", sketches=("png",), photos=("ImageResized",)),
+        Layout(
+            name="acnet",
+            source="ACNet and ClipPrompt",
+            sketches=("train/sketch", "val/sketch"),
+            photos=("train/photo", "val/photo"),
+        ),
+        Layout(
+            name="ma-zs-sbir",
+            source="MA-ZS-SBIR",
+            sketches=("train/sketch", "test/sketch"),
+            photos=("train/photo", "test/photo"),
+        ),
+        Layout(
+            name="plain",
+            source="one folder a modality, as Sketch_LVM has it for Sketchy",
+            sketches=("sketch",),
+            photos=("photo",),
+        ),
+    )

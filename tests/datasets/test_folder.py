@@ -1,0 +1,191 @@
+"""A user's own images: which classes are unseen, names in every script, and every way to get the folder wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import pytest
+
+from bench.errors import DataError, UsageError
+from bench.settings import assign
+from bench.types import Split
+from datasets.folder import Folder, FolderSettings
+from tests.datasets.trees import write
+
+CLASSES = ("Straße", "cat", "ice cream", "東京")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    own = tmp_path / "own"
+    for name in CLASSES:
+        for number in (1, 2):
+            write(own / "sketch" / name / f"no {number}.png", sketch=True)
+            write(own / "image" / name / f"{name} {number}.jpg")
+    return own
+
+
+def folder(root: Path | str, *assignments: str) -> Folder:
+    (settings,) = assign([FolderSettings()], [f"root={root}", *assignments])
+    return Folder(Path("data"), settings)
+
+
+def split(root: Path, *assignments: str) -> Split:
+    return folder(root, *assignments).split()
+
+
+def test_named_classes_are_tested_and_the_others_trained_on(root: Path) -> None:
+    found = split(root, "unseen=東京, ice cream", "name=mine")
+    assert (found.dataset, found.unseen, found.seen) == ("mine", ("ice cream", "東京"), ("Straße", "cat"))
+    digest = hashlib.sha256("ice cream\n東京".encode()).hexdigest()
+    assert found.name == f"unseen-{digest[:8]}"
+    assert [item.path for item in found.queries] == [
+        *("sketch/ice cream/no 1.png", "sketch/ice cream/no 2.png", "sketch/東京/no 1.png", "sketch/東京/no 2.png")
+    ]
+    assert found.gallery[0].path == "image/ice cream/ice cream 1.jpg"
+    assert len(found.train) == 8
+    assert folder(root, "unseen=cat").read(found.gallery[0].path)
+
+
+def test_all_classes_may_be_unseen(root: Path) -> None:
+    found = split(root, "unseen=all")
+    assert (found.unseen, found.seen, found.train) == (CLASSES, (), ())
+    assert found.name.startswith("all-")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat\n東京\n",
+        "\ufeff# chosen by hand\r\n\r\ncat\r\n東京\r\n",
+        "# ours\n[unseen]\n東京\ncat\n[seen]\nStraße\nice cream\n",
+    ],
+)
+def test_a_file_names_the_classes(text: str, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "unseen.txt").write_text(text, encoding="utf-8", newline="")
+    assert split(root, f"unseen=@{tmp_path}/unseen.txt") == split(root, "unseen=東京,cat")
+
+
+def test_a_draw_depends_on_seed_and_names_alone_and_is_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "bench.datasets")
+    found = split(root, "draw=2", "seed=7")
+    by_hash = sorted(CLASSES, key=lambda name: hashlib.sha256(f"7\n{name}".encode()).digest())
+    assert set(found.unseen) == set(by_hash[:2])
+    digest = hashlib.sha256("\n".join(sorted(found.unseen)).encode()).hexdigest()
+    assert found.name == f"draw2-seed7-{digest[:8]}"
+    assert f"2 of 4 classes drawn with seed 7 ({', '.join(found.unseen)}; sha256 {digest})" in caplog.text
+    assert {split(root, "draw=1", f"seed={seed}").unseen for seed in range(20)} == {(name,) for name in CLASSES}
+    one, three = (set(split(root, f"draw={count}").unseen) for count in (1, 3))
+    assert one < three
+
+
+def test_a_name_composed_here_and_decomposed_there_is_one_class(root: Path) -> None:
+    write(root / "sketch" / "cafe\u0301" / "1.png")
+    write(root / "image" / "caf\u00e9" / "1.png")
+    assert "caf\u00e9" in split(root, "unseen=cafe\u0301").unseen
+
+
+def test_the_split_may_be_asked_for_by_its_own_name_only(root: Path) -> None:
+    dataset = folder(root, "unseen=cat")
+    name = dataset.split().name
+    assert dataset.split(name) == dataset.split("folder") == dataset.split(None)
+    with pytest.raises(UsageError, match=f"The folder's split is '{name}', not 'sketchy-25': leave --split out"):
+        dataset.split("sketchy-25")
+
+
+def test_where_it_lies_is_not_part_of_what_it_is(root: Path) -> None:
+    assert folder(root, "unseen=cat", "ink_crop=yes").asked() == {"name": "folder", "ink_crop": True}
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        ([], "needs --set unseen=all|@FILE|name,name or --set draw=N, to say which classes are tested"),
+        (["unseen=all", "draw=2"], "not both of them"),
+        (["unseen=dog"], "Unseen class 'dog' is not in"),
+        (["unseen=cot"], "Did you mean 'cat'?"),
+        (["unseen=,"], "names no class"),
+        (["unseen=@nowhere.txt"], "The list of unseen classes nowhere.txt cannot be read"),
+        (["draw=5"], "--set draw=5 does not fit: the folder has 4 classes"),
+        (["draw=-1"], "--set draw=-1 does not fit"),
+        (["unseen=all", "name=sketchy"], "--set name=sketchy is taken by another dataset"),
+        (["unseen=all", "name= "], "is taken by another dataset"),
+    ],
+)
+def test_settings_that_do_not_say_what_is_tested(assignments: list[str], message: str, root: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        split(root, *assignments)
+    assert message in str(caught.value)
+
+
+def test_an_empty_list_and_one_that_is_no_text(root: Path, tmp_path: Path) -> None:
+    for content, message in ((b"# nobody\n", "names no class"), (b"\xff\xfe", "cannot be read")):
+        (tmp_path / "unseen.txt").write_bytes(content)
+        with pytest.raises(UsageError, match=message):
+            split(root, f"unseen=@{tmp_path}/unseen.txt")
+
+
+def test_no_root_and_a_root_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs --set root=PATH"):
+        folder("", "unseen=all").split()
+    with pytest.raises(DataError, match=r"There is no folder .*none: --set root=PATH names a folder with sketch/"):
+        folder(tmp_path / "none", "unseen=all").split()
+
+
+def test_modalities_that_are_missing_or_there_twice(root: Path) -> None:
+    (root / "photo").mkdir()
+    with pytest.raises(DataError, match="has both image/ and photo/"):
+        split(root, "unseen=all")
+    (root / "photo").rmdir()
+    (root / "sketch").rename(root / "drawings")
+    with pytest.raises(DataError, match=r"has no sketch/ \(it holds drawings/, image/\): give it sketch/<class>"):
+        split(root, "unseen=all")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("sketch/Cat/1.png", "Class folders 'Cat' and 'cat' in sketch/ differ by case alone: merge them."),
+        ("sketch/dog/1.png", "Class 'dog' has a sketch but no photo: add one"),
+        ("sketch/catt/1.png", "Class 'catt' has a sketch but no photo"),
+        ("image/dog/1.png", "Class 'dog' has a photo but no sketch"),
+        ("sketch/dog/1.txt", "Class folder sketch/dog of"),
+    ],
+)
+def test_a_class_that_is_not_whole(path: str, message: str, root: Path) -> None:
+    write(root / path)
+    with pytest.raises(DataError) as caught:
+        split(root, "unseen=all")
+    assert message in str(caught.value)
+
+
+def test_two_spellings_of_one_class_are_pointed_out(root: Path) -> None:
+    (root / "image" / "ice cream").rename(root / "image" / "icecream")
+    with pytest.raises(DataError, match=r"Class 'ice cream' has a sketch but no photo \(Did you mean 'icecream'\?\)"):
+        split(root, "unseen=all")
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    for name in ("sketch", "photo"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match="holds no images: give it"):
+        split(tmp_path, "unseen=all")
+
+
+def test_what_lies_there_and_what_is_left_out(root: Path) -> None:
+    for path in ("sketch/loose.png", "image/cat/notes.txt", "image/cat/inner/1.png"):
+        write(root / path)
+    found = folder(root).survey()
+    assert found.counts["sketch"] == dict.fromkeys(CLASSES, 2)
+    assert set(found.stray) == {"sketch/loose.png", "image/cat/notes.txt", "image/cat/inner"}
+    where = folder(root).whereabouts()
+    assert (where.root, where.layout) == (root, "folder")
+    assert folder("").whereabouts().nearby == ("no folder was named: pass --set root=PATH",)
+    assert folder(root / "none").whereabouts().root is None
+
+
+def test_an_image_that_is_gone_is_named(root: Path) -> None:
+    with pytest.raises(DataError, match=r"Image sketch/cat/9\.png cannot be read"):
+        folder(root).read("sketch/cat/9.png")

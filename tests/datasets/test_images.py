@@ -1,0 +1,102 @@
+"""Loading gives the same pixels in the same order, however many workers there are and wherever the images lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import datasets.images
+from bench.errors import DataError
+from bench.types import Item
+from datasets.base import DATASETS
+from datasets.decoding import decode, ink_to_square, to_square
+from datasets.folder import Folder, FolderSettings
+from datasets.images import Images
+from tests.datasets.trees import picture
+
+BATCHES = [[3, 1], [0], [8, 7, 6, 5, 4], [2, 2]]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, list[Item]]:
+    root = tmp_path_factory.mktemp("own")
+    items = []
+    for number in range(10):
+        modality = "photo" if number % 2 else "sketch"
+        path = root / modality / "a class" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture("JPEG" if number % 3 else "PNG", (40 + number, 30), seed=number))
+        items.append(Item(path.relative_to(root).as_posix(), "a class", modality))
+    (root / "photo" / "a class" / "9.png").write_bytes(b"broken")
+    return Folder(root, FolderSettings(root=str(root))), items
+
+
+def read(own: tuple[Folder, list[Item]], workers: int, ink_crop: bool | None = None) -> list[Tensor]:
+    dataset, items = own
+    return list(Images(dataset, items[:9], 16, workers=workers, ink_crop=ink_crop).stream(BATCHES))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("cache", [0, 1 << 30], ids=["streamed", "held in memory"])
+def test_pixels_and_order_do_not_depend_on_workers_or_cache(
+    workers: int, cache: int, own: tuple[Folder, list[Item]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.images, "CACHE_BYTES", cache)
+    dataset, items = own
+    one_by_one = [to_square(decode(dataset.read(item.path), item.path), 16) for item in items[:9]]
+    found = read(own, workers)
+    assert len(found) == len(BATCHES)
+    for batch, pixels in zip(BATCHES, found, strict=True):
+        assert pixels.dtype == torch.uint8
+        assert torch.equal(pixels, torch.stack([one_by_one[position] for position in batch]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("cache", [0, 1 << 30], ids=["streamed", "held in memory"])
+def test_a_broken_image_is_named(
+    workers: int, cache: int, own: tuple[Folder, list[Item]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.images, "CACHE_BYTES", cache)
+    dataset, items = own
+    with pytest.raises(DataError, match=r"^Image photo/a class/9\.png cannot be decoded .* replace or remove it\.$"):
+        list(Images(dataset, items, 16, workers=workers).stream([[0, 1], [9]]))
+
+
+def test_the_ink_crop_is_for_sketches_and_follows_the_setting(own: tuple[Folder, list[Item]]) -> None:
+    dataset, items = own
+    cropping = Folder(dataset.data_root, FolderSettings(root=dataset.settings.root, ink_crop=True))
+    raw = [decode(dataset.read(item.path), item.path) for item in items[:2]]
+    images = Images(cropping, items[:2], 16)
+    assert torch.equal(images[0], ink_to_square(raw[0], 16))
+    assert torch.equal(images[1], to_square(raw[1], 16))
+    assert torch.equal(Images(cropping, items[:2], 16, ink_crop=False)[0], to_square(raw[0], 16))
+
+
+def test_warming_decodes_once_and_tells_how_far_it_is(own: tuple[Folder, list[Item]]) -> None:
+    dataset, items = own
+    told: list[tuple[int, int]] = []
+    images = Images(dataset, items[:4], 16)
+    images.warm(lambda done, all: told.append((done, all)))
+    images.warm(lambda done, all: told.append((done, all)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_what_does_not_fit_into_memory_is_not_held_there(
+    own: tuple[Folder, list[Item]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, items = own
+    images = Images(dataset, items[:4], 16)
+    monkeypatch.setattr(datasets.images, "CACHE_BYTES", 4 * 3 * 16 * 16 - 1)
+    told: list[tuple[int, int]] = []
+    images.warm(lambda done, all: told.append((done, all)))
+    assert told == []
+    assert not images.fit_into_memory
+
+
+def test_a_class_with_one_image_of_the_embedded_dataset(tmp_path: Path) -> None:
+    dataset = DATASETS.get("emoji")(tmp_path)
+    split = dataset.split()
+    assert Images(dataset, split.queries[:2], 32)[1].shape == (3, 32, 32)
