@@ -1,59 +1,40 @@
-"""One experiment: from what was asked to stored scores."""
+"""One experiment carried out: train, embed, rank, score; claimed and stored."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from bench import provenance
+from bench import details, itq, provenance
+from bench.cost import cost_of
 from bench.devices import choose_device, to_pixels
 from bench.embedding import BATCH, embed
-from bench.errors import IncompleteError, StorageError, UsageError, nearest
+from bench.embedding_cache import EmbeddingCache
+from bench.errors import IncompleteError, MemoryExhaustedError, StorageError
+from bench.experiment import Experiment, Resources
+from bench.heartbeat import Heartbeat
 from bench.metric_ids import DEFAULT_METRICS
+from bench.models import RunRecord
+from bench.networks import Networks, network_hash
 from bench.ranking import rank
-from bench.settings import RunSettings, assign, with_recipe
-from bench.store import RunRecord, Store
+from bench.reranking import Icfrr
+from bench.selecting import selector_of
+from bench.store import Store
 from bench.training import TrainingData, train
-from bench.types import Embeddings, Score, Split
-from datasets.base import DATASETS, Dataset
+from bench.types import Embeddings, Floats, Item, Ranking, Score, Split
 from datasets.images import Images
-from methods.base import METHODS, Context, Method, TrainingPhotos
+from methods.base import Context, Method, TrainingPhotos
 
 METRICS = (*DEFAULT_METRICS, "P@5:k")
-
-
-@dataclass(frozen=True)
-class Request:
-    """One cell as it was asked for, names not yet looked up."""
-
-    method: str
-    dataset: str
-    split: str | None = None
-    seed: int = 0
-    without: tuple[str, ...] = ()
-    assignments: tuple[str, ...] = ()  # key=value
-    per_class_limit: int | None = None
-
-
-@dataclass(frozen=True)
-class Resources:
-    """Where and how to compute; part of a run's provenance, not of its identity, except the precision."""
-
-    data_root: Path
-    cache_dir: Path
-    device: str = "auto"
-    precision: str = "fp32"
-    workers: int = 0
 
 
 class Observer(Protocol):
@@ -67,43 +48,13 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """One cell with every name resolved; ``key`` identifies what was asked."""
+class Outcome:
+    """What a run gives: its scores, seconds of each part, cost figures, and details to store with it."""
 
-    method: type[Method]
-    dataset: Dataset
-    split: Split
-    seed: int
-    run: RunSettings
-    own: Any
-    ablation: str
-    precision: str
-    per_class_limit: int | None
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """The columns of the store that say what was asked, the key among them."""
-        configuration = {
-            "run": asdict(self.run),
-            "method": asdict(self.own),
-            "dataset": asdict(self.dataset.settings),
-            "precision": self.precision,
-            "method_version": self.method.version,
-            "caution": self.dataset.caution,
-        }
-        asked = {
-            "method": self.method.name,
-            "ablation": self.ablation,
-            "dataset": self.split.dataset,
-            "split": self.split.name,
-            "fingerprint": self.split.fingerprint,
-            "seed": self.seed,
-            "selection": "last",
-            "gallery": "unseen",
-            "per_class_limit": self.per_class_limit,
-        }
-        text = json.dumps({**asked, **configuration}, sort_keys=True)
-        return {**asked, "configuration": configuration, "key": hashlib.sha256(text.encode()).hexdigest()}
+    scores: list[Score]
+    seconds: dict[str, float]
+    cost: dict[str, float]
+    details: dict[str, bytes]
 
 
 @dataclass
@@ -120,95 +71,66 @@ class _Clock:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
 
 
-def resolve(request: Request, resources: Resources) -> Experiment:
-    """Look every name up and load the split.
+def run_and_store(
+    experiment: Experiment, store: Store, resources: Resources, observer: Observer, *, force: bool = False
+) -> tuple[RunRecord, bool] | None:
+    """The stored run of an experiment and whether it had been there before; None while another process computes it.
 
-    Raises UsageError for an unknown name or setting, DataError for data that is missing; nothing was computed then.
-    """
-    kind = METHODS.get(request.method)
-    dataset_kind = DATASETS.get(request.dataset)
-    recipe = dataset_kind.recipe
-    parts = [with_recipe(RunSettings(), recipe), with_recipe(kind.Settings(), recipe), dataset_kind.Settings()]
-    run, own, dataset_settings = assign(parts, request.assignments)
-    for term in request.without:
-        if term not in kind.terms:
-            raise UsageError(f"Method {request.method!r} has no loss term {term!r}. {nearest(term, kind.terms)}")
-        own = replace(own, **{f"weight_{term}": 0.0})
-    if kind.terms and not any(getattr(own, f"weight_{term}") for term in kind.terms):
-        raise UsageError(
-            f"Method {request.method!r} is left without any loss term: keep one of {', '.join(kind.terms)}."
-        )
-    dataset = dataset_kind(resources.data_root, dataset_settings)
-    split = dataset.split(request.split)
-    if request.per_class_limit is not None:
-        split = split.limited(request.per_class_limit)
-    return Experiment(
-        method=kind,
-        dataset=dataset,
-        split=split,
-        seed=request.seed,
-        run=run,
-        own=own,
-        ablation=" and ".join(f"without {term}" for term in kind.terms if term in request.without),
-        precision=resources.precision,
-        per_class_limit=request.per_class_limit,
-    )
-
-
-def run_and_store(experiment: Experiment, store: Store, resources: Resources, observer: Observer) -> RunRecord:
-    """Execute an experiment and store it; what goes wrong is stored as a failed or interrupted run and raised again.
-
-    Raises StorageError when the finished scores cannot be stored; they are then in a file that the message names.
+    What goes wrong is stored as a failed or interrupted run and raised again. Raises StorageError when the finished
+    scores cannot be stored; they are then in a file that the message names.
     """
     environment = provenance.collect(str(choose_device(resources.device)))
-    run = store.begin({**experiment.identity, "environment": environment})
+    claim = store.claim({**experiment.identity, "environment": environment}, force=force)
+    if claim.answer == "busy":
+        return None
+    if claim.answer == "done":
+        return store.runs(id=claim.run)[0], True
+    run = claim.run
     try:
-        scores, seconds = execute(experiment, resources, observer)
+        with Heartbeat(store, run, observer) as beating:
+            outcome = execute(experiment, resources, beating, reuse=not force)
     except KeyboardInterrupt:
         store.fail(run, "interrupted", "stopped by the user")
         raise
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        store.fail(run, "failed", "out of memory")
+        raise MemoryExhaustedError(
+            f"Memory did not suffice ({str(error).splitlines()[0] if str(error) else 'host memory'}): lower "
+            "--batch-size or --image-size, or take a smaller --backbone."
+        ) from error
     except Exception as error:
         store.fail(run, "failed", f"{type(error).__name__}: {error}")
         raise
     try:
-        store.finish(run, scores, seconds)
+        store.finish(run, outcome.scores, outcome.seconds, cost=outcome.cost, details=outcome.details)
     except StorageError as error:
-        kept = resources.cache_dir / "unstored" / f"{experiment.identity['key'][:16]}.json"
+        kept = resources.cache_dir / "unstored" / f"{experiment.key[:16]}.json"
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps({**experiment.identity, "scores": [asdict(score) for score in scores]}, indent=1))
+        scores = [asdict(score) for score in outcome.scores]
+        kept.write_text(json.dumps({**experiment.identity, "scores": scores, "seconds": outcome.seconds}, indent=1))
         raise StorageError(f"{error} The finished scores are in {kept}.") from error
-    return store.runs(id=run)[0]
+    return store.runs(id=run)[0], False
 
 
-def execute(experiment: Experiment, resources: Resources, observer: Observer) -> tuple[list[Score], dict[str, float]]:
-    """Train (if the method trains), embed, rank and score: the scores, and the seconds of each part."""
+def execute(experiment: Experiment, resources: Resources, observer: Observer, *, reuse: bool = True) -> Outcome:
+    """Train (if the method trains), embed, rank and score; ``reuse`` takes a network that was trained as asked."""
     device = choose_device(resources.device)
-    split, run, dataset = experiment.split, experiment.run, experiment.dataset
     clock = _Clock()
     with clock.part("loading the network", observer):
         method = build(experiment, resources, device)
-    if method.weights:
-        with clock.part("reading training images", observer):
-            images = Images(dataset, split.train, run.image_size, workers=resources.workers)
-            images.warm(lambda done, total: observer.progress(done, total, {}))
-            data = TrainingData.of(split, images)
-        with clock.part("preparing", observer):
-            method.prepare(_photos(data, split, run, device, observer))
-        with clock.part("training", observer):
-            train(
-                method,
-                data,
-                run,
-                seed=experiment.seed,
-                device=device,
-                precision=resources.precision,
-                on_step=observer.progress,
-            )
+    history = trained(method, experiment, resources, device, observer, clock, reuse=reuse)
+    method.eval()
     with clock.part("embedding", observer):
-        embeddings = embed_test_images(method, experiment, resources, device, observer)
+        embeddings, embedded = embed_test_images(method, experiment, resources, device, observer)
     with clock.part("scoring", observer):
-        scores = score(embeddings)
-    return scores, clock.seconds
+        ranking = rank_embeddings(embeddings, method, experiment, resources, device, observer)
+    classes = experiment.split.unseen + experiment.split.seen
+    return Outcome(
+        scores=[score for metric in METRICS for score in (ranking.score(metric), ranking.score(metric, "classes"))],
+        seconds=clock.seconds,
+        cost=cost_of(method, experiment.run.image_size, clock.seconds, embedded, device),
+        details=details.pack(ranking, embeddings.gallery_labels, classes, history),
+    )
 
 
 def build(experiment: Experiment, resources: Resources, device: torch.device) -> Method:
@@ -220,40 +142,163 @@ def build(experiment: Experiment, resources: Resources, device: torch.device) ->
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
+def trained(
+    method: Method,
+    experiment: Experiment,
+    resources: Resources,
+    device: torch.device,
+    observer: Observer,
+    clock: _Clock,
+    *,
+    reuse: bool,
+) -> list[dict[str, float]]:
+    """Train ``method`` in place, or load what the same training left; the training curves."""
+    split, run = experiment.split, experiment.run
+    if not method.weights:
+        return []
+    networks = Networks(resources.cache_dir)
+    key = experiment.training_key
+    if reuse and (kept := networks.load(key, method)) is not None:
+        clock.seconds |= kept["seconds"]
+        return list(kept["history"])
+    before = set(clock.seconds)
+    with clock.part("reading training images", observer):
+        images = Images(experiment.dataset, split.train, run.image_size, workers=resources.workers)
+        images.warm(lambda done, total: observer.progress(done, total, {}))
+        data = TrainingData.of(split, images)
+    with clock.part("preparing", observer):
+        method.prepare(_photos(data, split, run.image_size, device, observer))
+    checkpoints = networks.checkpoints(key)
+    if not (resources.resume and reuse):
+        checkpoints.remove()
+    with clock.part("training", observer):
+        history = train(
+            method,
+            data,
+            run,
+            seed=experiment.seed,
+            device=device,
+            precision=experiment.precision,
+            on_step=observer.progress,
+            checkpoints=checkpoints,
+            selector=selector_of(experiment, resources, device),
+        )
+    networks.save(key, method, {k: v for k, v in clock.seconds.items() if k not in before}, history)
+    checkpoints.remove()
+    return history
+
+
 def embed_test_images(
     method: Method, experiment: Experiment, resources: Resources, device: torch.device, observer: Observer
-) -> Embeddings:
-    """Embeddings of the queries and of the gallery of the experiment's split."""
+) -> tuple[Embeddings, int]:
+    """Embeddings of queries and gallery, and how many images were embedded now (the others came from the cache)."""
     split = experiment.split
     total = len(split.queries) + len(split.gallery)
-    sides = {}
-    for name, items, before in (("query", split.queries, 0), ("gallery", split.gallery, len(split.queries))):
-        sides[name] = embed(
-            method,
-            Images(experiment.dataset, items, experiment.run.image_size, workers=resources.workers),
-            is_photo=name == "gallery",
-            device=device,
-            precision=resources.precision,
-            progress=lambda done, _, before=before: observer.progress(before + done, total, {}),  # type: ignore[misc]
-        )
-    return Embeddings(
-        query=sides["query"],
-        gallery=sides["gallery"],
-        query_labels=split.test_labels(split.queries),
-        gallery_labels=split.test_labels(split.gallery),
+    query, new_queries = embed_items(
+        method, experiment, split.queries, resources, device, lambda done: observer.progress(done, total, {})
     )
+    gallery, new_photos = embed_items(
+        method,
+        experiment,
+        split.gallery,
+        resources,
+        device,
+        lambda done: observer.progress(len(split.queries) + done, total, {}),
+    )
+    labels = split.test_labels(split.queries), split.test_labels(split.gallery)
+    return Embeddings(query, gallery, *labels), new_queries + new_photos
 
 
-def score(embeddings: Embeddings) -> list[Score]:
-    """Every default figure, by cosine; raises IncompleteError when the embeddings have collapsed to one point."""
+def embed_items(
+    method: Method,
+    experiment: Experiment,
+    items: Sequence[Item],
+    resources: Resources,
+    device: torch.device,
+    progress: Callable[[int], None],
+) -> tuple[Floats, int]:
+    """Embeddings of items of one modality, float32 [items, width], and how many of them were computed now."""
+    cache = EmbeddingCache(resources.cache_dir)
+    asked = [
+        experiment.method.name,
+        experiment.method.version,
+        asdict(experiment.own),
+        network_hash(method),
+        experiment.run.image_size,
+        experiment.precision,
+        experiment.identity["configuration"]["dataset"],
+        experiment.split.dataset,
+        experiment.split.content,
+        [item.path for item in items],
+    ]
+    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    cached = cache.read(key)
+    if cached is not None:
+        progress(len(items))
+        return cached, 0
+    vectors = embed(
+        method,
+        Images(experiment.dataset, items, experiment.run.image_size, workers=resources.workers),
+        is_photo=items[0].modality == "photo",
+        device=device,
+        precision=experiment.precision,
+        progress=lambda done, _: progress(done),
+    )
+    if not np.isfinite(vectors).all():
+        raise IncompleteError("The trained network gives NaN or infinity: lower --lr or --set head_lr=... .")
+    cache.write(key, vectors)
+    return vectors, len(items)
+
+
+def rank_embeddings(
+    embeddings: Embeddings,
+    method: Method,
+    experiment: Experiment,
+    resources: Resources,
+    device: torch.device,
+    observer: Observer,
+) -> Ranking:
+    """Every default metric of every query after the post-processing that was asked for.
+
+    Raises IncompleteError when the embeddings have collapsed to one point.
+    """
     spread = float(embeddings.gallery.std(axis=0).max()) if len(embeddings.gallery) > 1 else 1.0
     if spread < 1e-6:
         raise IncompleteError("All photos have one and the same embedding: lower --lr or --set head_lr=... .")
-    return rank(embeddings, METRICS, distance="cosine").scores()
+    post, rescore = experiment.post, None
+    if post.codes != "none":
+        embeddings = _codes(embeddings, method, experiment, resources, device)
+    if post.rerank == "icfrr":
+        rescore = Icfrr(embeddings, post)
+    return rank(
+        embeddings,
+        (*METRICS, *(f"P@{k}:k" for k in details.CURVE_AT)),
+        distance=post.distance,
+        top=resources.top,
+        rescore=rescore,
+        device=str(device),
+        progress=lambda done, total: observer.progress(done, total, {}),
+    )
+
+
+def _codes(
+    embeddings: Embeddings, method: Method, experiment: Experiment, resources: Resources, device: torch.device
+) -> Embeddings:
+    """Binary codes, fitted on the test queries or on the training images as the settings say."""
+    post, split = experiment.post, experiment.split
+    generator = np.random.default_rng(experiment.seed)
+    bits = post.bits or None
+    if post.codes == "itq-test":
+        return itq.fit_on_test(embeddings, generator, bits=bits).encode(embeddings)
+    sides = []
+    for modality in ("sketch", "photo"):
+        items = [item for item in split.train if item.modality == modality]
+        sides.append(embed_items(method, experiment, items, resources, device, lambda done: None)[0])
+    return itq.fit(sides[0], sides[1], generator, bits=bits).encode(embeddings)
 
 
 def _photos(
-    data: TrainingData, split: Split, run: RunSettings, device: torch.device, observer: Observer
+    data: TrainingData, split: Split, image_size: int, device: torch.device, observer: Observer
 ) -> TrainingPhotos:
     positions = data.is_photo.nonzero()[:, 0].tolist()
     parts: Sequence[list[int]] = [positions[start : start + BATCH] for start in range(0, len(positions), BATCH)]
@@ -265,6 +310,6 @@ def _photos(
     return TrainingPhotos(
         batches=batches,
         paths=tuple(split.train[position].path for position in positions),
-        identity=f"{split.fingerprint} {run.image_size}",
+        identity=f"{split.fingerprint} {image_size}",
         progress=lambda done, total: observer.progress(done, total, {}),
     )

@@ -12,8 +12,28 @@ from sqlalchemy import Connection, inspect, text
 
 from bench.errors import StorageError
 
-STEPS: dict[int, Callable[[Connection], None]] = {}
-CURRENT = 1
+CURRENT = 2
+
+
+def _details_and_leases(connection: Connection) -> None:
+    """Version 2: what a run cost, what belongs to it, and who computes a key."""
+    connection.execute(text("ALTER TABLE run ADD COLUMN cost JSON NOT NULL DEFAULT '{}'"))
+    connection.execute(
+        text(
+            "CREATE TABLE detail (run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE, "
+            "name VARCHAR(40) NOT NULL, content BLOB NOT NULL, PRIMARY KEY (run_id, name))"
+        )
+    )
+    connection.execute(
+        text(
+            "CREATE TABLE lease (key VARCHAR(64) NOT NULL PRIMARY KEY, "
+            "run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE, heartbeat FLOAT NOT NULL, "
+            "doing VARCHAR NOT NULL)"
+        )
+    )
+
+
+STEPS: dict[int, Callable[[Connection], None]] = {2: _details_and_leases}
 
 
 def upgrade(connection: Connection, create: Callable[[Connection], None]) -> None:
@@ -42,6 +62,11 @@ def upgrade(connection: Connection, create: Callable[[Connection], None]) -> Non
         STEPS[step](connection)
     if found < CURRENT:
         connection.execute(text("UPDATE schema_version SET version = :version"), {"version": CURRENT})
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the database needs nothing done to it."""
+    return "schema_version" in inspect(connection).get_table_names() and version(connection) == CURRENT
 
 
 def version(connection: Connection) -> int:

@@ -35,6 +35,7 @@ class RunSettings:
     scaling: float = 0.2  # augmentation: relative size to either side
     shift: float = 0.1  # augmentation: part of the side, to either side
     mirror: bool = True  # augmentation: left-right flips
+    grayscale: float = 0.0  # augmentation: probability that an image loses its colours
 
 
 def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:

@@ -1,96 +1,31 @@
-"""Runs and their scores in a database, SQLite unless told otherwise, through SQLAlchemy."""
+"""Runs and their scores in a database: who computes what, what is done, what belongs to it."""
 
 from __future__ import annotations
 
-import math
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import JSON, Engine, ForeignKey, String, create_engine, event, make_url, select, update
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
 
 from bench import migrations
-from bench.errors import StorageError, UsageError
+from bench.database import failures, open_engine
+from bench.models import RUN_COLUMNS, Base, DetailRow, LeaseRow, RunRecord, RunRow, ScoreRow, score_columns, score_of
 from bench.types import Score
 
-BUSY_MILLISECONDS = 30_000
-
-
-class Base(DeclarativeBase):
-    """Tables of the results database."""
-
-
-class RunRow(Base):
-    """One run: what was asked, on what it ran, how it ended."""
-
-    __tablename__ = "run"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    key: Mapped[str] = mapped_column(String(64), index=True)
-    method: Mapped[str]
-    ablation: Mapped[str]
-    dataset: Mapped[str]
-    split: Mapped[str]
-    fingerprint: Mapped[str] = mapped_column(String(64))
-    seed: Mapped[int]
-    selection: Mapped[str]
-    gallery: Mapped[str]
-    per_class_limit: Mapped[int | None]
-    configuration: Mapped[dict[str, Any]] = mapped_column(JSON)
-    environment: Mapped[dict[str, Any]] = mapped_column(JSON)
-    seconds: Mapped[dict[str, Any]] = mapped_column(JSON)
-    status: Mapped[str]
-    failure: Mapped[str]
-    started: Mapped[str]
-    ended: Mapped[str]
-    scores: Mapped[list[ScoreRow]] = relationship(cascade="all, delete-orphan", order_by="ScoreRow.id")
-
-
-class ScoreRow(Base):
-    """One figure of one run; a new metric is a new row."""
-
-    __tablename__ = "score"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
-    family: Mapped[str]  # mAP | P
-    k: Mapped[int | None]  # None: all
-    definition: Mapped[str]
-    average: Mapped[str]  # queries | classes
-    value: Mapped[float | None]  # None: no query had a relevant photo
-    queries: Mapped[int]
-    skipped: Mapped[int]
+STALE_SECONDS = 60.0  # a process that was silent so long is taken for dead; it speaks every few seconds
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """A stored run. ``status`` is running, done, failed, interrupted or superseded; times are UTC, ISO 8601."""
+class Claim:
+    """The answer to "may I compute this?": ``yours`` (run it), ``done`` (here it is) or ``busy`` (another one does)."""
 
-    id: int
-    key: str
-    method: str
-    ablation: str
-    dataset: str
-    split: str
-    fingerprint: str
-    seed: int
-    selection: str
-    gallery: str
-    per_class_limit: int | None
-    configuration: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    seconds: Mapping[str, float]
-    status: str
-    failure: str
-    started: str
-    ended: str
-    scores: tuple[Score, ...]
+    answer: Literal["yours", "done", "busy"]
+    run: int
 
 
 class Store:
@@ -101,37 +36,83 @@ class Store:
 
     def __init__(self, where: str) -> None:
         self.where = where
-        self._engine = _engine(where)
-        with self._failures(), self._engine.begin() as connection:
-            migrations.upgrade(connection, Base.metadata.create_all)
+        self._engine = open_engine(where)
+        self._writing = self._engine.execution_options(writes=True)
+        with failures(where):
+            with self._engine.begin() as connection:
+                current = migrations.is_current(connection)
+            if not current:
+                with self._writing.begin() as connection:
+                    migrations.upgrade(connection, Base.metadata.create_all)
 
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
 
-    def begin(self, identity: Mapping[str, Any]) -> int:
-        """Enter a running run with the columns of ``identity``; its id."""
-        row = RunRow(**identity, seconds={}, status="running", failure="", started=now(), ended="")
-        with self._session() as session:
-            session.add(row)
-            session.flush()
-            return row.id
+    def claim(self, identity: Mapping[str, Any], *, force: bool = False) -> Claim:
+        """Enter a running run with the columns of ``identity``, unless its key is done or being computed.
 
-    def finish(self, run: int, scores: Sequence[Score], seconds: Mapping[str, float]) -> None:
-        """Store the scores of a run and mark it done; older runs of the same key are superseded."""
-        with self._session() as session:
+        ``force`` runs what is done again. A run whose process gave no sign of life for ``STALE_SECONDS`` is marked
+        interrupted and taken over.
+        """
+        with self._write() as session:
+            key = identity["key"]
+            newest = (
+                select(RunRow.id).where(RunRow.key == key, RunRow.status == "done").order_by(RunRow.id.desc()).limit(1)
+            )
+            done = session.scalar(newest)
+            if done is not None and not force:
+                return Claim("done", done)
+            lease = session.get(LeaseRow, key, with_for_update=True)
+            if lease is not None and time.time() - lease.heartbeat < STALE_SECONDS:
+                return Claim("busy", lease.run_id)
+            if lease is not None:
+                lost = update(RunRow).where(RunRow.id == lease.run_id, RunRow.status == "running")
+                session.execute(lost.values(status="interrupted", failure="its process ended", ended=now()))
+                session.delete(lease)
+                session.flush()
+            run = self._enter(session, identity)
+            session.add(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
+            return Claim("yours", run)
+
+    def begin(self, identity: Mapping[str, Any]) -> int:
+        """Enter a running run whatever else there is of its key, for results that come from elsewhere; its id."""
+        with self._write() as session:
+            return self._enter(session, identity)
+
+    def beat(self, run: int, doing: str) -> None:
+        """A sign of life of the process that claimed ``run``, and what it is doing."""
+        with self._write() as session:
+            session.execute(update(LeaseRow).where(LeaseRow.run_id == run).values(heartbeat=time.time(), doing=doing))
+
+    def finish(
+        self,
+        run: int,
+        scores: Sequence[Score],
+        seconds: Mapping[str, float],
+        *,
+        cost: Mapping[str, float] | None = None,
+        details: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Store what a run gave and mark it done, all or nothing; older runs of its key are superseded."""
+        with self._write() as session:
             row = session.get_one(RunRow, run)
-            row.scores = [_score_row(score) for score in scores]
-            row.seconds = dict(seconds)
+            if scores:
+                session.execute(insert(ScoreRow), [{"run_id": run, **score_columns(score)} for score in scores])
+            for name, content in (details or {}).items():
+                session.add(DetailRow(run_id=run, name=name, content=content))
+            row.seconds, row.cost = dict(seconds), dict(cost or {})
             row.status, row.ended = "done", now()
             older = (RunRow.key == row.key) & (RunRow.id != run) & (RunRow.status == "done")
             session.execute(update(RunRow).where(older).values(status="superseded"))
+            session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
 
     def fail(self, run: int, status: str, failure: str) -> None:
         """Mark a run failed or interrupted, with the reason."""
-        with self._session() as session:
+        with self._write() as session:
             row = session.get_one(RunRow, run)
             row.status, row.failure, row.ended = status, failure, now()
+            session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
 
     def find(self, key: str) -> RunRecord | None:
         """The newest finished run of a key."""
@@ -139,26 +120,52 @@ class Store:
 
     def runs(self, **equal: Any) -> list[RunRecord]:
         """Runs whose columns equal the values given (a list means any of them), oldest first, with their scores."""
-        query = select(RunRow).order_by(RunRow.id)
+        query = select(*(getattr(RunRow, name) for name in RUN_COLUMNS)).order_by(RunRow.id)
         for column, value in equal.items():
             attribute = getattr(RunRow, column)
             query = query.where(attribute.in_(value) if isinstance(value, list | tuple) else attribute == value)
-        with self._session() as session:
-            return [_record(row) for row in session.scalars(query)]
+        with self._read() as session:
+            rows = session.execute(query).all()
+            scores = self._scores(session, [row.id for row in rows], all_of_them=not equal)
+        return [RunRecord(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
+
+    def detail(self, run: int, name: str) -> bytes | None:
+        """What was stored under a name with a run; None when nothing was."""
+        with self._read() as session:
+            return session.scalar(select(DetailRow.content).where(DetailRow.run_id == run, DetailRow.name == name))
+
+    def doing(self) -> dict[int, tuple[float, str]]:
+        """Runs that are being computed: seconds since the last sign of life, and what it said."""
+        with self._read() as session:
+            rows = session.execute(select(LeaseRow.run_id, LeaseRow.heartbeat, LeaseRow.doing)).all()
+        return {run: (time.time() - heartbeat, doing) for run, heartbeat, doing in rows}
+
+    def _enter(self, session: Session, identity: Mapping[str, Any]) -> int:
+        row = RunRow(**identity, seconds={}, cost={}, status="running", failure="", started=now(), ended="")
+        session.add(row)
+        session.flush()
+        return row.id
+
+    def _scores(self, session: Session, runs: Sequence[int], *, all_of_them: bool) -> dict[int, list[Score]]:
+        found: dict[int, list[Score]] = {}
+        columns = (ScoreRow.family, ScoreRow.k, ScoreRow.definition, ScoreRow.average, ScoreRow.value)
+        query = select(ScoreRow.run_id, *columns, ScoreRow.queries, ScoreRow.skipped).order_by(ScoreRow.id)
+        # Databases limit the number of values in one query: a long list is asked for in parts.
+        parts: Iterable[Any] = [query] if all_of_them else [query.where(ScoreRow.run_id.in_(p)) for p in _parts(runs)]
+        for part in parts:
+            for run, *values in session.execute(part):
+                found.setdefault(run, []).append(score_of(*values))
+        return found
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
-        with self._failures(), Session(self._engine) as session, session.begin():
+    def _read(self) -> Iterator[Session]:
+        with failures(self.where), Session(self._engine) as session, session.begin():
             yield session
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            raise StorageError(f"The results database {_plain(self.where)} {_reason(error)}.") from error
-        except SQLAlchemyError as error:
-            raise StorageError(f"The results database {_plain(self.where)} failed ({error}).") from error
+    def _write(self) -> Iterator[Session]:
+        with failures(self.where), Session(self._writing) as session, session.begin():
+            yield session
 
 
 def now() -> str:
@@ -166,72 +173,5 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _engine(where: str) -> Engine:
-    if "://" not in where:
-        path = Path(where)
-        if path.is_dir() or not path.parent.is_dir():
-            what = "is a folder" if path.is_dir() else f"lies in a folder that does not exist ({path.parent})"
-            raise StorageError(f"The results database {where} {what}: give a file's path by --store.")
-        where = f"sqlite:///{path}"
-    try:
-        engine = create_engine(make_url(where))
-    except (ArgumentError, ImportError) as error:
-        raise UsageError(f"--store takes a path or an SQLAlchemy URL, not {_plain(where)!r} ({error}).") from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    # The time-out first: switching to WAL itself may have to wait for another process.
-    for pragma in (f"busy_timeout = {BUSY_MILLISECONDS}", "journal_mode = WAL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _plain(where: str) -> str:
-    """A path or URL without a password in it."""
-    return make_url(where).render_as_string(hide_password=True) if "://" in where else where
-
-
-def _reason(error: DBAPIError) -> str:
-    said = str(error.orig)
-    for part, reason in (
-        ("not a database", "is not a database file: it was left as it is; give another path by --store"),
-        ("malformed", "is damaged: restore a copy, or give another path by --store"),
-        ("readonly", "is not writable: change its permissions or give another path by --store"),
-        ("unable to open", "cannot be opened or made: check the path and its permissions"),
-        ("locked", "is locked by another program: wait for it to end and ask again"),
-        ("full", "cannot grow, the disk is full: free some space and ask again"),
-    ):
-        if part in said:
-            return reason
-    return f"failed ({said.strip()})"
-
-
-def _score_row(score: Score) -> ScoreRow:
-    metric, _, definition = score.metric.partition(":")
-    family, _, k = metric.partition("@")
-    return ScoreRow(
-        family=family,
-        k=None if k == "all" else int(k),
-        definition=definition,
-        average=score.average,
-        value=None if math.isnan(score.value) else score.value,
-        queries=score.queries,
-        skipped=score.skipped,
-    )
-
-
-def _record(row: RunRow) -> RunRecord:
-    columns = {name: getattr(row, name) for name in RunRecord.__dataclass_fields__ if name != "scores"}
-    scores = tuple(
-        Score(
-            metric=f"{each.family}@{'all' if each.k is None else each.k}:{each.definition}",
-            average="classes" if each.average == "classes" else "queries",
-            value=math.nan if each.value is None else each.value,
-            queries=each.queries,
-            skipped=each.skipped,
-        )
-        for each in row.scores
-    )
-    return RunRecord(**columns, scores=scores)
+def _parts(values: Sequence[int], size: int = 500) -> list[Sequence[int]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]

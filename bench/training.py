@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from bench.checkpoints import Checkpoints
 from bench.devices import autocast, to_pixels
 from bench.errors import IncompleteError, UsageError, nearest
+from bench.interrupts import deferred_signals
 from bench.settings import RunSettings
 from bench.types import Batch, Split
 from datasets.augmentation import Augmentation
@@ -21,6 +23,22 @@ from methods.base import Method
 
 # Told after every step: steps done, steps in all, the loss terms of the step (unweighted) by name.
 OnStep = Callable[[int, int, dict[str, float]], None]
+
+
+class Selector(Protocol):
+    """Chooses the epoch whose network is kept; its memory is tensors, so that it survives in a checkpoint."""
+
+    def after_epoch(self, method: Method) -> None:
+        """Judge the method as it is now."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Everything that it must remember."""
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Remember what ``tensors`` gave."""
+
+    def put_back(self, method: Method) -> None:
+        """Give the method the chosen state."""
 
 
 @dataclass(frozen=True)
@@ -47,51 +65,112 @@ def train(
     device: torch.device,
     precision: str,
     on_step: OnStep,
-) -> None:
-    """Train ``method`` in place. Raises IncompleteError that names epoch and term when a loss is not finite."""
+    checkpoints: Checkpoints | None = None,
+    selector: Selector | None = None,
+) -> list[dict[str, float]]:
+    """Train ``method`` in place; its curves: up to 100 points with ``step`` and the mean of each term since the last.
+
+    With ``checkpoints`` it goes on from the state that is saved there, saves one after every epoch and on Ctrl-C or
+    SIGTERM. ``selector`` sees the method after every epoch and may put an earlier state back at the end.
+
+    Raises IncompleteError that names epoch and term when a loss is not finite, StorageError when a checkpoint cannot be
+    written.
+    """
     sampler = BalancedBatches(
         data.labels.numpy(), data.is_photo.numpy(), batch_size=run.batch_size, per_class=run.per_class
     )
     steps = max(1, round(run.epochs * len(sampler)))
-    augmentation = Augmentation(run.rotation, run.scaling, run.shift, run.mirror)
+    augmentation = Augmentation(run.rotation, run.scaling, run.shift, run.mirror, run.grayscale)
     optimiser = make_optimiser(method, run)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate(step, steps, run))
+    highest = [group["lr"] for group in optimiser.param_groups]
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     weights = method.weights
+    history = History(steps)
+    start = 0
+    if checkpoints is not None:
+        start, kept_history, extra = checkpoints.restore(method, optimiser, scaler)
+        history.restore(kept_history)
+        if selector is not None and start:
+            selector.restore(extra)
     method.train()
-    for step, (positions, images) in enumerate(_stream(sampler, data.images, seed, steps)):
-        draws = torch.Generator().manual_seed(_mix(seed, step))
-        batch = Batch(
-            images=augmentation(to_pixels(images, device), draws),  # [batch, 3, size, size]
-            labels=data.labels[positions].to(device),  # [batch]
-            is_photo=data.is_photo[positions].to(device),  # [batch]
-        )
-        with autocast(device, precision):
-            terms = method.losses(batch)  # each a scalar
-            loss = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
-        values = dict(zip(terms, torch.stack([each.detach().float() for each in terms.values()]).tolist(), strict=True))
-        for name, value in values.items():
-            if not math.isfinite(value):
-                epoch = 1 + step // len(sampler)
-                raise IncompleteError(
-                    f"Loss term {name!r} became {value} in epoch {epoch} (step {step + 1}): lower --lr or "
-                    "--set head_lr=..., or use --precision fp32."
-                )
-        optimiser.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        scaler.step(optimiser)
-        scaler.update()
-        scheduler.step()
-        on_step(step + 1, steps, values)
+    with deferred_signals() as signals, torch.random.fork_rng(devices=[]):
+        for step, (positions, images) in enumerate(_stream(sampler, data.images, seed, start, steps), start=start):
+            # Whatever a network draws (dropout) is a function of the seed and the step, as the augmentation is.
+            torch.manual_seed(_mix(seed, step))
+            draws = torch.Generator().manual_seed(_mix(seed, step))
+            batch = Batch(
+                images=augmentation(to_pixels(images, device), draws),  # [batch, 3, size, size]
+                labels=data.labels[positions].to(device),  # [batch]
+                is_photo=data.is_photo[positions].to(device),  # [batch]
+            )
+            with autocast(device, precision):
+                terms = method.losses(batch)  # each a scalar
+                loss = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
+            values = _finite(terms, step, len(sampler))
+            for group, lr in zip(optimiser.param_groups, highest, strict=True):
+                group["lr"] = lr * rate(step, steps, run)
+            optimiser.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.step(optimiser)
+            scaler.update()
+            history.add(step + 1, values)
+            on_step(step + 1, steps, values)
+            epoch_ends = (step + 1) % len(sampler) == 0 or step + 1 == steps
+            if epoch_ends and selector is not None:
+                selector.after_epoch(method)
+            if checkpoints is not None and step + 1 < steps and (epoch_ends or signals.asked):
+                kept = selector.tensors() if selector is not None else {}
+                checkpoints.save(step + 1, method, optimiser, scaler, history.state(), kept)
+            signals.raise_if_asked()
     method.eval()
+    if selector is not None:
+        selector.put_back(method)
+    return history.points
 
 
-def _stream(sampler: BalancedBatches, images: Images, seed: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Positions int64 [batch] and pixels uint8 [batch, 3, size, size] of each step."""
-    left = steps
-    for epoch in range(math.ceil(steps / len(sampler))):
-        batches = list(sampler.epoch(seed, epoch))[:left]
-        left -= len(batches)
+class History:
+    """Training curves: at most about 100 points, each the mean of every term over the steps since the last."""
+
+    def __init__(self, steps: int) -> None:
+        self.every = max(1, math.ceil(steps / 100))
+        self.points: list[dict[str, float]] = []
+        self._since: list[dict[str, float]] = []
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Note the terms of one step (counted from 1)."""
+        self._since.append(dict(values))
+        if step % self.every == 0:
+            means = {name: sum(each[name] for each in self._since) / len(self._since) for name in values}
+            self.points.append({"step": float(step), **means})
+            self._since = []
+
+    def state(self) -> dict[str, list[dict[str, float]]]:
+        """Everything that it must remember."""
+        return {"points": self.points, "since": self._since}
+
+    def restore(self, state: Mapping[str, list[dict[str, float]]]) -> None:
+        """Remember what ``state`` gave."""
+        self.points, self._since = list(state.get("points", ())), list(state.get("since", ()))
+
+
+def _finite(terms: Mapping[str, Tensor], step: int, steps_an_epoch: int) -> dict[str, float]:
+    values = dict(zip(terms, torch.stack([each.detach().float() for each in terms.values()]).tolist(), strict=True))
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise IncompleteError(
+                f"Loss term {name!r} became {value} in epoch {1 + step // steps_an_epoch} (step {step + 1}): lower "
+                "--lr or --set head_lr=..., or use --precision fp32."
+            )
+    return values
+
+
+def _stream(
+    sampler: BalancedBatches, images: Images, seed: int, start: int, steps: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Positions int64 [batch] and pixels uint8 [batch, 3, size, size] of the steps from ``start`` on."""
+    for epoch in range(start // len(sampler), math.ceil(steps / len(sampler))):
+        first = epoch * len(sampler)
+        batches = list(sampler.epoch(seed, epoch))[max(0, start - first) : steps - first]
         for positions, pixels in zip(batches, images.stream(batches), strict=True):
             yield torch.tensor(positions), pixels
 

@@ -129,6 +129,22 @@ class Split:
         kept: dict[str, Any] = {k: tuple(item for item in v if item.path not in dropped) for k, v in roles.items()}
         return replace(self, **kept)
 
+    def generalized(self, fraction: float = 0.2) -> Split:
+        """The split of generalized retrieval: held-out photos of the seen classes join the gallery.
+
+        Those are the photos that ``hold_out_images`` moves; held-out sketches stay out of training too, so that both
+        domains lose as much. Queries are those of the unseen classes.
+        """
+        split = self.hold_out_images(fraction, salt="generalized")
+        kept = set(self.validation)
+        moved = [item for item in split.validation if item not in kept]
+        photos = tuple(item for item in moved if item.modality == "photo")
+        return replace(
+            split,
+            validation=(*self.validation, *(item for item in moved if item.modality == "sketch")),
+            gallery=(*self.gallery, *photos),
+        )
+
     def hold_out_classes(self, fraction: float, salt: str = "validation") -> Split:
         """The split with a part of its seen classes, at least one and not all, kept for validation instead.
 
@@ -250,7 +266,9 @@ class Embeddings:
             if labels.min() < 0:
                 raise DataError(f"Array '{side}_labels' holds {labels.min()}: labels are integers from 0.")
             # One pass and no temporary of the array's size: a sum is finite unless a term is not (or it overflows).
-            if not np.isfinite(vectors.sum(dtype=np.float64)) and not np.isfinite(vectors).all():
+            with np.errstate(invalid="ignore"):  # infinity less infinity
+                total = vectors.sum(dtype=np.float64)
+            if not np.isfinite(total) and not np.isfinite(vectors).all():
                 row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
                 raise DataError(f"Array {side!r} holds NaN or infinity, first in row {row}: such scores cannot rank.")
         if self.query.shape[1] != self.gallery.shape[1]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from bench.errors import IncompleteError
-from bench.store import RunRecord
+from bench.models import RunRecord
 from reports.base import Report, Table
 
 MAIN_METRICS = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
@@ -40,7 +40,7 @@ def _table_key(run: RunRecord) -> tuple[object, ...]:
 
 def _row_key(run: RunRecord) -> tuple[object, ...]:
     own, common = run.configuration["method"], run.configuration["run"]
-    return (run.method, run.ablation, sorted(own.items(), key=str), sorted(common.items(), key=str), run.selection)
+    return (run.title, sorted(own.items(), key=str), sorted(common.items(), key=str))
 
 
 def _main_table(runs: list[RunRecord], metrics: Sequence[str], digits: int) -> Table:
@@ -48,7 +48,7 @@ def _main_table(runs: list[RunRecord], metrics: Sequence[str], digits: int) -> T
     for _, group in groupby(sorted(runs, key=lambda run: (str(_row_key(run)), run.seed)), key=_row_key):
         same = list(group)
         figures = [_values(same, metric) for metric in metrics]
-        cells = (_name(same[0]), _seeds(same), *(spread(values, digits) for values in figures))
+        cells = (same[0].title, _seeds(same), *(spread(values, digits) for values in figures))
         rows.append((statistics.fmean(figures[0]) if figures[0] else -1.0, cells))
     rows.sort(key=lambda row: (-row[0], row[1]))
     first = runs[0]
@@ -67,10 +67,6 @@ def _main_table(runs: list[RunRecord], metrics: Sequence[str], digits: int) -> T
         notes.append(str(first.configuration["caution"]))
     notes.append(f"Fingerprint of the images: {first.fingerprint[:16]}.")
     return Table(title, ("method", "seeds", *metrics), tuple(row for _, row in rows), tuple(notes))
-
-
-def _name(run: RunRecord) -> str:
-    return " ".join(part for part in (run.method, run.ablation) if part)
 
 
 def _seeds(runs: Sequence[RunRecord]) -> str:

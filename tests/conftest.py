@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.engine import Resources
+from bench.experiment import Resources
 from bench.store import Store
 
 

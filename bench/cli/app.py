@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from bench import __version__
 from bench.errors import BenchError, LoadingError, UsageError, nearest
+from bench.interrupts import Terminated
 
 GLOBAL_WITH_VALUE = ("--store", "--data-root", "--cache-dir", "--config")
 GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--version")
@@ -48,10 +49,6 @@ class Program(TyperGroup):
         except KeyboardInterrupt as error:
             typer.echo("Interrupted; what was finished is stored.", err=True)
             raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, so that it unwinds as Ctrl-C does."""
 
 
 app = typer.Typer(

@@ -8,7 +8,16 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 
 
-@pytest.mark.parametrize(("what", "name"), [("methods", "ours"), ("datasets", "emoji"), ("splits", "emoji-93")])
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("methods", "ours"),
+        ("datasets", "emoji"),
+        ("splits", "emoji-93"),
+        ("protocols", "standard"),
+        ("metrics", "mAP@K:min"),
+    ],
+)
 def test_lists_name_what_there_is(what: str, name: str, runner: CliRunner) -> None:
     table = runner.invoke(app, ["list", what])
     assert table.exit_code == 0

@@ -29,7 +29,9 @@ def test_both_methods_run_and_are_stored(runner: CliRunner) -> None:
 
 def test_json_keeps_the_contract_and_a_second_call_computes_nothing(runner: CliRunner) -> None:
     call = ["run", "-m", "imagenet", "--limit", "1", "--image-size", "32", "--format", "json"]
-    first = json.loads(runner.invoke(app, call).stdout)
+    result = runner.invoke(app, call)
+    assert result.exit_code == 0, result.output
+    first = json.loads(result.stdout)
     assert set(first) == {
         "run",
         "method",
@@ -38,6 +40,8 @@ def test_json_keeps_the_contract_and_a_second_call_computes_nothing(runner: CliR
         "split",
         "seed",
         "selection",
+        "gallery",
+        "post",
         "fingerprint",
         "seconds",
         "already_done",

@@ -1,0 +1,81 @@
+"""The state of a training that goes on where it stopped.
+
+Every random draw of the loop is a function of the seed and the step, so that parameters, buffers, the optimiser's state
+and the number of steps are the whole state: resumed, a run ends bit for bit as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import LoadingError
+from bench.files import read_tensors, write_tensors
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where the checkpoint of one run lies; ``key`` is the run's, and nothing else is ever loaded from it."""
+
+    path: Path
+    key: str
+
+    def save(
+        self,
+        step: int,
+        method: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        history: Mapping[str, Any],
+        extra: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Write the state after ``step`` steps; raises StorageError when the disk is full."""
+        state = optimiser.state_dict()["state"]
+        tensors = {f"method.{name}": tensor for name, tensor in method.state_dict().items()}
+        tensors |= {f"optimiser.{i}.{name}": value for i, each in state.items() for name, value in each.items()}
+        tensors |= {f"extra.{name}": tensor for name, tensor in (extra or {}).items()}
+        facts = {"key": self.key, "step": step, "scaler": scaler.state_dict(), "history": dict(history)}
+        write_tensors(self.path, tensors, facts)
+
+    def restore(
+        self, method: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> tuple[int, dict[str, Any], dict[str, Tensor]]:
+        """Put the saved state back: steps done, history and the extra tensors; (0, {}, {}) when there is none to use.
+
+        A file that is cut off, altered or of another run is not used: the run then starts anew.
+        """
+        found = read_tensors(self.path)
+        if found is None or found[1].get("key") != self.key:
+            return 0, {}, {}
+        tensors, facts = found
+        parts: dict[str, dict[str, Tensor]] = {"method": {}, "optimiser": {}, "extra": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        load_exactly(method, parts["method"], self.path)
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in parts["optimiser"].items():
+            index, _, field = name.partition(".")
+            state.setdefault(int(index), {})[field] = tensor
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        scaler.load_state_dict(facts["scaler"])  # type: ignore[arg-type]
+        return int(facts["step"]), dict(facts["history"]), parts["extra"]  # type: ignore[call-overload]
+
+    def remove(self) -> None:
+        """The run is done: its state is not needed any more."""
+        self.path.unlink(missing_ok=True)
+
+
+def load_exactly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state in which every tensor has its place; raises LoadingError that names the first that has none."""
+    own = module.state_dict()
+    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
+    wrong += [name for name in state if name not in own]
+    if wrong:
+        raise LoadingError(f"Checkpoint {path.name} does not fit this network (first at {wrong[0]}): remove it.")
+    module.load_state_dict(dict(state))

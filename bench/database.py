@@ -1,0 +1,103 @@
+"""Opening a results database, and its failures as sentences: SQLite by path, anything else by SQLAlchemy URL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from bench.errors import StorageError, UsageError
+
+BUSY_MILLISECONDS = 30_000
+NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "9p")
+
+
+def open_engine(where: str) -> Engine:
+    """An engine for a path or URL.
+
+    Raises StorageError for a place that cannot hold a file, UsageError for a wrong URL.
+    """
+    if "://" not in where:
+        path = Path(where)
+        if path.is_dir() or not path.parent.is_dir():
+            what = "is a folder" if path.is_dir() else f"lies in a folder that does not exist ({path.parent})"
+            raise StorageError(f"The results database {where} {what}: give a file's path by --store.")
+        where = f"sqlite:///{path}"
+    try:
+        engine = create_engine(make_url(where))
+    except (ArgumentError, ImportError) as error:
+        cure = " (install the project's extra 'postgresql')" if "psycopg" in str(error) else ""
+        raise UsageError(f"--store takes a path or an SQLAlchemy URL, not {plain(where)!r}: {error}{cure}.") from error
+    if engine.dialect.name == "sqlite":
+        journal = "DELETE" if on_network(engine.url.database or "") else "WAL"
+
+        def prepare(connection: sqlite3.Connection, _: object) -> None:
+            connection.isolation_level = None  # BEGIN is sent below: sqlite3's own would come too late to be IMMEDIATE
+            # The time-out first: switching to WAL itself may have to wait for another process.
+            for pragma in (f"busy_timeout = {BUSY_MILLISECONDS}", f"journal_mode = {journal}", "foreign_keys = ON"):
+                connection.execute(f"PRAGMA {pragma}")
+
+        event.listen(engine, "connect", prepare)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once when another one wrote between, whatever the
+    # time-out; so one that will write asks for the lock when it begins.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def on_network(path: str, mounts: str | None = None) -> bool:
+    """Whether a file lies on a file system where SQLite's WAL does not work; ``mounts`` is the text of /proc/mounts."""
+    if mounts is None:
+        try:
+            mounts = Path("/proc/mounts").read_text()
+        except OSError:  # no Linux: nothing is known
+            return False
+    place = str(Path(path).resolve())
+    kinds = {}
+    for line in mounts.splitlines():
+        _, mount, kind, *_ = line.split()
+        if place == mount or place.startswith(mount.rstrip("/") + "/"):
+            kinds[mount] = kind
+    return bool(kinds) and kinds[max(kinds, key=len)] in NETWORK_FILE_SYSTEMS
+
+
+@contextmanager
+def failures(where: str) -> Iterator[None]:
+    """Raise what a database or its driver complains of as StorageError, one sentence without a password."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageError(f"The results database {plain(where)} {_reason(error)}.") from error
+    except SQLAlchemyError as error:
+        raise StorageError(f"The results database {plain(where)} failed ({error}).") from error
+
+
+def plain(where: str) -> str:
+    """A path or URL without a password in it."""
+    return make_url(where).render_as_string(hide_password=True) if "://" in where else where
+
+
+def _reason(error: DBAPIError) -> str:
+    said: Any = str(error.orig).strip()
+    for part, reason in (
+        ("not a database", "is not a database file: it was left as it is; give another path by --store"),
+        ("malformed", "is damaged: restore a copy, or give another path by --store"),
+        ("readonly", "is not writable: change its permissions or give another path by --store"),
+        ("unable to open", "cannot be opened or made: check the path and its permissions"),
+        ("locked", "is locked by another program: wait for it to end and ask again"),
+        ("full", "cannot grow, the disk is full: free some space and ask again"),
+        ("disk I/O error", "cannot be written (disk full or failing): free some space and ask again"),
+        ("connection failed", "cannot be reached: check that the server runs and the URL is right"),
+    ):
+        if part in said:
+            return reason
+    return f"failed ({said.splitlines()[0] if said else 'no reason given'})"

@@ -1,0 +1,142 @@
+"""What is kept of a run beside its scores: values of every query, best photos, curves. Compressed, without pickle."""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.types import Floats, Labels, Ranking
+
+PER_QUERY, TOP, CURVE, HISTORY = "per-query", "top", "curve", "history"
+# P@K at these K makes the curves of a report; beyond 1,000 photos nobody looks.
+CURVE_AT = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    8,
+    10,
+    13,
+    16,
+    20,
+    25,
+    32,
+    40,
+    50,
+    63,
+    79,
+    100,
+    126,
+    158,
+    200,
+    251,
+    316,
+    398,
+    501,
+    631,
+    1000,
+)
+KEPT = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")  # stored for every query
+
+
+@dataclass(frozen=True)
+class PerQuery:
+    """Values of every query: ``values`` float32 [metrics, queries], ``labels`` int64 [queries] into ``classes``."""
+
+    metrics: tuple[str, ...]
+    values: Floats
+    labels: Labels
+    classes: tuple[str, ...]
+
+    def of(self, metric: str) -> Floats:
+        """One metric's values, float32 [queries]; raises KeyError when it was not kept."""
+        if metric not in self.metrics:
+            raise KeyError(f"{metric} is not kept for every query; there is {', '.join(self.metrics)}")
+        row: Floats = self.values[self.metrics.index(metric)]
+        return row
+
+
+@dataclass(frozen=True)
+class Top:
+    """Best photos of every query: ``positions`` int32 [queries, top] in the gallery, ``labels`` of those photos."""
+
+    positions: npt.NDArray[np.int32]
+    labels: Labels
+    query_labels: Labels
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Means over the queries at each of ``ks``: precision and recall, float64 [ks]."""
+
+    ks: Labels
+    precision: npt.NDArray[np.float64]
+    recall: npt.NDArray[np.float64]
+
+
+def pack(
+    ranking: Ranking, gallery_labels: Labels, classes: Sequence[str], history: Sequence[Mapping[str, float]]
+) -> dict[str, bytes]:
+    """Details of a run by name; ``classes`` names the labels, ``history`` are the training curves."""
+    values = np.stack([ranking.per_query(metric) for metric in KEPT]).astype(np.float32)
+    names = np.array(classes)
+    counted = ranking.relevant > 0
+    precision = np.stack([ranking.per_query(f"P@{k}:k")[counted] for k in CURVE_AT])  # [ks, queries]
+    recall = precision * np.array(CURVE_AT)[:, None] / ranking.relevant[counted]
+    found = {
+        PER_QUERY: _arrays(metrics=np.array(KEPT), values=values, labels=ranking.query_labels, classes=names),
+        CURVE: _arrays(ks=np.array(CURVE_AT), precision=precision.mean(axis=1), recall=recall.mean(axis=1)),
+    }
+    if ranking.top is not None:
+        labels = gallery_labels[ranking.top]
+        found[TOP] = _arrays(positions=ranking.top, labels=labels, query_labels=ranking.query_labels, classes=names)
+    if history:
+        found[HISTORY] = zlib.compress(json.dumps(list(history)).encode())
+    return found
+
+
+def per_query(content: bytes) -> PerQuery:
+    """What ``pack`` put under ``PER_QUERY``."""
+    found = _read(content)
+    return PerQuery(
+        tuple(found["metrics"].tolist()), found["values"], found["labels"], tuple(found["classes"].tolist())
+    )
+
+
+def top(content: bytes) -> Top:
+    """What ``pack`` put under ``TOP``."""
+    found = _read(content)
+    return Top(found["positions"], found["labels"], found["query_labels"], tuple(found["classes"].tolist()))
+
+
+def curve(content: bytes) -> Curve:
+    """What ``pack`` put under ``CURVE``."""
+    found = _read(content)
+    return Curve(found["ks"], found["precision"], found["recall"])
+
+
+def history(content: bytes) -> list[dict[str, float]]:
+    """What ``pack`` put under ``HISTORY``: points with ``step`` and the mean of each loss term."""
+    points: list[dict[str, float]] = json.loads(zlib.decompress(content))
+    return points
+
+
+def _arrays(**arrays: npt.NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def _read(content: bytes) -> dict[str, npt.NDArray[Any]]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

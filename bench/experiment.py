@@ -1,0 +1,222 @@
+"""What is asked of one run, every name resolved, and the key that identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.errors import LoadingError, UsageError, nearest
+from bench.postprocessing import PostProcessing
+from bench.selection import selection
+from bench.settings import RunSettings, assign, with_recipe
+from bench.types import Split
+from datasets.base import DATASETS, Dataset
+from datasets.health import broken_images
+from methods.base import METHODS, Method
+
+ON_BAD_IMAGE = ("error", "drop")
+GALLERIES = ("unseen", "all")
+VALIDATION = 0.1  # part of the seen classes that is held out when an epoch is chosen by them
+
+
+@dataclass(frozen=True)
+class Request:
+    """One cell as it was asked for, names not yet looked up."""
+
+    method: str
+    dataset: str
+    split: str | None = None
+    seed: int = 0
+    without: tuple[str, ...] = ()  # loss terms
+    structural: str = ""  # name of a structural ablation of the method
+    assignments: tuple[str, ...] = ()  # key=value
+    selection: str = "last"
+    gallery: str = "unseen"
+    per_class_limit: int | None = None
+    on_bad_image: str = "error"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where and how to compute; part of a run's provenance, not of its identity, except the precision."""
+
+    data_root: Path
+    cache_dir: Path
+    device: str = "auto"
+    precision: str = "fp32"
+    workers: int = 0
+    resume: bool = True
+    top: int = 10  # gallery positions that are stored for each query
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One cell with every name resolved; ``key`` identifies what was asked.
+
+    ``dropped`` are the images that could not be decoded and were taken out of the split, with the reason for each.
+    """
+
+    method: type[Method]
+    dataset: Dataset
+    split: Split
+    seed: int
+    run: RunSettings
+    own: Any
+    post: PostProcessing
+    selection: str
+    gallery: str
+    precision: str
+    per_class_limit: int | None
+    dropped: Mapping[str, str]
+
+    @property
+    def ablation(self) -> str:
+        """What the settings leave out or change of the method, in words; empty for the method as it is."""
+        return ablation_of(self.method, self.own, type(self.own)())
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The columns of the store that say what was asked, the key among them.
+
+        The key hashes everything that can change a number. Where files lie is not in it: the fingerprint says which
+        images, the hash of a weights file says which weights.
+        """
+        configuration = {
+            "run": {**asdict(self.run), "weights": weights_identity(self.run.weights)},
+            "method": asdict(self.own),
+            "dataset": {
+                name: value
+                for name, value in asdict(self.dataset.settings).items()
+                if name not in self.dataset.locating
+            },
+            "post": asdict(self.post),
+            "precision": self.precision,
+            "method_version": self.method.version,
+        }
+        asked = {
+            "method": self.method.name,
+            "dataset": self.split.dataset,
+            "split": self.split.name,
+            "fingerprint": self.split.fingerprint,
+            "seed": self.seed,
+            "selection": self.selection,
+            "gallery": self.gallery,
+            "per_class_limit": self.per_class_limit,
+        }
+        text = json.dumps({**asked, **configuration}, sort_keys=True)
+        notes = {"caution": self.dataset.caution, "dropped": dict(self.dropped)}
+        return {
+            **asked,
+            "ablation": self.ablation,
+            "configuration": {**configuration, **notes},
+            "key": hashlib.sha256(text.encode()).hexdigest(),
+        }
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of what was asked, 64 hex digits."""
+        return str(self.identity["key"])
+
+    @cached_property
+    def training_key(self) -> str:
+        """SHA-256 of everything that can change the trained network: runs that rank or score otherwise share it."""
+        identity = self.identity
+        scored = ("post", "caution", "dropped")
+        settings = {name: value for name, value in identity["configuration"].items() if name not in scored}
+        training = {name: identity[name] for name in ("method", "dataset", "split", "fingerprint", "seed", "selection")}
+        return hashlib.sha256(json.dumps({**training, **settings}, sort_keys=True).encode()).hexdigest()
+
+
+def ablation_of(method: type[Method], own: Any, default: Any) -> str:
+    """Loss terms with weight 0 that have one by default, and the structural ablation whose settings hold, in words."""
+    left_out = [
+        f"without {term}"
+        for term in method.terms
+        if not getattr(own, f"weight_{term}") and getattr(default, f"weight_{term}")
+    ]
+    structural = [
+        name
+        for name, changes in method.structural.items()
+        if all(getattr(own, key) == value != getattr(default, key) for key, value in changes.items())
+    ]
+    return " and ".join(left_out + structural)
+
+
+def weights_identity(weights: str) -> str:
+    """What stands for a weights setting in a run's key: a file's SHA-256, otherwise the word itself."""
+    if weights in ("", "none"):
+        return weights
+    try:
+        return f"sha256:{hashlib.sha256(Path(weights).read_bytes()).hexdigest()}"
+    except OSError as error:
+        raise LoadingError(f"Weights file {weights} cannot be loaded ({error.strerror}): check --weights.") from error
+
+
+def resolve(request: Request, resources: Resources) -> Experiment:
+    """Look every name up and load the split.
+
+    Raises UsageError for an unknown name or setting, DataError for data that is missing; nothing was computed then.
+    """
+    kind = METHODS.get(request.method)
+    dataset_kind = DATASETS.get(request.dataset)
+    run, own, dataset_settings, post = _settings(request, kind, dataset_kind)
+    for name, value, known in (
+        ("--gallery", request.gallery, GALLERIES),
+        ("--on-bad-image", request.on_bad_image, ON_BAD_IMAGE),
+    ):
+        if value not in known:
+            raise UsageError(f"Option {name} takes {' or '.join(known)}, not {value!r}.")
+    dataset = dataset_kind(resources.data_root, dataset_settings)
+    split = dataset.split(request.split)
+    if request.per_class_limit is not None:
+        split = split.limited(request.per_class_limit)
+    if request.gallery == "all":
+        split = split.generalized()
+    if selection(request.selection).needs == "validation classes":
+        split = split.hold_out_classes(VALIDATION)
+    dropped: dict[str, str] = {}
+    if request.on_bad_image == "drop":
+        dropped = broken_images(dataset, split, workers=resources.workers or 2)
+        split = split.without(dropped) if dropped else split
+    return Experiment(
+        method=kind,
+        dataset=dataset,
+        split=split,
+        seed=request.seed,
+        run=run,
+        own=own,
+        post=post,
+        selection=request.selection,
+        gallery=request.gallery,
+        precision=resources.precision,
+        per_class_limit=request.per_class_limit,
+        dropped=dropped,
+    )
+
+
+def _settings(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
+    """Settings of the run, the method, the dataset and what follows embedding: defaults, recipe, options, ablation."""
+    recipe = dataset_kind.recipe
+    parts = [with_recipe(RunSettings(), recipe), with_recipe(kind.Settings(), recipe)]
+    run, own, dataset_settings, post = assign([*parts, dataset_kind.Settings(), PostProcessing()], request.assignments)
+    for term in request.without:
+        if term not in kind.terms:
+            raise UsageError(f"Method {request.method!r} has no loss term {term!r}. {nearest(term, kind.terms)}")
+        own = replace(own, **{f"weight_{term}": 0.0})
+    if request.structural:
+        if request.structural not in kind.structural:
+            raise UsageError(
+                f"Method {request.method!r} has no structural ablation {request.structural!r}. "
+                f"{nearest(request.structural, kind.structural)}"
+            )
+        own = replace(own, **kind.structural[request.structural])
+    if kind.terms and not any(getattr(own, f"weight_{term}") for term in kind.terms):
+        raise UsageError(
+            f"Method {request.method!r} is left without any loss term: keep one of {', '.join(kind.terms)}."
+        )
+    return [run, own, dataset_settings, post]

@@ -1,0 +1,51 @@
+"""Trained networks on disk: what a run's training left, under the key of everything that could change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bench.checkpoints import Checkpoints, load_exactly
+from bench.files import digest_of, read_tensors, write_tensors
+from methods.base import Method
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Trained networks and unfinished trainings below a cache folder, by training key."""
+
+    cache_dir: Path
+
+    def path(self, key: str) -> Path:
+        """The file of a trained network."""
+        return self.cache_dir / "networks" / f"{key}.safetensors"
+
+    def checkpoints(self, key: str) -> Checkpoints:
+        """Where the state of an unfinished training lies."""
+        return Checkpoints(self.cache_dir / "checkpoints" / f"{key}.safetensors", key)
+
+    def save(self, key: str, method: Method, seconds: Mapping[str, float], history: list[dict[str, float]]) -> None:
+        """Keep a trained method, with what its training took; raises StorageError when the disk is full."""
+        write_tensors(self.path(key), state_of(method), {"key": key, "seconds": dict(seconds), "history": history})
+
+    def load(self, key: str, method: Method) -> dict[str, Any] | None:
+        """Put the trained network of ``key`` into ``method``: what was kept with it; None when there is none to use."""
+        found = read_tensors(self.path(key))
+        if found is None or found[1].get("key") != key:
+            return None
+        load_exactly(method, found[0], self.path(key))
+        return dict(found[1])
+
+
+def state_of(method: Method) -> dict[str, Tensor]:
+    """Parameters and buffers of a method by name."""
+    return dict(method.state_dict())
+
+
+def network_hash(method: Method) -> str:
+    """What identifies the numbers inside a method: 64 hex digits."""
+    return digest_of(state_of(method))

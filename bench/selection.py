@@ -1,0 +1,57 @@
+"""Which epoch's network a run keeps: rules by name, because a figure means little without the rule behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.errors import UsageError, nearest
+
+Needs = Literal["nothing", "validation classes", "test scores"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One rule: ``needs`` is what it must know of every epoch, ``mark`` stands behind a method's name in reports."""
+
+    name: str
+    summary: str
+    needs: Needs
+    mark: str = ""
+
+    def choose(self, scores: Sequence[float]) -> int:
+        """The epoch to keep, from 0: the last, or the first of those with the highest score.
+
+        ``scores`` holds one figure an epoch. Raises ValueError when it is empty.
+        """
+        if not scores:
+            raise ValueError("there is no epoch to choose from")
+        return len(scores) - 1 if self.needs == "nothing" else list(scores).index(max(scores))
+
+
+RULES: Mapping[str, Selection] = {
+    rule.name: rule
+    for rule in (
+        Selection("last", "The network after the last epoch.", "nothing"),
+        Selection(
+            "seen-validation",
+            "The epoch that retrieves best among seen classes that were held out of training.",
+            "validation classes",
+            "[selected on held-out seen classes]",
+        ),
+        Selection(
+            "oracle",
+            "The epoch that is best on the test itself: what many published scripts do, and no fair figure.",
+            "test scores",
+            "[oracle: selected on the test]",
+        ),
+    )
+}
+
+
+def selection(name: str) -> Selection:
+    """The rule called ``name``; raises UsageError with the nearest when there is none."""
+    if name not in RULES:
+        raise UsageError(f"There is no selection rule {name!r}. {nearest(name, RULES)}")
+    return RULES[name]

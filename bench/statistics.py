@@ -1,0 +1,221 @@
+"""95 % intervals of a mean score: what other unseen classes, and other seeds, would have given.
+
+Queries of one class share what makes the class easy or hard, so they are no independent draws: classes are. Values of
+thousands of queries are therefore added up by class once, and everything after that works on those few sums.
+docs/statistics.md tells in plain words what is done here and how often the intervals hold what they promise.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtrit
+
+from bench.types import Average, Doubles, Labels
+
+LEVEL = 0.95
+RESAMPLES = 9_999  # the 2.5 % quantiles are then the 250th values from either end
+DEGENERATE = 0.01  # part of resamples without any spread beyond which the studentised bootstrap is not used
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and the ends of its 95 % interval, NaN where there is too little to tell."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside; False where the ends are NaN."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class ClassSums:
+    """Values added up by class: ``sums`` float64 [seeds, classes], ``counts`` float64 [classes], all above 0.
+
+    The mean of a seed is the sum of its row divided by the sum of ``counts``, for either average.
+    """
+
+    sums: Doubles
+    counts: Doubles
+
+    @cached_property
+    def means(self) -> Doubles:
+        """The mean of each seed, float64 [seeds]."""
+        means: Doubles = self.sums.sum(axis=1) / self.counts.sum()
+        return means
+
+    @cached_property
+    def deviations(self) -> Doubles:
+        """How far each class pulls its seed's mean away from where it is, float64 [seeds, classes]; rows add up to 0.
+
+        For the mean over queries, a ratio of two sums, this is the linearised deviation.
+        """
+        deviations: Doubles = (self.sums - self.means[:, None] * self.counts) / self.counts.sum()
+        return deviations
+
+    @property
+    def over_seeds(self) -> ClassSums:
+        """The same with the seeds averaged: one row."""
+        return ClassSums(self.sums.mean(axis=0, keepdims=True), self.counts)
+
+    def minus(self, other: ClassSums) -> ClassSums:
+        """Row by row difference to ``other``, of the same queries and as many seeds."""
+        return ClassSums(self.sums - other.sums, self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSpread:
+    """Standard error of a mean over seeds that comes from training anew, and its degrees of freedom.
+
+    ``error`` is 0 where there is one seed only: nothing is known of it then.
+    """
+
+    error: float = 0.0
+    freedom: float = math.inf
+
+    def draws(self, generator: np.random.Generator, count: int) -> Doubles:
+        """Errors as they may have been: float64 [count], Student's t times ``error``."""
+        return self.error * generator.standard_t(self.freedom, count) if self.error > 0 else np.zeros(count)
+
+
+def class_sums(values: npt.ArrayLike, labels: Labels, average: Average) -> ClassSums:
+    """Sums by class of ``values`` [queries] or [seeds, queries], with ``labels`` int64 [queries].
+
+    NaN is a query without relevant photo and is left out. For the average ``classes`` a class counts once: its sum is
+    the mean of its queries, its count 1. Raises ValueError when shapes do not fit or seeds leave out other queries.
+    """
+    rows = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    if rows.shape[1:] != labels.shape:
+        raise ValueError(f"values of shape {rows.shape} do not fit {labels.shape} labels")
+    counted = ~np.isnan(rows[0])
+    if (np.isnan(rows) == counted).any():
+        raise ValueError("not every seed leaves out the same queries")
+    names, position = np.unique(labels[counted], return_inverse=True)
+    counts = np.bincount(position, minlength=len(names)).astype(np.float64)
+    sums: Doubles = np.stack([np.bincount(position, weights=row[counted], minlength=len(names)) for row in rows])
+    return ClassSums(sums, counts) if average == "queries" else ClassSums(sums / counts, np.ones_like(counts))
+
+
+def interval(
+    values: npt.ArrayLike,
+    labels: Labels,
+    average: Average,
+    generator: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The mean score and its 95 % interval: ``values`` [queries] or [seeds, queries], ``labels`` int64 [queries].
+
+    With one seed it answers how this one trained network would do on other classes. With several it answers how the
+    method would do on other classes after other trainings (see ``interval_of``). The ends stay within 0..1. With fewer
+    than two classes they are NaN.
+
+    Measured on simulated retrieval (docs/statistics.md, 2,000 trials each, Monte-Carlo error 0.5 points): one seed
+    covers 94-96 % with 21 or 30 classes, where the percentile bootstrap covers 91-94 % and a bootstrap over queries
+    17-60 %.
+    """
+    sums = class_sums(values, labels, average)
+    return interval_of(sums.over_seeds, seed_spread(sums), generator, limits=(0.0, 1.0), resamples=resamples)
+
+
+def interval_of(
+    sums: ClassSums,
+    seeds: SeedSpread,
+    generator: np.random.Generator,
+    *,
+    limits: tuple[float, float],
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The interval of a mean (``sums`` with one row) whose classes were drawn, and whose seeds add ``seeds``.
+
+    Classes: studentised bootstrap. Each of the resamples draws as many classes with replacement and is measured in its
+    own standard errors, which keeps the promise for few classes and skewed scores where percentiles do not. Where so
+    few classes differ from the rest that resamples without any spread are common, Student's t takes its place.
+    Seeds: each resample is moved by one draw of ``seeds``, so that both sources add up as they do in nature.
+    """
+    classes = len(sums.counts)
+    mean = float(sums.means[0]) if classes else math.nan
+    if classes < 2:
+        return Interval(mean, math.nan, math.nan)
+    error = _class_error(sums)
+    draws = np.full(resamples, mean)
+    if error > 0:
+        draws -= error * _pivots(sums, error, generator, resamples)
+    draws += seeds.draws(generator, resamples)
+    # Order statistics and no interpolation: single resamples may be infinite.
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
+    return Interval(mean, float(max(low, limits[0])), float(min(high, limits[1])))
+
+
+def seed_interval(means: npt.ArrayLike) -> Interval:
+    """The mean of ``means`` [seeds] and its 95 % interval by Student's t: other trainings, but the very same classes.
+
+    With one seed the ends are NaN.
+    """
+    each = np.asarray(means, dtype=np.float64)
+    mean = float(each.mean())
+    if len(each) < 2:
+        return Interval(mean, math.nan, math.nan)
+    half = float(stdtrit(len(each) - 1, (1 + LEVEL) / 2) * each.std(ddof=1)) / math.sqrt(len(each))
+    return Interval(mean, mean - half, mean + half)
+
+
+def seed_spread(sums: ClassSums) -> SeedSpread:
+    """What training anew adds to the error of the mean over seeds, beyond what the classes already account for.
+
+    Seeds differ in all classes together and in each class by chance. The second part is in the spread of the classes
+    already, so its estimate is taken off (the two-way clustering of Cameron, Gelbach and Miller 2011).
+    """
+    seeds, classes = sums.sums.shape
+    if seeds < 2 or classes < 2:
+        return SeedSpread()
+    whole = sums.means.var(ddof=1) / seeds
+    by_chance = classes / (classes - 1) * sums.deviations.var(axis=0, ddof=1).sum() / seeds
+    return SeedSpread(math.sqrt(max(whole - by_chance, 0.0)), seeds - 1)
+
+
+def either_spread(first: SeedSpread, second: SeedSpread) -> SeedSpread:
+    """The spread of a difference of two methods whose seeds have nothing to do with each other (Welch 1947)."""
+    variances = first.error**2, second.error**2
+    if sum(variances) == 0:
+        return SeedSpread()
+    freedom = sum(variances) ** 2 / (variances[0] ** 2 / first.freedom + variances[1] ** 2 / second.freedom)
+    return SeedSpread(math.sqrt(sum(variances)), freedom)
+
+
+def _class_error(sums: ClassSums) -> float:
+    """Standard error of the mean (one row) by the spread of its classes."""
+    classes = len(sums.counts)
+    squares = float((sums.deviations**2).sum())
+    # Equal classes leave deviations of a few rounding errors, which are no spread.
+    rounding = 1e-12 * float(np.abs(sums.sums).sum() / sums.counts.sum())
+    return math.sqrt(classes / (classes - 1) * squares) if math.sqrt(squares) > rounding else 0.0
+
+
+def _pivots(sums: ClassSums, error: float, generator: np.random.Generator, resamples: int) -> Doubles:
+    """(mean of a resample - mean) / standard error of the resample: float64 [resamples]."""
+    classes = len(sums.counts)
+    share = sums.counts / sums.counts.sum()  # [classes]
+    own = sums.deviations[0]  # [classes]
+    picks = generator.integers(0, classes, size=(resamples, classes))
+    picks += np.arange(resamples)[:, None] * classes  # so that one count of all numbers counts every row by itself
+    drawn = np.bincount(picks.ravel(), minlength=resamples * classes).reshape(resamples, classes).astype(np.float64)
+    size = drawn @ share  # [resamples]
+    moved = drawn @ own / size
+    # Squares of (own - moved * share), multiplied out, so that no [resamples, classes] array is made for them.
+    squares = drawn @ own**2 - 2 * moved * (drawn @ (own * share)) + moved**2 * (drawn @ share**2)
+    errors = np.sqrt(classes / (classes - 1) * np.maximum(squares, 0)) / size
+    flat = errors <= 1e-6 * error
+    if flat.mean() > DEGENERATE:
+        return generator.standard_t(classes - 1, resamples)
+    infinite = np.sign(moved) * np.where(np.abs(moved) > 1e-9 * error, np.inf, 0.0)
+    pivots: Doubles = np.divide(moved, errors, out=infinite, where=~flat)
+    return pivots

@@ -1,0 +1,137 @@
+"""The generated parts of docs/protocols.md: tables of declarations, and a worked ranking under every definition.
+
+Run ``python -m tools.protocols_page`` to write them anew, between the marks that the page has for each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.metric_ids import DEFINITIONS
+from bench.protocols.base import PROTOCOLS
+from bench.ranking import rank
+from bench.ranking_plan import Ties
+from bench.types import Embeddings
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "protocols.md"
+BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+# Twelve photos in the order of the gallery: their distance to the query, and which are relevant (o) or not (-).
+DISTANCES = (0.2, 0.1, 0.3, 0.3, 0.5, 0.6, 0.8, 0.7, 0.9, 0.9, 1.1, 1.2)
+RELEVANT = "o-o-oo---o-o"
+KS = (4, 10)
+TIED_K = 3  # within the first pair of equal distances
+TIE_RULES: tuple[Ties, ...] = ("index", "pessimistic", "optimistic")
+
+
+def render(text: str) -> str:
+    """The page with every generated part made anew; raises KeyError for a mark of an unknown part."""
+    parts = {
+        "metrics": metrics_table,
+        "ranking": ranking_table,
+        "values": values_table,
+        "ties": ties_table,
+        "doubled": doubled_table,
+        "protocols": protocols_table,
+        "notes": protocol_notes,
+    }
+    return BLOCK.sub(lambda found: f"{found[1]}{parts[found['name']]()}{found[3]}", text)
+
+
+def metrics_table() -> str:
+    """Every definition and who uses it."""
+    return markdown(
+        ["id", "value of one query", "who uses it"], [[f"`{d.pattern}`", d.summary, d.used_by] for d in DEFINITIONS]
+    )
+
+
+def ranking_table() -> str:
+    """The worked ranking: rank, distance, relevance, precision there."""
+    order = sorted(range(len(DISTANCES)), key=lambda photo: (DISTANCES[photo], photo))
+    rows, found = [], 0
+    for place, photo in enumerate(order, start=1):
+        hit = RELEVANT[photo] == "o"
+        found += hit
+        precision = f"{found}/{place} = {found / place:.3f}" if hit else ""
+        rows.append([str(place), str(photo), f"{DISTANCES[photo]:.1f}", "yes" if hit else "", precision])
+    return markdown(["rank", "gallery position", "distance", "relevant", "precision at its rank"], rows)
+
+
+def values_table() -> str:
+    """Every definition on the worked ranking, at each K."""
+    rows = []
+    for definition in DEFINITIONS:
+        if "@K:" in definition.pattern:
+            found = [f"{value(definition.at(k)):.3f}" for k in KS]
+        else:
+            found = [f"{value(definition.pattern):.3f}", ""]
+        rows.append([f"`{definition.pattern}`", *found])
+    return markdown(["id", *(f"K = {k}" for k in KS)], rows)
+
+
+def ties_table() -> str:
+    """What the two pairs of equal distances do to some figures."""
+    metrics = ("mAP@all:plain", f"mAP@{TIED_K}:min", f"P@{TIED_K}:k", "mAP@all:tied")
+    rows = [[f"`{metric}`", *(f"{value(metric, ties=ties):.3f}" for ties in TIE_RULES)] for metric in metrics]
+    return markdown(["id", "by gallery position", "pessimistic", "optimistic"], rows)
+
+
+def doubled_table() -> str:
+    """The worked ranking beside that of a gallery that holds every photo twice."""
+    k = KS[1]
+    rows = []
+    for pattern in ("P@K:k", "mAP@K:min", "mAP@K:hits", "mAP@all:tied"):
+        metric, later = pattern.replace("@K:", f"@{k}:"), pattern.replace("@K:", f"@{2 * k}:")
+        found = (value(metric), value(metric, copies=2), value(later, copies=2))
+        rows.append([f"`{pattern}`", *(f"{each:.3f}" for each in found)])
+    return markdown(["id", f"K = {k}", f"every photo twice, K = {k}", f"every photo twice, K = {2 * k}"], rows)
+
+
+def protocols_table() -> str:
+    """Every protocol in short."""
+    rows = []
+    for name in PROTOCOLS.names():
+        protocol = PROTOCOLS.get(name)
+        metrics = ", ".join(f"`{each.removesuffix('@queries')}`" for each in protocol.metrics)
+        ranked = protocol.distance + (", paired gallery" if protocol.gallery == "paired" else "")
+        empty = {"skip": "left out", "zero": "0"}[protocol.empty]
+        rows.append([f"`{name}`", metrics, ranked, empty, protocol.used_by])
+    return markdown(["protocol", "metrics", "ranked by", "no relevant photo", "whose figures"], rows)
+
+
+def protocol_notes() -> str:
+    """Summary, source and notes of every protocol."""
+    parts = []
+    for name in PROTOCOLS.names():
+        protocol = PROTOCOLS.get(name)
+        lines = [f"- **`{name}`**: {protocol.summary} Read from: {protocol.source}."]
+        lines += [f"  - {note}" for note in protocol.notes]
+        parts.append("\n".join(lines))
+    return "\n".join(parts) + "\n"
+
+
+def value(metric: str, ties: Ties = "index", copies: int = 1) -> float:
+    """The value of one metric on the worked ranking, by the engine; each photo stands ``copies`` times in a row."""
+    gallery = np.repeat(np.array(DISTANCES, dtype=np.float32)[:, None], copies, axis=0)
+    labels = np.repeat(np.array([int(mark == "o") for mark in RELEVANT], dtype=np.int64), copies)
+    asked = Embeddings(np.zeros((1, 1), dtype=np.float32), gallery, np.ones(1, dtype=np.int64), labels)
+    return rank(asked, [metric], distance="euclidean", ties=ties).score(metric).value
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
+
+
+def main() -> None:
+    """Write the page anew."""
+    PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
