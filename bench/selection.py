@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,11 +24,15 @@ class Selection:
     def choose(self, scores: Sequence[float]) -> int:
         """The epoch to keep, from 0: the last, or the first of those with the highest score.
 
-        ``scores`` holds one figure an epoch. Raises ValueError when it is empty.
+        ``scores`` holds one figure an epoch. Raises ValueError when it is empty, or holds NaN where scores decide.
         """
         if not scores:
             raise ValueError("there is no epoch to choose from")
-        return len(scores) - 1 if self.needs == "nothing" else list(scores).index(max(scores))
+        if self.needs == "nothing":
+            return len(scores) - 1
+        if any(math.isnan(score) for score in scores):
+            raise ValueError(f"an epoch without a score cannot be compared: {list(scores)}")
+        return list(scores).index(max(scores))
 
 
 RULES: Mapping[str, Selection] = {

@@ -48,8 +48,8 @@ class ClassSums:
 
     @cached_property
     def means(self) -> Doubles:
-        """The mean of each seed, float64 [seeds]."""
-        means: Doubles = self.sums.sum(axis=1) / self.counts.sum()
+        """The mean of each seed, float64 [seeds]; NaN without classes."""
+        means: Doubles = self.sums.sum(axis=1) / (self.counts.sum() if self.counts.size else math.nan)
         return means
 
     @cached_property
@@ -142,7 +142,7 @@ def interval_of(
     Seeds: each resample is moved by one draw of ``seeds``, so that both sources add up as they do in nature.
     """
     classes = len(sums.counts)
-    mean = float(sums.means[0]) if classes else math.nan
+    mean = float(sums.means[0])
     if classes < 2:
         return Interval(mean, math.nan, math.nan)
     error = _class_error(sums)
@@ -179,7 +179,8 @@ def seed_spread(sums: ClassSums) -> SeedSpread:
         return SeedSpread()
     whole = sums.means.var(ddof=1) / seeds
     by_chance = classes / (classes - 1) * sums.deviations.var(axis=0, ddof=1).sum() / seeds
-    return SeedSpread(math.sqrt(max(whole - by_chance, 0.0)), seeds - 1)
+    error = math.sqrt(max(whole - by_chance, 0.0))
+    return SeedSpread(error if error > _rounding(sums) else 0.0, seeds - 1)
 
 
 def either_spread(first: SeedSpread, second: SeedSpread) -> SeedSpread:
@@ -194,10 +195,13 @@ def either_spread(first: SeedSpread, second: SeedSpread) -> SeedSpread:
 def _class_error(sums: ClassSums) -> float:
     """Standard error of the mean (one row) by the spread of its classes."""
     classes = len(sums.counts)
-    squares = float((sums.deviations**2).sum())
-    # Equal classes leave deviations of a few rounding errors, which are no spread.
-    rounding = 1e-12 * float(np.abs(sums.sums).sum() / sums.counts.sum())
-    return math.sqrt(classes / (classes - 1) * squares) if math.sqrt(squares) > rounding else 0.0
+    error = math.sqrt(classes / (classes - 1) * float((sums.deviations**2).sum()))
+    return error if error > _rounding(sums) else 0.0
+
+
+def _rounding(sums: ClassSums) -> float:
+    """What equal numbers may differ by after adding and dividing: an error so small is no spread."""
+    return 1e-12 * float(np.abs(sums.sums).sum() / sums.counts.sum())
 
 
 def _pivots(sums: ClassSums, error: float, generator: np.random.Generator, resamples: int) -> Doubles:

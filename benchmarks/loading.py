@@ -44,7 +44,9 @@ def generate(root: Path, count: int) -> list[Item]:
     random = np.random.default_rng(0)
     items = []
     for number in range(count):
-        coarse = Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize((256, 256), Image.BICUBIC)
+        coarse = Image.fromarray(random.integers(0, 256, (12, 12, 3), dtype=np.uint8)).resize(
+            (256, 256), Image.Resampling.BICUBIC
+        )
         grain = random.normal(0, 12, (256, 256, 3))
         pixels = np.clip(np.asarray(coarse, dtype=np.float64) + grain, 0, 255).astype(np.uint8)
         class_name = f"class{number % CLASSES}"
@@ -75,9 +77,10 @@ class Bench:
     def __init__(self, root: Path, items: list[Item], size: int) -> None:
         self.images = Images(Folder(root, FolderSettings(root=str(root))), items, size)
         self.batches = [list(range(first, min(first + BATCH, len(items)))) for first in range(0, len(items), BATCH)]
-        self.normalised = torch.empty((BATCH, 3, size, size)).to(memory_format=torch.channels_last)
-        self.scale = 1 / (255 * torch.tensor(STD).view(3, 1, 1))
-        self.offset = -torch.tensor(MEAN).view(3, 1, 1) / torch.tensor(STD).view(3, 1, 1)
+        # Rows of all channels, pixel by pixel, as the images lie in memory: [batch, size, 3 * size].
+        self.normalised = torch.empty((BATCH, size, 3 * size))
+        self.scale = (1 / (255 * torch.tensor(STD))).repeat(size)
+        self.offset = (-torch.tensor(MEAN) / torch.tensor(STD)).repeat(size)
 
     def __call__(self) -> int:
         """The number of images."""
@@ -85,11 +88,13 @@ class Bench:
 
     def finish(self, pixels: Tensor) -> Tensor:
         """uint8 [batch, 3, size, size] to normalised float32, half of them mirrored."""
+        size = pixels.shape[-1]
         mirrored = torch.rand(len(pixels)) < 0.5
-        for row, mirror in enumerate(mirrored.tolist()):  # row by row it stays in the processor's cache
+        for row, mirror in enumerate(mirrored.tolist()):  # image by image it stays in the processor's cache
             image = pixels[row].flip(-1) if mirror else pixels[row]
-            self.normalised[row].copy_(image).mul_(self.scale).add_(self.offset)
-        return self.normalised[: len(pixels)]
+            flat = image.permute(1, 2, 0).reshape(size, 3 * size)
+            torch.addcmul(self.offset, flat.float(), self.scale, out=self.normalised[row])
+        return self.normalised[: len(pixels)].view(-1, size, size, 3).permute(0, 3, 1, 2)
 
 
 def rates(sides: dict[str, Callable[[], int]], repeats: int) -> dict[str, list[float]]:
@@ -115,8 +120,8 @@ def page(found: dict[str, list[float]], options: argparse.Namespace, kilobytes: 
     return f"""# How fast images are read
 
 Images a second and core. {options.images} JPEGs of 256x256 pixels ({kilobytes:.0f} kB each) are read, decoded, resized
-to {options.size}x{options.size}, flipped at random and normalised to float32 batches of {BATCH}: one process, one thread,
-{options.repeats} repeats in turn, seconds of the process. `ImageFolder` is torchvision's with Resize,
+to {options.size}x{options.size}, flipped at random and normalised to float32 batches of {BATCH}: one process and one
+thread, {options.repeats} repeats in turn, seconds of the process. `ImageFolder` is torchvision's with Resize,
 RandomHorizontalFlip, ToTensor and Normalize. This page is the output of `python benchmarks/loading.py`.
 
 | | best | median | worst |
@@ -126,8 +131,8 @@ RandomHorizontalFlip, ToTensor and Normalize. This page is the output of `python
 Ratio of the best: **{ratio:.2f}** (target {TARGET}).
 
 Machine: {processor()}; {packages}.
-The load average was {load[0]:.1f} before and {load[1]:.1f} after: where that is above the number of cores, a quiet machine
-reads more images on both sides, and the ratio is what to look at.
+The load average was {load[0]:.1f} before and {load[1]:.1f} after: where that is above the number of cores, a quiet
+machine reads more images on both sides, and the ratio is what to look at.
 """
 
 
@@ -144,7 +149,7 @@ def main() -> None:
         root = Path(folder)
         items = generate(root, options.images)
         kilobytes = statistics.mean((root / item.path).stat().st_size for item in items) / 1000
-        sides = {
+        sides: dict[str, Callable[[], int]] = {
             "ImageFolder": lambda: with_image_folder(root, options.size),
             "this project": Bench(root, items, options.size),
         }

@@ -142,17 +142,20 @@ class Assembly:
         return tuple(items)
 
     def stray(self) -> tuple[list[str], list[str]]:
-        """Folders that are no class of the dataset, and files in class folders that are no images: both left out."""
+        """What no role holds: folders that are no class of the dataset, and all else that is no image of a class."""
         foreign: list[str] = []
-        files: list[str] = []
+        others: list[str] = []
         layout = self.place.layout
         for folder in (*layout.sketches, *layout.repeated, *layout.photos):
-            for each in self.walker.listing(folder).folders:
+            top = self.walker.listing(folder)
+            others += [f"{folder}/{name}" for name in (*top.images, *top.stray)]
+            for each in top.folders:
                 if self.names.find(each) is None:
                     foreign.append(f"{folder}/{each}")
                 else:
-                    files += [f"{folder}/{each}/{name}" for name in self.walker.listing(f"{folder}/{each}").stray]
-        return foreign, files
+                    inner = self.walker.listing(f"{folder}/{each}")
+                    others += [f"{folder}/{each}/{name}" for name in (*inner.stray, *inner.folders)]
+        return foreign, others
 
     def count(self, modality: Modality) -> dict[str, int]:
         """Images on disk of each class that has a folder, whatever the split says; repeated photos included."""

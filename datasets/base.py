@@ -45,8 +45,8 @@ class Whereabouts:
 class Survey:
     """What lies on disk, whatever a split makes of it: images by modality and class, and what does not belong.
 
-    ``missing`` are (modality, class name) without an image, ``foreign`` folders that are no class, ``stray`` files
-    that are no images; the last two are left out of every split.
+    ``missing`` are (modality, class name) without an image, ``foreign`` folders that are no class, ``stray`` all
+    else that is no image of a class; the last two are left out of every split.
     """
 
     counts: Mapping[Modality, Mapping[str, int]]

@@ -131,7 +131,7 @@ def _left_out(survey: Survey) -> Iterator[str]:
     if survey.foreign:
         yield f"folders that are no class of this dataset, left out: {len(survey.foreign)} ({_some(survey.foreign)})"
     if survey.stray:
-        yield f"files that are no images of a class, left out: {len(survey.stray)} ({_some(survey.stray)})"
+        yield f"no images of a class, left out: {len(survey.stray)} ({_some(survey.stray)})"
 
 
 def _totals(dataset: str, survey: Survey) -> Iterator[str]:

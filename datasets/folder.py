@@ -74,6 +74,8 @@ class Folder(Dataset):
             raise UsageError(f"--set name={self.settings.name} is taken by another dataset: choose a name of your own.")
         items = {modality: self._items(modality) for modality in FOLDERS}
         classes = self._classes(items)
+        if stray := self.survey().stray:
+            log.warning("%s: no images of a class, left out: %d (%s ...)", self.settings.name, len(stray), stray[0])
         title, unseen = self._unseen(classes)
         chosen = set(unseen)
         seen = tuple(each for each in classes if each not in chosen)

@@ -193,7 +193,7 @@ class TreeDataset(Dataset):
                 " and ".join(roles.rebuilt),
             )
         foreign, stray = assembly.stray()
-        for what, left_out in (("folders that are no class", foreign), ("files that are no images", stray)):
+        for what, left_out in (("folders that are no class", foreign), ("no images of a class", stray)):
             if left_out:
                 log.warning("%s: %s, left out: %d (%s ...)", self.name, what, len(left_out), left_out[0])
 

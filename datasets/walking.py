@@ -42,8 +42,8 @@ class Walker:
         return self._known[folder]
 
     def is_folder(self, folder: str) -> bool:
-        """Whether there is a folder of that path."""
-        return (self.root / folder).is_dir()
+        """Whether there is a folder of that path that may be looked at."""
+        return os.path.isdir(self.root / folder)  # noqa: PTH112 (Path.is_dir raises where that is forbidden)
 
     def has_image(self, path: str) -> bool:
         """Whether there is an image file at ``path``; asks the file system once a folder, not once a file."""

@@ -33,7 +33,8 @@ def _table(table: Table) -> str:
 
 
 def _numeric(cells: list[str]) -> bool:
-    return bool(cells) and all(cell == "-" or (cell[:1].isdigit() and "." in cell) for cell in cells)
+    figures = [cell.strip("*<> +-") for cell in cells]
+    return any(figures) and all(not cell or (cell[0].isdigit() and "." in cell) for cell in figures)
 
 
 FORMATS.register("md")(Format(".md", write))

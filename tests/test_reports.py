@@ -20,8 +20,9 @@ from bench.cli.main import app
 from bench.errors import IncompleteError
 from bench.store import Store
 from bench.types import Score
-from reports.base import FORMATS
-from reports.tables import main_report
+from reports.base import FORMATS, Options, Report
+from reports.build import build
+from reports.source import Source
 from tests.bench.test_store import IDENTITY
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -32,6 +33,10 @@ def same_as_committed(text: str, name: str) -> None:
     if os.environ.get("BENCH_UPDATE_EXPECTED"):
         path.write_text(text)
     assert text == path.read_text(), f"{name} differs; see the head of this file for how to write it anew"
+
+
+def main_report(store: Store, *, include_smoke: bool = False) -> Report:
+    return build(Source(store, store.runs(), include_smoke=include_smoke), ["main"], Options())
 
 
 def fill(store: Store, **identity: Any) -> None:
@@ -59,26 +64,28 @@ def filled(store: Store) -> Store:
 @pytest.mark.parametrize("name", FORMATS.names())
 def test_every_format_equals_its_committed_text(name: str, filled: Store) -> None:
     form = FORMATS.get(name)
-    same_as_committed(form.write(main_report(filled.runs())), f"main{form.ending}")
+    same_as_committed(form.write(main_report(filled)), f"main{form.ending}")
 
 
 def test_smoke_runs_stand_in_tables_of_their_own(filled: Store) -> None:
-    tables = main_report(filled.runs(), include_smoke=True).tables
+    tables = main_report(filled, include_smoke=True).tables
     assert [len(table.rows) for table in tables] == [3, 1, 1]
     assert "smoke: 1 images a class" in tables[1].title
 
 
 def test_the_same_store_gives_the_same_bytes(filled: Store) -> None:
-    texts = {FORMATS.get("md").write(main_report(runs)) for runs in (filled.runs(), filled.runs()[::-1])}
+    runs = filled.runs()
+    sources = [Source(filled, each) for each in (runs, runs[::-1])]
+    texts = {FORMATS.get("md").write(build(source, ["all"], Options())) for source in sources}
     assert len(texts) == 1
 
 
 def test_nothing_to_report_says_what_to_do(store: Store) -> None:
     with pytest.raises(IncompleteError, match="run something first"):
-        main_report(store.runs())
+        main_report(store)
     fill(store, per_class_limit=1, values=(0.9,) * 5)
     with pytest.raises(IncompleteError, match="--include-smoke"):
-        main_report(store.runs())
+        main_report(store)
 
 
 def test_a_real_run_lands_in_the_database_and_in_the_report(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,18 +23,24 @@ def report(
         list[str] | None, typer.Option("-m", "--method", help="Only this method; may be repeated.")
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    kind: Annotated[list[str], typer.Option(help="main, ablation, cost, or all; may be repeated.")] = ["main"],  # noqa: B006
     format: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file instead of stdout.")] = None,
     include_smoke: Annotated[bool, typer.Option(help="Also runs of --limit, in tables of their own.")] = False,
+    include_oracle: Annotated[bool, typer.Option(help="Also runs that chose their epoch on the test.")] = False,
     digits: Annotated[int, typer.Option(min=1, max=9, help="Digits behind the point.")] = 3,
     check: Annotated[Path | None, typer.Option(help="Exit 4 unless the report equals this file.")] = None,
 ) -> None:
     """Print stored results: one table for each dataset, split and gallery."""
     from bench.store import Store
-    from reports.base import FORMATS
-    from reports.tables import main_report
+    from reports.base import FORMATS, KINDS, Options
+    from reports.build import build
+    from reports.source import Source
 
     writer = FORMATS.get(format)
+    for each in kind:
+        if each != "all":
+            KINDS.get(each)  # a wrong name is said before the store is opened
     where = global_option(ctx, "store")
     if "://" not in where and not Path(where).exists():
         raise IncompleteError(f"There is no results database {where}: run something first, or name one by --store.")
@@ -42,9 +48,10 @@ def report(
     try:
         asked: dict[str, Any] = {"dataset": dataset, "method": method, "split": split}
         runs = store.runs(**{column: values for column, values in asked.items() if values})
+        source = Source(store, runs, include_smoke=include_smoke, include_oracle=include_oracle)
+        text = writer.write(build(source, kind, Options(digits)))
     finally:
         store.close()
-    text = writer.write(main_report(runs, digits=digits, include_smoke=include_smoke))
     if check is not None:
         compare(check, text)
     elif output is not None:

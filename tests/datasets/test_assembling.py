@@ -144,6 +144,7 @@ def test_a_class_folder_that_differs_by_case_alone(root: Path) -> None:
 
 
 def test_what_is_left_out_is_told(root: Path) -> None:
-    touch_all(root, ["ph/unicorn/1.jpg", "ph/zebra/readme.txt", "ph/zebra/.DS_Store"])
-    assert assembly(root).stray() == (["ph/unicorn"], ["ph/zebra/readme.txt"])
+    stray = ["ph/loose.jpg", "ph/zebra/readme.txt", "ph/zebra/inner/1.jpg"]
+    touch_all(root, ["ph/unicorn/1.jpg", "ph/zebra/.DS_Store", *stray])
+    assert assembly(root).stray() == (["ph/unicorn"], [*stray[:2], "ph/zebra/inner"])
     assert assembly(root).count("photo") == {"cat": 2, "palm tree": 1, "zebra": 3, "hot-dog": 1}

@@ -174,12 +174,14 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         split(tmp_path, "unseen=all")
 
 
-def test_what_lies_there_and_what_is_left_out(root: Path) -> None:
+def test_what_lies_there_and_what_is_left_out(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     for path in ("sketch/loose.png", "image/cat/notes.txt", "image/cat/inner/1.png"):
         write(root / path)
     found = folder(root).survey()
     assert found.counts["sketch"] == dict.fromkeys(CLASSES, 2)
     assert set(found.stray) == {"sketch/loose.png", "image/cat/notes.txt", "image/cat/inner"}
+    split(root, "unseen=all")
+    assert "folder: no images of a class, left out: 3 (sketch/loose.png ...)" in caplog.text
     where = folder(root).whereabouts()
     assert (where.root, where.layout) == (root, "folder")
     assert folder("").whereabouts().nearby == ("no folder was named: pass --set root=PATH",)

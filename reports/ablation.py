@@ -1,0 +1,84 @@
+"""The ablation table: what each part of a method is worth, on the same seeds, with intervals and adjusted p."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.comparison import Comparison, Results, compare_all
+from bench.errors import IncompleteError
+from reports.base import KINDS, Options, Table
+from reports.source import Group, Row, Source
+from reports.tables import SEED, labels_of, mean, spread
+
+METRIC = "mAP@all:plain"
+
+
+@KINDS.register("ablation")
+def ablation_tables(source: Source, options: Options) -> list[Table]:
+    """For each method with ablations, one table a dataset, split and gallery; raises IncompleteError without any."""
+    tables = []
+    for group in source.groups:
+        for full in group.rows:
+            changed = [row for row in group.rows if is_ablation_of(row, full)]
+            if changed:
+                tables.append(_table(source, group, full, changed, options.digits))
+    if not tables:
+        raise IncompleteError("No ablation is stored together with its full method: run `bench ablate` first.")
+    return tables
+
+
+def is_ablation_of(row: Row, full: Row) -> bool:
+    """Whether ``row`` is the full method with a part left out or done otherwise, and nothing else changed."""
+    one, other = row.runs[0], full.runs[0]
+    if not one.ablation or other.ablation or one.method != other.method or one.selection != other.selection:
+        return False
+    same_post = one.configuration.get("post") == other.configuration.get("post")
+    return same_post and one.configuration["run"] == other.configuration["run"]
+
+
+def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: int) -> Table:
+    reference = source.results(full, METRIC)
+    found: dict[str, Results] = {}
+    for row in changed:
+        results = source.results(row, METRIC)
+        if results is not None and reference is not None:
+            found[row.name] = results
+    compared: dict[str, Comparison] = {}
+    if reference is not None and found:
+        labels = labels_of(source, full)
+        shared = {name: _paired(each, reference) for name, each in found.items()}
+        generator = np.random.default_rng(SEED)
+        if all(mine.seeds == its.seeds == reference.seeds for mine, its in shared.values()):
+            compared = compare_all(found, reference, labels, "queries", generator)
+        else:  # an unfinished sweep: each row against the full method on the seeds that both have
+            for name, (mine, its) in shared.items():
+                compared |= compare_all({name: mine}, its, labels, "queries", generator)
+    rows = [(full.name, full.seeds, spread(full.values(METRIC), digits), "", "", "")]
+    for row in sorted(changed, key=lambda row: (-mean(row.values(METRIC)), row.name)):
+        rows.append((row.name, row.seeds, spread(row.values(METRIC), digits), *_cells(compared.get(row.name))))
+    notes = [
+        f"{METRIC}, means over queries, ± standard deviation over seeds. Differences to the full method in points "
+        "(hundredths), paired by query and seed, with the 95 % interval over classes and trainings.",
+        f"p: sign flips clustered by class, adjusted after Holm for the {len(compared)} rows.",
+    ]
+    if any(row.runs and len(row.runs) != len(full.runs) for row in changed):
+        notes.append("Seeds differ between rows: each difference is taken on the seeds that both rows have.")
+    if group.first.configuration.get("caution"):
+        notes.append(str(group.first.configuration["caution"]))
+    columns = ("method", "seeds", METRIC, "difference", "95 % interval", "adjusted p")
+    return Table(f"Ablation of {full.name}: {group.title}", columns, tuple(rows), tuple(notes))
+
+
+def _paired(one: Results, other: Results) -> tuple[Results, Results]:
+    """Both on the seeds that they share; as they are where they share none."""
+    shared = tuple(seed for seed in one.seeds if seed in other.seeds)
+    if not shared:
+        return one, other
+    return tuple(Results(each.values[[each.seeds.index(s) for s in shared]], shared) for each in (one, other))  # type: ignore[return-value]
+
+
+def _cells(found: Comparison | None) -> tuple[str, str, str]:
+    if found is None:
+        return "-", "-", "-"
+    p = "< 0.001" if found.adjusted < 0.001 else f"{found.adjusted:.3f}"
+    return f"{found.points:+.1f}", f"{found.low:+.1f} to {found.high:+.1f}", p

@@ -1,0 +1,64 @@
+"""The cost table: what each run took, beside what it gave."""
+
+from __future__ import annotations
+
+import statistics
+
+from reports.base import KINDS, Options, Table
+from reports.source import Group, Row, Source
+from reports.tables import MAIN_METRICS, mean, spread
+
+COLUMNS = (
+    "method",
+    "runs",
+    MAIN_METRICS[0],
+    "parameters, M",
+    "GFLOP an image",
+    "preparing, s",
+    "training, s",
+    "embedding, s",
+    "scoring, s",
+    "images/s",
+    "peak memory, GB",
+    "device memory, GB",
+)
+
+
+@KINDS.register("cost")
+def cost_tables(source: Source, options: Options) -> list[Table]:
+    """One table a dataset, split and gallery: means over the runs of a row, the largest of peak memory."""
+    return [_table(group, options.digits) for group in source.groups]
+
+
+def _table(group: Group, digits: int) -> Table:
+    rows = sorted(group.rows, key=lambda row: (-mean(row.values(MAIN_METRICS[0])), row.name))
+    notes = (
+        "Parameters and operations are those of the network that embeds an image, of multiplications and additions "
+        "each; preparing is the knowledge table, empty when it came from the cache; images/s is the embedding of "
+        "queries and gallery; peak memory is the process's.",
+    )
+    return Table(f"Cost: {group.title}", COLUMNS, tuple(_cells(row, digits) for row in rows), notes)
+
+
+def _cells(row: Row, digits: int) -> tuple[str, ...]:
+    def cost(name: str, unit: float, places: int, join: bool = False) -> str:
+        values = [run.cost[name] / unit for run in row.runs if run.cost.get(name)]
+        if not values:
+            return "-"
+        return f"{max(values) if join else statistics.fmean(values):.{places}f}"
+
+    def seconds(name: str) -> str:
+        values = [run.seconds[name] for run in row.runs if name in run.seconds]
+        return f"{statistics.fmean(values):.1f}" if values else "-"
+
+    return (
+        row.name,
+        str(len(row.runs)),
+        spread(row.values(MAIN_METRICS[0]), digits),
+        cost("parameters", 1e6, 1),
+        cost("flops", 1e9, 2),
+        *(seconds(part) for part in ("preparing", "training", "embedding", "scoring")),
+        cost("images_per_second", 1, 0),
+        cost("peak_memory", 1e9, 1, join=True),
+        cost("peak_device_memory", 1e9, 1, join=True),
+    )

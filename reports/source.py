@@ -1,0 +1,158 @@
+"""What a report is made of: the stored runs that were asked for, and what belongs to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from bench import details
+from bench.comparison import Results
+from bench.errors import IncompleteError
+from bench.models import RunRecord
+from bench.store import Store
+
+
+@dataclass(frozen=True)
+class Row:
+    """Runs of one method under the same settings, one a seed: one row of a table; ``name`` is unique in the table."""
+
+    name: str
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def seeds(self) -> str:
+        """Its seeds in words: ``0-4``, or ``0, 7``."""
+        seeds = [run.seed for run in self.runs]
+        if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+            return f"{seeds[0]}-{seeds[-1]}"
+        return ", ".join(str(seed) for seed in seeds)
+
+    def values(self, metric: str) -> list[float]:
+        """The mean over queries of each run that has one."""
+        found = [run.value(metric) for run in self.runs]
+        return [value for value in found if value == value]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that may stand in one table: of one dataset, split, gallery, fingerprint and limit; never merged."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def first(self) -> RunRecord:
+        """Any run: what they have in common is in each."""
+        return self.rows[0].runs[0]
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """All runs of all rows."""
+        return [run for row in self.rows for run in row.runs]
+
+    @property
+    def title(self) -> str:
+        """What the table is called."""
+        first = self.first
+        title = f"{first.dataset}, split {first.split}, gallery: {first.gallery} classes"
+        if first.selection == "oracle":
+            title += ", epochs selected on the test (oracle)"
+        return title if first.per_class_limit is None else f"{title} (smoke: {first.per_class_limit} images a class)"
+
+
+class Source:
+    """Finished runs of a store, and their details as they are asked for.
+
+    Raises IncompleteError when none is left.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        runs: Sequence[RunRecord],
+        *,
+        include_smoke: bool = False,
+        include_oracle: bool = False,
+    ) -> None:
+        done = [run for run in runs if run.status == "done"]
+        finished = [
+            run
+            for run in done
+            if (include_smoke or run.per_class_limit is None) and (include_oracle or run.selection != "oracle")
+        ]
+        if not finished:
+            if done:
+                raise IncompleteError(
+                    "Only smoke or oracle runs fit this report: add --include-smoke or --include-oracle to see them."
+                )
+            raise IncompleteError("No finished run fits this report: run something first, such as `bench run -m ours`.")
+        self.runs = finished
+        self.unfinished = [run for run in runs if run.status in ("failed", "interrupted", "running")]
+        self._store = store
+        self.per_query = cache(self._per_query)
+
+    @property
+    def groups(self) -> list[Group]:
+        """Runs by table, in the order of dataset, split and gallery."""
+        tables: dict[tuple[object, ...], list[RunRecord]] = {}
+        for run in self.runs:
+            oracle = run.selection == "oracle"  # never beside runs that did not look at the test
+            key = (run.dataset, run.split, run.gallery, run.fingerprint, run.per_class_limit or 0, oracle)
+            tables.setdefault(key, []).append(run)
+        return [Group(tuple(rows_of(tables[key]))) for key in sorted(tables)]
+
+    def _per_query(self, run: int) -> details.PerQuery | None:
+        content = self._store.detail(run, details.PER_QUERY)
+        return None if content is None else details.per_query(content)
+
+    def results(self, row: Row, metric: str) -> Results | None:
+        """Values of every query and seed of a row; None when a run of it was stored without them."""
+        found = [(run.seed, self.per_query(run.id)) for run in row.runs]
+        kept = [(seed, each.of(metric)) for seed, each in found if each is not None and metric in each.metrics]
+        if len(kept) < len(found):
+            return None
+        return Results(np.stack([values for _, values in kept]), tuple(seed for seed, _ in kept))
+
+
+def rows_of(runs: Sequence[RunRecord]) -> list[Row]:
+    """Rows of one table, by name; where settings tell rows of one name apart, the name says how they differ."""
+    same: dict[str, dict[str, list[RunRecord]]] = {}
+    for run in sorted(runs, key=lambda run: (run.seed, run.id)):
+        same.setdefault(run.title, {}).setdefault(str(settings_of(run)), []).append(run)
+    found = []
+    for title, by_settings in sorted(same.items()):
+        every = [settings_of(each[0]) for each in by_settings.values()]
+        for own, each in zip(every, by_settings.values(), strict=True):
+            told = [f"{k} {v}" for k, v in own if any(dict(other).get(k, v) != v for other in every)]
+            newest = {run.seed: run for run in each}  # a seed that was stored twice is shown as it is now
+            found.append(Row(f"{title} ({', '.join(told)})" if told else title, tuple(newest.values())))
+    return found
+
+
+def settings_of(run: RunRecord) -> list[tuple[str, object]]:
+    """Settings of the run and of its method, by name."""
+    own, common = run.configuration["method"], run.configuration["run"]
+    return [*sorted(common.items()), *sorted(own.items())]
+
+
+def footer(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """What the runs ran on: every distinct environment with the numbers of its runs."""
+    environments: dict[str, list[int]] = {}
+    for run in runs:
+        text = ", ".join(f"{name} {value}" for name, value in run.environment.items())
+        environments.setdefault(text, []).append(run.id)
+    ordered = sorted((sorted(ids), text) for text, ids in environments.items())
+    return tuple(f"Runs {ranges(ids)}: {text}." for ids, text in ordered)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers in words: ``1-3, 7``."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
