@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.errors import LoadingError, UsageError, nearest
+from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.postprocessing import PostProcessing
 from bench.selection import selection
 from bench.settings import RunSettings, assign, with_recipe
 from bench.types import Split
 from datasets.base import DATASETS, Dataset
-from datasets.health import broken_images
+from datasets.health import ROLES, Role, broken_images
 from methods.base import METHODS, Method
 
 ON_BAD_IMAGE = ("error", "drop")
@@ -89,11 +89,7 @@ class Experiment:
         configuration = {
             "run": {**asdict(self.run), "weights": weights_identity(self.run.weights)},
             "method": asdict(self.own),
-            "dataset": {
-                name: value
-                for name, value in asdict(self.dataset.settings).items()
-                if name not in self.dataset.locating
-            },
+            "dataset": self.dataset.asked(),
             "post": asdict(self.post),
             "precision": self.precision,
             "method_version": self.method.version,
@@ -109,7 +105,11 @@ class Experiment:
             "per_class_limit": self.per_class_limit,
         }
         text = json.dumps({**asked, **configuration}, sort_keys=True)
-        notes = {"caution": self.dataset.caution, "dropped": dict(self.dropped)}
+        notes = {
+            "caution": self.dataset.caution,
+            "dropped": dict(self.dropped),
+            "gallery_name": self.split.gallery_name,
+        }
         return {
             **asked,
             "ablation": self.ablation,
@@ -126,7 +126,7 @@ class Experiment:
     def training_key(self) -> str:
         """SHA-256 of everything that can change the trained network: runs that rank or score otherwise share it."""
         identity = self.identity
-        scored = ("post", "caution", "dropped")
+        scored = ("post", "caution", "dropped", "gallery_name")
         settings = {name: value for name, value in identity["configuration"].items() if name not in scored}
         training = {name: identity[name] for name in ("method", "dataset", "split", "fingerprint", "seed", "selection")}
         return hashlib.sha256(json.dumps({**training, **settings}, sort_keys=True).encode()).hexdigest()
@@ -157,8 +157,49 @@ def weights_identity(weights: str) -> str:
         raise LoadingError(f"Weights file {weights} cannot be loaded ({error.strerror}): check --weights.") from error
 
 
-def resolve(request: Request, resources: Resources) -> Experiment:
-    """Look every name up and load the split.
+class Splits:
+    """Datasets with their splits as runs need them, so that cells that ask for the same share it: listing and checking
+    a large dataset takes seconds, decoding all of it minutes.
+    """
+
+    def __init__(self, progress: Callable[[int, int], None] | None = None) -> None:
+        self._progress = progress
+        self._known: dict[tuple[object, ...], tuple[Dataset, Split, dict[str, str]]] = {}
+
+    def of(
+        self, request: Request, kind: type[Dataset], settings: Any, resources: Resources, roles: tuple[Role, ...]
+    ) -> tuple[Dataset, Split, dict[str, str]]:
+        """Dataset, split and dropped images (path to reason); ``roles`` are those whose images must not be broken."""
+        key = (
+            request.dataset,
+            request.split,
+            settings,
+            request.per_class_limit,
+            request.gallery,
+            request.selection,
+            request.on_bad_image,
+            roles,
+        )
+        if key not in self._known:
+            dataset = kind(resources.data_root, settings)
+            split = dataset.split(request.split)
+            if request.per_class_limit is not None:
+                split = split.limited(request.per_class_limit)
+            if request.gallery == "all":
+                split = split.generalized()
+            if selection(request.selection).needs == "validation classes":
+                split = split.hold_out_classes(VALIDATION)
+            dropped: dict[str, str] = {}
+            if request.on_bad_image == "drop":
+                workers = resources.workers or 2
+                dropped = broken_images(dataset, split, roles=roles, workers=workers, progress=self._progress)
+                split = split.without(dropped) if dropped else split
+            self._known[key] = dataset, split, dropped
+        return self._known[key]
+
+
+def resolve(request: Request, resources: Resources, splits: Splits | None = None) -> Experiment:
+    """Look every name up and load the split, from ``splits`` where another cell had it loaded.
 
     Raises UsageError for an unknown name or setting, DataError for data that is missing; nothing was computed then.
     """
@@ -171,18 +212,13 @@ def resolve(request: Request, resources: Resources) -> Experiment:
     ):
         if value not in known:
             raise UsageError(f"Option {name} takes {' or '.join(known)}, not {value!r}.")
-    dataset = dataset_kind(resources.data_root, dataset_settings)
-    split = dataset.split(request.split)
-    if request.per_class_limit is not None:
-        split = split.limited(request.per_class_limit)
-    if request.gallery == "all":
-        split = split.generalized()
-    if selection(request.selection).needs == "validation classes":
-        split = split.hold_out_classes(VALIDATION)
-    dropped: dict[str, str] = {}
-    if request.on_bad_image == "drop":
-        dropped = broken_images(dataset, split, workers=resources.workers or 2)
-        split = split.without(dropped) if dropped else split
+    roles: tuple[Role, ...] = ROLES if kind.terms else ("queries", "gallery")
+    dataset, split, dropped = (splits or Splits()).of(request, dataset_kind, dataset_settings, resources, roles)
+    if kind.terms and not split.train:
+        raise DataError(
+            f"Split {split.name!r} has no seen class to train {request.method!r} on: leave some classes seen, or take "
+            "a method that is not trained."
+        )
     return Experiment(
         method=kind,
         dataset=dataset,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 
-from bench import provenance
+from bench import details, provenance
 from bench.errors import UsageError
+from bench.metric_ids import STORED_METRICS
 from bench.store import Store
 from bench.submissions import Submission
-from bench.types import Distance, Score
+from bench.types import Distance, Ranking
 from methods.base import METHODS
+
+METRICS = (*STORED_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT))
+TOP = 10  # gallery positions that are stored for each query
 
 
 def check_name(name: str) -> None:
@@ -22,11 +25,11 @@ def check_name(name: str) -> None:
         raise UsageError(f"--as {name} is the name of a method of this harness: choose another.")
 
 
-def store_scores(
+def store_ranking(
     store: Store,
     name: str,
     submission: Submission,
-    scores: Sequence[Score],
+    ranking: Ranking,
     *,
     distance: Distance,
     seed: int,
@@ -34,10 +37,11 @@ def store_scores(
     device: str,
     seconds: float,
 ) -> int:
-    """Store the scores as a run of the external method ``name``; the id of the run.
+    """Store the default figures of a ``ranking`` for ``METRICS`` as a run of the external method ``name``; its id.
 
-    Name, images, distance and seed make one run: scores of new embeddings supersede the old ones. What was embedded is
-    told by ``file_sha256``, the hash of the embeddings file.
+    Where every row is known to be which image, the values of every query are stored too, so that reports show intervals
+    and compare. Name, images, distance and seed make one run: scores of new embeddings supersede the old ones.
+    ``file_sha256`` is the hash of the embeddings file.
 
     Raises StorageError when the database cannot be written.
     """
@@ -73,5 +77,9 @@ def store_scores(
         "environment": provenance.collect(device),
     }
     run = store.begin(identity)
-    store.finish(run, scores, {"scoring": round(seconds, 2)})
+    scores = [score for metric in STORED_METRICS for score in (ranking.score(metric), ranking.score(metric, "classes"))]
+    kept = {}
+    if submission.classes:
+        kept = details.pack(ranking, submission.embeddings.gallery_labels, submission.classes, ())
+    store.finish(run, scores, {"scoring": round(seconds, 2)}, details=kept)
     return run

@@ -24,6 +24,7 @@ from bench.types import Average, Distance, Embeddings, EmptyQueries, Ranking, Sc
 Progress = Callable[[int, int], None]
 # What a ranking depends on: distance, gallery, codes.
 Recipe = tuple[str, str, str]
+Rankings = dict[Recipe, dict[Ties, Ranking]]
 AVERAGES: tuple[Average, ...] = ("queries", "classes")
 TIED = "mAP@all:tied"
 
@@ -84,40 +85,68 @@ def score_protocols(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict[str, list[Figure]]:
-    """The figures of each protocol by its name, in the order of its ``metrics``.
+    """The figures of each protocol by its name; as ``rank_protocols`` and then ``figures_of`` each."""
+    rankings = rank_protocols(embeddings, protocols, seed=seed, device=device, progress=progress)
+    return {protocol.name: figures_of(rankings, protocol) for protocol in protocols}
+
+
+def rank_protocols(
+    embeddings: Embeddings,
+    protocols: Sequence[Protocol],
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    top: int = 0,
+    progress: Progress | None = None,
+) -> Rankings:
+    """Every ranking that the protocols need, once, with the metrics of all that share it.
 
     ``seed`` draws paired galleries and starts the rotation of binary codes; each protocol gives the same figures
-    whether it is asked for alone or among others. ``progress`` is called with the queries done, of all passes together.
+    whether it is asked for alone or among others. ``top`` as in ``rank``, for rankings by gallery position.
+    ``progress`` is called with the queries done, of all passes together.
 
     Raises what ``rank`` and ``bench.itq.fit`` raise, and DataError when no query has a photo of its class to pair with.
     """
     groups: dict[Recipe, list[Protocol]] = {}
     for protocol in protocols:
-        groups.setdefault((protocol.distance, protocol.gallery, protocol.codes), []).append(protocol)
+        groups.setdefault(recipe(protocol), []).append(protocol)
     queries = len(embeddings.query)
     total = queries * sum(len(tie_rules(members[0].distance)) for members in groups.values())
     before = 0
-    found: dict[str, list[Figure]] = {}
-    for members in groups.values():
+    found: Rankings = {}
+    for key, members in groups.items():
         first = members[0]
         prepared = prepare(embeddings, first, np.random.default_rng(seed))
         metrics = [metric for protocol in members for metric in protocol.metrics]
-        rankings: dict[Ties, Ranking] = {}
+        found[key] = {}
         for ties in tie_rules(first.distance):
 
             def report(done: int, _: int, before: int = before) -> None:
                 if progress is not None:
                     progress(before + done, total)
 
-            rankings[ties] = rank(
-                prepared, [*metrics, TIED], distance=first.distance, ties=ties, device=device, progress=report
+            found[key][ties] = rank(
+                prepared,
+                [*metrics, TIED],
+                distance=first.distance,
+                ties=ties,
+                top=top if ties == "index" else 0,
+                device=device,
+                progress=report,
             )
             before += queries
-        for protocol in members:
-            found[protocol.name] = [
-                _figure(rankings, text, protocol.empty, protocol.distance) for text in protocol.metrics
-            ]
-    return {protocol.name: found[protocol.name] for protocol in protocols}
+    return found
+
+
+def recipe(protocol: Protocol) -> Recipe:
+    """What a protocol's ranking depends on."""
+    return protocol.distance, protocol.gallery, protocol.codes
+
+
+def figures_of(rankings: Rankings, protocol: Protocol) -> list[Figure]:
+    """The figures of one protocol, in the order of its ``metrics``."""
+    own = rankings[recipe(protocol)]
+    return [_figure(own, text, protocol.empty, protocol.distance) for text in protocol.metrics]
 
 
 def tie_rules(distance: Distance) -> tuple[Ties, ...]:

@@ -33,7 +33,8 @@ class Submission:
 
     ``embeddings`` stand in the split's order where the file gives paths. ``evidence`` says what they were held
     against. ``fingerprint`` is the split's; ``counts:`` and a hash of the published counts where the images are not at
-    hand; ``unverified`` where nothing was compared.
+    hand; ``unverified`` where nothing was compared. ``classes`` name the labels where both sides gave paths, so that
+    every row is known to be which image and labels are those of the split; else there are none.
     """
 
     embeddings: Embeddings
@@ -43,6 +44,7 @@ class Submission:
     fingerprint: str
     evidence: Evidence
     caution: str
+    classes: tuple[str, ...] = ()
 
     @property
     def verified(self) -> bool:
@@ -72,8 +74,19 @@ def verify(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Sub
     found = _pairs_in(embeddings)
     if not _agree(found, expected):
         raise DataError(f"{_difference(found, expected, title)}: {_cure(split.dataset, split.name)}")
+    known = file.query_paths is not None and file.gallery_paths is not None
+    if known:
+        own = split.test_labels(split.queries), split.test_labels(split.gallery)
+        embeddings = Embeddings(embeddings.query, embeddings.gallery, *own)
     return Submission(
-        embeddings, split.dataset, split.name, split.gallery_name, split.fingerprint, "split", dataset.caution
+        embeddings,
+        split.dataset,
+        split.name,
+        split.gallery_name,
+        split.fingerprint,
+        "split",
+        dataset.caution,
+        split.unseen + split.seen if known else (),
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from bench.comparison import Results, clear_best, compare, contributions, sign_flip_p
-from bench.statistics import Interval, class_sums, interval
+from bench.statistics import ClassSums, Interval, SeedSpread, class_sums, interval, interval_of
 from bench.types import Average, Doubles, Labels
 
 RESAMPLES = 1_999
@@ -87,29 +87,24 @@ def by_queries(values: Doubles) -> Interval:
     return Interval(values.mean(), values.mean() - half, values.mean() + half)
 
 
-def by_t(values: Doubles, labels: Labels, average: Average) -> Interval:
+def by_t(sums: ClassSums) -> Interval:
     """Student's t on the classes."""
-    sums = class_sums(values, labels, average)
     own, classes = sums.deviations[0], len(sums.counts)
     half = stats.t.ppf(0.975, classes - 1) * np.sqrt(classes / (classes - 1) * (own**2).sum())
     return Interval(sums.means[0], sums.means[0] - half, sums.means[0] + half)
 
 
-def by_scipy(
-    values: Doubles, labels: Labels, average: Average, random: np.random.Generator
-) -> tuple[Interval, Interval]:
+def by_scipy(sums: ClassSums, random: np.random.Generator) -> tuple[Interval, Interval]:
     """Percentile and BCa bootstrap of scipy over classes."""
-    sums = class_sums(values, labels, average)
 
     def ratio(part: Doubles, count: Doubles, axis: int) -> Doubles:
         found: Doubles = part.sum(axis=axis) / count.sum(axis=axis)
         return found
 
-    data, found = (sums.sums[0], sums.counts), None
-    intervals = []
+    found, intervals = None, []
     for method in ("percentile", "BCa"):
         found = stats.bootstrap(
-            data,
+            (sums.sums[0], sums.counts),
             ratio,
             paired=True,
             vectorized=True,
@@ -145,8 +140,9 @@ def one_seed(trials: int) -> Iterator[tuple[str, ...]]:
             plain = by_queries(values)
             errors[trial] = (plain.high - plain.mean) / 1.96
             for row, average in enumerate(averages):
-                used = interval(values, labels, average, random, resamples=RESAMPLES)
-                each = (plain, *by_scipy(values, labels, average, random), by_t(values, labels, average), used)
+                sums = class_sums(values, labels, average)
+                used = interval_of(sums, SeedSpread(), random, limits=(0.0, 1.0), resamples=RESAMPLES)
+                each = (plain, *by_scipy(sums, random), by_t(sums), used)
                 held[row] += [end.low <= truth <= end.high for end in each]
                 ends[row] += [used.low > truth, used.high < truth]
                 means[row, trial] = used.mean
@@ -273,7 +269,7 @@ def markdown(name: str, rows: list[tuple[str, ...]]) -> str:
 def main() -> None:
     """Simulate, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
@@ -284,11 +280,10 @@ def main() -> None:
         parts.append(markdown(name, list(TABLES[name](options.trials))))
         print(parts[-1], flush=True)
     if options.write:
-        before, rest = options.write.read_text().split(BEGIN)
-        after = rest.split(END)[1]
-        options.write.write_text(
-            f"{before}{BEGIN}\n\n{options.trials} trials a row.\n\n" + "\n".join(parts) + f"\n{END}{after}"
-        )
+        page = options.write.read_text(encoding="utf-8")
+        before, after = page.split(BEGIN)[0], page.split(END)[1]
+        made = "\n".join([BEGIN, "", f"{options.trials:,} trials a row.", "", *parts, END])
+        options.write.write_text(before + made + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

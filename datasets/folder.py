@@ -13,7 +13,7 @@ from bench.errors import DataError, UsageError, nearest
 from bench.types import Item, Modality, Split, salted_order
 from datasets.base import DATASETS, Dataset, Survey, Whereabouts
 from datasets.split_lists import hash_of_classes
-from datasets.walking import Walker
+from datasets.walking import Walker, read_file
 
 log = logging.getLogger("bench.datasets")
 
@@ -93,10 +93,7 @@ class Folder(Dataset):
 
     def read(self, path: str) -> bytes:
         """The file at ``path`` below the root."""
-        try:
-            return (self._root / path).read_bytes()
-        except OSError as error:
-            raise DataError(f"Image {path} cannot be read ({error.strerror}): restore or remove it.") from error
+        return read_file(self._root, path)
 
     def whereabouts(self) -> Whereabouts:
         """The folder that the settings name."""

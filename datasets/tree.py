@@ -16,7 +16,7 @@ from datasets.base import Dataset, Survey, Whereabouts
 from datasets.class_names import ClassNames
 from datasets.layouts import Layout, Lists, Place, candidates, find_place
 from datasets.split_lists import ClassSplit, read_class_split
-from datasets.walking import Walker
+from datasets.walking import Walker, read_file
 
 log = logging.getLogger("bench.datasets")
 SHOWN = 8  # folders in a message
@@ -127,10 +127,7 @@ class TreeDataset(Dataset):
 
     def read(self, path: str) -> bytes:
         """The file at ``path`` below the dataset's folder."""
-        try:
-            return (self.place.root / path).read_bytes()
-        except OSError as error:
-            raise DataError(f"Image {path} cannot be read ({error.strerror}): restore or remove it.") from error
+        return read_file(self.place.root, path)
 
     def whereabouts(self) -> Whereabouts:
         """Where it was looked for, what was found, every layout that is understood."""

@@ -76,6 +76,14 @@ class Walker:
         return Listing(tuple(sorted(folders)), tuple(sorted(images)), tuple(sorted(stray)))
 
 
+def read_file(root: Path, path: str) -> bytes:
+    """The file at ``path`` below ``root``; raises DataError that names it when it cannot be read."""
+    try:
+        return (root / path).read_bytes()
+    except OSError as error:
+        raise DataError(f"Image {path} cannot be read ({error.strerror}): restore or remove it.") from error
+
+
 def _check_name(name: str, where: Path) -> None:
     try:
         name.encode()

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.errors import LoadingError, UsageError, nearest
+from methods.depthwise import quicken
 
 PACKAGED = "tf_efficientnet_lite0"  # the one network whose ImageNet weights come with a Python package
 PACKAGED_SHA256_START = "57934424"  # the part of the hash that the package's own file name carries
@@ -36,6 +37,7 @@ class Backbone(nn.Module):
         self.network: Any = timm.create_model(name, pretrained=False)
         self.width = int(self.network.num_features)
         self.weights_hash = load_weights(self.network, name, weights)
+        quicken(self.network)
         self.frozen_batchnorm = frozen_batchnorm
         self.frozen = _first_blocks(self.network, frozen_blocks) if frozen_blocks >= 0 else []
         for module in self.frozen:

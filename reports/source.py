@@ -57,6 +57,8 @@ class Group:
         """What the table is called."""
         first = self.first
         title = f"{first.dataset}, split {first.split}, gallery: {first.gallery} classes"
+        if first.configuration.get("gallery_name", "full") != "full":
+            title += f" ({first.configuration['gallery_name']} photos)"
         if first.selection == "oracle":
             title += ", epochs selected on the test (oracle)"
         return title if first.per_class_limit is None else f"{title} (smoke: {first.per_class_limit} images a class)"

@@ -14,7 +14,7 @@ from bench.cli.options import Precision
 from bench.cli.progress import Bars
 from bench.engine import run_and_store
 from bench.errors import BenchError, IncompleteError, UsageError
-from bench.experiment import Experiment, Request, Resources, resolve
+from bench.experiment import Experiment, Request, Resources, Splits, resolve
 from bench.models import RunRecord
 from bench.store import Store
 
@@ -80,9 +80,12 @@ def run_all(
     Raises IncompleteError when some failed; the others are stored and shown.
     """
     where, quiet = str(global_option(ctx, "store")), bool(global_option(ctx, "quiet"))
-    experiments = [resolve(request, resources) for request in requests]
-    for experiment in experiments:
-        warn(experiment)
+    with Bars("checking images", quiet=quiet or all(each.on_bad_image == "error" for each in requests)) as bars:
+        bars.phase("decoding")
+        splits = Splits(lambda done, total: bars.progress(done, total, {}))
+        experiments = [resolve(request, resources, splits) for request in requests]
+    for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
+        typer.echo(f"dropped: {reason}", err=True)
     if dry_run:
         show_plan(experiments, where, force, format)
         return
@@ -147,12 +150,6 @@ class Cells:
             stderr().print(note, markup=False)
         self.done.append(found)
         return True
-
-
-def warn(experiment: Experiment) -> None:
-    """Say on stderr what the user must know before the run: dropped pictures."""
-    for reason in experiment.dropped.values():
-        typer.echo(f"dropped: {reason}", err=True)
 
 
 def title(experiment: Experiment) -> str:

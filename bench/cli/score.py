@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,12 +20,9 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     from bench.embedding_files import EmbeddingFile
     from bench.protocols.base import Protocol
-    from bench.scoring import Figure
-    from bench.store import Store
+    from bench.scoring import Rankings
     from bench.submissions import Submission
     from bench.types import Distance, Embeddings
-
-TO_STORE = "to store"  # a name that no protocol has
 
 
 class DistanceChoice(StrEnum):
@@ -83,28 +81,40 @@ def score(
     """
     check_options(name, dataset, split, assignments, unverified)
     from bench.embedding_files import read_embeddings
-    from bench.metric_ids import STORED_METRICS
-    from bench.scoring import chosen_metrics, under_both_means
+    from bench.scoring import figures_of
 
     wanted = asked_for(protocol or [], metric or [], distance)
-    ranked_by: Distance = distance.value if distance else "cosine"
     read = read_embeddings(file)
     submission = None if dataset is None else submitted(ctx, read, dataset, split, assignments, unverified)
     embeddings = read.embeddings if submission is None else submission.embeddings
-    if name is not None:
-        wanted.append(chosen_metrics(under_both_means(STORED_METRICS), ranked_by, TO_STORE))
-    database = None if name is None else open_store(ctx)  # a mistake there shows before minutes of ranking
-    begun = time.perf_counter()
-    found = rank_all(embeddings, wanted, seed, device, f"scoring {file.name}", quiet=bool(global_option(ctx, "quiet")))
+    if device == "auto":
+        from bench.devices import choose_device  # imports torch, which takes seconds
+
+        device = str(choose_device(device))
+    how = How(seed=seed, device=device, title=f"scoring {file.name}", quiet=bool(global_option(ctx, "quiet")))
     run: dict[str, Any] = {}
-    if name is not None and submission is not None and database is not None:
-        seconds = time.perf_counter() - begun
-        run = store(database, name, submission, found.pop(TO_STORE), ranked_by, seed, file, device, seconds)
+    if name is None or submission is None:
+        rankings = rank_all(embeddings, wanted, how)
+    else:
+        rankings, run = rank_and_store(
+            ctx, name, submission, wanted, distance.value if distance else "cosine", file, how
+        )
+    found = {each.name: figures_of(rankings, each) for each in wanted}
     if format is OutputFormat.json:
         print_json({**run, **sizes(embeddings), "scores": as_json(found)})
     else:
         print_figures(found)
         say_skipped(found, embeddings)
+
+
+@dataclass(frozen=True)
+class How:
+    """How to rank, and what the progress on stderr is called."""
+
+    seed: int
+    device: str
+    title: str
+    quiet: bool
 
 
 def check_options(
@@ -162,72 +172,68 @@ def submitted(
     return found
 
 
-def rank_all(
-    embeddings: Embeddings, protocols: list[Protocol], seed: int, device: str, title: str, *, quiet: bool
-) -> dict[str, list[Figure]]:
-    """The figures of each protocol, with progress on stderr."""
+def rank_all(embeddings: Embeddings, protocols: list[Protocol], how: How, top: int = 0) -> Rankings:
+    """Every ranking that the protocols need, with progress on stderr."""
     from bench.cli.progress import Bars
-    from bench.scoring import score_protocols
+    from bench.scoring import rank_protocols
 
-    if device == "auto":
-        from bench.devices import choose_device  # imports torch, which takes seconds
-
-        device = str(choose_device(device))
-    with Bars(title, quiet=quiet) as bars:
+    with Bars(how.title, quiet=how.quiet) as bars:
         bars.phase("ranking")
-        return score_protocols(
+        return rank_protocols(
             embeddings,
             protocols,
-            seed=seed,
-            device=device,
+            seed=how.seed,
+            device=how.device,
+            top=top,
             progress=lambda done, total: bars.progress(done, total, {}),
         )
 
 
-def open_store(ctx: typer.Context) -> Store:
-    """The results database; it is closed when the command ends."""
-    from bench.store import Store
-
-    opened = Store(global_option(ctx, "store"))
-    ctx.call_on_close(opened.close)
-    return opened
-
-
-def store(
-    database: Store,
+def rank_and_store(
+    ctx: typer.Context,
     name: str,
     submission: Submission,
-    figures: list[Figure],
+    protocols: list[Protocol],
     distance: Distance,
-    seed: int,
     file: Path,
-    device: str,
-    seconds: float,
-) -> dict[str, Any]:
-    """Store the default figures as a run; what identifies it, for JSON."""
-    from bench.external import store_scores
+    how: How,
+) -> tuple[Rankings, dict[str, Any]]:
+    """As ``rank_all``, and what identifies the run as which the default figures by ``distance`` are stored."""
+    from bench.external import METRICS, TOP, store_ranking
+    from bench.scoring import chosen_metrics, recipe
+    from bench.store import Store
 
-    with file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    run = store_scores(
-        database,
-        name,
-        submission,
-        figures,
-        distance=distance,
-        seed=seed,
-        file_sha256=digest,
-        device=device,
-        seconds=seconds,
-    )
+    database = Store(global_option(ctx, "store"))  # a mistake there shows before minutes of ranking
+    try:
+        stored = chosen_metrics(METRICS, distance, "to store")
+        begun = time.perf_counter()
+        rankings = rank_all(submission.embeddings, [*protocols, stored], how, TOP)
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        run = store_ranking(
+            database,
+            name,
+            submission,
+            rankings[recipe(stored)]["index"],
+            distance=distance,
+            seed=how.seed,
+            file_sha256=digest,
+            device=how.device,
+            seconds=time.perf_counter() - begun,
+        )
+    finally:
+        database.close()
     mark = "" if submission.verified else ", unverified"
-    stderr().print(f"stored as run {run}: {name} (external{mark}) on {submission.split}", markup=False)
-    return {
+    say = f"stored as run {run}: {name} (external{mark}) on {submission.split}"
+    if not submission.classes:
+        say += "; without query_paths and gallery_paths beside the images, reports show no interval for it"
+    stderr().print(say, markup=False)
+    return rankings, {
         "run": run,
         "method": name,
         "dataset": submission.dataset,
         "split": submission.split,
-        "seed": seed,
+        "seed": how.seed,
         "fingerprint": submission.fingerprint,
         "verified": submission.verified,
     }

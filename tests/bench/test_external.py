@@ -1,32 +1,32 @@
-"""Runs of external methods in the database, and the mark that reports print."""
+"""Runs of external methods in the database."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench import details
 from bench.errors import UsageError
-from bench.external import check_name, store_scores
+from bench.external import METRICS, TOP, check_name, store_ranking
+from bench.metric_ids import STORED_METRICS
+from bench.ranking import rank
 from bench.store import Store
-from bench.submissions import UNVERIFIED, Submission
-from bench.types import Embeddings, Score
-from reports.base import FORMATS
-from reports.tables import main_report
+from bench.submissions import Submission
+from tests.bench.clouds import clouds
 
-ONE = Embeddings(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32), np.zeros(1, int), np.zeros(1, int))
-CHECKED = Submission(ONE, "emoji", "emoji-93", "full", "ab" * 32, "split", "Icons, not photographs.")
-UNCHECKED = Submission(ONE, "emoji", "emoji-93", UNVERIFIED, UNVERIFIED, "none", "")
+EMBEDDINGS = clouds(queries=50, photos=100, width=8)
+RANKING = rank(EMBEDDINGS, METRICS, top=TOP)
+CLASSES = tuple(f"class {label}" for label in range(13))
+CHECKED = Submission(EMBEDDINGS, "emoji", "emoji-93", "full", "ab" * 32, "split", "Icons, not photographs.", CLASSES)
+UNCHECKED = Submission(EMBEDDINGS, "emoji", "emoji-93", "unverified", "unverified", "none", "")
 
 
-def put(store: Store, name: str, submission: Submission = CHECKED, value: float = 0.5, seed: int = 0) -> int:
-    scores = [Score("mAP@all:plain", "queries", value, queries=431, skipped=2)]
-    return store_scores(
+def put(store: Store, name: str, submission: Submission = CHECKED, seed: int = 0) -> int:
+    return store_ranking(
         store,
         name,
         submission,
-        scores,
+        RANKING,
         distance="cosine",
         seed=seed,
         file_sha256="0" * 64,
@@ -48,7 +48,23 @@ def test_a_run_says_where_it_comes_from(store: Store) -> None:
     assert run.configuration["caution"] == "Icons, not photographs."
     assert run.seconds == {"scoring": 1.25}
     assert "numpy" in run.environment
-    assert run.scores == (Score("mAP@all:plain", "queries", 0.5, queries=431, skipped=2),)
+    expected = [RANKING.score(metric, average) for metric in STORED_METRICS for average in ("queries", "classes")]
+    assert list(run.scores) == expected
+    assert run.title == "theirs (external)"
+
+
+def test_values_of_every_query_are_kept_where_rows_are_known(store: Store) -> None:
+    content = store.detail(put(store, "theirs"), details.PER_QUERY)
+    assert content is not None
+    kept = details.per_query(content)
+    assert kept.classes == CLASSES
+    np.testing.assert_array_equal(kept.labels, EMBEDDINGS.query_labels)
+    np.testing.assert_array_equal(kept.of("P@5:k"), RANKING.per_query("P@5:k").astype(np.float32))
+    content = store.detail(1, details.TOP)
+    assert content is not None
+    assert RANKING.top is not None
+    np.testing.assert_array_equal(details.top(content).positions, RANKING.top)
+    assert store.detail(put(store, "theirs", UNCHECKED), details.PER_QUERY) is None
 
 
 def test_new_embeddings_of_one_method_supersede_the_old(store: Store) -> None:
@@ -56,7 +72,7 @@ def test_new_embeddings_of_one_method_supersede_the_old(store: Store) -> None:
         put(store, "theirs"),
         put(store, "another"),
         put(store, "theirs", seed=1),
-        put(store, "theirs", value=0.6),
+        put(store, "theirs"),
     )
     assert [(run.id, run.status) for run in store.runs()] == [
         (old, "superseded"),
@@ -66,13 +82,11 @@ def test_new_embeddings_of_one_method_supersede_the_old(store: Store) -> None:
     ]
 
 
-@pytest.mark.parametrize("format", FORMATS.names())
-def test_every_report_prints_the_mark(store: Store, format: str) -> None:
-    for name, submission in (("checked", CHECKED), ("unchecked", UNCHECKED)):
-        put(store, name, submission)
-    text = FORMATS.get(format).write(main_report(store.runs()))
-    assert "checked (external)" in text
-    assert "unchecked (external, unverified)" in text
+def test_what_was_not_checked_is_another_run_and_says_so(store: Store) -> None:
+    put(store, "theirs")
+    run = store.runs(id=put(store, "theirs", UNCHECKED))[0]
+    assert (run.fingerprint, run.title) == ("unverified", "theirs (external, unverified)")
+    assert [each.status for each in store.runs()] == ["done", "done"]
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "ours", "imagenet"])
@@ -81,5 +95,5 @@ def test_names_that_cannot_be(name: str) -> None:
         check_name(name)
 
 
-def test_names_that_can_be(tmp_path: Path) -> None:
+def test_names_that_can_be() -> None:
     check_name("ZSE-SBIR (their weights)")

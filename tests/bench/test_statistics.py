@@ -206,7 +206,7 @@ def test_resampling_queries_understates_the_error_threefold() -> None:
 
 def test_the_page_shows_what_the_script_measures() -> None:
     """The committed table belongs to the script as it is: same columns, same rows, and a row measured anew agrees."""
-    text = PAGE.read_text().split(coverage.BEGIN)[1].split(coverage.END)[0]
+    text = PAGE.read_text(encoding="utf-8").split(coverage.BEGIN)[1].split(coverage.END)[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
     titles = {name: list(next(table(1))) for name, table in coverage.TABLES.items()}
     assert [row for row in rows if row in titles.values()] == list(titles.values())

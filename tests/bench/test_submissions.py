@@ -51,6 +51,7 @@ def test_numbers_per_class_agree(emoji: Dataset, split: Split) -> None:
     found = verify(file(*labels(split)), emoji, None)
     assert (found.dataset, found.split, found.evidence, found.verified) == ("emoji", "emoji-93", "split", True)
     assert found.fingerprint == split.fingerprint
+    assert found.classes == ()
     assert found.caution == emoji.caution
     np.testing.assert_array_equal(found.embeddings.query[:, 0], np.arange(len(split.queries)))
 
@@ -71,7 +72,12 @@ def test_paths_put_rows_into_the_order_of_the_split(emoji: Dataset, split: Split
     paths = {"query_paths": [split.queries[row].path for row in q]}
     if with_gallery:
         paths["gallery_paths"] = [split.gallery[row].path for row in g]
-    found = verify(file(query[q], gallery[g], **paths), emoji, None).embeddings
+    number = np.random.default_rng(1).permutation(500)  # classes numbered in a way of their own
+    submission = verify(file(number[query[q]], number[gallery[g]], **paths), emoji, None)
+    assert submission.classes == (split.unseen + split.seen if with_gallery else ())
+    found = submission.embeddings
+    if not with_gallery:
+        query, gallery = number[query], number[gallery]
     np.testing.assert_array_equal(found.query_labels, query)
     np.testing.assert_array_equal(found.gallery_labels, gallery)
     np.testing.assert_array_equal(q[found.query[:, 0].astype(int)], np.arange(len(query)))
