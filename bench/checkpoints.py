@@ -1,11 +1,13 @@
 """The state of a training that goes on where it stopped.
 
-Every random draw of the loop is a function of the seed and the step, so that parameters, buffers, the optimiser's state
-and the number of steps are the whole state: resumed, a run ends bit for bit as one that was never stopped.
+Every random draw of the loop is a function of the seed and the step: the generators are seeded anew before each step.
+So the number of steps is the random state. With parameters, buffers and the optimiser's state it is the whole state:
+resumed, a run ends bit for bit as one that was never stopped.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ from torch import Tensor, nn
 
 from bench.errors import LoadingError
 from bench.files import read_tensors, write_tensors
+
+log = logging.getLogger("bench.training")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Checkpoints:
         """
         found = read_tensors(self.path)
         if found is None or found[1].get("key") != self.key:
+            if self.path.exists():
+                log.warning("The checkpoint %s is damaged: the training starts anew.", self.path.name)
             return 0, {}, {}
         tensors, facts = found
         parts: dict[str, dict[str, Tensor]] = {"method": {}, "optimiser": {}, "extra": {}}
@@ -58,10 +64,11 @@ class Checkpoints:
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         load_exactly(method, parts["method"], self.path)
+        parameters = [each for group in optimiser.param_groups for each in group["params"]]
         state: dict[int, dict[str, Any]] = {}
         for name, tensor in parts["optimiser"].items():
             index, _, field = name.partition(".")
-            state.setdefault(int(index), {})[field] = tensor
+            state.setdefault(int(index), {})[field] = _laid_out_like(tensor, parameters[int(index)])
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
         scaler.load_state_dict(facts["scaler"])  # type: ignore[arg-type]
         return int(facts["step"]), dict(facts["history"]), parts["extra"]  # type: ignore[call-overload]
@@ -69,6 +76,16 @@ class Checkpoints:
     def remove(self) -> None:
         """The run is done: its state is not needed any more."""
         self.path.unlink(missing_ok=True)
+
+
+def _laid_out_like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """The tensor in the parameter's order of memory where it has its shape, as an optimiser makes it.
+
+    A sum over another order of memory may round differently.
+    """
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr
 
 from bench.statistics import (
     RESAMPLES,
@@ -46,6 +45,14 @@ class Results:
             raise ValueError(f"values of shape {self.values.shape} are not one row for each of the seeds {self.seeds}")
         if list(self.seeds) != sorted(set(self.seeds)):
             raise ValueError(f"seeds {self.seeds} are not in ascending order, each once")
+
+
+@dataclass(frozen=True)
+class SeededSums:
+    """One method's values of one metric, added up by class: a row of ``sums`` for each of ``seeds``, ascending."""
+
+    sums: ClassSums
+    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +95,25 @@ def compare(
     """
     if not np.array_equal(np.isnan(ours.values[0]), np.isnan(other.values[0])):
         raise ValueError("the two methods leave out different queries")
-    mine, its = class_sums(ours.values, labels, average), class_sums(other.values, labels, average)
+    mine = SeededSums(class_sums(ours.values, labels, average), ours.seeds)
+    its = SeededSums(class_sums(other.values, labels, average), other.seeds)
+    return compare_sums(mine, its, generator, resamples=resamples)
+
+
+def compare_sums(
+    ours: SeededSums,
+    other: SeededSums,
+    generator: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+    drawn: Doubles | None = None,
+) -> Comparison:
+    """What ``compare`` says, of values that were added up before; ``drawn`` as ``interval_of`` takes it."""
     over_seeds = Interval(math.nan, math.nan, math.nan)
     if ours.seeds == other.seeds:
-        each = mine.minus(its)
-        spread, over_seeds = seed_spread(each), seed_interval(each.means)
-    else:
-        spread = either_spread(seed_spread(mine), seed_spread(its))
-    difference = mine.over_seeds.minus(its.over_seeds)
-    found = interval_of(difference, spread, generator, limits=(-1.0, 1.0), resamples=resamples)
+        over_seeds = seed_interval(ours.sums.minus(other.sums).means)
+    difference, spread = _difference(ours, other)
+    found = interval_of(difference, spread, generator, resamples=resamples, drawn=drawn)
     p = sign_flip_p(contributions(difference), generator, spread, resamples=resamples)
     return Comparison(
         points=POINTS * found.mean,
@@ -107,6 +124,15 @@ def compare(
         p=p,
         adjusted=p,
     )
+
+
+def _difference(ours: SeededSums, other: SeededSums) -> tuple[ClassSums, SeedSpread]:
+    """The difference of the means over seeds, and what trainings add to its error."""
+    if ours.seeds == other.seeds:
+        spread = seed_spread(ours.sums.minus(other.sums))
+    else:
+        spread = either_spread(seed_spread(ours.sums), seed_spread(other.sums))
+    return ours.sums.over_seeds.minus(other.sums.over_seeds), spread
 
 
 def compare_all(
@@ -134,12 +160,24 @@ def clear_best(
 
     Every other row and not the next one alone, since a row with a lower mean can have the wider interval.
     """
+    every = [SeededSums(class_sums(row.values, labels, average), row.seeds) for row in rows]
+    return clear_best_of(every, generator, resamples=resamples)
+
+
+def clear_best_of(
+    rows: Sequence[SeededSums],
+    generator: np.random.Generator,
+    *,
+    resamples: int = RESAMPLES,
+    drawn: Doubles | None = None,
+) -> int | None:
+    """What ``clear_best`` says, of values that were added up before; ``drawn`` as ``interval_of`` takes it."""
     if len(rows) < 2:
         return None
-    means = [float(class_sums(row.values, labels, average).means.mean()) for row in rows]
-    best, *others = sorted(range(len(rows)), key=lambda row: -means[row])
+    best, *others = sorted(range(len(rows)), key=lambda row: -float(rows[row].sums.means.mean()))
     for other in others:
-        found = compare(rows[best], rows[other], labels, average, generator, resamples=resamples)
+        difference, spread = _difference(rows[best], rows[other])
+        found = interval_of(difference, spread, generator, resamples=resamples, drawn=drawn)
         if not found.low > 0:
             return None
     return best
@@ -176,6 +214,8 @@ def sign_flip_p(
     # A sum that differs from the one seen by rounding alone is the same sum.
     beyond = (np.abs(sums) >= seen - 1e-12 * np.abs(parts).sum()).astype(np.float64)
     if spread.error > 0:
+        from scipy.special import stdtr  # half a second, which most reports can do without
+
         above = stdtr(spread.freedom, (sums - seen) / spread.error)
         below = stdtr(spread.freedom, (-sums - seen) / spread.error)
         beyond = np.maximum(beyond, above + below)

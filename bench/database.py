@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from bench.errors import StorageError, UsageError
 
-BUSY_MILLISECONDS = 30_000
+log = logging.getLogger("bench.database")
+
+BUSY_MILLISECONDS = 30_000  # how long a lock of another process is waited for
+CONNECT_SECONDS = 10  # how long a server may take to answer
+SHORT_URL = "postgresql://"  # without a driver's name SQLAlchemy takes psycopg2, which the project does not use
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "9p")
 
 
@@ -28,23 +33,57 @@ def open_engine(where: str) -> Engine:
             what = "is a folder" if path.is_dir() else f"lies in a folder that does not exist ({path.parent})"
             raise StorageError(f"The results database {where} {what}: give a file's path by --store.")
         where = f"sqlite:///{path}"
+    if where.startswith(SHORT_URL):
+        where = f"postgresql+psycopg://{where.removeprefix(SHORT_URL)}"
     try:
-        engine = create_engine(make_url(where))
+        url = make_url(where)
+        engine = create_engine(url, **_options(url.get_backend_name()))
     except (ArgumentError, ImportError) as error:
         cure = " (install the project's extra 'postgresql')" if "psycopg" in str(error) else ""
         raise UsageError(f"--store takes a path or an SQLAlchemy URL, not {plain(where)!r}: {error}{cure}.") from error
     if engine.dialect.name == "sqlite":
-        journal = "DELETE" if on_network(engine.url.database or "") else "WAL"
-
-        def prepare(connection: sqlite3.Connection, _: object) -> None:
-            connection.isolation_level = None  # BEGIN is sent below: sqlite3's own would come too late to be IMMEDIATE
-            # The time-out first: switching to WAL itself may have to wait for another process.
-            for pragma in (f"busy_timeout = {BUSY_MILLISECONDS}", f"journal_mode = {journal}", "foreign_keys = ON"):
-                connection.execute(f"PRAGMA {pragma}")
-
-        event.listen(engine, "connect", prepare)
+        event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def _options(backend: str) -> dict[str, Any]:
+    """What a server's engine needs that a file's does not: a check that the line still holds, and the time-outs."""
+    if backend != "postgresql":
+        return {}
+    arguments = {"connect_timeout": CONNECT_SECONDS, "options": f"-c lock_timeout={BUSY_MILLISECONDS}"}
+    return {"pool_pre_ping": True, "connect_args": arguments}
+
+
+def _prepare(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # BEGIN is sent below: sqlite3's own would come too late to be IMMEDIATE
+    # The time-out first: whatever follows may have to wait for another process.
+    for pragma in (f"busy_timeout = {BUSY_MILLISECONDS}", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def choose_journal(engine: Engine) -> None:
+    """Write-ahead logging for SQLite, so that readers and the writer do not wait for each other; not on network disks.
+
+    To be called when the file is known to be ours: the choice is written into it. Logs a warning on a network file
+    system, where the log's shared memory does not work. Raises what sqlite3 raises.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    networked = on_network(engine.url.database or "")
+    if networked:
+        log.warning(
+            "The results database lies on a network file system: it is locked as a whole (journal DELETE). Let one "
+            "machine at a time write to it, or give a PostgreSQL URL by --store."
+        )
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        wanted = "DELETE" if networked else "WAL"
+        cursor.execute(f"PRAGMA journal_mode = {wanted}")  # no write where it is that already
+        cursor.close()
+    finally:
+        connection.close()
 
 
 def _begin(connection: Connection) -> None:
@@ -52,6 +91,18 @@ def _begin(connection: Connection) -> None:
     # time-out; so one that will write asks for the lock when it begins.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def database_file(where: str) -> Path | None:
+    """The file of a SQLite database; None for a server's, or one in memory."""
+    if "://" not in where:
+        return Path(where)
+    try:
+        url = make_url(where)
+    except ArgumentError:  # opening it says what is wrong
+        return None
+    named = url.database if url.get_backend_name() == "sqlite" else None
+    return Path(named) if named and named != ":memory:" and not named.startswith("file:") else None
 
 
 def on_network(path: str, mounts: str | None = None) -> bool:
@@ -65,6 +116,7 @@ def on_network(path: str, mounts: str | None = None) -> bool:
     kinds = {}
     for line in mounts.splitlines():
         _, mount, kind, *_ = line.split()
+        mount = mount.replace("\\040", " ")  # how the kernel writes a blank
         if place == mount or place.startswith(mount.rstrip("/") + "/"):
             kinds[mount] = kind
     return bool(kinds) and kinds[max(kinds, key=len)] in NETWORK_FILE_SYSTEMS
@@ -76,6 +128,8 @@ def failures(where: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        raise StorageError(f"The results database {plain(where)} {_reason(error.orig)}.") from error
+    except sqlite3.Error as error:  # said outside SQLAlchemy: pragmas, the online backup
         raise StorageError(f"The results database {plain(where)} {_reason(error)}.") from error
     except SQLAlchemyError as error:
         raise StorageError(f"The results database {plain(where)} failed ({error}).") from error
@@ -86,16 +140,18 @@ def plain(where: str) -> str:
     return make_url(where).render_as_string(hide_password=True) if "://" in where else where
 
 
-def _reason(error: DBAPIError) -> str:
-    said: Any = str(error.orig).strip()
+def _reason(error: BaseException | None) -> str:
+    said = str(error).strip()
     for part, reason in (
         ("not a database", "is not a database file: it was left as it is; give another path by --store"),
         ("malformed", "is damaged: restore a copy, or give another path by --store"),
         ("readonly", "is not writable: change its permissions or give another path by --store"),
         ("unable to open", "cannot be opened or made: check the path and its permissions"),
         ("locked", "is locked by another program: wait for it to end and ask again"),
+        ("lock timeout", "is locked by another program: wait for it to end and ask again"),
         ("full", "cannot grow, the disk is full: free some space and ask again"),
         ("disk I/O error", "cannot be written (disk full or failing): free some space and ask again"),
+        ("connection timeout", "cannot be reached: check that the server runs and the URL is right"),
         ("connection failed", "cannot be reached: check that the server runs and the URL is right"),
     ):
         if part in said:

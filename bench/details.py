@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bench.types import Floats, Labels, Ranking
 
-PER_QUERY, TOP, CURVE, HISTORY = "per-query", "top", "curve", "history"
+PER_QUERY, TOP, CURVE, HISTORY, SUMS = "per-query", "top", "curve", "history", "class-sums"
 # P@K at these K makes the curves of a report; beyond 1,000 photos nobody looks.
 CURVE_AT = (
     1,
@@ -66,6 +66,19 @@ class PerQuery:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """Values of every query added up by class: ``sums`` float64 [metrics, classes], ``counts`` float64 [classes].
+
+    ``counts`` are queries with a relevant photo; classes without such a query are left out.
+    """
+
+    metrics: tuple[str, ...]
+    sums: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.float64]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Top:
     """Best photos of every query: ``positions`` int32 [queries, top] in the gallery, ``labels`` of those photos."""
 
@@ -95,6 +108,7 @@ def pack(
     recall = precision * np.array(CURVE_AT)[:, None] / ranking.relevant[counted]
     found = {
         PER_QUERY: _arrays(metrics=np.array(KEPT), values=values, labels=ranking.query_labels, classes=names),
+        SUMS: _sums(values, ranking.query_labels, classes),
         CURVE: _arrays(ks=np.array(CURVE_AT), precision=precision.mean(axis=1), recall=recall.mean(axis=1)),
     }
     if ranking.top is not None:
@@ -111,6 +125,29 @@ def per_query(content: bytes) -> PerQuery:
     return PerQuery(
         tuple(found["metrics"].tolist()), found["values"], found["labels"], tuple(found["classes"].tolist())
     )
+
+
+def sums(content: bytes) -> Sums:
+    """What ``pack`` put under ``SUMS``."""
+    head, _, body = content.partition(b"\n")
+    found = json.loads(head)
+    numbers = np.frombuffer(body, dtype="<f8").reshape(-1, len(found["classes"]))
+    return Sums(tuple(found["metrics"]), numbers[1:], numbers[0], tuple(found["classes"]))
+
+
+def sums_of(values: PerQuery) -> Sums:
+    """The same of the values of every query."""
+    return sums(_sums(values.values, values.labels, values.classes))
+
+
+def _sums(values: Floats, labels: Labels, classes: Sequence[str]) -> bytes:
+    """A line of JSON and the numbers as they lie in memory: a report of a thousand runs reads one of each."""
+    counted = ~np.isnan(values[0])
+    present, position = np.unique(labels[counted], return_inverse=True)
+    rows = [np.bincount(position, minlength=len(present))]
+    rows += [np.bincount(position, weights=row[counted], minlength=len(present)) for row in values]
+    head = {"metrics": KEPT, "classes": [classes[label] for label in present]}
+    return json.dumps(head).encode() + b"\n" + np.stack(rows).astype("<f8").tobytes()
 
 
 def top(content: bytes) -> Top:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.errors import UsageError
 
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -31,6 +32,14 @@ def to_pixels(images: Tensor, device: torch.device) -> Tensor:
     """uint8 [batch, 3, size, size] to float32 in 0..1 on the device, channels last in memory (faster convolutions)."""
     moved = images.to(device, non_blocking=True)
     return moved.to(dtype=torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory of the host or of the device did not suffice."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = str(error).lower()  # the allocators of the processor and of mps raise a plain RuntimeError
+    return isinstance(error, RuntimeError) and any(words in said for words in NO_MEMORY)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

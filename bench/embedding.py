@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
-from bench.devices import autocast, to_pixels
+from bench.devices import autocast, out_of_memory, to_pixels
 from bench.types import Floats
 from datasets.images import Images
 from methods.base import Method
 
+log = logging.getLogger("bench.embedding")
+
 BATCH = 128  # images at a time; does not change a result
 
 
-@torch.inference_mode()
 def embed(
     method: Method,
     images: Images,
@@ -25,16 +27,36 @@ def embed(
     precision: str,
     progress: Callable[[int, int], None],
 ) -> Floats:
-    """Embeddings of all images in their order: float32 [images, width]; ``progress`` is told (done, all)."""
+    """Embeddings of all images in their order: float32 [images, width]; ``progress`` is told (done, all).
+
+    Where memory does not suffice for a batch, half as many images are tried, down to one; then the error is raised.
+    """
     method.eval()
-    starts = range(0, len(images), BATCH)
-    batches = [range(start, min(start + BATCH, len(images))) for start in starts]
-    parts = []
+    size = BATCH
+    parts: list[Floats] = []
     done = 0
-    for pixels in images.stream(batches):
-        with autocast(device, precision):
-            vectors = method.embed(to_pixels(pixels, device), is_photo)
-        parts.append(vectors if isinstance(vectors, np.ndarray) else vectors.float().cpu().numpy())
-        done += len(pixels)
-        progress(done, len(images))
+    while done < len(images):
+        try:
+            for vectors in _batches(method, images, range(done, len(images)), size, is_photo, device, precision):
+                parts.append(vectors)
+                done += len(vectors)
+                progress(done, len(images))
+        except Exception as error:
+            if size == 1 or not out_of_memory(error):
+                raise
+            size //= 2
+            log.warning("Memory did not suffice for %d images at a time: going on with %d.", 2 * size, size)
+        if device.type == "cuda" and done < len(images):
+            torch.cuda.empty_cache()  # what the larger batch left behind in pieces
     return np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def _batches(
+    method: Method, images: Images, positions: range, size: int, is_photo: bool, device: torch.device, precision: str
+) -> Iterator[Floats]:
+    """Embeddings of the images at ``positions``, ``size`` at a time: float32 [size, width] each."""
+    batches = [positions[start : start + size] for start in range(0, len(positions), size)]
+    for pixels in images.stream(batches):
+        with torch.inference_mode(), autocast(device, precision):
+            vectors = method.embed(to_pixels(pixels, device), is_photo)
+        yield vectors if isinstance(vectors, np.ndarray) else vectors.float().cpu().numpy()

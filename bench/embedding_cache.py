@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import torch
 from bench.errors import StorageError
 from bench.files import read_tensors, write_tensors
 from bench.types import Floats
+
+log = logging.getLogger("bench.embedding")
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,13 @@ class EmbeddingCache:
 
     def read(self, key: str) -> Floats | None:
         """float32 [images, width]; None when there is no entry, or one that is damaged, which is dropped."""
-        found = read_tensors(self.path(key))
+        path = self.path(key)
+        found = read_tensors(path)
         if found is None or "embeddings" not in found[0]:
-            self.path(key).unlink(missing_ok=True)
+            if path.exists():
+                log.warning("The cached embeddings %s are damaged: dropped, computed again.", path.name)
+                with suppress(OSError):  # a cache that may only be read
+                    path.unlink()
             return None
         vectors: Floats = found[0]["embeddings"].numpy()
         return vectors
@@ -35,5 +43,5 @@ class EmbeddingCache:
         """Keep ``vectors``; where the disk does not take them the run goes on without."""
         try:
             write_tensors(self.path(key), {"embeddings": torch.from_numpy(vectors)}, {})
-        except StorageError:
-            self.path(key).unlink(missing_ok=True)
+        except StorageError as error:
+            log.warning("The embeddings are not kept: %s", error)

@@ -1,9 +1,10 @@
-"""One experiment carried out: train, embed, rank, score; claimed and stored."""
+"""One experiment carried out: train, embed, rank, score."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,22 +20,20 @@ from bench.cost import cost_of
 from bench.devices import choose_device, to_pixels
 from bench.embedding import BATCH, embed
 from bench.embedding_cache import EmbeddingCache
-from bench.errors import IncompleteError, MemoryExhaustedError, StorageError
+from bench.errors import IncompleteError, StorageError
 from bench.experiment import Experiment, Resources
-from bench.heartbeat import Heartbeat
-from bench.metric_ids import DEFAULT_METRICS
-from bench.models import RunRecord
-from bench.networks import Networks, network_hash
+from bench.metric_ids import STORED_METRICS
+from bench.networks import Networks, network_hash, state_of
 from bench.ranking import rank
 from bench.reranking import Icfrr
 from bench.selecting import selector_of
-from bench.store import Store
 from bench.training import TrainingData, train
-from bench.types import Embeddings, Floats, Item, Ranking, Score, Split
+from bench.types import Embeddings, Floats, Item, Ranking, Score
 from datasets.images import Images
+from methods.backbones import Backbone
 from methods.base import Context, Method, TrainingPhotos
 
-METRICS = (*DEFAULT_METRICS, "P@5:k")
+log = logging.getLogger("bench.engine")
 
 
 class Observer(Protocol):
@@ -49,12 +48,17 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gives: its scores, seconds of each part, cost figures, and details to store with it."""
+    """What a run gives: its scores, seconds of each part, cost figures, details to store with it, and its provenance.
+
+    ``environment`` names the weights that it began with, the network that was ranked and, where the network was trained
+    by other code, that code's commit.
+    """
 
     scores: list[Score]
     seconds: dict[str, float]
     cost: dict[str, float]
     details: dict[str, bytes]
+    environment: dict[str, str]
 
 
 @dataclass
@@ -71,66 +75,35 @@ class _Clock:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
 
 
-def run_and_store(
-    experiment: Experiment, store: Store, resources: Resources, observer: Observer, *, force: bool = False
-) -> tuple[RunRecord, bool] | None:
-    """The stored run of an experiment and whether it had been there before; None while another process computes it.
-
-    What goes wrong is stored as a failed or interrupted run and raised again. Raises StorageError when the finished
-    scores cannot be stored; they are then in a file that the message names.
-    """
-    environment = provenance.collect(str(choose_device(resources.device)))
-    claim = store.claim({**experiment.identity, "environment": environment}, force=force)
-    if claim.answer == "busy":
-        return None
-    if claim.answer == "done":
-        return store.runs(id=claim.run)[0], True
-    run = claim.run
-    try:
-        with Heartbeat(store, run, observer) as beating:
-            outcome = execute(experiment, resources, beating, reuse=not force)
-    except KeyboardInterrupt:
-        store.fail(run, "interrupted", "stopped by the user")
-        raise
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        store.fail(run, "failed", "out of memory")
-        raise MemoryExhaustedError(
-            f"Memory did not suffice ({str(error).splitlines()[0] if str(error) else 'host memory'}): lower "
-            "--batch-size or --image-size, or take a smaller --backbone."
-        ) from error
-    except Exception as error:
-        store.fail(run, "failed", f"{type(error).__name__}: {error}")
-        raise
-    try:
-        store.finish(run, outcome.scores, outcome.seconds, cost=outcome.cost, details=outcome.details)
-    except StorageError as error:
-        kept = resources.cache_dir / "unstored" / f"{experiment.key[:16]}.json"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        scores = [asdict(score) for score in outcome.scores]
-        kept.write_text(json.dumps({**experiment.identity, "scores": scores, "seconds": outcome.seconds}, indent=1))
-        raise StorageError(f"{error} The finished scores are in {kept}.") from error
-    return store.runs(id=run)[0], False
-
-
 def execute(experiment: Experiment, resources: Resources, observer: Observer, *, reuse: bool = True) -> Outcome:
     """Train (if the method trains), embed, rank and score; ``reuse`` takes a network that was trained as asked."""
     device = choose_device(resources.device)
     clock = _Clock()
     with clock.part("loading the network", observer):
         method = build(experiment, resources, device)
-    history = trained(method, experiment, resources, device, observer, clock, reuse=reuse)
+    history, trained_by = trained(method, experiment, resources, device, observer, clock, reuse=reuse)
     method.eval()
     with clock.part("embedding", observer):
-        embeddings, embedded = embed_test_images(method, experiment, resources, device, observer)
+        embeddings, embedded = embed_test_images(method, experiment, resources, device, observer, reuse=reuse)
     with clock.part("scoring", observer):
         ranking = rank_embeddings(embeddings, method, experiment, resources, device, observer)
     classes = experiment.split.unseen + experiment.split.seen
     return Outcome(
-        scores=[score for metric in METRICS for score in (ranking.score(metric), ranking.score(metric, "classes"))],
+        scores=[
+            score for metric in STORED_METRICS for score in (ranking.score(metric), ranking.score(metric, "classes"))
+        ],
         seconds=clock.seconds,
         cost=cost_of(method, experiment.run.image_size, clock.seconds, embedded, device),
         details=details.pack(ranking, embeddings.gallery_labels, classes, history),
+        environment={**weights_of(method), **({"trained by": trained_by} if trained_by else {})},
     )
+
+
+def weights_of(method: Method) -> dict[str, str]:
+    """Hashes (16 hex digits) of the weights that a method was built on and of the network as it is now."""
+    begun = [module.weights_hash for module in method.modules() if isinstance(module, Backbone)]
+    found = {"weights": " ".join(each[:16] for each in dict.fromkeys(begun))} if begun else {}
+    return {**found, "network": network_hash(method)[:16]} if state_of(method) else found
 
 
 def build(experiment: Experiment, resources: Resources, device: torch.device) -> Method:
@@ -151,23 +124,27 @@ def trained(
     clock: _Clock,
     *,
     reuse: bool,
-) -> list[dict[str, float]]:
-    """Train ``method`` in place, or load what the same training left; the training curves."""
+) -> tuple[list[dict[str, float]], str]:
+    """Train ``method`` in place, or load what the same training left; the training curves.
+
+    With them comes the commit of the code that trained it, where that is not the code of now.
+    """
     split, run = experiment.split, experiment.run
     if not method.weights:
-        return []
+        return [], ""
     networks = Networks(resources.cache_dir)
     key = experiment.training_key
     if reuse and (kept := networks.load(key, method)) is not None:
         clock.seconds |= kept["seconds"]
-        return list(kept["history"])
+        commit = str(kept.get("commit", ""))
+        return list(kept["history"]), commit if commit != provenance.commit() else ""
     before = set(clock.seconds)
     with clock.part("reading training images", observer):
         images = Images(experiment.dataset, split.train, run.image_size, workers=resources.workers)
         images.warm(lambda done, total: observer.progress(done, total, {}))
         data = TrainingData.of(split, images)
     with clock.part("preparing", observer):
-        method.prepare(_photos(data, split, run.image_size, device, observer))
+        method.prepare(training_photos(experiment, data, device, observer))
     checkpoints = networks.checkpoints(key)
     if not (resources.resume and reuse):
         checkpoints.remove()
@@ -183,28 +160,37 @@ def trained(
             checkpoints=checkpoints,
             selector=selector_of(experiment, resources, device),
         )
-    networks.save(key, method, {k: v for k, v in clock.seconds.items() if k not in before}, history)
-    checkpoints.remove()
-    return history
+    taken = {name: seconds for name, seconds in clock.seconds.items() if name not in before}
+    try:
+        networks.save(key, method, taken, history, provenance.commit())
+        checkpoints.remove()
+    except StorageError as error:  # the scores are worth more than the file
+        log.warning("The trained network is not kept, its scores are: %s", error)
+    return history, ""
 
 
 def embed_test_images(
-    method: Method, experiment: Experiment, resources: Resources, device: torch.device, observer: Observer
+    method: Method,
+    experiment: Experiment,
+    resources: Resources,
+    device: torch.device,
+    observer: Observer,
+    *,
+    reuse: bool = True,
 ) -> tuple[Embeddings, int]:
     """Embeddings of queries and gallery, and how many images were embedded now (the others came from the cache)."""
     split = experiment.split
     total = len(split.queries) + len(split.gallery)
-    query, new_queries = embed_items(
-        method, experiment, split.queries, resources, device, lambda done: observer.progress(done, total, {})
-    )
-    gallery, new_photos = embed_items(
-        method,
-        experiment,
-        split.gallery,
-        resources,
-        device,
-        lambda done: observer.progress(len(split.queries) + done, total, {}),
-    )
+    before = 0
+    found = []
+    for items in (split.queries, split.gallery):
+
+        def progress(done: int, before: int = before) -> None:
+            observer.progress(before + done, total, {})
+
+        found.append(embed_items(method, experiment, items, resources, device, progress, reuse=reuse))
+        before += len(items)
+    (query, new_queries), (gallery, new_photos) = found
     labels = split.test_labels(split.queries), split.test_labels(split.gallery)
     return Embeddings(query, gallery, *labels), new_queries + new_photos
 
@@ -216,8 +202,13 @@ def embed_items(
     resources: Resources,
     device: torch.device,
     progress: Callable[[int], None],
+    *,
+    reuse: bool = True,
 ) -> tuple[Floats, int]:
-    """Embeddings of items of one modality, float32 [items, width], and how many of them were computed now."""
+    """Embeddings of items of one modality, float32 [items, width], and how many of them were computed now.
+
+    ``reuse`` takes those that the same network gave of the same files.
+    """
     cache = EmbeddingCache(resources.cache_dir)
     asked = [
         experiment.method.name,
@@ -230,9 +221,10 @@ def embed_items(
         experiment.split.dataset,
         experiment.split.content,
         [item.path for item in items],
+        experiment.dataset.stamp(item.path for item in items),
     ]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-    cached = cache.read(key)
+    cached = cache.read(key) if reuse else None
     if cached is not None:
         progress(len(items))
         return cached, 0
@@ -245,7 +237,9 @@ def embed_items(
         progress=lambda done, _: progress(done),
     )
     if not np.isfinite(vectors).all():
-        raise IncompleteError("The trained network gives NaN or infinity: lower --lr or --set head_lr=... .")
+        raise IncompleteError(
+            f"The network gives NaN or infinity after epoch {experiment.run.epochs:g}: lower --lr or --set head_lr=..."
+        )
     cache.write(key, vectors)
     return vectors, len(items)
 
@@ -264,7 +258,10 @@ def rank_embeddings(
     """
     spread = float(embeddings.gallery.std(axis=0).max()) if len(embeddings.gallery) > 1 else 1.0
     if spread < 1e-6:
-        raise IncompleteError("All photos have one and the same embedding: lower --lr or --set head_lr=... .")
+        raise IncompleteError(
+            f"The embeddings have collapsed: all photos have one and the same after epoch {experiment.run.epochs:g} of "
+            f"{' + '.join(method.weights) or 'no training'}; lower --lr or --set head_lr=..."
+        )
     post, rescore = experiment.post, None
     if post.codes != "none":
         embeddings = _codes(embeddings, method, experiment, resources, device)
@@ -272,7 +269,7 @@ def rank_embeddings(
         rescore = Icfrr(embeddings, post)
     return rank(
         embeddings,
-        (*METRICS, *(f"P@{k}:k" for k in details.CURVE_AT)),
+        (*STORED_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT)),
         distance=post.distance,
         top=resources.top,
         rescore=rescore,
@@ -297,9 +294,11 @@ def _codes(
     return itq.fit(sides[0], sides[1], generator, bits=bits).encode(embeddings)
 
 
-def _photos(
-    data: TrainingData, split: Split, image_size: int, device: torch.device, observer: Observer
+def training_photos(
+    experiment: Experiment, data: TrainingData, device: torch.device, observer: Observer
 ) -> TrainingPhotos:
+    """The training photos of an experiment as ``Method.prepare`` takes them; decoded when they are asked for."""
+    split = experiment.split
     positions = data.is_photo.nonzero()[:, 0].tolist()
     parts: Sequence[list[int]] = [positions[start : start + BATCH] for start in range(0, len(positions), BATCH)]
 
@@ -307,9 +306,11 @@ def _photos(
         for part, pixels in zip(parts, data.images.stream(parts), strict=True):
             yield to_pixels(pixels, device), data.labels[part]
 
+    paths = tuple(split.train[position].path for position in positions)
+    stamp = experiment.dataset.stamp(paths)
     return TrainingPhotos(
         batches=batches,
-        paths=tuple(split.train[position].path for position in positions),
-        identity=f"{split.fingerprint} {image_size}",
+        paths=paths,
+        identity=f"{split.fingerprint} {experiment.run.image_size} {stamp}".strip(),
         progress=lambda done, total: observer.progress(done, total, {}),
     )

@@ -84,16 +84,10 @@ class Experiment:
         """The columns of the store that say what was asked, the key among them.
 
         The key hashes everything that can change a number. Where files lie is not in it: the fingerprint says which
-        images, the hash of a weights file says which weights.
+        images, the hash of a weights file says which weights. Nor is where and how it is computed (``Resources``, but
+        for the precision).
         """
-        configuration = {
-            "run": {**asdict(self.run), "weights": weights_identity(self.run.weights)},
-            "method": asdict(self.own),
-            "dataset": self.dataset.asked(),
-            "post": asdict(self.post),
-            "precision": self.precision,
-            "method_version": self.method.version,
-        }
+        configuration = configuration_of(self.method, self.dataset, self.run, self.own, self.post, self.precision)
         asked = {
             "method": self.method.name,
             "dataset": self.split.dataset,
@@ -124,12 +118,31 @@ class Experiment:
 
     @cached_property
     def training_key(self) -> str:
-        """SHA-256 of everything that can change the trained network: runs that rank or score otherwise share it."""
+        """SHA-256 of everything that can change the trained network: runs that rank or score otherwise share it.
+
+        The files' stamp is in it where no hash pins their content: what was trained on other pictures is not taken.
+        """
         identity = self.identity
         scored = ("post", "caution", "dropped", "gallery_name")
         settings = {name: value for name, value in identity["configuration"].items() if name not in scored}
         training = {name: identity[name] for name in ("method", "dataset", "split", "fingerprint", "seed", "selection")}
-        return hashlib.sha256(json.dumps({**training, **settings}, sort_keys=True).encode()).hexdigest()
+        stamp = self.dataset.stamp(item.path for item in (*self.split.train, *self.split.validation))
+        pinned = {"stamp": stamp} if stamp else {}
+        return hashlib.sha256(json.dumps({**training, **settings, **pinned}, sort_keys=True).encode()).hexdigest()
+
+
+def configuration_of(
+    method: type[Method], dataset: Dataset, run: RunSettings, own: Any, post: PostProcessing, precision: str
+) -> dict[str, Any]:
+    """Everything that was asked of a run but the images, the seed and the rules of selection and gallery."""
+    return {
+        "run": {**asdict(run), "weights": weights_identity(run.weights)},
+        "method": asdict(own),
+        "dataset": dataset.asked(),
+        "post": asdict(post),
+        "precision": precision,
+        "method_version": method.version,
+    }
 
 
 def ablation_of(method: type[Method], own: Any, default: Any) -> str:
@@ -205,7 +218,7 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
     """
     kind = METHODS.get(request.method)
     dataset_kind = DATASETS.get(request.dataset)
-    run, own, dataset_settings, post = _settings(request, kind, dataset_kind)
+    run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
     for name, value, known in (
         ("--gallery", request.gallery, GALLERIES),
         ("--on-bad-image", request.on_bad_image, ON_BAD_IMAGE),
@@ -235,7 +248,7 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
     )
 
 
-def _settings(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
+def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
     """Settings of the run, the method, the dataset and what follows embedding: defaults, recipe, options, ablation."""
     recipe = dataset_kind.recipe
     parts = [with_recipe(RunSettings(), recipe), with_recipe(kind.Settings(), recipe)]

@@ -14,6 +14,9 @@ from bench.types import Average
 
 Family = Literal["mAP", "P"]
 
+# Counts up when the value of an id changes after all, such as by a mended mistake; stored with every run.
+METRICS_VERSION = 1
+
 # The engine counts ranks in 64 bits; eighteen digits stay below that and above every gallery.
 LONGEST_K = 18
 SHAPE = re.compile(r"(?P<family>mAP|P)@(?P<k>all|[0-9]+):(?P<definition>[a-z-]+)(?:@(?P<average>queries|classes))?")

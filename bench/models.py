@@ -133,14 +133,17 @@ class RunRecord:
 RUN_COLUMNS = tuple(name for name in RunRecord.__dataclass_fields__ if name != "scores")
 
 
+def id_columns(metric: str) -> dict[str, Any]:
+    """A metric id as the columns of a score's row."""
+    name, _, definition = metric.partition(":")
+    family, _, k = name.partition("@")
+    return {"family": family, "k": None if k == "all" else int(k), "definition": definition}
+
+
 def score_columns(score: Score) -> dict[str, Any]:
     """A score as the columns of its row."""
-    metric, _, definition = score.metric.partition(":")
-    family, _, k = metric.partition("@")
     return {
-        "family": family,
-        "k": None if k == "all" else int(k),
-        "definition": definition,
+        **id_columns(score.metric),
         "average": score.average,
         "value": None if math.isnan(score.value) else score.value,
         "queries": score.queries,

@@ -28,9 +28,15 @@ class Networks:
         """Where the state of an unfinished training lies."""
         return Checkpoints(self.cache_dir / "checkpoints" / f"{key}.safetensors", key)
 
-    def save(self, key: str, method: Method, seconds: Mapping[str, float], history: list[dict[str, float]]) -> None:
-        """Keep a trained method, with what its training took; raises StorageError when the disk is full."""
-        write_tensors(self.path(key), state_of(method), {"key": key, "seconds": dict(seconds), "history": history})
+    def save(
+        self, key: str, method: Method, seconds: Mapping[str, float], history: list[dict[str, float]], commit: str = ""
+    ) -> None:
+        """Keep a trained method, with what its training took and the code's commit.
+
+        Raises StorageError when the disk is full.
+        """
+        facts = {"key": key, "seconds": dict(seconds), "history": history, "commit": commit}
+        write_tensors(self.path(key), state_of(method), facts)
 
     def load(self, key: str, method: Method) -> dict[str, Any] | None:
         """Put the trained network of ``key`` into ``method``: what was kept with it; None when there is none to use."""

@@ -1,18 +1,41 @@
-"""What a run ran on: code version, packages, processor, threads."""
+"""What was run, on what: code version, packages, processor or GPU, threads, how it was called."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+import re
+import shlex
 import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "numba", "pillow")
+from bench.metric_ids import METRICS_VERSION
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scipy",
+    "numba",
+    "pillow",
+    "scikit-image",
+    "safetensors",
+    "sqlalchemy",
+)
+PACKAGES_OF_CODE = ("bench", "methods", "datasets")  # what a change of can change a number
+# An absolute path (or one from the home folder) where a word, a value behind =, : or , or a file behind @ begins.
+PATH = re.compile(r"(?:(?<=[=,:@])|^)(?:~[^/\\]*|[A-Za-z]:)?[/\\][^,]*?([^/\\,]*)[/\\]*(?=,|$)")
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://\S+")
+SECRET = re.compile(r"(?i)([\w-]*(?:password|passwd|secret|token|api-?key)[\w-]*)=.*")
 
 
 def collect(device: str) -> dict[str, str]:
-    """Facts about this process and machine by name; no user or host names, no paths."""
+    """Facts about this process and machine by name; no user or host names, no machine's paths."""
     facts = {
         "bench": importlib.metadata.version("zs-sbir-bench"),
         "commit": commit(),
@@ -20,28 +43,48 @@ def collect(device: str) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "device": device_name(device),
+        **cuda_of(device),
         "threads": str(_threads()),
+        "deterministic": deterministic(),
+        "metrics": str(METRICS_VERSION),
     }
     facts.update({name: importlib.metadata.version(name) for name in PACKAGES})
-    return facts
+    return {**facts, "command": command(sys.argv)}
 
 
+@cache
 def commit() -> str:
     """Git commit of the code, with ``+`` when files differ from it; "unknown" outside a checkout."""
     here = Path(__file__).resolve().parent.parent
     try:
-        head = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "-C", str(here), "status", "--porcelain", "--", "bench", "methods", "datasets"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        top, head = _git(here, "rev-parse", "--show-toplevel", "--short=12", "HEAD").split("\n")
+        if Path(top).resolve() != here:  # installed inside somebody else's checkout
+            return "unknown"
+        changed = _git(here, "status", "--porcelain", "--", *PACKAGES_OF_CODE)
+    except (OSError, subprocess.CalledProcessError, ValueError):
         return "unknown"
     return f"{head}+" if changed else head
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
+def command(words: Sequence[str]) -> str:
+    """How the program was called, without what belongs to one person or machine.
+
+    A URL becomes its scheme, since it may hold user, password and host; an absolute path its last part; the value of
+    whatever is called a password, secret, token or key is left out.
+    """
+    program = Path(words[0]).parent.name if Path(words[0]).name == "__main__.py" else Path(words[0]).name
+    return " ".join([program, *(shlex.quote(_scrubbed(word)) for word in words[1:])])
+
+
+def _scrubbed(word: str) -> str:
+    word = SECRET.sub(r"\1=...", word)
+    word = URL.sub(r"\1://...", word)
+    return word if "://" in word else PATH.sub(r".../\1", word)
 
 
 def processor() -> str:
@@ -63,6 +106,33 @@ def device_name(device: str) -> str:
     import torch
 
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
+
+
+def cuda_of(device: str, driver_file: Path = Path("/proc/driver/nvidia/version")) -> dict[str, str]:
+    """Versions of CUDA, cuDNN and the driver; nothing where the run does not use them."""
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return {"cuda": str(torch.version.cuda), "cudnn": str(cudnn), "driver": driver_version(driver_file)}
+
+
+def driver_version(file: Path) -> str:
+    """The version of NVIDIA's kernel module as its file tells it; "unknown" where there is none."""
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", file.read_text())
+    except OSError:
+        return "unknown"
+    return found[1] if found else "unknown"
+
+
+def deterministic() -> str:
+    """Whether torch was told to use deterministic algorithms alone, and whether cuDNN may choose by trying."""
+    import torch
+
+    algorithms = "algorithms" if torch.are_deterministic_algorithms_enabled() else "no"
+    return algorithms + (", cudnn benchmark" if torch.backends.cudnn.benchmark else "")
 
 
 def _threads() -> int:

@@ -10,6 +10,7 @@ multiplied by one thread: the result has the same bits for any number of threads
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -26,6 +27,8 @@ from bench.ranking_kernels import INDEX, OPTIMISTIC, PESSIMISTIC, apply_factors,
 from bench.ranking_plan import Plan, Ties, tile_size
 from bench.similarity import Scorer, scorer
 from bench.types import Distance, Doubles, Embeddings, Floats, Labels, Ranking
+
+log = logging.getLogger("bench.ranking")
 
 Progress = Callable[[int, int], None]
 Rescore = Callable[[Floats], None]
@@ -57,7 +60,7 @@ def rank(
     scores of some queries in place, float32 [queries, photos], before they are ranked; it ranks on the processor.
 
     Raises UsageError for an unknown metric, distance, tie rule or device or a number below its least, DataError as
-    ``bench.similarity.scorer`` does.
+    ``bench.similarity.scorer`` does. Where memory does not suffice, fewer and then smaller tiles are in work at a time.
     """
     if ties not in TIES:
         raise UsageError(f"There is no tie rule {ties!r}. {nearest(ties, get_args(Ties))}")
@@ -72,7 +75,16 @@ def rank(
             embeddings, metrics, distance=distance, top=top, ties=ties, device=device, progress=progress
         )
     work = Pass(embeddings, Plan(embeddings, metrics), scorer(embeddings, distance), TIES[ties], top, rescore)
-    work.run(threads, progress)
+    while True:
+        try:
+            work.run(threads, progress)
+            break
+        except MemoryError:
+            if threads == work.tile == 1:
+                raise
+            # Fewer threads change no bit; smaller tiles can, in the last one, so they are the second resort.
+            threads, work.tile = (threads // 2, work.tile) if threads > 1 else (1, work.tile // 2)
+            log.warning("Memory did not suffice: ranking goes on with tiles of %d on %d threads.", work.tile, threads)
     return Ranking(work.plan.metrics, work.values, work.plan.relevant, embeddings.query_labels, work.top)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -57,8 +58,8 @@ def rank_with_torch(
 ) -> Ranking:
     """As ``bench.ranking.rank``, on ``device``.
 
-    Raises UsageError for a device that torch does not know or have, MemoryExhaustedError when the gallery or a tile
-    does not fit, and what ``rank`` raises.
+    A tile that does not fit is tried with half as many queries. Raises UsageError for a device that torch does not
+    know or have, MemoryExhaustedError when the gallery or a single query does not fit, and what ``rank`` raises.
     """
     plan, factors = Plan(embeddings, metrics), scorer(embeddings, distance)
     queries, photos = len(embeddings.query), len(embeddings.gallery)
@@ -75,20 +76,25 @@ def rank_with_torch(
             torch.from_numpy(factors.scale).to(target) if factors.scale.size else None,
             torch.from_numpy(factors.offset).to(target) if factors.offset.size else None,
         )
-        for begin in range(0, queries, size):
+        begin = 0
+        while begin < queries:
             part = slice(begin, min(begin + size, queries))
-            scores = gallery.scores(torch.from_numpy(factors.queries(embeddings.query[part])).to(target))
-            keys = order_keys(scores)
-            classes = torch.from_numpy(plan.classes[part]).to(target)
-            ranks, ends = rank_keys(keys, classes, gallery.classes, plan.most, ties)
+            try:
+                rows = torch.from_numpy(factors.queries(embeddings.query[part])).to(target)
+                ranks, ends, best[part] = rank_part(
+                    gallery, rows, torch.from_numpy(plan.classes[part]), plan.most, ties, columns
+                )
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size //= 2
+                continue
             fill_values(
                 plan.codes, plan.ks, ranks.cpu().numpy(), ends.cpu().numpy(), plan.relevant[part], values[:, part]
             )
-            if columns:
-                smallest = torch.topk(keys, columns, dim=1, largest=False, sorted=True).values
-                best[part] = torch.remainder(smallest, LOW).to(torch.int32).cpu().numpy()
+            begin = part.stop
             if progress is not None:
-                progress(part.stop, queries)
+                progress(begin, queries)
     except torch.OutOfMemoryError as error:
         raise MemoryExhaustedError(
             f"The memory of {device} does not hold {photos} photos and {size} queries at a time: rank on the cpu."
@@ -96,6 +102,20 @@ def rank_with_torch(
     finally:
         torch.backends.cuda.matmul.allow_tf32 = wanted_tf32
     return Ranking(plan.metrics, values, plan.relevant, embeddings.query_labels, best if top else None)
+
+
+def rank_part(
+    gallery: Gallery, rows: Tensor, classes: Tensor, most: int, ties: Ties, columns: int
+) -> tuple[Tensor, Tensor, npt.NDArray[np.int32]]:
+    """Ranks and ends, as ``rank_keys``, and the best photos, int32 [queries, columns], of some queries.
+
+    ``rows`` float32 [queries, width] on the gallery's device, ``classes`` int64 [queries]. Raises
+    torch.OutOfMemoryError when so many do not fit.
+    """
+    keys = order_keys(gallery.scores(rows))
+    ranks, ends = rank_keys(keys, classes.to(keys.device), gallery.classes, most, ties)
+    smallest = torch.topk(keys, columns, dim=1, largest=False, sorted=True).values
+    return ranks, ends, torch.remainder(smallest, LOW).to(torch.int32).cpu().numpy()
 
 
 def order_keys(scores: Tensor) -> Tensor:

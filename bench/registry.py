@@ -7,6 +7,7 @@ needs no edit elsewhere.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -55,7 +56,9 @@ class Registry(Generic[T]):
 
         Raises UsageError with the nearest name when there is none, LoadingError when its plug-in does not import.
         """
-        self._discover()
+        self._look_into(name)
+        if name not in self._known:
+            self._discover()
         if name not in self._known and name in self._plugins:
             self._load(self._plugins[name])
         if name not in self._known:
@@ -70,6 +73,12 @@ class Registry(Generic[T]):
         for module in sorted(pkgutil.iter_modules(home.__path__), key=lambda each: each.name):
             importlib.import_module(f"{self.package}.{module.name}")
         self._plugins = {point.name: point for point in entry_points(group=self.group)}
+
+    def _look_into(self, name: str) -> None:
+        """Import the module that is called like the thing, so that asking for one name does not import the others."""
+        module = f"{self.package}.{name.replace('-', '_')}"
+        if not self._discovered and module.rpartition(".")[2].isidentifier() and importlib.util.find_spec(module):
+            importlib.import_module(module)
 
     def _load(self, point: EntryPoint) -> None:
         try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.embedding import embed
+from bench.errors import IncompleteError
 from bench.ranking import rank
 from bench.selection import Selection, selection
 from bench.types import Embeddings, Item
@@ -34,6 +37,11 @@ class BestEpoch:
         method.eval()
         value = self._score(method)
         method.train()
+        if math.isnan(value):
+            raise IncompleteError(
+                f"The network of epoch {len(self._scores) + 1} cannot be judged: its embeddings hold NaN or infinity, "
+                "or no validation sketch has a photo of its class; lower --lr, or use --select last."
+            )
         self._scores.append(value)
         if self._rule.choose(self._scores) == len(self._scores) - 1:
             self._best = {name: tensor.detach().clone() for name, tensor in method.state_dict().items()}
@@ -84,4 +92,6 @@ def _retrieval(
             embed(method, images, is_photo=bool(is_photo), device=device, precision=precision, progress=lambda *_: None)
         )
         labels.append(torch.tensor([names[item.class_name] for item in items]).numpy())
+        if not np.isfinite(vectors[-1]).all():
+            return math.nan
     return rank(Embeddings(vectors[0], vectors[1], labels[0], labels[1]), [METRIC]).score(METRIC).value

@@ -9,14 +9,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bench import migrations
-from bench.database import failures, open_engine
-from bench.models import RUN_COLUMNS, Base, DetailRow, LeaseRow, RunRecord, RunRow, ScoreRow, score_columns, score_of
+from bench.database import choose_journal, database_file, failures, open_engine, plain
+from bench.errors import StorageError
+from bench.models import (
+    RUN_COLUMNS,
+    Base,
+    DetailRow,
+    LeaseRow,
+    RunRecord,
+    RunRow,
+    ScoreRow,
+    id_columns,
+    score_columns,
+    score_of,
+)
 from bench.types import Score
 
+ATTEMPTS = 3  # to claim a key that another process claims at the same moment
 STALE_SECONDS = 60.0  # a process that was silent so long is taken for dead; it speaks every few seconds
 
 
@@ -31,19 +45,29 @@ class Claim:
 class Store:
     """The results database at ``where``: a path, or an SQLAlchemy URL.
 
-    Raises StorageError (one sentence) when it cannot be opened, is no database, or was written by a newer program.
+    ``changes`` is false for a caller that only looks at a database of this version: its journal is left as it is then.
+    ``was`` is the schema version that it had when it was opened, None where it was made now.
+
+    Raises StorageError (one sentence) when it cannot be opened, is no database, or was written by a newer program; the
+    file is not touched then.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, changes: bool = True) -> None:
         self.where = where
         self._engine = open_engine(where)
         self._writing = self._engine.execution_options(writes=True)
-        with failures(where):
-            with self._engine.begin() as connection:
-                current = migrations.is_current(connection)
-            if not current:
-                with self._writing.begin() as connection:
-                    migrations.upgrade(connection, Base.metadata.create_all)
+        try:
+            with failures(where):
+                with self._engine.begin() as connection:
+                    self.was = migrations.found_version(connection)
+                if self.was != migrations.CURRENT:
+                    with self._writing.begin() as connection:
+                        self.was = migrations.upgrade(connection, Base.metadata.create_all)
+                if changes:
+                    choose_journal(self._engine)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the database."""
@@ -55,24 +79,37 @@ class Store:
         ``force`` runs what is done again. A run whose process gave no sign of life for ``STALE_SECONDS`` is marked
         interrupted and taken over.
         """
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._claim(identity, force)
+            except StorageError as error:
+                # Where a transaction does not lock the whole database, two may enter a lease of one key at once: the
+                # second is refused, and finds the first one's when it looks again.
+                if not isinstance(error.__cause__, IntegrityError):
+                    raise
+        return self._claim(identity, force)
+
+    def _claim(self, identity: Mapping[str, Any], force: bool) -> Claim:
         with self._write() as session:
             key = identity["key"]
+            # The lease before the result: a run gives up the first and enters the second at once, so that whoever
+            # sees no lease sees the result.
+            lease = session.get(LeaseRow, key, with_for_update=True)
             newest = (
                 select(RunRow.id).where(RunRow.key == key, RunRow.status == "done").order_by(RunRow.id.desc()).limit(1)
             )
             done = session.scalar(newest)
             if done is not None and not force:
                 return Claim("done", done)
-            lease = session.get(LeaseRow, key, with_for_update=True)
             if lease is not None and time.time() - lease.heartbeat < STALE_SECONDS:
                 return Claim("busy", lease.run_id)
-            if lease is not None:
+            run = self._enter(session, identity)
+            if lease is None:
+                session.add(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
+            else:
                 lost = update(RunRow).where(RunRow.id == lease.run_id, RunRow.status == "running")
                 session.execute(lost.values(status="interrupted", failure="its process ended", ended=now()))
-                session.delete(lease)
-                session.flush()
-            run = self._enter(session, identity)
-            session.add(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
+                lease.run_id, lease.heartbeat, lease.doing = run, time.time(), ""
             return Claim("yours", run)
 
     def begin(self, identity: Mapping[str, Any]) -> int:
@@ -93,8 +130,12 @@ class Store:
         *,
         cost: Mapping[str, float] | None = None,
         details: Mapping[str, bytes] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Store what a run gave and mark it done, all or nothing; older runs of its key are superseded."""
+        """Store what a run gave and mark it done, all or nothing; older runs of its key are superseded.
+
+        ``environment`` adds to what the run was entered with: facts that were known only when it ran.
+        """
         with self._write() as session:
             row = session.get_one(RunRow, run)
             if scores:
@@ -102,37 +143,54 @@ class Store:
             for name, content in (details or {}).items():
                 session.add(DetailRow(run_id=run, name=name, content=content))
             row.seconds, row.cost = dict(seconds), dict(cost or {})
+            row.environment = {**row.environment, **(environment or {})}
             row.status, row.ended = "done", now()
             older = (RunRow.key == row.key) & (RunRow.id != run) & (RunRow.status == "done")
             session.execute(update(RunRow).where(older).values(status="superseded"))
             session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
 
     def fail(self, run: int, status: str, failure: str) -> None:
-        """Mark a run failed or interrupted, with the reason."""
+        """Mark a run that is not done failed or interrupted, with the reason."""
         with self._write() as session:
-            row = session.get_one(RunRow, run)
-            row.status, row.failure, row.ended = status, failure, now()
+            ended = update(RunRow).where(RunRow.id == run, RunRow.status == "running")
+            session.execute(ended.values(status=status, failure=failure, ended=now()))
             session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
 
     def find(self, key: str) -> RunRecord | None:
         """The newest finished run of a key."""
         return next(reversed(self.runs(key=key, status="done")), None)
 
-    def runs(self, **equal: Any) -> list[RunRecord]:
-        """Runs whose columns equal the values given (a list means any of them), oldest first, with their scores."""
+    def runs(self, *, metrics: Sequence[str] | None = None, **equal: Any) -> list[RunRecord]:
+        """Runs whose columns equal the values given (a list means any of them), oldest first, with their scores.
+
+        ``metrics`` are the ids whose scores are wanted, None for all: thousands of runs have many that nobody asked for.
+        """
         query = select(*(getattr(RunRow, name) for name in RUN_COLUMNS)).order_by(RunRow.id)
         for column, value in equal.items():
             attribute = getattr(RunRow, column)
             query = query.where(attribute.in_(value) if isinstance(value, list | tuple) else attribute == value)
         with self._read() as session:
             rows = session.execute(query).all()
-            scores = self._scores(session, [row.id for row in rows], all_of_them=not equal)
+            scores = self._scores(session, [row.id for row in rows], metrics, all_of_them=not equal)
         return [RunRecord(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
+
+    def details(self, name: str, runs: Sequence[int]) -> dict[int, bytes]:
+        """What was stored under a name, by run; runs without it are left out."""
+        query = select(DetailRow.run_id, DetailRow.content).where(DetailRow.name == name)
+        with self._read() as session:
+            parts = [session.execute(query.where(DetailRow.run_id.in_(part))) for part in _parts(runs)]
+            return {run: content for part in parts for run, content in part}
 
     def detail(self, run: int, name: str) -> bytes | None:
         """What was stored under a name with a run; None when nothing was."""
         with self._read() as session:
             return session.scalar(select(DetailRow.content).where(DetailRow.run_id == run, DetailRow.name == name))
+
+    def is_busy(self, key: str) -> bool:
+        """Whether another process computes a key and gives signs of life."""
+        with self._read() as session:
+            heartbeat = session.scalar(select(LeaseRow.heartbeat).where(LeaseRow.key == key))
+        return heartbeat is not None and time.time() - heartbeat < STALE_SECONDS
 
     def doing(self) -> dict[int, tuple[float, str]]:
         """Runs that are being computed: seconds since the last sign of life, and what it said."""
@@ -146,10 +204,14 @@ class Store:
         session.flush()
         return row.id
 
-    def _scores(self, session: Session, runs: Sequence[int], *, all_of_them: bool) -> dict[int, list[Score]]:
+    def _scores(
+        self, session: Session, runs: Sequence[int], metrics: Sequence[str] | None, *, all_of_them: bool
+    ) -> dict[int, list[Score]]:
         found: dict[int, list[Score]] = {}
         columns = (ScoreRow.family, ScoreRow.k, ScoreRow.definition, ScoreRow.average, ScoreRow.value)
         query = select(ScoreRow.run_id, *columns, ScoreRow.queries, ScoreRow.skipped).order_by(ScoreRow.id)
+        if metrics is not None:
+            query = query.where(or_(*(_is(metric) for metric in metrics)))
         # Databases limit the number of values in one query: a long list is asked for in parts.
         parts: Iterable[Any] = [query] if all_of_them else [query.where(ScoreRow.run_id.in_(p)) for p in _parts(runs)]
         for part in parts:
@@ -168,9 +230,37 @@ class Store:
             yield session
 
 
+def existing(where: str) -> Store | None:
+    """The results database at ``where`` for looking only: None where there is none yet, and nothing is made.
+
+    Raises StorageError for one of an older schema version, which opening it would change, and as ``Store`` does.
+    """
+    file = database_file(where)
+    if file is not None and not file.exists():
+        return None
+    engine = open_engine(where)
+    try:
+        with failures(where), engine.begin() as connection:
+            found = migrations.found_version(connection)
+    finally:
+        engine.dispose()
+    if found is not None and found < migrations.CURRENT:
+        raise StorageError(
+            f"The results database {plain(where)} has schema version {found}, this program writes "
+            f"{migrations.CURRENT}: 'bench store migrate' brings it up to date."
+        )
+    return None if found is None else Store(where, changes=False)
+
+
 def now() -> str:
     """The time in UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _is(metric: str) -> Any:
+    """The condition that a score is of this metric id."""
+    columns = id_columns(metric)
+    return and_(*(getattr(ScoreRow, name) == value for name, value in columns.items()))
 
 
 def _parts(values: Sequence[int], size: int = 500) -> list[Sequence[int]]:

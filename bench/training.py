@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from datasets.augmentation import Augmentation
 from datasets.images import Images
 from datasets.samplers import BalancedBatches
 from methods.base import Method
+
+log = logging.getLogger("bench.training")
 
 # Told after every step: steps done, steps in all, the loss terms of the step (unweighted) by name.
 OnStep = Callable[[int, int, dict[str, float]], None]
@@ -90,6 +93,8 @@ def train(
     if checkpoints is not None:
         start, kept_history, extra = checkpoints.restore(method, optimiser, scaler)
         history.restore(kept_history)
+        if start:
+            log.info("The training goes on after step %d of %d.", start, steps)
         if selector is not None and start:
             selector.restore(extra)
     method.train()
@@ -118,7 +123,7 @@ def train(
             epoch_ends = (step + 1) % len(sampler) == 0 or step + 1 == steps
             if epoch_ends and selector is not None:
                 selector.after_epoch(method)
-            if checkpoints is not None and step + 1 < steps and (epoch_ends or signals.asked):
+            if checkpoints is not None and (signals.asked or (epoch_ends and step + 1 < steps)):
                 kept = selector.tensors() if selector is not None else {}
                 checkpoints.save(step + 1, method, optimiser, scaler, history.state(), kept)
             signals.raise_if_asked()

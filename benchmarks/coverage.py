@@ -75,6 +75,7 @@ SHAPES = (
     Shape("TU-Berlin-30", 30, (80, 80), 0.2),
     Shape("TU-Berlin-30, classes alike", 30, (80, 80), 0.2, between=0.5, within=1.5),
     Shape("TU-Berlin-30, P@5 mostly 1", 30, (80, 80), 4.0, between=2.0, within=0.5, steps=5),
+    Shape("TU-Berlin-30, P@5 nearly all 1", 30, (80, 80), 5.0, between=2.0, within=0.3, steps=5),
     Shape("QuickDraw-30, low scores", 30, (3076, 3077), -2.3),
     Shape("10 classes of 10-90", 10, (10, 90), 0.2),
     Shape("5 classes of 10-90", 5, (10, 90), 0.2),

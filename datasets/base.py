@@ -108,6 +108,13 @@ class Dataset(ABC):
     def read(self, path: str) -> bytes:
         """The bytes of the image file at ``path`` (``Item.path``); raises DataError when it cannot be read."""
 
+    def stamp(self, paths: Iterable[str]) -> str:
+        """What becomes another text when an image file of ``paths`` changes; for keys of what is kept of the images.
+
+        The default, nothing, is for data whose content ``Split.content`` pins.
+        """
+        return ""
+
     def whereabouts(self) -> Whereabouts:
         """Where the data lies; never raises for data that is missing. The default: it ships with the project."""
         return Whereabouts(layout="shipped with the project")

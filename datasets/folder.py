@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from bench.errors import DataError, UsageError, nearest
 from bench.types import Item, Modality, Split, salted_order
 from datasets.base import DATASETS, Dataset, Survey, Whereabouts
 from datasets.split_lists import hash_of_classes
-from datasets.walking import Walker, read_file
+from datasets.walking import Walker, read_file, stamp_of
 
 log = logging.getLogger("bench.datasets")
 
@@ -94,6 +94,10 @@ class Folder(Dataset):
     def read(self, path: str) -> bytes:
         """The file at ``path`` below the root."""
         return read_file(self._root, path)
+
+    def stamp(self, paths: Iterable[str]) -> str:
+        """Sizes and times of the files."""
+        return stamp_of(self._root, paths)
 
     def whereabouts(self) -> Whereabouts:
         """The folder that the settings name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from datasets.base import Dataset, Survey, Whereabouts
 from datasets.class_names import ClassNames
 from datasets.layouts import Layout, Lists, Place, candidates, find_place
 from datasets.split_lists import ClassSplit, read_class_split
-from datasets.walking import Walker, read_file
+from datasets.walking import Walker, read_file, stamp_of
 
 log = logging.getLogger("bench.datasets")
 SHOWN = 8  # folders in a message
@@ -128,6 +128,10 @@ class TreeDataset(Dataset):
     def read(self, path: str) -> bytes:
         """The file at ``path`` below the dataset's folder."""
         return read_file(self.place.root, path)
+
+    def stamp(self, paths: Iterable[str]) -> str:
+        """Sizes and times of the files: no hash of the images is published."""
+        return stamp_of(self.place.root, paths)
 
     def whereabouts(self) -> Whereabouts:
         """Where it was looked for, what was found, every layout that is understood."""

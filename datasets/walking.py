@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +84,21 @@ def read_file(root: Path, path: str) -> bytes:
         return (root / path).read_bytes()
     except OSError as error:
         raise DataError(f"Image {path} cannot be read ({error.strerror}): restore or remove it.") from error
+
+
+def stamp_of(root: Path, paths: Iterable[str]) -> str:
+    """SHA-256 (64 hex digits) of paths below ``root`` with the size and the time of the last change of each file.
+
+    A file that is not there counts as such: reading it says so.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            found = os.stat(root / path)  # noqa: PTH116 (200,000 times)
+            digest.update(f"{path}\t{found.st_size}\t{found.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(f"{path}\n".encode())
+    return digest.hexdigest()
 
 
 def _check_name(name: str, where: Path) -> None:

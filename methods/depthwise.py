@@ -19,10 +19,9 @@ class SmallMapDepthwise(nn.Conv2d):
     """A depthwise convolution with its weights, stride 1, that takes the faster gradient where that pays."""
 
     def __init__(self, like: nn.Conv2d) -> None:
-        kernel, padding = like.kernel_size, like.padding
-        super().__init__(
-            like.in_channels, like.out_channels, kernel, padding=padding, groups=like.groups, bias=False, device="meta"
-        )
+        height, width = like.kernel_size
+        padding, channels = (height // 2, width // 2), like.in_channels
+        super().__init__(channels, channels, (height, width), 1, padding, groups=channels, bias=False, device="meta")
         self.weight = like.weight
 
     def forward(self, images: Tensor) -> Tensor:
@@ -31,7 +30,7 @@ class SmallMapDepthwise(nn.Conv2d):
         plain = images.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
         if not (small and plain and self.weight.requires_grad):
             return super().forward(images)
-        result: Tensor = _Depthwise.apply(images, self.weight)  # type: ignore[no-untyped-call]
+        result: Tensor = _Depthwise.apply(images, self.weight)
         return result
 
 

@@ -59,12 +59,12 @@ def table_of(logits: Tensor, labels: Tensor, classes: int, *, temperature: float
 def top_classes(table: Tensor, k: int) -> list[list[tuple[str, float]]]:
     """The ``k`` likeliest ImageNet classes of each row, likeliest first, with their probabilities.
 
-    ``table`` float [rows, 1000]; names are WordNet's first word for the class, as timm carries them.
+    ``table`` float [rows, 1000]; a name is the first that WordNet has for the class, as timm carries them.
     """
     names = ImageNetInfo()
     best = table.topk(k, dim=1)
     return [
-        [(names.index_to_description(index), value) for index, value in zip(indices, values, strict=True)]
+        [(names.index_to_description(index).split(",")[0], value) for index, value in zip(indices, values, strict=True)]
         for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.comparison import Comparison, Results, compare_all
+from bench.comparison import POINTS, Comparison, Results, SeededSums, compare_all, compare_sums
 from bench.errors import IncompleteError
+from bench.statistics import ClassSums
 from reports.base import KINDS, Options, Table
-from reports.source import Group, Row, Source
-from reports.tables import SEED, labels_of, mean, spread
+from reports.source import SEED, Group, Row, Source
+from reports.tables import labels_of, mean, spread
 
 METRIC = "mAP@all:plain"
 
@@ -67,6 +68,30 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
         notes.append(str(group.first.configuration["caution"]))
     columns = ("method", "seeds", METRIC, "difference", "95 % interval", "adjusted p")
     return Table(f"Ablation of {full.name}: {group.title}", columns, tuple(rows), tuple(notes))
+
+
+def compared(source: Source, row: Row, full: Row) -> tuple[Comparison | None, list[float]]:
+    """A row against the full method on the seeds that both have, and the difference of each seed in points."""
+    one, other = source.sums(row, METRIC), source.sums(full, METRIC)
+    if one is None or other is None or len(one.sums.counts) != len(other.sums.counts):
+        return None, []
+    shared = [seed for seed in one.seeds if seed in other.seeds]
+    differences = [row_value(row, seed) - row_value(full, seed) for seed in shared]
+    found = compare_sums(_kept(one, shared), _kept(other, shared), np.random.default_rng(SEED))
+    return found, [POINTS * each for each in differences]
+
+
+def row_value(row: Row, seed: int) -> float:
+    """The figure of one seed."""
+    return next(run.value(METRIC) for run in row.runs if run.seed == seed)
+
+
+def _kept(each: SeededSums, seeds: list[int]) -> SeededSums:
+    """The rows of some seeds; all of them for none."""
+    if not seeds:
+        return each
+    rows = [each.seeds.index(seed) for seed in seeds]
+    return SeededSums(ClassSums(each.sums.sums[rows], each.sums.counts), tuple(seeds))
 
 
 def _paired(one: Results, other: Results) -> tuple[Results, Results]:

@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.errors import IncompleteError
-from reports.base import KINDS, Options, Report, Table
-from reports.source import Source, footer
+from reports.base import KINDS, PICTURES, Options, Report, Section
+from reports.footer import footer
+from reports.missing import told
+from reports.source import Source
+
+ORDER = ("main", "protocols", "ablation", "per-class", "gallery", "cost")  # of ``all``; what is new comes behind
 
 
-def build(source: Source, kinds: Sequence[str], options: Options) -> Report:
-    """Tables of each kind in turn; ``all`` stands for every kind, where one without anything to show is left out.
+def build(source: Source, kinds: Sequence[str], options: Options, *, pictures: bool = False) -> Report:
+    """Sections of each kind in turn; ``all`` stands for every kind, where one without anything to show is left out.
 
     Raises UsageError for an unknown kind, IncompleteError when a kind that was named has nothing to show.
     """
-    tables: list[Table] = []
-    everything = sorted(KINDS.names(), key=lambda name: (name != "main", name))
+    sections: list[Section] = []
+    place = {name: position for position, name in enumerate(ORDER)}
+    everything = sorted(KINDS.names(), key=lambda name: (place.get(name, len(ORDER)), name))
+    drawn = set(PICTURES.names()) if pictures else set()
     for kind in everything if "all" in kinds else kinds:
         try:
-            tables += KINDS.get(kind)(source, options)
+            tables = KINDS.get(kind)(source, options)
         except IncompleteError:
             if "all" not in kinds:
                 raise
-    return Report(tuple(tables), footer(source.runs))
+            continue
+        shown = PICTURES.get(kind)(source, options) if kind in drawn else []
+        sections.append(Section(kind, tuple(tables), tuple(shown)))
+    return Report(tuple(sections), (*footer(source.runs), *told(source)))

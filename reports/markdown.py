@@ -17,7 +17,7 @@ def _table(table: Table) -> str:
     rows = [table.columns, *table.rows]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(table.columns))]
-    right = [_numeric([row[column] for row in table.rows]) for column in range(len(table.columns))]
+    right = [numeric([row[column] for row in table.rows]) for column in range(len(table.columns))]
     lines = [f"## {table.title}", ""]
     for number, row in enumerate(cells):
         padded = [
@@ -32,8 +32,10 @@ def _table(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _numeric(cells: list[str]) -> bool:
-    figures = [cell.strip("*<> +-") for cell in cells]
+def numeric(cells: list[str]) -> bool:
+    """Whether a column holds figures, which stand right: all cells that are filled begin with a decimal number."""
+    states = ("running", "failed", "interrupted")
+    figures = ["" if cell in states else cell.strip("*<> +-") for cell in cells]
     return any(figures) and all(not cell or (cell[0].isdigit() and "." in cell) for cell in figures)
 
 

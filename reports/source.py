@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
 
 from bench import details
-from bench.comparison import Results
+from bench.comparison import Results, SeededSums
 from bench.errors import IncompleteError
 from bench.models import RunRecord
+from bench.statistics import ClassSums, class_draws
 from bench.store import Store
+from bench.types import Average, Doubles
+
+SEED = 0  # of the resamples, so that a report has the same bytes each time
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class Group:
 
 
 class Source:
-    """Finished runs of a store, and their details as they are asked for.
+    """Finished runs of a store, and their details as they are asked for; ``data_root`` is where datasets lie.
 
     Raises IncompleteError when none is left.
     """
@@ -77,6 +82,7 @@ class Source:
         *,
         include_smoke: bool = False,
         include_oracle: bool = False,
+        data_root: Path = Path("./data"),
     ) -> None:
         done = [run for run in runs if run.status == "done"]
         finished = [
@@ -91,23 +97,53 @@ class Source:
                 )
             raise IncompleteError("No finished run fits this report: run something first, such as `bench run -m ours`.")
         self.runs = finished
-        self.unfinished = [run for run in runs if run.status in ("failed", "interrupted", "running")]
+        over = {run.key for run in done}
+        newest = {run.key: run for run in runs if run.status in ("failed", "interrupted", "running")}
+        self.unfinished = [run for run in newest.values() if run.key not in over]
+        self.data_root = data_root
         self._store = store
         self.per_query = cache(self._per_query)
+        self.draws = cache(self._draws)
 
-    @property
+    @cached_property
     def groups(self) -> list[Group]:
         """Runs by table, in the order of dataset, split and gallery."""
         tables: dict[tuple[object, ...], list[RunRecord]] = {}
         for run in self.runs:
-            oracle = run.selection == "oracle"  # never beside runs that did not look at the test
-            key = (run.dataset, run.split, run.gallery, run.fingerprint, run.per_class_limit or 0, oracle)
-            tables.setdefault(key, []).append(run)
+            tables.setdefault(table_of(run), []).append(run)
         return [Group(tuple(rows_of(tables[key]))) for key in sorted(tables)]
 
     def _per_query(self, run: int) -> details.PerQuery | None:
         content = self._store.detail(run, details.PER_QUERY)
         return None if content is None else details.per_query(content)
+
+    def detail(self, run: RunRecord, name: str) -> bytes | None:
+        """What is stored under a name of ``bench.details``."""
+        return self._store.detail(run.id, name)
+
+    @cached_property
+    def _sums(self) -> dict[int, details.Sums]:
+        """Values added up by class, of every run that has them."""
+        ids = [run.id for run in self.runs]
+        found = {run: details.sums(content) for run, content in self._store.details(details.SUMS, ids).items()}
+        older = self._store.details(details.PER_QUERY, [run for run in ids if run not in found])
+        return found | {run: details.sums_of(details.per_query(content)) for run, content in older.items()}
+
+    def _draws(self, classes: int) -> Doubles:
+        """Resamples that all rows with so many classes share."""
+        return class_draws(classes, np.random.default_rng(SEED))
+
+    def sums(self, row: Row, metric: str, average: Average = "queries") -> SeededSums | None:
+        """Values of a row added up by class; None when a run of it has none of the metric, or of other queries."""
+        found = [self._sums.get(run.id) for run in row.runs]
+        kept = [each for each in found if each is not None and metric in each.metrics]
+        if len(kept) < len(found) or any(not np.array_equal(each.counts, kept[0].counts) for each in kept):
+            return None
+        counts = kept[0].counts
+        values = np.stack([each.sums[each.metrics.index(metric)] for each in kept])
+        if average == "classes":
+            values, counts = values / counts, np.ones_like(counts)
+        return SeededSums(ClassSums(values, counts), tuple(run.seed for run in row.runs))
 
     def results(self, row: Row, metric: str) -> Results | None:
         """Values of every query and seed of a row; None when a run of it was stored without them."""
@@ -116,6 +152,12 @@ class Source:
         if len(kept) < len(found):
             return None
         return Results(np.stack([values for _, values in kept]), tuple(seed for seed, _ in kept))
+
+
+def table_of(run: RunRecord) -> tuple[object, ...]:
+    """What runs must share to stand in one table."""
+    oracle = run.selection == "oracle"  # never beside runs that did not look at the test
+    return (run.dataset, run.split, run.gallery, run.fingerprint, run.per_class_limit or 0, oracle)
 
 
 def rows_of(runs: Sequence[RunRecord]) -> list[Row]:
@@ -137,24 +179,3 @@ def settings_of(run: RunRecord) -> list[tuple[str, object]]:
     """Settings of the run and of its method, by name."""
     own, common = run.configuration["method"], run.configuration["run"]
     return [*sorted(common.items()), *sorted(own.items())]
-
-
-def footer(runs: Sequence[RunRecord]) -> tuple[str, ...]:
-    """What the runs ran on: every distinct environment with the numbers of its runs."""
-    environments: dict[str, list[int]] = {}
-    for run in runs:
-        text = ", ".join(f"{name} {value}" for name, value in run.environment.items())
-        environments.setdefault(text, []).append(run.id)
-    ordered = sorted((sorted(ids), text) for text, ids in environments.items())
-    return tuple(f"Runs {ranges(ids)}: {text}." for ids, text in ordered)
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers in words: ``1-3, 7``."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)

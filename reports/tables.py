@@ -1,77 +1,195 @@
-"""The main table: methods beside each other, one table for each dataset, split and gallery, never merged."""
+"""The main table: methods beside each other, one table for each dataset, split, gallery and protocol, never merged."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from bench.comparison import clear_best
-from bench.statistics import interval
+from bench.comparison import SeededSums, clear_best_of, compare_sums
+from bench.errors import UsageError, nearest
+from bench.metric_ids import parse_metric
+from bench.models import RunRecord
+from bench.protocols.base import PROTOCOLS, Protocol
+from bench.statistics import interval_of, seed_spread
 from bench.types import Labels
+from reports import missing, published
 from reports.base import KINDS, Options, Table
-from reports.source import Group, Row, Source
+from reports.source import SEED, Group, Row, Source
 
 MAIN_METRICS = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
 YARDSTICK = "imagenet"  # frozen features: what a trained method is always seen beside
-SEED = 0  # of the resamples, so that a report has the same bytes each time
+
+
+@dataclass(frozen=True)
+class View:
+    """What the columns of a table show: metrics, under a protocol or as this harness defines them."""
+
+    metrics: tuple[str, ...]
+    protocol: Protocol | None
+
+    @property
+    def title(self) -> str:
+        """How the table's title tells the protocol."""
+        return f", protocol {self.protocol.name if self.protocol else 'standard'}"
+
+    def values(self, row: Row, metric: str) -> list[float]:
+        """The figures of each run of a row that has one."""
+        from reports.protocols import ranks_alike, row_values
+
+        if self.protocol is None:
+            return row.values(metric)
+        return row_values(row, self.protocol, metric) if ranks_alike(row.runs[0], self.protocol) else []
+
+    def sums(self, source: Source, row: Row) -> SeededSums | None:
+        """The first metric's values by class, where they are stored and the row has figures."""
+        metric = parse_metric(self.metrics[0])
+        return source.sums(row, metric.id, metric.average or "queries") if self.values(row, self.metrics[0]) else None
 
 
 @KINDS.register("main")
 def main_tables(source: Source, options: Options) -> list[Table]:
-    """A row for each method and ablation: means over its seeds, and the 95 % interval of the first metric."""
-    return [_table(source, group, options.digits) for group in source.groups]
+    """A row for each method and ablation: means over its seeds, and the 95 % interval of the first metric.
+
+    Raises UsageError for an unknown protocol, and for a baseline of which nothing is stored.
+    """
+    if options.baseline and not any(baseline_row(group, options.baseline) for group in source.groups):
+        known = {row.name for group in source.groups for row in group.rows}
+        raise UsageError(f"No run of {options.baseline!r} is stored. {nearest(options.baseline, known)}")
+    named = [PROTOCOLS.get(name) for name in options.protocols]
+    views = [View(protocol.metrics, protocol) for protocol in named] or [View(MAIN_METRICS, None)]
+    tables = [_table(source, group, view, options) for group in source.groups for view in views]
+    if options.published:
+        tables += published.homeless(sorted({group.first.dataset for group in source.groups}))
+    return tables
 
 
-def _table(source: Source, group: Group, digits: int) -> Table:
-    first_metric = MAIN_METRICS[0]
-    rows = sorted(group.rows, key=lambda row: (-mean(row.values(first_metric)), row.name))
-    bold = best_row(source, rows, first_metric)
+def _table(source: Source, group: Group, view: View, options: Options) -> Table:
+    digits, first = options.digits, view.metrics[0]
+    rows = sorted(group.rows, key=lambda row: (-mean(view.values(row, first)), row.name))
+    sums = [view.sums(source, row) for row in rows]
+    bold = best_row(source, sums)
+    waiting = missing.states(missing.unfinished(source, group))
+    baseline = baseline_row(group, options.baseline) if options.baseline else None
     cells = []
     for position, row in enumerate(rows):
-        figures = [spread(row.values(metric), digits) for metric in MAIN_METRICS]
+        figures = [spread(view.values(row, metric), digits) for metric in view.metrics]
         if position == bold:
             figures[0] = f"**{figures[0]}**"
-        cells.append((row.name, row.seeds, figures[0], interval_cell(source, row, first_metric, digits), *figures[1:]))
-    columns = ("method", "seeds", first_metric, "95 % interval", *MAIN_METRICS[1:])
-    return Table(group.title, columns, tuple(cells), _notes(group, bold is not None))
+        seeds = row.seeds
+        if row.name in waiting:
+            seeds += f" ({missing.in_words(waiting[row.name])})"
+        cells.append([row.name, seeds, figures[0], interval_cell(source, sums[position], digits), *figures[1:]])
+        if options.baseline:
+            other = None if baseline is None else view.sums(source, baseline)
+            cells[-1].append(_difference(source, sums[position], other) if row is not baseline else "")
+    titles = {row.name for row in rows}
+    alone = {title: runs for title, runs in waiting.items() if title not in titles}
+    columns = ["method", "seeds", _heading(first), "95 % interval", *(_heading(metric) for metric in view.metrics[1:])]
+    if options.baseline:
+        columns.append(f"difference to {options.baseline}")
+    for title, runs in sorted(alone.items()):
+        cells.append([title, missing.in_words(runs), runs[-1].status, *["-"] * (len(columns) - 3)])
+    for name in missing.absent_methods(source, group):
+        cells.append([name, *["-"] * (len(columns) - 1)])
+    notes = _notes(source, group, view, bold is not None, options)
+    if options.published and (reported := published.rows_for(group.first, view.metrics)):
+        columns.append("definition")
+        cells = [[*row, view.protocol.name if view.protocol else "standard"] for row in cells]
+        blank = [""] * (1 if options.baseline else 0)
+        cells += [
+            [f"{each.name} (reported)", "", each.figures[0], "-", *each.figures[1:], *blank, each.definition]
+            for each in reported
+        ]
+        notes += published.notes(group.first)
+    return Table(
+        f"{group.title}{view.title}",
+        tuple(columns),
+        tuple(tuple(row) for row in cells),
+        tuple(notes),
+        tuple(_commands(source, group, rows, alone)),
+    )
 
 
-def _notes(group: Group, bold: bool) -> tuple[str, ...]:
+def _commands(
+    source: Source, group: Group, rows: Sequence[Row], alone: dict[str, list[RunRecord]]
+) -> list[str]:
+    every = tuple(sorted({run.seed for run in group.runs}))
+    found = [missing.command(group, name, every) for name in missing.absent_methods(source, group)]
+    for runs in alone.values():
+        if any(run.status != "running" for run in runs):
+            found.append(missing.command(group, runs[0].method, tuple(sorted({r.seed for r in runs})), runs[0]))
+    for row in rows:
+        lacking = missing.missing_seeds(row, group)
+        trained = bool(row.runs[0].seconds.get("training"))  # others give the same figures for every seed
+        if lacking and trained and not row.runs[0].origin:
+            found.append(missing.command(group, row.runs[0].method, lacking, row.runs[0]))
+    return found
+
+
+def _heading(metric: str) -> str:
+    return metric.removesuffix("@queries")
+
+
+def _notes(source: Source, group: Group, view: View, bold: bool, options: Options) -> list[str]:
     runs, first = group.runs, group.first
     queries = max((score.queries for run in runs for score in run.scores), default=0)
     several = any(len(row.runs) > 1 for row in group.rows)
-    notes = [f"{queries} queries; means over queries{', ± standard deviation over seeds' if several else ''}."]
+    over = "; means over queries" if view.protocol is None else f"; {view.protocol.summary[0].lower()}"
+    rest = "" if view.protocol is None else view.protocol.summary[1:].rstrip(".")
+    notes = [f"{queries} queries{over}{rest}{', ± standard deviation over seeds' if several else ''}."]
     notes.append("The interval says how the method would do on other classes and after other trainings.")
     if bold:
         notes.append("Bold: better than every other row by more than the 95 % interval of the difference.")
+    if options.baseline:
+        notes.append(
+            f"Differences to {options.baseline} in points (hundredths) of {_heading(view.metrics[0])}, paired by query, "
+            "with their 95 % interval."
+        )
     skipped = max((score.skipped for run in runs for score in run.scores), default=0)
     if skipped:
-        notes.append(f"{skipped} queries have no relevant photo and are left out.")
+        policy = "count 0" if view.protocol is not None and view.protocol.empty == "zero" else "are left out"
+        notes.append(f"{skipped} queries have no relevant photo and {policy}.")
     dropped = {path for run in runs for path in run.configuration.get("dropped", {})}
     if dropped:
         notes.append(f"{len(dropped)} broken pictures were dropped, first {min(dropped)}.")
-    if not any(run.method == YARDSTICK for run in runs):
+    known = {run.method for run in runs} | set(missing.absent_methods(source, group))
+    if YARDSTICK not in known:
         command = f"`bench run -m {YARDSTICK} -d {first.dataset} --split {first.split}`"
         notes.append(f"No frozen-feature yardstick is stored for this table: {command} adds it.")
     if first.configuration.get("caution"):
         notes.append(str(first.configuration["caution"]))
     notes.append(f"Fingerprint of the images: {first.fingerprint[:16]}.")
-    return tuple(notes)
+    return notes
 
 
-def best_row(source: Source, rows: Sequence[Row], metric: str) -> int | None:
+def baseline_row(group: Group, name: str) -> Row | None:
+    """The row called ``name``, else the first of that method in full; None when the table has none."""
+    whole = [row for row in group.rows if row.runs[0].method == name and not row.runs[0].ablation]
+    return next((row for row in group.rows if row.name == name), whole[0] if whole else None)
+
+
+def best_row(source: Source, sums: Sequence[SeededSums | None]) -> int | None:
     """The row to print in bold: better than every other beyond the interval of the difference; None when none is.
 
     Rows whose runs were stored without the values of every query are in nobody's way and never bold.
     """
-    known = [(n, found) for n, row in enumerate(rows) if (found := source.results(row, metric)) is not None]
-    if len(known) < 2:
+    known = [(n, found) for n, found in enumerate(sums) if found is not None]
+    if len(known) < 2 or len({len(found.sums.counts) for _, found in known}) > 1:
         return None
-    generator = np.random.default_rng(SEED)
-    best = clear_best([found for _, found in known], labels_of(source, rows[known[0][0]]), "queries", generator)
+    drawn = source.draws(len(known[0][1].sums.counts))
+    best = clear_best_of([found for _, found in known], np.random.default_rng(SEED), drawn=drawn)
     return None if best is None else known[best][0]
+
+
+def _difference(source: Source, ours: SeededSums | None, other: SeededSums | None) -> str:
+    if ours is None or other is None or len(ours.sums.counts) != len(other.sums.counts):
+        return "-"
+    found = compare_sums(ours, other, np.random.default_rng(SEED), drawn=source.draws(len(ours.sums.counts)))
+    return f"{found.points:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
 
 
 def labels_of(source: Source, row: Row) -> Labels:
@@ -82,13 +200,14 @@ def labels_of(source: Source, row: Row) -> Labels:
     return kept.labels
 
 
-def interval_cell(source: Source, row: Row, metric: str, digits: int) -> str:
+def interval_cell(source: Source, found: SeededSums | None, digits: int) -> str:
     """``0.512 to 0.580``; ``-`` for a run without the values of its queries."""
-    found = source.results(row, metric)
     if found is None:
         return "-"
-    around = interval(found.values, labels_of(source, row), "queries", np.random.default_rng(SEED))
-    return f"{around.low:.{digits}f} to {around.high:.{digits}f}"
+    drawn = source.draws(len(found.sums.counts))
+    generator = np.random.default_rng(SEED)
+    around = interval_of(found.sums.over_seeds, seed_spread(found.sums), generator, limits=(0.0, 1.0), drawn=drawn)
+    return "-" if math.isnan(around.low) else f"{around.low:.{digits}f} to {around.high:.{digits}f}"
 
 
 def mean(values: Sequence[float]) -> float:

@@ -39,6 +39,14 @@ class Program(TyperGroup):
                 rest.append(word)
         return super().parse_args(ctx, front + rest)
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, whose help names an option's variable nowhere: the program's own help gives the rule."""
+        command: Any = super().get_command(ctx, cmd_name)
+        for each in (command, *getattr(command, "commands", {}).values()) if command is not None else ():
+            for parameter in each.params:
+                parameter.show_envvar = False
+        return command
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a user's mistake becomes ``error: <sentence>`` on stderr."""
         try:
@@ -58,7 +66,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"auto_envvar_prefix": "BENCH", "help_option_names": ["-h", "--help"]},
-    epilog="Global options may stand anywhere. Example: [bold]bench run -m imagenet -m ours -d emoji[/bold]",
+    epilog="Global options may stand anywhere. Option --some-thing of command run is also BENCH_RUN_SOME_THING. "
+    "Example: [bold]bench run -m imagenet -m ours -d emoji[/bold]",
 )
 
 

@@ -4,97 +4,102 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from bench.cli.common import OutputFormat, cache_dir, global_option, print_json, print_table, stderr
-from bench.cli.options import Precision
+from bench.cli.options import RunOptions
+from bench.cli.plan import show_plan, title
 from bench.cli.progress import Bars
-from bench.engine import run_and_store
-from bench.errors import BenchError, IncompleteError, UsageError
+from bench.cli.runs import scores_of
+from bench.errors import BenchError, DataError, IncompleteError, StorageError, UsageError
 from bench.experiment import Experiment, Request, Resources, Splits, resolve
+from bench.lookup import stored_like
 from bench.models import RunRecord
+from bench.running import run_and_store
 from bench.store import Store
 
 SHOWN = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
 POLL_SECONDS = 2.0  # how often a cell that another process computes is asked for
 
 
-def chosen_seeds(seed: list[int] | None, seeds: int | None) -> list[int]:
+def chosen_seeds(options: RunOptions) -> list[int]:
     """The seeds of ``--seed`` or of ``--seeds``; raises UsageError when both were given."""
-    if seed and seeds:
+    if options.seed and options.seeds:
         raise UsageError("Give either --seed or --seeds, not both.")
-    return list(range(seeds)) if seeds else list(dict.fromkeys(seed or [0]))
+    return list(range(options.seeds)) if options.seeds else list(dict.fromkeys(options.seed or [0]))
 
 
-def named_settings(
-    assignments: list[str] | None,
-    backbone: str | None,
-    weights: str | None,
-    image_size: int | None,
-    epochs: float | None,
-    batch_size: int | None,
-    lr: float | None,
-) -> tuple[str, ...]:
-    """The options that stand for settings as ``key=value``, before those of ``--set``."""
-    options = {
-        "backbone": backbone,
-        "weights": weights,
-        "image_size": image_size,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-    }
-    return (*(f"{key}={value}" for key, value in options.items() if value is not None), *(assignments or ()))
-
-
-def resources_of(
-    ctx: typer.Context, device: str, precision: Precision, workers: int, resume: bool, top: int
-) -> Resources:
-    """Where and how to compute, from options and global options."""
-    return Resources(
-        data_root=global_option(ctx, "data_root"),
-        cache_dir=cache_dir(ctx),
-        device=device,
-        precision=precision.value,
-        workers=workers,
-        resume=resume,
-        top=top,
+def request(
+    options: RunOptions,
+    method: str,
+    dataset: str,
+    seed: int,
+    *,
+    without: tuple[str, ...] = (),
+    structural: str = "",
+) -> Request:
+    """One cell as it was asked for; options that stand for settings come before those of ``--set``."""
+    named = ("backbone", "weights", "image_size", "epochs", "batch_size", "lr")
+    given = [f"{name}={value}" for name in named if (value := getattr(options, name)) is not None]
+    return Request(
+        method=method,
+        dataset=dataset,
+        split=options.split,
+        seed=seed,
+        without=without,
+        structural=structural,
+        assignments=(*given, *(options.assignments or ())),
+        selection=options.select,
+        gallery=options.gallery,
+        per_class_limit=options.limit,
+        on_bad_image=options.on_bad_image,
     )
 
 
-def run_all(
-    ctx: typer.Context,
-    requests: list[Request],
-    resources: Resources,
-    *,
-    force: bool,
-    keep_going: bool,
-    dry_run: bool,
-    format: OutputFormat,
-) -> None:
+def run_all(ctx: typer.Context, requests: list[Request], options: RunOptions) -> None:
     """Resolve every cell first, so that a mistake in the last is found before the first is computed; then run them.
 
-    Raises IncompleteError when some failed; the others are stored and shown.
+    A cell whose data is not at hand is shown as it is stored. Raises IncompleteError when some failed; the others are
+    stored and shown.
     """
+    force, dry_run, format = options.force, options.dry_run, options.format
+    resources = Resources(
+        data_root=global_option(ctx, "data_root"),
+        cache_dir=cache_dir(ctx),
+        device=options.device,
+        precision=options.precision.value,
+        workers=options.workers,
+        resume=options.resume,
+        top=options.save_topk,
+    )
     where, quiet = str(global_option(ctx, "store")), bool(global_option(ctx, "quiet"))
     with Bars("checking images", quiet=quiet or all(each.on_bad_image == "error" for each in requests)) as bars:
         bars.phase("decoding")
         splits = Splits(lambda done, total: bars.progress(done, total, {}))
-        experiments = [resolve(request, resources, splits) for request in requests]
+        experiments: list[Experiment] = []
+        kept: list[RunRecord] = []
+        for request in requests:
+            try:
+                experiments.append(resolve(request, resources, splits))
+            except DataError as error:
+                found = None if force or dry_run else stored_like(request, where, resources.precision)
+                if found is None:
+                    raise
+                kept.append(found)
+                typer.echo(f"{error} Run {found.id} of {found.ended} was asked for in the same words.", err=True)
     for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
         typer.echo(f"dropped: {reason}", err=True)
     if dry_run:
         show_plan(experiments, where, force, format)
         return
     store = Store(where)
-    cells = Cells(experiments, resources, store, force=force, keep_going=keep_going, quiet=quiet)
+    cells = Cells(experiments, resources, store, force=force, keep_going=options.keep_going, quiet=quiet)
     try:
         cells.run()
     finally:
-        show(cells.done, format)
+        show([*((record, True) for record in kept), *cells.done], format)
         store.close()
     if cells.failures:
         raise IncompleteError(f"{len(cells.failures)} of {len(experiments)} runs failed, the others are stored.")
@@ -124,7 +129,7 @@ class Cells:
         for number in busy:
             experiment = self.experiments[number - 1]
             stderr().print(f"{title(experiment)}: another process computes it, waiting", markup=False)
-            while not self._one(number, experiment):
+            while self.store.is_busy(experiment.key) or not self._one(number, experiment):
                 time.sleep(POLL_SECONDS)
 
     def _one(self, number: int, experiment: Experiment) -> bool:
@@ -138,7 +143,8 @@ class Cells:
                 with Bars(f"{counter}{title(experiment)}", quiet=self.quiet) as observer:
                     found = run_and_store(experiment, self.store, self.resources, observer, force=self.force)
         except BenchError as error:
-            if not self.keep_going or len(self.experiments) == 1:
+            # Without a place for results there is nothing to go on for.
+            if not self.keep_going or len(self.experiments) == 1 or isinstance(error, StorageError):
                 raise
             self.failures.append(f"{title(experiment)}: {error}")
             typer.echo(f"error: {self.failures[-1]}", err=True)
@@ -150,57 +156,6 @@ class Cells:
             stderr().print(note, markup=False)
         self.done.append(found)
         return True
-
-
-def title(experiment: Experiment) -> str:
-    """What a cell is called on the screen."""
-    words = [experiment.method.name, experiment.ablation, experiment.post.title]
-    facts = [f"seed {experiment.seed}"]
-    if experiment.selection != "last":
-        facts.append(f"selection {experiment.selection}")
-    if experiment.gallery != "unseen":
-        facts.append("generalized")
-    if experiment.per_class_limit is not None:
-        facts.append("smoke")
-    return f"{' '.join(word for word in words if word)} on {experiment.split.name} ({', '.join(facts)})"
-
-
-def show_plan(experiments: list[Experiment], where: str, force: bool, format: OutputFormat) -> None:
-    """What would be run and what is done, with estimates from stored runs of the same kind; writes nothing."""
-    store = Store(where) if "://" in where or Path(where).exists() else None
-    rows = []
-    for experiment in experiments:
-        stored = store.find(experiment.key) if store and not force else None
-        like = store.runs(method=experiment.method.name, split=experiment.split.name, status="done") if store else []
-        known = [sum(run.seconds.values()) for run in like if run.per_class_limit == experiment.per_class_limit]
-        rows.append(
-            {
-                "cell": title(experiment),
-                "state": f"done, run {stored.id}" if stored else "to run",
-                "seconds": 0 if stored else round(sum(known) / len(known)) if known else None,
-                "megabytes": round(memory_needed(experiment) / 1e6),
-                "key": experiment.key[:16],
-                "fingerprint": experiment.split.fingerprint[:16],
-            }
-        )
-    if store:
-        store.close()
-    if format is OutputFormat.json:
-        print_json(rows)
-        return
-    print_table(list(rows[0]), [["-" if cell is None else str(cell) for cell in row.values()] for row in rows])
-    if any(row["seconds"] is None for row in rows):
-        stderr().print("Seconds are those of stored runs of the same method and split; there are none for some cells.")
-
-
-def memory_needed(experiment: Experiment) -> int:
-    """Bytes that a run holds at least: decoded training images where they fit, and the test embeddings."""
-    from datasets.images import CACHE_BYTES
-
-    split, size = experiment.split, experiment.run.image_size
-    decoded = len(split.train) * 3 * size**2 if experiment.method.terms else 0
-    width = getattr(experiment.own, "dim", 0) or 2048  # the widest pooled feature of common backbones
-    return (decoded if decoded <= CACHE_BYTES else 0) + 4 * width * (len(split.queries) + len(split.gallery))
 
 
 def show(done: list[tuple[RunRecord, bool]], format: OutputFormat) -> None:
@@ -239,14 +194,5 @@ def as_json(record: RunRecord, already_done: bool) -> dict[str, Any]:
         "fingerprint": record.fingerprint,
         "seconds": sum(record.seconds.values()),
         "already_done": already_done,
-        "scores": [
-            {
-                "metric": score.metric,
-                "average": score.average,
-                "value": None if score.value != score.value else score.value,
-                "queries": score.queries,
-                "skipped": score.skipped,
-            }
-            for score in record.scores
-        ],
+        "scores": scores_of(record),
     }

@@ -14,6 +14,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.store import Store
+
 
 class OutputFormat(StrEnum):
     """How a command prints its result."""
@@ -33,6 +35,19 @@ def cache_dir(ctx: typer.Context) -> Path:
 
     chosen = global_option(ctx, "cache_dir")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("zs-sbir-bench", appauthor=False))
+
+
+def opened_store(ctx: typer.Context) -> Store:
+    """The results database for reading; raises IncompleteError when there is none yet."""
+    from bench.database import database_file
+    from bench.errors import IncompleteError
+    from bench.store import Store
+
+    where = str(global_option(ctx, "store"))
+    file = database_file(where)
+    if file is not None and not file.exists():
+        raise IncompleteError(f"There is no results database {where}: run something first, or name one by --store.")
+    return Store(where)
 
 
 def stdout() -> Console:

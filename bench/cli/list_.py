@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bench.cli.app import app
-from bench.cli.common import OutputFormat, print_json, print_table
+from bench.cli.common import OutputFormat, opened_store, print_json, print_table
 
 listing = typer.Typer(no_args_is_help=True, help="What there is: methods, datasets, splits, backbones ...")
 app.add_typer(listing, name="list")
@@ -92,3 +92,32 @@ def metrics(format: Format = OutputFormat.table) -> None:
     show(
         [{"metric": each.pattern, "what it is": each.summary, "used by": each.used_by} for each in DEFINITIONS], format
     )
+
+
+@listing.command()
+def runs(
+    ctx: typer.Context,
+    status: Annotated[
+        list[str] | None, typer.Option(help="Only running, done, failed, interrupted or superseded; may be repeated.")
+    ] = None,
+    format: Format = OutputFormat.table,
+) -> None:
+    """Stored runs: what is done, what failed and why, what is being computed and how far it is."""
+    from bench.cli.runs import STATUSES, row_of
+    from bench.errors import UsageError, nearest
+
+    for each in status or ():
+        if each not in STATUSES:
+            raise UsageError(f"There is no status {each!r}. {nearest(each, STATUSES)}")
+    store = opened_store(ctx)
+    try:
+        wanted: dict[str, Any] = {"status": status} if status else {}
+        found, doing = store.runs(**wanted), store.doing()
+    finally:
+        store.close()
+    rows = [row_of(run, doing.get(run.id)) for run in found]
+    if format is OutputFormat.json:
+        print_json(rows)
+        return
+    shown = ("run", "status", "title", "split", "seed", "mAP@all", "note")
+    print_table(list(shown), [["-" if row[name] is None else str(row[name]) for name in shown] for row in rows])

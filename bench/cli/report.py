@@ -1,19 +1,24 @@
-"""``bench report``: stored results as tables."""
+"""``bench report``: stored results as tables and pictures."""
 
 from __future__ import annotations
 
 import difflib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli.app import app
-from bench.cli.common import global_option
+from bench.cli.common import global_option, print_table
 from bench.errors import IncompleteError, UsageError
 
+if TYPE_CHECKING:
+    from reports.base import Report, Table
 
-@app.command(epilog="Example: [bold]bench report -d emoji --format md -o report.md[/bold]")
+
+@app.command(epilog="Example: [bold]bench report -d emoji --kind all --format html -o report.html[/bold]")
 def report(
     ctx: typer.Context,
     dataset: Annotated[
@@ -23,54 +28,120 @@ def report(
         list[str] | None, typer.Option("-m", "--method", help="Only this method; may be repeated.")
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
-    kind: Annotated[list[str], typer.Option(help="main, ablation, cost, or all; may be repeated.")] = ["main"],  # noqa: B006
-    format: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to a file instead of stdout.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="main, protocols, ablation, per-class, gallery, cost, or all; may be repeated.",
+            show_default="main; all for html",
+        ),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="A main table under this protocol; may be repeated.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="md, csv, json, latex or html.", show_default="md; tables on a terminal"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write to a file, or into a folder, instead of stdout.")
+    ] = None,
+    baseline: Annotated[str, typer.Option(metavar="METHOD", help="Show differences to this method.")] = "",
+    published: Annotated[
+        bool, typer.Option("--published/--no-published", help="Also figures in print of the same split, marked.")
+    ] = True,
     include_smoke: Annotated[bool, typer.Option(help="Also runs of --limit, in tables of their own.")] = False,
     include_oracle: Annotated[bool, typer.Option(help="Also runs that chose their epoch on the test.")] = False,
     digits: Annotated[int, typer.Option(min=1, max=9, help="Digits behind the point.")] = 3,
     check: Annotated[Path | None, typer.Option(help="Exit 4 unless the report equals this file.")] = None,
 ) -> None:
-    """Print stored results: one table for each dataset, split and gallery."""
-    from bench.store import Store
+    """Print stored results: one table for each dataset, split, gallery and protocol."""
+    from bench.protocols.base import PROTOCOLS
+    from bench.store import existing
     from reports.base import FORMATS, KINDS, Options
     from reports.build import build
+    from reports.protocols import every_id
     from reports.source import Source
+    from reports.tables import MAIN_METRICS
 
-    writer = FORMATS.get(format)
-    for each in kind:
+    on_screen = format is None and output is None and check is None and sys.stdout.isatty()
+    writer = FORMATS.get(format or _by_ending(output or check))
+    kinds = kind or (["all"] if writer.pictures else ["main"])
+    for each in kinds:
         if each != "all":
             KINDS.get(each)  # a wrong name is said before the store is opened
+    for each in protocol or ():
+        PROTOCOLS.get(each)
     where = global_option(ctx, "store")
-    if "://" not in where and not Path(where).exists():
+    store = existing(where)
+    if store is None:
         raise IncompleteError(f"There is no results database {where}: run something first, or name one by --store.")
-    store = Store(where)
     try:
         asked: dict[str, Any] = {"dataset": dataset, "method": method, "split": split}
-        runs = store.runs(**{column: values for column, values in asked.items() if values})
-        source = Source(store, runs, include_smoke=include_smoke, include_oracle=include_oracle)
-        text = writer.write(build(source, kind, Options(digits)))
+        all_ids = protocol or {"all", "protocols"} & set(kinds)
+        metrics = (*MAIN_METRICS, *(each for each in every_id() if each not in MAIN_METRICS)) if all_ids else MAIN_METRICS
+        runs = store.runs(metrics=metrics, **{column: values for column, values in asked.items() if values})
+        source = Source(
+            store,
+            runs,
+            include_smoke=include_smoke,
+            include_oracle=include_oracle,
+            data_root=global_option(ctx, "data_root"),
+        )
+        options = Options(digits, tuple(protocol or ()), baseline, published)
+        built = build(source, kinds, options, pictures=writer.pictures)
+        text = "" if on_screen else writer.write(built)
     finally:
         store.close()
-    if check is not None:
+    if on_screen:
+        show(built)
+    elif check is not None:
         compare(check, text)
     elif output is not None:
-        try:
-            output.write_text(text)
-        except OSError as error:
-            raise UsageError(
-                f"The report cannot be written to {output} ({error.strerror}): give another path."
-            ) from error
+        write(output / f"report{writer.ending}" if output.is_dir() else output, text)
     else:
         typer.echo(text, nl=False)
+    tell(built.tables)
+
+
+def _by_ending(path: Path | None) -> str:
+    """The format that a file's name asks for; Markdown for any other."""
+    endings = {".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".htm": "html"}
+    return endings.get(path.suffix.lower(), "md") if path is not None else "md"
+
+
+def show(report: Report) -> None:
+    """The tables on a terminal, with their notes."""
+    for table in report.tables:
+        rows = [[cell.replace("**", "") for cell in row] for row in table.rows]
+        print_table(table.columns, rows, title=table.title)
+        for note in table.notes:
+            typer.echo(note)
+        typer.echo()
+    for line in report.footer:
+        typer.echo(f"- {line}")
+
+
+def tell(tables: Sequence[Table]) -> None:
+    """On stderr, the commands that fill what is missing; none twice."""
+    for command in dict.fromkeys(command for table in tables for command in table.commands):
+        typer.echo(f"missing: {command}", err=True)
+
+
+def write(path: Path, text: str) -> None:
+    """Put ``text`` into a file; raises UsageError where that cannot be."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"The report cannot be written to {path} ({error.strerror}): give another path.") from error
 
 
 def compare(path: Path, text: str) -> None:
     """Raise IncompleteError, and show the difference on stderr, unless the file holds ``text``."""
     try:
-        committed = path.read_text()
-    except OSError as error:
-        raise UsageError(f"The file to check, {path}, cannot be read ({error.strerror}).") from error
+        committed = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"The file to check, {path}, cannot be read ({reason}).") from error
     if committed == text:
         return
     for line in difflib.unified_diff(committed.splitlines(), text.splitlines(), str(path), "this report", lineterm=""):

@@ -15,9 +15,11 @@ from bench.statistics import (
     ClassSums,
     Interval,
     SeedSpread,
+    class_draws,
     class_sums,
     either_spread,
     interval,
+    interval_of,
     seed_interval,
     seed_spread,
 )
@@ -109,6 +111,16 @@ def ratio_and_error(means: Doubles, sizes: Doubles) -> tuple[float, float]:
     return mean, float(np.sqrt((residuals**2).sum() / (len(means) - 1) / len(means)))
 
 
+def test_draws_may_be_used_again() -> None:
+    values, labels = sample()
+    sums = class_sums(values, labels, "queries")
+    drawn = class_draws(12, fresh(3))
+    assert drawn.shape == (RESAMPLES, 12)
+    assert (drawn.sum(axis=1) == 12).all()
+    again = [interval_of(sums, SeedSpread(), fresh(8), drawn=drawn) for _ in range(2)]
+    assert again[0] == again[1] == interval_of(sums, SeedSpread(), fresh(3))
+
+
 def test_both_averages_agree_where_classes_are_of_one_size() -> None:
     values, labels = Shape("", 15, (6, 6), 0.0).draw(fresh(1))
     first, second = (interval(values, labels, average, fresh()) for average in AVERAGES)
@@ -140,10 +152,15 @@ def test_it_stays_within_what_a_score_can_be() -> None:
     assert interval(1 - values, labels, "queries", fresh()).low == 0.0
 
 
-def test_without_spread_it_has_no_width() -> None:
-    found = interval(np.full(30, 0.1), np.arange(30) // 3, "queries", fresh())
-    assert found.low == found.high == found.mean == pytest.approx(0.1)
-    assert found.excludes_zero
+def test_without_spread_a_difference_has_no_width_and_a_score_has_some() -> None:
+    """25 perfect classes do not promise a 26th: the end is that of 27 classes, one of them at 0 and one at 1."""
+    values, labels = np.full(50, 1.0), np.arange(50) // 2
+    found = interval(values, labels, "queries", fresh())
+    half = stats.t.ppf(0.975, 24) * math.sqrt(27 / 26 * 1) / 27
+    assert found.low == pytest.approx(1 - half, abs=0.003)
+    assert found.high == found.mean == 1
+    same = interval_of(class_sums(values * 0.1, labels, "queries"), SeedSpread(), fresh())
+    assert same.low == same.high == same.mean == pytest.approx(0.1)
 
 
 def test_too_little_to_tell_is_not_a_number() -> None:
@@ -157,10 +174,14 @@ def test_too_little_to_tell_is_not_a_number() -> None:
 
 def test_few_classes_that_differ_get_students_t() -> None:
     """24 of 25 classes are perfect: every third resample has no spread, so there is nothing to studentise by."""
-    means = np.r_[np.ones(24), 0.5]
-    found = interval(means, np.arange(25), "classes", fresh())
-    low, _ = stats.t.interval(0.95, 24, means.mean(), stats.sem(means))
-    assert found.low == pytest.approx(low, abs=0.002)
+    means, labels = np.r_[np.ones(24), 0.5], np.arange(25)
+    plain = interval_of(class_sums(means, labels, "classes"), SeedSpread(), fresh())
+    expected = stats.t.interval(0.95, 24, means.mean(), stats.sem(means))
+    assert (plain.low, plain.high) == pytest.approx(expected, abs=0.002)
+    padded = np.r_[means, 0, 1] - means.mean()
+    half = stats.t.ppf(0.975, 24) * math.sqrt((padded**2).sum() / 26 / 27)
+    found = interval(means, labels, "classes", fresh())
+    assert found.low == pytest.approx(means.mean() - half, abs=0.004)
     assert found.high == 1.0
 
 

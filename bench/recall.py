@@ -1,0 +1,92 @@
+"""A stored run asked for again: the request that made it, and what was prepared before it was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from bench.devices import choose_device
+from bench.engine import Observer, build, training_photos
+from bench.errors import DataError, UsageError
+from bench.experiment import Experiment, Request, Resources, resolve
+from bench.models import RunRecord
+from bench.training import TrainingData
+from datasets.images import Images
+
+ASKED = ("run", "method", "dataset", "post")  # parts of a stored configuration that are settings
+
+
+def request_of(run: RunRecord, assignments: Sequence[str] = ()) -> Request:
+    """The request of a stored run with every setting spelled out; ``assignments`` (key=value) come after them.
+
+    Where files lie is not stored: a weights file, or the root of a user's own folder, must be among ``assignments``.
+    """
+    weights = str(run.configuration["run"].get("weights", ""))
+    stored = [
+        f"{name}={_text(value)}"
+        for part in ASKED
+        for name, value in run.configuration.get(part, {}).items()
+        if not (name == "weights" and weights.startswith("sha256:"))
+    ]
+    return Request(
+        method=run.method,
+        dataset=run.dataset,
+        split=run.split,
+        seed=run.seed,
+        assignments=(*stored, *assignments),
+        selection=run.selection,
+        gallery=run.gallery,
+        per_class_limit=run.per_class_limit,
+        on_bad_image="drop" if run.configuration.get("dropped") else "error",
+    )
+
+
+def recalled(run: RunRecord, resources: Resources, assignments: Sequence[str] = ()) -> Experiment:
+    """The experiment of a stored run, on the same images and the same weights as then.
+
+    Raises UsageError when its embeddings came from elsewhere, or its weights file is not given; DataError when the
+    images at hand are others than those of the run.
+    """
+    if "external" in run.configuration:
+        raise UsageError(f"The embeddings of run {run.id} were made elsewhere: nothing of its training is known here.")
+    experiment = resolve(request_of(run, assignments), resources)
+    if experiment.split.fingerprint != run.fingerprint:
+        raise DataError(
+            f"Run {run.id} was made on other images than those at hand (fingerprint {run.fingerprint[:16]}, here "
+            f"{experiment.split.fingerprint[:16]}): 'bench data check {run.dataset}' says what is here."
+        )
+    before, now = (each["run"]["weights"] for each in (run.configuration, experiment.identity["configuration"]))
+    if before != now:
+        raise UsageError(
+            f"Run {run.id} was made with a weights file ({before[:23]}...), and this is another one or none: "
+            "name it by --weights FILE."
+        )
+    return experiment
+
+
+def knowledge_of(experiment: Experiment, resources: Resources, observer: Observer) -> Tensor:
+    """What ImageNet says of each seen class, as it was prepared for an experiment: float32 [classes, 1000], on the CPU.
+
+    Read from the cache where it is there, computed again otherwise. Raises UsageError for a method or settings that
+    prepare no such table.
+    """
+    device = choose_device(resources.device)
+    observer.phase("loading the network")
+    method = build(experiment, resources, device)
+    images = Images(experiment.dataset, experiment.split.train, experiment.run.image_size, workers=resources.workers)
+    data = TrainingData.of(experiment.split, images)
+    observer.phase("preparing")
+    if method.weights:
+        method.prepare(training_photos(experiment, data, device, observer))
+    table = getattr(method, "knowledge", None)
+    if not isinstance(table, Tensor):
+        title = " ".join(part for part in (experiment.method.name, experiment.ablation) if part)
+        raise UsageError(f"A run of {title!r} prepares no table of ImageNet knowledge: 'ours' with preservation does.")
+    return table.float().cpu()
+
+
+def _text(value: Any) -> str:
+    """A stored setting as ``--set`` takes it."""
+    return "none" if value is None else str(value)

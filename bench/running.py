@@ -1,0 +1,84 @@
+"""One experiment claimed, carried out and stored, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict
+
+from bench import provenance
+from bench.devices import choose_device, out_of_memory
+from bench.engine import Observer, Outcome, execute
+from bench.errors import MemoryExhaustedError, StorageError
+from bench.experiment import Experiment, Resources
+from bench.files import write_whole
+from bench.heartbeat import Heartbeat
+from bench.models import RunRecord
+from bench.store import Store
+from datasets.split_lists import hash_of_classes
+
+
+def run_and_store(
+    experiment: Experiment, store: Store, resources: Resources, observer: Observer, *, force: bool = False
+) -> tuple[RunRecord, bool] | None:
+    """The stored run of an experiment and whether it had been there before; None while another process computes it.
+
+    What goes wrong is stored as a failed or interrupted run and raised again. Raises MemoryExhaustedError when memory
+    does not suffice, StorageError when the finished scores cannot be stored; they are then in a file that the message
+    names.
+    """
+    environment = {
+        **provenance.collect(str(choose_device(resources.device))),
+        "classes": hash_of_classes(experiment.split.unseen)[:16],
+    }
+    claim = store.claim({**experiment.identity, "environment": environment}, force=force)
+    if claim.answer == "busy":
+        return None
+    if claim.answer == "done":
+        return store.runs(id=claim.run)[0], True
+    run = claim.run
+    try:
+        with Heartbeat(store, run, observer) as beating:
+            outcome = execute(experiment, resources, beating, reuse=not force)
+        _keep(store, run, outcome, experiment, resources)
+    except KeyboardInterrupt:
+        _note(store, run, "interrupted", "stopped by the user")
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            _note(store, run, "failed", "out of memory")
+            said = str(error).splitlines()[0] if str(error) else "host memory"
+            raise MemoryExhaustedError(
+                f"Memory did not suffice ({said}): lower --batch-size or --image-size, or take a smaller --backbone."
+            ) from error
+        _note(store, run, "failed", f"{type(error).__name__}: {error}")
+        raise
+    return store.runs(id=run)[0], False
+
+
+def _note(store: Store, run: int, status: str, failure: str) -> None:
+    # What went wrong is being raised: a database that cannot be written either must not hide it.
+    with suppress(StorageError):
+        store.fail(run, status, failure)
+
+
+def _keep(store: Store, run: int, outcome: Outcome, experiment: Experiment, resources: Resources) -> None:
+    """Store what a run gave; where the database does not take it, in a file."""
+    try:
+        store.finish(
+            run,
+            outcome.scores,
+            outcome.seconds,
+            cost=outcome.cost,
+            details=outcome.details,
+            environment=outcome.environment,
+        )
+    except StorageError as error:
+        path = resources.cache_dir / "unstored" / f"{experiment.key[:16]}.json"
+        scores = [asdict(score) for score in outcome.scores]
+        text = json.dumps({**experiment.identity, "scores": scores, "seconds": outcome.seconds}, indent=1)
+        try:
+            write_whole(path, text.encode())
+        except StorageError:
+            raise StorageError(f"{error} The finished scores could not be kept in a file either.") from error
+        raise StorageError(f"{error} The finished scores are in {path}.") from error

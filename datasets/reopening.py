@@ -1,0 +1,57 @@
+"""The images of a stored run again: its dataset and split as they were, checked by the fingerprint. Needs no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from bench.errors import DataError
+from bench.models import RunRecord
+from bench.selection import selection
+from bench.types import Split
+from datasets.base import DATASETS, Dataset
+
+VALIDATION = 0.1  # part of the seen classes that is held out when an epoch is chosen by them
+
+
+def reopen(run: RunRecord, data_root: Path, unseen: Sequence[str]) -> tuple[Dataset, Split]:
+    """The dataset and the split of ``run``, positions as when it was scored; ``unseen`` are the classes of its queries.
+
+    A dataset is looked for below ``data_root``; a user's own folder is ``data_root`` itself.
+
+    Raises DataError when the data is missing, or is not that of the run (another fingerprint); UsageError for a
+    dataset or split that this program does not know.
+    """
+    asked: dict[str, Any] = dict(run.configuration.get("dataset", {}))
+    own_folder = "name" in asked
+    kind = DATASETS.get("folder" if own_folder else run.dataset)
+    known = {each.name for each in fields(kind.Settings)}
+    if own_folder:
+        asked |= {"root": str(data_root), **_drawing(run.split, unseen)}
+    dataset = kind(data_root, kind.Settings(**{name: value for name, value in asked.items() if name in known}))
+    split = dataset.split(run.split)
+    if run.per_class_limit is not None:
+        split = split.limited(run.per_class_limit)
+    if run.gallery == "all":
+        split = split.generalized()
+    if selection(run.selection).needs == "validation classes":
+        split = split.hold_out_classes(VALIDATION)
+    if dropped := run.configuration.get("dropped"):
+        split = split.without(dropped)
+    if split.fingerprint != run.fingerprint:
+        raise DataError(
+            f"The images of dataset {run.dataset!r} here are not those of run {run.id} (fingerprint "
+            f"{split.fingerprint[:12]} instead of {run.fingerprint[:12]}): name the folder that it used by --data-root."
+        )
+    return dataset, split
+
+
+def _drawing(split: str, unseen: Sequence[str]) -> dict[str, Any]:
+    """The settings that make a folder's split of this name: how its unseen classes are chosen."""
+    drawn = re.match(r"draw(\d+)-seed(\d+)-", split)
+    if drawn:
+        return {"draw": int(drawn[1]), "seed": int(drawn[2])}
+    return {"unseen": "all" if split.startswith("all-") else ",".join(unseen)}

@@ -1,0 +1,78 @@
+"""Reports as LaTeX: one ``table`` each with the rules of booktabs, to be read into a paper by ``\\input``."""
+
+from __future__ import annotations
+
+import re
+
+from reports.base import FORMATS, Format, Report, Table
+from reports.markdown import numeric
+
+HEAD = "% Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and, for wide tables, \\usepackage{graphicx}.\n"
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"\ensuremath{\pm}",
+    "<": r"\ensuremath{<}",
+    ">": r"\ensuremath{>}",
+    "|": r"\ensuremath{|}",
+    "→": r"\ensuremath{\rightarrow}",
+    "×": r"\ensuremath{\times}",
+    "·": r"\ensuremath{\cdot}",
+    "✓": r"\textbf{+}",
+    "✗": r"\ensuremath{-}",
+}
+
+
+def write(report: Report) -> str:
+    """All tables with their notes; the provenance stands in comments."""
+    parts = [HEAD, *(_table(table) for table in report.tables)]
+    parts += ["".join(f"% {line}\n" for line in report.footer)] * bool(report.footer)
+    return "\n".join(parts)
+
+
+def _table(table: Table) -> str:
+    right = [numeric([row[column] for row in table.rows]) for column in range(len(table.columns))]
+    lines = [
+        r"\begin{table}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{formatted(table.title)}.}}",
+        r"\resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{{''.join('r' if flush else 'l' for flush in right)}}}",
+        r"\toprule",
+        _row(table.columns),
+        r"\midrule",
+        *(_row(row) for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}}",
+    ]
+    if table.notes:
+        notes = " ".join(formatted(note) for note in table.notes)
+        lines += ["", rf"\smallskip\parbox{{\linewidth}}{{\scriptsize {notes}}}"]
+    return "\n".join([*lines, r"\end{table}", ""])
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return " & ".join(formatted(cell) for cell in cells) + r" \\"
+
+
+def formatted(text: str) -> str:
+    r"""Text with what TeX would take for commands made harmless, ``**bold**`` and ``code`` in their fonts.
+
+    >>> formatted("**0.5** of `a_b`")
+    '\\textbf{0.5} of \\texttt{a\\_b}'
+    """
+    plain = "".join(SPECIAL.get(letter, letter) for letter in text)
+    bold = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", plain)
+    # Long commands in typewriter type never break of themselves: a line may end at their spaces.
+    return re.sub(r"`([^`]*)`", lambda found: rf"\texttt{{{found[1]}}}", bold).replace("--", "-{}-")
+
+
+FORMATS.register("latex")(Format(".tex", write))

@@ -1,0 +1,164 @@
+"""Plots as SVG that takes the colours of the page around it: light, dark or print. matplotlib is imported when drawn."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from reports.base import Figure
+
+INK, RULE = "#010203", "#040506"  # stand-ins, replaced by what the page's style sheet says
+# Told apart on white and on black; markers and dashes say the same to those who do not see colours.
+COLOURS = ("#2f7ed8", "#d9622b", "#2a9d57", "#a864d0", "#a5790b", "#d6437b")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    **{f"{part}.color": RULE for part in ("grid",)},
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+}
+
+
+@contextmanager
+def canvas(width: float, height: float, columns: int = 1, rows: int = 1) -> Iterator[tuple[Any, Any]]:
+    """A matplotlib figure of so many inches and its axes [rows, columns], in the house's style."""
+    import matplotlib
+    from matplotlib.figure import Figure as Drawing
+
+    with matplotlib.rc_context(STYLE):
+        drawing = Drawing(figsize=(width, height), layout="constrained")
+        yield drawing, drawing.subplots(rows, columns, squeeze=False)
+
+
+def figure(drawing: Any, title: str, alt: str, caption: str = "") -> Figure:
+    """A drawing as an SVG element whose bytes depend on nothing but what is drawn."""
+    import matplotlib
+
+    file = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
+        drawing.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = text.replace(INK, "currentColor").replace(RULE, "var(--rule)")
+    mark = f"f{abs(_stable_hash(title)):x}-"  # several drawings on one page must not share ids
+    text = re.sub(r'\bid="', f'id="{mark}', text)
+    text = re.sub(r"url\(#", f"url(#{mark}", text)
+    text = re.sub(r'xlink:href="#', f'xlink:href="#{mark}', text)
+    text = re.sub(r'<svg ([^>]*?)width="[^"]*pt" ?', r"<svg \1", re.sub(r'height="[^"]*pt" ?', "", text, count=1), count=1)
+    return Figure(title, alt, text.strip(), caption)
+
+
+def _stable_hash(text: str) -> int:
+    import zlib
+
+    return zlib.crc32(text.encode())
+
+
+def look(number: int) -> dict[str, Any]:
+    """Colour, marker and dashes of the series ``number``."""
+    return {"color": COLOURS[number % 6], "marker": MARKERS[number % 6], "linestyle": DASHES[number % 6]}
+
+
+def lines(
+    title: str,
+    alt: str,
+    panels: Sequence[tuple[str, str, str, Sequence[tuple[str, Sequence[float], Sequence[float]]]]],
+    *,
+    logarithmic: bool = False,
+    caption: str = "",
+) -> Figure:
+    """Panels beside each other: (heading, x label, y label, series of (name, xs, ys))."""
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    names = list(dict.fromkeys(name for *_, series in panels for name, _, _ in series))
+    with canvas(3.4 * columns, 2.9 * rows + 0.22 * len(names), columns, rows) as (drawing, axes):
+        for axis in axes.flat[len(panels) :]:
+            axis.set_visible(False)
+        for axis, (heading, across, up, series) in zip(axes.flat, panels, strict=False):
+            for name, xs, ys in series:
+                every = max(1, len(xs) // 8)
+                axis.plot(xs, ys, label=name, markersize=4, markevery=every, **look(names.index(name)))
+            axis.set(title=heading, xlabel=across, ylabel=up)
+            if logarithmic and across.startswith("K"):
+                axis.set_xscale("log")
+        handles = {text: handle for axis in axes.flat for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+        drawing.legend([handles[name] for name in names], names, loc="outside lower left", ncols=1)
+        return figure(drawing, title, alt, caption)
+
+
+def dots(
+    title: str,
+    alt: str,
+    rows: Sequence[str],
+    series: Sequence[tuple[str, Sequence[float], Sequence[float], Sequence[float]]],
+    across: str,
+    *,
+    caption: str = "",
+    zero: bool = False,
+    points: Sequence[Sequence[float]] = (),
+) -> Figure:
+    """A row for each name; each series is (name, middles, lows, highs); ``points`` are single values of each row."""
+    with canvas(7, 0.9 + 0.19 * len(rows) * max(1, len(series)) ** 0.3 + 0.25 * len(series)) as (drawing, axes):
+        axis = axes[0, 0]
+        places = np.arange(len(rows))[::-1].astype(float)
+        for number, (name, middle, low, high) in enumerate(series):
+            at = places + (0.0 if len(series) == 1 else 0.18 - 0.36 * number / (len(series) - 1))
+            style = look(number)
+            axis.hlines(at, low, high, color=style["color"], linewidth=1.4)
+            axis.plot(middle, at, markersize=4.5, label=name, **{**style, "linestyle": "none"})
+        for place, each in zip(places, points, strict=False):
+            axis.plot(each, [place] * len(each), linestyle="none", marker="|", markersize=9, color=INK)
+        if zero:
+            axis.axvline(0, color=INK, linewidth=0.8)
+        axis.set_yticks(places, rows)
+        axis.set_ylim(-0.8, len(rows) - 0.2)
+        axis.set_xlabel(across)
+        if len(series) > 1:
+            drawing.legend(loc="outside lower left", ncols=1)
+        return figure(drawing, title, alt, caption)
+
+
+def scatter(
+    title: str, alt: str, points: Sequence[tuple[str, float, float]], across: str, up: str, *, caption: str = ""
+) -> Figure:
+    """One mark for each (name, x, y), told by the legend."""
+    with canvas(7, 3.4 + 0.2 * len(points)) as (drawing, axes):
+        axis = axes[0, 0]
+        for number, (name, x, y) in enumerate(points):
+            style = look(number)
+            filled = style["color"] if number < 6 else "none"
+            axis.plot([x], [y], label=name, markersize=8, markerfacecolor=filled, **{**style, "linestyle": "none"})
+        if all(x > 0 for _, x, _ in points):
+            axis.set_xscale("log")
+        axis.set(xlabel=across, ylabel=up)
+        drawing.legend(loc="outside lower left", ncols=1)
+        return figure(drawing, title, alt, caption)
+
+
+def heat(title: str, alt: str, names: Sequence[str], shares: Any, *, caption: str = "") -> Figure:
+    """Shares [rows, columns] of the same ``names`` as squares, the darker the more."""
+    side = 1.6 + 0.2 * len(names)
+    with canvas(side + 0.8, side) as (drawing, axes):
+        axis = axes[0, 0]
+        drawn = axis.pcolormesh(np.asarray(shares), cmap="viridis", vmin=0, vmax=1)
+        axis.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90)
+        axis.set_yticks(np.arange(len(names)) + 0.5, names)
+        axis.invert_yaxis()
+        axis.grid(visible=False)
+        axis.set(xlabel="class of the photos", ylabel="class of the sketches")
+        bar = drawing.colorbar(drawn, ax=axis, shrink=0.6, label="share of the best photos")
+        bar.solids.set_rasterized(False)
+        return figure(drawing, title, alt, caption)

@@ -1,0 +1,98 @@
+"""Real processes of the program for fault tests: forked from one server that has imported it, so that they start at once.
+
+A fault is planted in the child alone: at the n-th call of a function the process sends itself a signal, so that it dies
+(or is stopped) at exactly that point.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import resource
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+PRELOADED = ["bench.cli.main", "bench.cli.cells", "methods.ours", "methods.imagenet", "datasets.emoji", "reports.build"]
+SECONDS = 240.0  # a child that takes longer hangs
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(PRELOADED)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """At the ``call``-th call of ``at`` (``module:name.name``), before it runs, the process gets ``number``."""
+
+    at: str
+    call: int
+    number: int = signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit code (negative: the signal that killed it) and what it printed."""
+
+    code: int | None
+    output: str
+
+
+def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A process of ``target``, running."""
+    process = CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def bench(folder: Path, *words: str, faults: Sequence[Fault] = (), file_limit: int | None = None) -> Ended:
+    """``bench WORDS`` in ``folder``, with its cache there; a dead process's claim is stale at once.
+
+    ``file_limit`` is the size in bytes beyond which no file grows, as on a full disk.
+    """
+    process = start(_program, folder, words, tuple(faults), file_limit)
+    process.join(SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return Ended(process.exitcode, (folder / "output.txt").read_text())
+
+
+def _program(folder: Path, words: Sequence[str], faults: Sequence[Fault], file_limit: int | None) -> None:
+    os.chdir(folder)
+    environment: Mapping[str, str] = {"NO_COLOR": "1", "COLUMNS": "200", "BENCH_CACHE_DIR": str(folder / "cache")}
+    os.environ.update(environment)
+    importlib.import_module("bench.store").STALE_SECONDS = 0.0  # type: ignore[attr-defined]
+    for fault in faults:
+        _plant(fault)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Path("output.txt").open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        if file_limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            importlib.import_module("bench.cli.main").main(words)
+
+
+def _plant(fault: Fault) -> None:
+    module, _, path = fault.at.partition(":")
+    owner: Any = importlib.import_module(module)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    original = getattr(owner, name)
+    calls = 0
+
+    def planted(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == fault.call:
+            os.kill(os.getpid(), fault.number)
+        return original(*arguments, **keywords)
+
+    setattr(owner, name, planted)
