@@ -68,9 +68,7 @@ def _weights() -> Finding:
         weights_hash = Backbone(PACKAGED).weights_hash
     except BenchError as error:
         return Finding("weights", PACKAGED, False, str(error))
-    return Finding(
-        "weights", PACKAGED, True, f"ImageNet, sha256 {weights_hash[:16]}; others by --weights FILE"
-    )
+    return Finding("weights", PACKAGED, True, f"ImageNet, sha256 {weights_hash[:16]}; others by --weights FILE")
 
 
 def _datasets(data_root: Path) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from bench.errors import IncompleteError, StorageError
 from bench.experiment import Experiment, Resources
 from bench.metric_ids import STORED_METRICS
 from bench.networks import Networks, network_hash, state_of
-from bench.ranking import rank
+from bench.ranking import compile_kernels, rank
 from bench.reranking import Icfrr
 from bench.selecting import selector_of
 from bench.training import TrainingData, train
@@ -81,11 +82,14 @@ def execute(experiment: Experiment, resources: Resources, observer: Observer, *,
     clock = _Clock()
     with clock.part("loading the network", observer):
         method = build(experiment, resources, device)
+    compiling = threading.Thread(target=compile_kernels, daemon=True)
+    compiling.start()
     history, trained_by = trained(method, experiment, resources, device, observer, clock, reuse=reuse)
     method.eval()
     with clock.part("embedding", observer):
         embeddings, embedded = embed_test_images(method, experiment, resources, device, observer, reuse=reuse)
     with clock.part("scoring", observer):
+        compiling.join()
         ranking = rank_embeddings(embeddings, method, experiment, resources, device, observer)
     classes = experiment.split.unseen + experiment.split.seen
     return Outcome(

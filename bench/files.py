@@ -60,7 +60,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     Raises StorageError as ``write_whole`` does.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(facts, sort_keys=True)
+    text = json.dumps(facts)
     write_whole(path, save(plain, metadata={"facts": text, "digest": digest_of(plain, text)}))
 
 

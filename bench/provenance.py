@@ -31,7 +31,7 @@ PACKAGES_OF_CODE = ("bench", "methods", "datasets")  # what a change of can chan
 # An absolute path (or one from the home folder) where a word, a value behind =, : or , or a file behind @ begins.
 PATH = re.compile(r"(?:(?<=[=,:@])|^)(?:~[^/\\]*|[A-Za-z]:)?[/\\][^,]*?([^/\\,]*)[/\\]*(?=,|$)")
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://\S+")
-SECRET = re.compile(r"(?i)([\w-]*(?:password|passwd|secret|token|api-?key)[\w-]*)=.*")
+SECRET = re.compile(r"(?i)([\w-]*(?:password|passwd|secret|token|api[-_]?key)[\w-]*)=.*")
 
 
 def collect(device: str) -> dict[str, str]:

@@ -118,7 +118,7 @@ class Pass:
             space = spare.get()
             end = min(begin + self.tile, queries)
             try:
-                self._tile(slice(begin, end), space)
+                self.tile_of(slice(begin, end), space)
             finally:  # or the next tile would wait for ever
                 spare.put(space)
             return end - begin
@@ -134,7 +134,8 @@ class Pass:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _tile(self, asked: slice, space: Space) -> None:
+    def tile_of(self, asked: slice, space: Space) -> None:
+        """Rank some queries and write their values and best photos."""
         plan, rows = self.plan, asked.stop - asked.start
         scores, ranks, ends = space.scores[:rows], space.ranks[:rows], space.ends[:rows]
         np.matmul(self.factors.queries(self.query[asked]), self.gallery.T, out=scores)
@@ -156,6 +157,18 @@ class Space:
         self.scores: Floats = np.empty((tile, photos), dtype=np.float32)
         self.ranks: Labels = np.empty((tile, most), dtype=np.int64)
         self.ends: Labels = np.empty((tile, most), dtype=np.int64)
+
+
+def compile_kernels() -> None:
+    """Compile what ranking needs, some seconds where the machine code is not kept yet: a run does it while it trains.
+
+    Only the tile is worked through: limits on BLAS's threads would reach whatever runs meanwhile.
+    """
+    vectors, labels = np.eye(2, dtype=np.float32), np.arange(2)
+    two = Embeddings(vectors, vectors, labels, labels)
+    plan = Plan(two, ("mAP@all:plain",))
+    work = Pass(two, plan, scorer(two, "cosine"), INDEX, 1, None)
+    work.tile_of(slice(0, 2), Space(work.tile, 2, plan.most))
 
 
 def available_processors() -> int:

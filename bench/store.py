@@ -163,7 +163,7 @@ class Store:
     def runs(self, *, metrics: Sequence[str] | None = None, **equal: Any) -> list[RunRecord]:
         """Runs whose columns equal the values given (a list means any of them), oldest first, with their scores.
 
-        ``metrics`` are the ids whose scores are wanted, None for all: thousands of runs have many that nobody asked for.
+        ``metrics`` are the ids whose scores are wanted, None for all: a thousand runs have many that nobody asked for.
         """
         query = select(*(getattr(RunRow, name) for name in RUN_COLUMNS)).order_by(RunRow.id)
         for column, value in equal.items():

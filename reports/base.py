@@ -1,8 +1,8 @@
 """What a report is: sections of tables and pictures, made from stored runs; a kind makes tables, a format writes them.
 
 To add a format, put a file into this folder that registers a ``Format`` with ``FORMATS.register(name)``; to add a kind,
-one that registers a function with ``KINDS.register(name)``, and another with ``PICTURES.register(name)`` if formats that
-show pictures have something to show beside its tables.
+one that registers a function with ``KINDS.register(name)``, and another with ``PICTURES.register(name)`` if there are
+pictures to show beside its tables.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The retrieval gallery: what single queries found, as a table of classes, and as pictures where a format shows them."""
+"""The retrieval gallery: what single queries found, as a table of classes, and as pictures where a format has any."""
 
 from __future__ import annotations
 

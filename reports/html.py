@@ -11,6 +11,7 @@ from reports.base import FORMATS, Answer, Figure, Format, Gallery, Report, Secti
 from reports.gallery import RIGHT, WRONG
 from reports.markdown import numeric
 
+FOLDED = 60  # rows; a longer table is opened by whoever wants it
 HEADINGS = {
     "main": "Results",
     "protocols": "Same ranking, many numbers",
@@ -57,7 +58,7 @@ def _section(section: Section) -> str:
     shown = [_gallery(each) if isinstance(each, Gallery) else _figure(each) for each in section.pictures]
     # Pictures say more than the list of classes that stands for them in other formats.
     galleries = any(isinstance(each, Gallery) and each.queries for each in section.pictures)
-    tables = [_table(table, folded=galleries or len(table.rows) > 40) for table in section.tables]
+    tables = [_table(table, folded=galleries or len(table.rows) > FOLDED) for table in section.tables]
     parts = [*shown, *tables] if galleries else [*tables, *shown]
     return f'<section id="{section.kind}"><h2>{heading}</h2>\n' + "\n".join(parts) + "\n</section>"
 

@@ -24,7 +24,6 @@ SPECIAL = {
     ">": r"\ensuremath{>}",
     "|": r"\ensuremath{|}",
     "→": r"\ensuremath{\rightarrow}",
-    "×": r"\ensuremath{\times}",
     "·": r"\ensuremath{\cdot}",
     "✓": r"\textbf{+}",
     "✗": r"\ensuremath{-}",

@@ -1,4 +1,4 @@
-"""Plots as SVG that takes the colours of the page around it: light, dark or print. matplotlib is imported when drawn."""
+"""Plots as SVG that takes the colours of the page around it: light, dark or print. matplotlib is imported late."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ def figure(drawing: Any, title: str, alt: str, caption: str = "") -> Figure:
     text = re.sub(r'\bid="', f'id="{mark}', text)
     text = re.sub(r"url\(#", f"url(#{mark}", text)
     text = re.sub(r'xlink:href="#', f'xlink:href="#{mark}', text)
-    text = re.sub(r'<svg ([^>]*?)width="[^"]*pt" ?', r"<svg \1", re.sub(r'height="[^"]*pt" ?', "", text, count=1), count=1)
+    # As wide as it was drawn where there is room, and in proportion where there is less.
+    width = float(re.search(r'width="([\d.]+)pt"', text)[1]) * 4 / 3  # type: ignore[index]
+    text = re.sub(r'\b(width|height)="[^"]*pt" ?', "", text, count=2)
+    text = text.replace("<svg ", f'<svg style="max-width: {width:.0f}px" ', 1)
     return Figure(title, alt, text.strip(), caption)
 
 
@@ -94,7 +97,9 @@ def lines(
             axis.set(title=heading, xlabel=across, ylabel=up)
             if logarithmic and across.startswith("K"):
                 axis.set_xscale("log")
-        handles = {text: handle for axis in axes.flat for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+        handles = {
+            text: handle for axis in axes.flat for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
         drawing.legend([handles[name] for name in names], names, loc="outside lower left", ncols=1)
         return figure(drawing, title, alt, caption)
 

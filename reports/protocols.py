@@ -74,8 +74,8 @@ def _table(group: Group, digits: int) -> Table:
             figures = [spread(row_values(row, protocol, text), digits) for row in ordered]
             rows.append((name, text.removesuffix("@queries"), *figures))
     notes = [
-        "Every column is one ranking: what differs between its rows is the formula alone. A metric's name in print does "
-        "not say which of them was meant.",
+        "Every column is one ranking: what differs between its rows is the formula alone. A metric's name in print "
+        "does not say which of them was meant.",
         f"Shown: formulas of {', '.join(other)} on the ranking of the run, though they rank by another distance.",
         f"Left out, since they rank binary codes or a gallery of pairs: {', '.join(left_out)}; "
         "`bench score FILE --protocol NAME` carries out any of them on embeddings.",

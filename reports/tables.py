@@ -114,9 +114,7 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
     )
 
 
-def _commands(
-    source: Source, group: Group, rows: Sequence[Row], alone: dict[str, list[RunRecord]]
-) -> list[str]:
+def _commands(source: Source, group: Group, rows: Sequence[Row], alone: dict[str, list[RunRecord]]) -> list[str]:
     every = tuple(sorted({run.seed for run in group.runs}))
     found = [missing.command(group, name, every) for name in missing.absent_methods(source, group)]
     for runs in alone.values():
@@ -146,8 +144,8 @@ def _notes(source: Source, group: Group, view: View, bold: bool, options: Option
         notes.append("Bold: better than every other row by more than the 95 % interval of the difference.")
     if options.baseline:
         notes.append(
-            f"Differences to {options.baseline} in points (hundredths) of {_heading(view.metrics[0])}, paired by query, "
-            "with their 95 % interval."
+            f"Differences to {options.baseline} in points (hundredths) of {_heading(view.metrics[0])}, paired by "
+            "query, with their 95 % interval."
         )
     skipped = max((score.skipped for run in runs for score in run.scores), default=0)
     if skipped:

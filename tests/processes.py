@@ -1,4 +1,4 @@
-"""Real processes of the program for fault tests: forked from one server that has imported it, so that they start at once.
+"""Real processes of the program for fault tests, forked from one server that has imported it: they start at once.
 
 A fault is planted in the child alone: at the n-th call of a function the process sends itself a signal, so that it dies
 (or is stopped) at exactly that point.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = ["bench.cli.main", "bench.cli.cells", "methods.ours", "methods.imagenet", "datasets.emoji", "reports.build"]
-SECONDS = 240.0  # a child that takes longer hangs
+SECONDS = 600.0  # a child that takes longer hangs
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(PRELOADED)

@@ -78,7 +78,9 @@ def report(
     try:
         asked: dict[str, Any] = {"dataset": dataset, "method": method, "split": split}
         all_ids = protocol or {"all", "protocols"} & set(kinds)
-        metrics = (*MAIN_METRICS, *(each for each in every_id() if each not in MAIN_METRICS)) if all_ids else MAIN_METRICS
+        metrics = (
+            (*MAIN_METRICS, *(each for each in every_id() if each not in MAIN_METRICS)) if all_ids else MAIN_METRICS
+        )
         runs = store.runs(metrics=metrics, **{column: values for column, values in asked.items() if values})
         source = Source(
             store,

@@ -1,4 +1,4 @@
-"""A disk that is full: exit 6, what was committed intact, no half-written file. A limit on file sizes stands in for it."""
+"""A disk that is full (a limit on file sizes): exit 6, what was committed intact, no half-written file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def intact(folder: Path, run: int) -> list[tuple[str, str]]:
 def test_a_checkpoint_that_does_not_fit(pictures: Path, tmp_path: Path) -> None:
     run = committed(tmp_path)
     call = words_of(pictures, "--epochs", "2", "--without", "preservation")
-    ended = bench(tmp_path, "run", "-m", "ours", *call, file_limit=2_000_000)  # the database fits, a checkpoint does not
+    ended = bench(
+        tmp_path, "run", "-m", "ours", *call, file_limit=2_000_000
+    )  # the database fits, a checkpoint does not
     assert ended.code == 6, ended.output
     assert "cannot be written" in ended.output
     assert "free some space" in ended.output

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bench.errors import UsageError
 from bench.metric_ids import DEFAULT_METRICS, DEFINITIONS
-from bench.ranking import Ties, rank
+from bench.metrics import fill_values
+from bench.ranking import Ties, compile_kernels, rank
 from bench.ranking_kernels import INDEX, bucket_count, rank_rows, top_rows
 from bench.ranking_plan import TILE, Plan, tile_size
 from bench.ranking_torch import rank_with_torch
@@ -303,3 +304,10 @@ def test_wrong_settings(settings: dict[str, object], sentence: str) -> None:
     with pytest.raises(UsageError) as caught:
         rank(clouds(queries=2, photos=3), **{"metrics": ["P@1:k"], **settings})  # type: ignore[arg-type]
     assert sentence in str(caught.value)
+
+
+def test_kernels_that_were_compiled_ahead_are_those_that_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_kernels()
+    signatures = [len(each.signatures) for each in (rank_rows, top_rows, fill_values)]  # type: ignore[attr-defined]
+    rank(clouds(queries=3), ("mAP@all:plain", "P@5:k"), top=3)
+    assert [len(each.signatures) for each in (rank_rows, top_rows, fill_values)] == signatures  # type: ignore[attr-defined]

@@ -1,0 +1,238 @@
+"""A sketch of one's own against the photos of a stored run, or any others, by the network that the run trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench import details
+from bench.devices import autocast, choose_device, to_pixels
+from bench.embedding import BATCH
+from bench.embedding_cache import EmbeddingCache
+from bench.engine import build, embed_items
+from bench.errors import DataError, IncompleteError, LoadingError, UsageError
+from bench.experiment import Experiment, Resources, weights_identity
+from bench.models import RunRecord
+from bench.networks import Networks, network_hash
+from bench.postprocessing import PostProcessing
+from bench.settings import RunSettings
+from bench.store import Store
+from bench.types import Floats, Item
+from datasets.base import Dataset
+from datasets.drawings import drawing
+from datasets.images import load
+from datasets.photo_folder import PhotoFolder
+from datasets.reopening import reopen
+from methods.base import METHODS, Method
+
+log = logging.getLogger("bench.retrieval")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A photo that came back: its place from 1, its position among the photos, its class and its cosine similarity."""
+
+    place: int
+    position: int
+    path: str
+    class_name: str
+    similarity: float
+
+
+class Searcher:
+    """Photos embedded once, and queries against them; several threads may ask at the same time.
+
+    ``photos`` are the items in the order of the rows of ``embeddings`` float32 [photos, width], ``dataset`` reads them.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        experiment: Experiment,
+        device: torch.device,
+        dataset: Dataset,
+        photos: Sequence[Item],
+        embeddings: Floats,
+    ) -> None:
+        self.method, self.experiment, self.device = method.eval(), experiment, device
+        self.dataset, self.photos = dataset, photos
+        self._unit = _unit(embeddings)
+        self._one_at_a_time = threading.Lock()  # two forward passes at once only wait for each other's cores
+
+    def query(self, content: bytes, name: str, count: int) -> list[Found]:
+        """The ``count`` photos most similar to the sketch in a picture file, best first; ties by position.
+
+        Raises DataError with ``name`` for what is no picture, too large or empty.
+        """
+        pixels = drawing(content, name, self.experiment.run.image_size)[None]
+        with self._one_at_a_time, torch.inference_mode(), autocast(self.device, self.experiment.precision):
+            vector = self.method.embed(to_pixels(pixels, self.device), False)
+        asked = vector if isinstance(vector, np.ndarray) else vector.float().cpu().numpy()
+        scores = self._unit @ _unit(asked.astype(np.float32))[0]
+        order = np.argsort(-scores, kind="stable")[:count]
+        return [
+            Found(place, int(n), self.photos[n].path, self.photos[n].class_name, float(scores[n]))
+            for place, n in enumerate(order, start=1)
+        ]
+
+
+def searcher(
+    run: RunRecord,
+    store: Store,
+    resources: Resources,
+    *,
+    photos: Path | None,
+    weights: Path | None,
+    progress: Progress,
+) -> Searcher:
+    """What searches with the network of a stored run: its own gallery, or the pictures below the folder ``photos``.
+
+    Raises UsageError for a run that has no network, LoadingError when its network is not in the cache (with the way to
+    make it again), DataError for photos or images of the run that are missing.
+    """
+    device = choose_device(resources.device)
+    experiment = experiment_of(run, store, resources, weights)
+    method = build(experiment, resources, device)
+    if method.weights and Networks(resources.cache_dir).load(experiment.training_key, method) is None:
+        raise LoadingError(
+            f"The network of run {run.id} is not in the cache folder {resources.cache_dir}: name the one that it was "
+            f"trained with by --cache-dir, or train it again by `{again(run)}`."
+        )
+    if photos is None:
+        items: Sequence[Item] = experiment.split.gallery
+        total = len(items)
+        found, _ = embed_items(method, experiment, items, resources, device, lambda done: progress(done, total))
+        return Searcher(method, experiment, device, experiment.dataset, items, found)
+    folder = PhotoFolder(photos)
+    items = folder.items
+    vectors = _embed_folder(method, experiment, folder, items, resources, device, progress)
+    whole = np.isfinite(vectors).all(axis=1)
+    if not whole.any():
+        raise DataError(f"No picture in {photos} can be read: name a folder with whole ones.")
+    kept = [item for item, good in zip(items, whole, strict=True) if good]
+    return Searcher(method, experiment, device, folder, kept, vectors[whole])
+
+
+def stored_run(store: Store, number: int) -> RunRecord:
+    """The finished run of a number; raises IncompleteError when there is none or it did not finish."""
+    found = store.runs(id=number, metrics=())
+    if not found:
+        raise IncompleteError(f"There is no run {number}: `bench report --kind cost` and `bench list runs` tell them.")
+    if found[0].status not in ("done", "superseded"):
+        raise IncompleteError(f"Run {number} is {found[0].status}: name one that was finished.")
+    return found[0]
+
+
+def experiment_of(run: RunRecord, store: Store, resources: Resources, weights: Path | None) -> Experiment:
+    """What was asked of a stored run, with its images as they are here; ``weights`` is the file that it began with."""
+    if run.origin:
+        raise UsageError(
+            f"Run {run.id} holds embeddings that were made elsewhere, and no network to embed a sketch by."
+        )
+    kind = METHODS.get(run.method)
+    configuration = run.configuration
+    settings = RunSettings(**configuration["run"])
+    if settings.weights.startswith("sha256:"):
+        settings = replace(settings, weights=str(_checked(run, settings.weights, weights)))
+    kept = store.detail(run.id, details.PER_QUERY)
+    queries = details.per_query(kept) if kept is not None else None
+    unseen = [queries.classes[label] for label in np.unique(queries.labels)] if queries is not None else []
+    dataset, split = reopen(run, resources.data_root, unseen)
+    return Experiment(
+        method=kind,
+        dataset=dataset,
+        split=split,
+        seed=run.seed,
+        run=settings,
+        own=kind.Settings(**configuration["method"]),
+        post=PostProcessing(**configuration.get("post", {})),
+        selection=run.selection,
+        gallery=run.gallery,
+        precision=configuration.get("precision", "fp32"),
+        per_class_limit=run.per_class_limit,
+        dropped=configuration.get("dropped", {}),
+    )
+
+
+def again(run: RunRecord) -> str:
+    """The command that trains the network of a run again."""
+    called = str(run.environment.get("command", ""))
+    if called.startswith("bench run "):
+        return f"{called} --force"
+    return f"bench run -m {run.method} -d {run.dataset} --split {run.split} --seed {run.seed} --force"
+
+
+def _checked(run: RunRecord, digest: str, weights: Path | None) -> Path:
+    if weights is None:
+        raise LoadingError(f"Run {run.id} began with a file of weights ({digest[:19]}...): name it by --weights.")
+    if weights_identity(str(weights)) != digest:
+        raise LoadingError(f"Weights file {weights} is not the one that run {run.id} began with ({digest[:19]}...).")
+    return weights
+
+
+def _embed_folder(
+    method: Method,
+    experiment: Experiment,
+    folder: PhotoFolder,
+    items: list[Item],
+    resources: Resources,
+    device: torch.device,
+    progress: Progress,
+) -> Floats:
+    """float32 [photos, width], NaN for pictures that cannot be read; kept until a file or the network changes."""
+    network = [method.name, method.version, asdict(experiment.own), network_hash(method), experiment.run.image_size]
+    asked = json.dumps([*network, experiment.precision, str(folder.data_root.resolve()), folder.stamps(items)])
+    key = hashlib.sha256(asked.encode()).hexdigest()
+    cache = EmbeddingCache(resources.cache_dir)
+    cached = cache.read(key)
+    if cached is not None:
+        progress(len(items), len(items))
+        return cached
+    parts: list[Floats] = []
+    for start in range(0, len(items), BATCH):
+        batch = items[start : start + BATCH]
+        parts.append(_embed_batch(method, experiment, folder, batch, device))
+        progress(start + len(batch), len(items))
+    width = max(part.shape[1] for part in parts)
+    vectors = np.concatenate(
+        [part if part.shape[1] == width else np.full((len(part), width), np.nan) for part in parts]
+    )
+    cache.write(key, vectors.astype(np.float32))
+    return vectors.astype(np.float32)
+
+
+def _embed_batch(
+    method: Method, experiment: Experiment, folder: PhotoFolder, items: Sequence[Item], device: torch.device
+) -> Floats:
+    """float32 [photos, width]; [photos, 1] of NaN when none of them can be read."""
+    readable, pixels = [], []
+    for row, item in enumerate(items):
+        try:
+            pixels.append(load(folder, item.path, experiment.run.image_size))
+            readable.append(row)
+        except DataError as error:
+            log.warning("Left out: %s", error)
+    if not pixels:
+        return np.full((len(items), 1), np.nan, dtype=np.float32)
+    with torch.inference_mode(), autocast(device, experiment.precision):
+        found = method.embed(to_pixels(torch.stack(pixels), device), True)
+    given = found if isinstance(found, np.ndarray) else found.float().cpu().numpy()
+    vectors = np.full((len(items), given.shape[1]), np.nan, dtype=np.float32)
+    vectors[readable] = given
+    return vectors
+
+
+def _unit(vectors: Floats) -> Floats:
+    """Rows scaled to length 1, float32 [rows, width]; rows of zeros stay."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    unit: Floats = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return unit

@@ -1,0 +1,61 @@
+"""What a run costs, by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.cost import cost_of, peak_memory, size_of
+from bench.settings import RunSettings
+from methods.base import Context, Method, NoSettings
+
+CPU = torch.device("cpu")
+
+
+class Two(Method):
+    """One layer that embeds, one that only a loss would use, and one that both domains share."""
+
+    def __init__(self, tmp: Any) -> None:
+        super().__init__(NoSettings(), Context(RunSettings(), (), tmp))
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+        self.shared = nn.Linear(4, 2)
+        self.loss_head = nn.Linear(2, 1000)
+
+    def embed(self, images: Tensor, is_photo: bool) -> Tensor:
+        return self.shared(self.shared.weight.new_tensor(1.0) * self.convolution(images).mean(dim=(2, 3)))
+
+
+class Nothing(Method):
+    """No network at all."""
+
+    def embed(self, images: Tensor, is_photo: bool) -> Tensor:
+        return images.mean(dim=(2, 3))
+
+
+def test_parameters_and_operations_of_the_network_that_embeds(tmp_path: Any) -> None:
+    found = size_of(Two(tmp_path), 8, CPU)
+    assert found["parameters"] == 4 * 3 * 9 + 4 * 2 + 2
+    # Each of 8 x 8 x 4 outputs takes 27 products and sums; then a product of [1, 4] with [4, 2].
+    assert found["flops"] == 2 * 64 * 4 * 27 + 2 * 4 * 2
+
+
+def test_figures_of_a_run(tmp_path: Any) -> None:
+    found = cost_of(Two(tmp_path), 8, {"embedding": 2.0, "training": 60.0}, 300, CPU)
+    assert found["images_per_second"] == 150
+    assert found["peak_memory"] >= 1e7
+    assert "peak_device_memory" not in found
+    assert "images_per_second" not in cost_of(Two(tmp_path), 8, {"embedding": 2.0}, 0, CPU)  # all from the cache
+
+
+def test_a_method_without_a_network_has_no_size(tmp_path: Any) -> None:
+    bare = Nothing(NoSettings(), Context(RunSettings(), (), tmp_path))
+    assert set(cost_of(bare, 8, {"embedding": 1.0}, 10, CPU)) == {"images_per_second", "peak_memory"}
+
+
+def test_peak_memory_grows_with_what_is_held() -> None:
+    before = peak_memory()
+    held = torch.ones(before // 4 + 2**24)  # four bytes a number: more than was ever held
+    assert peak_memory() > before
+    del held

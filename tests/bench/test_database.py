@@ -1,0 +1,183 @@
+"""How the results database is opened, and what its failures are called."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from bench import database, migrations
+from bench.database import database_file, failures, on_network, open_engine, plain
+from bench.errors import StorageError
+from bench.store import Store, existing
+from tests.bench.test_store import IDENTITY
+
+MOUNTS = """\
+/dev/vda1 / ext4 rw,relatime 0 0
+server:/export /home nfs4 rw,hard 0 0
+/dev/vdb1 /home/scratch xfs rw 0 0
+//share/x /mnt/my\\040share cifs rw 0 0
+"""
+
+
+def pragma(where: Path, name: str) -> object:
+    engine = open_engine(str(where))
+    with engine.connect() as connection:
+        value = connection.execute(text(f"PRAGMA {name}")).scalar()
+    engine.dispose()
+    return value
+
+
+def test_sqlite_waits_for_locks_keeps_foreign_keys_and_writes_ahead(tmp_path: Path) -> None:
+    path = tmp_path / "bench.db"
+    Store(str(path)).close()
+    assert pragma(path, "busy_timeout") == 30_000
+    assert pragma(path, "foreign_keys") == 1
+    assert pragma(path, "journal_mode") == "wal"
+
+
+def test_the_time_out_comes_before_everything_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Recording(sqlite3.Connection):
+        def execute(self, sql: str, *more: object) -> sqlite3.Cursor:
+            said.append(sql)
+            return super().execute(sql, *more)  # type: ignore[arg-type]
+
+    with closing(sqlite3.connect(tmp_path / "x.db", factory=Recording)) as connection:
+        database._prepare(connection, None)
+    assert said == ["PRAGMA busy_timeout = 30000", "PRAGMA foreign_keys = ON"]
+
+
+def test_on_a_network_disk_the_file_is_locked_as_a_whole_and_the_user_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "bench.db"
+    Store(str(path)).close()
+    monkeypatch.setattr(database, "on_network", lambda where: True)
+    with caplog.at_level(logging.WARNING):
+        Store(str(path)).close()
+    assert pragma(path, "journal_mode") == "delete"
+    assert "lies on a network file system" in caplog.text
+    assert "PostgreSQL" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/var/bench.db", False),
+        ("/home/user/bench.db", True),
+        ("/home/scratch/bench.db", False),
+        ("/homework/bench.db", False),
+        ("/mnt/my share/bench.db", True),
+    ],
+)
+def test_which_disks_are_network_disks(path: str, expected: bool) -> None:
+    assert on_network(path, MOUNTS) is expected
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_a_newer_database_is_left_as_it_was_to_the_last_byte(journal: str, tmp_path: Path) -> None:
+    path = tmp_path / "bench.db"
+    store = Store(str(path))
+    store.begin(IDENTITY)
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE schema_version SET version = {migrations.CURRENT + 1}")
+        connection.commit()
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+    before = path.read_bytes()
+    for opening in (Store, existing):
+        with pytest.raises(StorageError, match="update bench to use it"):
+            opening(str(path))
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["bench.db"]
+
+
+def test_a_database_of_another_program_keeps_its_journal(tmp_path: Path) -> None:
+    path = tmp_path / "songs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="none of bench's"):
+        Store(str(path))
+    assert path.read_bytes() == before
+
+
+def test_looking_makes_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "bench.db"
+    assert existing(str(path)) is None
+    assert existing(f"sqlite:///{path}") is None
+    assert list(tmp_path.iterdir()) == []
+    Store(str(path)).close()
+    before = path.read_bytes()
+    store = existing(str(path))
+    assert store is not None
+    assert store.runs() == []
+    store.close()
+    assert path.read_bytes() == before
+
+
+def test_a_lock_that_outlasts_the_time_out_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bench.db"
+    monkeypatch.setattr(database, "BUSY_MILLISECONDS", 20)
+    store = Store(str(path))
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="is locked by another program: wait for it to end"):
+            store.begin(IDENTITY)
+        assert store.runs() == []  # readers do not wait
+        other.rollback()
+    store.begin(IDENTITY)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("database or disk is full", "cannot grow, the disk is full: free some space"),
+        ("disk I/O error", "cannot be written (disk full or failing)"),
+        ("database disk image is malformed", "is damaged: restore a copy"),
+        ("canceling statement due to lock timeout", "is locked by another program"),
+        ("something else\nand more", "failed (something else)"),
+        ("", "failed (no reason given)"),
+    ],
+)
+def test_failures_are_one_sentence(said: str, told: str) -> None:
+    with pytest.raises(StorageError) as caught, failures("postgresql://me:secret@host/base"):
+        raise sqlite3.OperationalError(said)
+    assert told in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_whose_file_it_is() -> None:
+    assert database_file("bench.db") == Path("bench.db")
+    assert database_file("sqlite:///some/bench.db") == Path("some/bench.db")
+    assert database_file("sqlite://") is None
+    assert database_file("postgresql://host/base") is None
+    assert database_file("no url://") is None
+
+
+def test_a_short_url_takes_the_driver_of_the_project() -> None:
+    engine = open_engine("postgresql://someone:secret@nowhere.invalid/base")
+    assert engine.dialect.driver == "psycopg"
+    assert "secret" not in plain("postgresql://someone:secret@nowhere.invalid/base")
+    engine.dispose()
+
+
+def test_a_transaction_that_will_write_begins_with_the_lock(tmp_path: Path) -> None:
+    """Two that read first and write later would otherwise fail at once, whatever the time-out."""
+    path = tmp_path / "bench.db"
+    store = Store(str(path))
+    other = create_engine(f"sqlite:///{path}", connect_args={"timeout": 0.0})
+    with store._write() as session:
+        assert session.execute(text("SELECT count(*) FROM run")).scalar() == 0  # it only reads so far
+        with pytest.raises(OperationalError, match="locked"), other.begin() as connection:
+            connection.execute(text("DELETE FROM run"))
+    other.dispose()
+    store.close()

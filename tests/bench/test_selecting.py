@@ -1,0 +1,103 @@
+"""The rules carried out: whose network is kept, and what a resumed training remembers of it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from bench.devices import choose_device
+from bench.engine import build
+from bench.errors import IncompleteError
+from bench.experiment import Request, Resources, resolve
+from bench.selecting import BestEpoch, selector_of
+from bench.selection import selection
+from methods.base import Method
+
+SMALL = ("backbone=resnet18", "weights=none", "image_size=32", "dim=8")
+SCORES = [0.31, 0.47, 0.40, 0.47, 0.33]
+
+
+@pytest.fixture
+def method(resources: Resources) -> Method:
+    return build(resolve(Request("softmax", "emoji", assignments=SMALL), resources), resources, torch.device("cpu"))
+
+
+def mark(method: Method, epoch: int) -> None:
+    with torch.no_grad():
+        method.prototypes.fill_(float(epoch))  # type: ignore[operator, union-attr]
+
+
+def marked(method: Method) -> float:
+    return float(method.prototypes.view(-1)[0])  # type: ignore[operator, union-attr]
+
+
+@pytest.mark.parametrize(("rule", "kept"), [("seen-validation", 1), ("oracle", 1)])
+def test_the_network_of_the_best_epoch_is_put_back(rule: str, kept: int, method: Method) -> None:
+    scores = iter(SCORES)
+    chooser = BestEpoch(selection(rule), lambda _: next(scores))
+    method.train()
+    for epoch in range(len(SCORES)):
+        mark(method, epoch)
+        chooser.after_epoch(method)
+        assert method.training
+    chooser.put_back(method)
+    assert marked(method) == kept
+
+
+def test_a_resumed_training_remembers_the_best_so_far(method: Method) -> None:
+    scores = iter(SCORES)
+    first = BestEpoch(selection("oracle"), lambda _: next(scores))
+    for epoch in range(3):
+        mark(method, epoch)
+        first.after_epoch(method)
+    kept = {name: tensor.clone() for name, tensor in first.tensors().items()}
+    mark(method, 99)
+    resumed = BestEpoch(selection("oracle"), lambda _: next(scores))
+    resumed.restore(kept)
+    for epoch in (3, 4):
+        mark(method, epoch)
+        resumed.after_epoch(method)
+    resumed.put_back(method)
+    assert marked(method) == 1
+
+
+def test_an_epoch_that_cannot_be_judged_is_named(method: Method) -> None:
+    scores = iter([0.5, math.nan])
+    chooser = BestEpoch(selection("oracle"), lambda _: next(scores))
+    chooser.after_epoch(method)
+    with pytest.raises(IncompleteError, match="The network of epoch 2 cannot be judged"):
+        chooser.after_epoch(method)
+
+
+def test_what_each_rule_looks_at(resources: Resources) -> None:
+    device = choose_device("cpu")
+
+    def images_of(rule: str) -> set[str]:
+        request = Request("softmax", "emoji", assignments=SMALL, selection=rule, per_class_limit=1)
+        experiment = resolve(request, resources)
+        chooser = selector_of(experiment, resources, device)
+        assert chooser is not None
+        sides = chooser._score.__closure__  # type: ignore[attr-defined]
+        found = next(cell.cell_contents for cell in sides if isinstance(cell.cell_contents, list))
+        assert [items[0].modality for items, _ in found] == ["sketch", "photo"]
+        classes = {item.class_name for items, _ in found for item in items}
+        trained = {item.class_name for item in experiment.split.train}
+        assert not classes & trained
+        return classes & set(experiment.split.unseen)
+
+    assert images_of("seen-validation") == set()  # no class of the test has a say
+    assert len(images_of("oracle")) == 93
+    assert selector_of(resolve(Request("softmax", "emoji"), resources), resources, device) is None
+
+
+def test_a_network_gone_wrong_is_no_data_error(method: Method, resources: Resources) -> None:
+    request = Request("softmax", "emoji", assignments=SMALL, selection="oracle", per_class_limit=1)
+    chooser = selector_of(resolve(request, resources), resources, choose_device("cpu"))
+    assert chooser is not None
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.fill_(math.nan)
+    with pytest.raises(IncompleteError, match="epoch 1 cannot be judged"):
+        chooser.after_epoch(method)

@@ -1,0 +1,196 @@
+"""Every exit code of the program, each by what a user would do to get it."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import bench.running
+from bench import database
+from bench.cli.main import app
+from bench.engine import Outcome
+from bench.errors import BenchError
+from bench.files import write_tensors
+from bench.interrupts import Terminated
+from bench.networks import Networks
+from bench.store import Store
+from methods.base import METHODS
+from tests.bench.test_store import IDENTITY, SCORES
+
+Prepare = Callable[[pytest.MonkeyPatch], None]
+RUN = ["run", "-m", "imagenet", "--limit", "1", "--image-size", "32"]
+TRAIN = ["run", "-m", "softmax", "--limit", "1", "--image-size", "32", "--epochs", "0.1", "--set", "batch_size=16"]
+
+
+def nothing(patch: pytest.MonkeyPatch) -> None:
+    """The machine as it is."""
+
+
+def computing(what: Callable[[], Outcome]) -> Prepare:
+    """A run does ``what`` instead of computing, so that its end is all that is tested."""
+
+    def prepare(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(bench.running, "execute", lambda *_, **__: what())
+
+    return prepare
+
+
+def raising(error: BaseException) -> Prepare:
+    def what() -> Outcome:
+        raise error
+
+    return computing(what)
+
+
+def stored(patch: pytest.MonkeyPatch) -> None:
+    store = Store("bench.db")
+    store.finish(store.begin({**IDENTITY, "configuration": {"run": {}, "method": {}}}), SCORES, {})
+    store.close()
+
+
+def newer(patch: pytest.MonkeyPatch) -> None:
+    stored(patch)
+    with closing(sqlite3.connect("bench.db")) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+        connection.commit()
+
+
+def locked(patch: pytest.MonkeyPatch) -> None:
+    stored(patch)
+    patch.setattr(database, "BUSY_MILLISECONDS", 20)
+    connection = sqlite3.connect("bench.db")
+    connection.execute("BEGIN EXCLUSIVE")
+    patch.setattr(database, "kept_open_by_the_test", connection, raising=False)
+
+
+def full(patch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    patch.setattr(Store, "finish", lambda self, *_, **__: _failing(self, refuse))
+    computing(lambda: Outcome(SCORES, {}, {}, {}, {}))(patch)
+
+
+def _failing(store: Store, refuse: Callable[[], None]) -> None:
+    with database.failures(store.where):
+        refuse()
+
+
+def broken_plugin(patch: pytest.MonkeyPatch) -> None:
+    METHODS.names()
+    point = EntryPoint("broken", "no_such_package:Method", "bench.methods")
+    patch.setattr(METHODS, "_plugins", {"broken": point})
+
+
+def wrong_weights(patch: pytest.MonkeyPatch) -> None:
+    Path("weights.pth").write_bytes(b"these are no weights")
+
+
+def wrong_network(patch: pytest.MonkeyPatch) -> None:
+    """A kept network of the right key that holds other tensors."""
+    patch.setattr(Networks, "path", lambda self, key: Path(f"{key}.safetensors"))
+    patch.setattr(Networks, "load", _load_with(Networks.load))
+
+
+def _load_with(load: Any) -> Any:
+    def found(self: Networks, key: str, method: Any) -> Any:
+        write_tensors(self.path(key), {"other": torch.zeros(1)}, {"key": key, "seconds": {}, "history": []})
+        return load(self, key, method)
+
+    return found
+
+
+def report_file(patch: pytest.MonkeyPatch) -> None:
+    stored(patch)
+    Path("report.md").write_text("another report\n")
+
+
+CASES: dict[str, tuple[Prepare, list[str], int, str]] = {
+    "done": (computing(lambda: Outcome(SCORES, {}, {}, {}, {})), RUN, 0, ""),
+    "a bug": (raising(ZeroDivisionError("a bug")), RUN, 1, ""),
+    "an unknown option": (nothing, ["run", "--methd", "ours"], 2, "No such option"),
+    "an unknown name": (nothing, ["run", "-m", "our"], 2, "Did you mean 'ours'?"),
+    "data missing": (nothing, ["run", "-m", "imagenet", "-d", "sketchy"], 3, "Dataset 'sketchy' was not found"),
+    "a file that is no embeddings": (wrong_weights, ["score", "weights.pth"], 3, "is neither .npz nor .safetensors"),
+    "a cell that failed": (nothing, [*TRAIN, "--set", "head_lr=nan"], 4, "Loss term 'classification' became nan in"),
+    "an empty selection": (stored, ["report", "-m", "sake"], 4, "No finished run fits this report"),
+    "no such run": (stored, ["show", "17"], 4, "There is no run 17"),
+    "a report that differs": (report_file, ["report", "--check", "report.md"], 4, "The report differs from report.md"),
+    "memory of the device": (raising(torch.OutOfMemoryError("CUDA out of memory")), RUN, 5, "lower --batch-size or"),
+    "memory of the host": (raising(MemoryError()), RUN, 5, "Memory did not suffice (host memory)"),
+    "memory, torch's allocator": (
+        raising(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")),
+        RUN,
+        5,
+        "take a smaller --backbone",
+    ),
+    "a full disk": (full, RUN, 6, "the disk is full: free some space"),
+    "a locked database": (locked, RUN, 6, "is locked by another program"),
+    "a newer database": (newer, RUN, 6, "update bench to use it"),
+    "a plug-in": (broken_plugin, ["run", "-m", "broken"], 7, "The method 'broken' of the package behind"),
+    "a weights file": (wrong_weights, [*RUN, "--weights", "weights.pth"], 7, "weights.pth"),
+    "a kept network": (wrong_network, TRAIN, 7, "does not fit this network (first at"),
+    "Ctrl-C": (raising(KeyboardInterrupt()), RUN, 130, "Interrupted; what was finished is stored."),
+    "SIGTERM": (raising(Terminated()), RUN, 143, "Interrupted; what was finished is stored."),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exit_code_and_message(name: str, runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare, arguments, code, message = CASES[name]
+    prepare(monkeypatch)
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    if name == "a bug":
+        assert isinstance(result.exception, ZeroDivisionError)  # a traceback, which whoever mends it needs
+    elif 2 < code < 100:
+        assert result.stderr.strip().splitlines()[-1].startswith("error: ")
+        assert result.stdout == ""
+
+
+def test_the_table_has_every_code() -> None:
+    codes = {code for _, _, code, _ in CASES.values()}
+    assert codes == {0, 1, 130, 143} | {kind.exit_code for kind in (BenchError, *BenchError.__subclasses__())}
+    assert {128 + signal.SIGINT, 128 + signal.SIGTERM} <= codes
+
+
+def test_what_is_done_already_is_as_good_as_done(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    computing(lambda: Outcome(SCORES, {}, {}, {}, {}))(monkeypatch)
+    assert runner.invoke(app, RUN).exit_code == 0
+    raising(AssertionError("computed again"))(monkeypatch)
+    again = runner.invoke(app, RUN)
+    assert again.exit_code == 0
+    assert "already done, run 1" in again.stderr
+
+
+@pytest.mark.parametrize("name", ["a full disk", "Ctrl-C"])
+def test_a_sweep_does_not_go_on_after_these(name: str, runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare, arguments, code, _ = CASES[name]
+    prepare(monkeypatch)
+    result = runner.invoke(app, [*arguments, "--seeds", "3"])
+    assert result.exit_code == code
+    store = Store("bench.db")
+    assert len(store.runs()) == 1
+    store.close()
+
+
+def test_a_sweep_goes_on_after_a_failure_and_stops_if_asked(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(MemoryError())(monkeypatch)
+    went_on = runner.invoke(app, [*RUN, "--seeds", "3"])
+    assert went_on.exit_code == 4
+    assert "3 of 3 runs failed" in went_on.stderr
+    stopped = runner.invoke(app, [*RUN, "--seeds", "3", "--fail-fast"])
+    assert stopped.exit_code == 5
+    store = Store("bench.db")
+    assert [(run.status, run.failure) for run in store.runs()] == [("failed", "out of memory")] * 4
+    store.close()

@@ -1,0 +1,70 @@
+"""A store with every sort of run, whose figures follow from a seeded generator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bench import details
+from bench.metric_ids import DEFAULT_METRICS
+from bench.store import Store
+from bench.types import Ranking, Score
+from tests.bench.test_store import IDENTITY
+
+CLASSES = ("ant", "bat_1", "cup & saucer", "door", "elk")
+EACH = 6  # queries of a class
+METRICS = tuple(dict.fromkeys((*details.KEPT, *(f"P@{k}:k" for k in details.CURVE_AT))))
+
+
+def ranking(level: float, seed: int, relevant: int = 300) -> Ranking:
+    """Values around ``level`` of every query, higher for the first classes; the best photos likewise."""
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(CLASSES)), EACH)
+    hardness = np.linspace(0.15, -0.15, len(CLASSES))[labels]
+    values = np.clip(level + hardness + generator.normal(0, 0.05, (len(METRICS), len(labels))), 0, 1)
+    top = generator.integers(0, 50, (len(labels), 10)).astype(np.int32)
+    top[:, :6] = labels[:, None] * 10 + np.arange(6)  # six of ten are right: photo n is of class n // 10
+    return Ranking(METRICS, values, np.full(len(labels), relevant), labels, top)
+
+
+def fill(store: Store, *, level: float, **identity: Any) -> int:
+    """A finished run with scores and details."""
+    skipped = identity.pop("skipped", 0)
+    history = identity.pop("history", [])
+    run = begin(store, **identity)
+    found = ranking(level, identity.get("seed", 0) + 10 * len(identity.get("ablation", "")))
+    values = dict(zip(found.metrics, found.values.mean(axis=1), strict=True))
+    ids = tuple(dict.fromkeys((*DEFAULT_METRICS, "P@5:k")))
+    scores = [
+        Score(metric, average, float(values.get(metric, level)), 30, skipped)
+        for metric in ids
+        for average in ("queries", "classes")
+    ]
+    kept = details.pack(found, np.arange(50) // 10, CLASSES, history)
+    seconds = (
+        {"training": 60.0, "embedding": 5.0} if identity.get("method", "ours") != "imagenet" else {"embedding": 5.0}
+    )
+    store.finish(run, scores, seconds, details=kept, cost={"parameters": 3.4e6, "flops": 1.5e8})
+    return run
+
+
+def begin(store: Store, **identity: Any) -> int:
+    """A run that is being computed."""
+    configuration = {"run": {"lr": 1e-4}, "method": {"margin": 0.3}, "caution": ""}
+    words = [f"{name}={value}" for name, value in sorted(identity.items())]
+    return store.begin({**IDENTITY, "configuration": configuration, "key": " ".join(words), **identity})
+
+
+def everything(store: Store) -> None:
+    """Methods, ablations and seeds on two datasets; failed, running, smoke and oracle runs."""
+    history = [{"step": float(n), "quadruplet": 1.0 / n, "classification": 2.0 / n} for n in (1, 2, 3, 4)]
+    for seed in range(3):
+        fill(store, level=0.6, seed=seed, history=history)
+        fill(store, level=0.5, seed=seed, ablation="without quadruplet")
+    fill(store, level=0.3, method="imagenet")
+    fill(store, level=0.5, dataset="sketchy", split="sketchy-21", skipped=3)
+    fill(store, level=0.9, per_class_limit=1, method="imagenet")
+    fill(store, level=0.9, selection="oracle")
+    store.fail(begin(store, method="sake", seed=1), "failed", "RuntimeError: NaN")
+    begin(store, method="ours", seed=3)

@@ -1,0 +1,277 @@
+"""Every kind of report in every format against committed text, and what tables say about what is missing.
+
+When a change is meant, write the texts anew with ``BENCH_UPDATE_EXPECTED=1 python -m pytest tests/reports`` and read
+the difference before committing it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli.main import app
+from bench.comparison import Results, compare
+from bench.errors import IncompleteError, UsageError
+from bench.protocols.base import PROTOCOLS
+from bench.statistics import interval
+from bench.store import Store
+from reports import latex, published
+from reports.base import FORMATS, KINDS, Options, Report, Table
+from reports.build import build
+from reports.gallery import chosen
+from reports.source import Source
+from tests.reports.filling import CLASSES, EACH, everything, fill
+from tests.test_reports import same_as_committed
+
+ALL = ("main", "protocols", "ablation", "per-class", "gallery", "cost")
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    everything(store)
+    return store
+
+
+def report(store: Store, *kinds: str, options: Options | None = None, **choices: bool) -> Report:
+    source = Source(store, store.runs(), **choices)  # type: ignore[arg-type]
+    return build(source, kinds, options or Options())
+
+
+def without_times(text: str) -> str:
+    return re.sub(r"Computed from .*", "Computed then.", re.sub(r'"Computed from [^"]*"', '"Computed then."', text))
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_kind_equals_its_committed_text(kind: str, filled: Store) -> None:
+    text = FORMATS.get("md").write(report(filled, kind, options=Options(published=kind == "main")))
+    same_as_committed(without_times(text), f"kind-{kind}.md")
+
+
+def test_there_is_no_kind_that_is_not_tested(filled: Store) -> None:
+    assert sorted(ALL) == KINDS.names()
+
+
+@pytest.mark.parametrize("format", ["md", "csv", "json", "latex"])
+def test_the_same_store_gives_the_same_bytes(format: str, filled: Store) -> None:
+    write = FORMATS.get(format).write
+    assert write(report(filled, "all")) == write(report(filled, "all"))
+
+
+def test_csv_and_json_hold_every_cell(filled: Store) -> None:
+    made = report(filled, "all")
+    cells = sum(len(table.rows) * (len(table.columns) - 1) for table in made.tables)
+    assert len(list(csv.reader(io.StringIO(FORMATS.get("csv").write(made))))) == cells + 1
+    assert len(json.loads(FORMATS.get("json").write(made))["tables"]) == len(made.tables)
+
+
+def test_intervals_from_sums_are_those_from_every_query(filled: Store) -> None:
+    source = Source(filled, filled.runs())
+    row = next(row for row in source.groups[0].rows if row.name == "ours")
+    values = source.results(row, "mAP@all:plain")
+    assert values is not None
+    labels = np.repeat(np.arange(len(CLASSES)), EACH)
+    expected = interval(values.values, labels, "queries", np.random.default_rng(0))
+    cells = report(filled, "main").tables[0].rows[0]
+    assert cells[3] == f"{expected.low:.3f} to {expected.high:.3f}"
+
+
+def test_differences_to_a_baseline_are_those_of_the_paired_comparison(filled: Store) -> None:
+    source = Source(filled, filled.runs())
+    rows = {row.name: row for row in source.groups[0].rows}
+    ours, other = (source.results(rows[name], "mAP@all:plain") for name in ("ours", "ours without quadruplet"))
+    assert isinstance(ours, Results)
+    assert isinstance(other, Results)
+    expected = compare(ours, other, np.repeat(np.arange(len(CLASSES)), EACH), "queries", np.random.default_rng(0))
+    table = report(filled, "main", options=Options(baseline="ours without quadruplet")).tables[0]
+    assert table.columns[-1] == "difference to ours without quadruplet"
+    assert table.rows[0][-1] == f"{expected.points:+.1f} ({expected.low:+.1f} to {expected.high:+.1f})"
+    assert table.rows[1][-1] == ""
+
+
+def test_a_baseline_that_is_not_stored_is_a_mistake(filled: Store) -> None:
+    with pytest.raises(UsageError, match=r"No run of 'imagnet' is stored\. Did you mean 'imagenet'\?"):
+        report(filled, "main", options=Options(baseline="imagnet"))
+
+
+def test_missing_failed_and_running_cells_are_told_apart(filled: Store) -> None:
+    emoji, sketchy = report(filled, "main", options=Options(published=False)).tables
+    cells = {row[0]: row for row in emoji.rows}
+    assert cells["sake"][1:3] == ("seed 1 failed", "failed")
+    assert cells["ours"][1] == "0-2 (seed 3 running)"
+    assert {row[0]: row for row in sketchy.rows}["imagenet"][1:] == ("-",) * (len(sketchy.columns) - 1)
+    assert "bench run -m imagenet -d sketchy --split sketchy-21 --seed 0" in sketchy.commands
+    assert "bench run -m sake -d emoji --split emoji-93 --seed 1" in emoji.commands
+    assert not any("-m ours -d emoji" in command for command in emoji.commands)
+    footer = report(filled, "main").footer
+    assert any("(sake on emoji-93, seed 1) is failed: RuntimeError: NaN." in line for line in footer)
+
+
+def test_a_failure_that_was_mended_is_not_told(filled: Store) -> None:
+    fill(filled, level=0.4, method="sake", seed=1)
+    lines = report(filled, "main").footer
+    assert any("failed" in line for line in lines) == any("sake" in line and "failed" in line for line in lines)
+    assert not any("sake on emoji-93, seed 1" in line for line in lines)
+
+
+def test_commands_for_missing_cells_go_to_stderr_alone(runner: CliRunner) -> None:
+    store = Store("bench.db")
+    everything(store)
+    store.close()
+    result = runner.invoke(app, ["report"])
+    assert result.exit_code == 0, result.stderr
+    assert "missing: bench run -m imagenet -d sketchy --split sketchy-21 --seed 0" in result.stderr
+    assert "missing:" not in result.stdout
+
+
+def test_smoke_and_oracle_runs_stand_apart(filled: Store) -> None:
+    titles = [table.title for table in report(filled, "main", include_smoke=True, include_oracle=True).tables]
+    assert sum("smoke" in title for title in titles) == 1
+    assert sum("oracle" in title for title in titles) == 1
+
+
+def test_a_protocol_is_a_table_of_its_own_with_its_metrics_and_its_rule_for_empty_queries(filled: Store) -> None:
+    tables = report(
+        filled, "main", options=Options(protocols=("zse-sbir", "icfrr", "sem-pcyc"), published=False)
+    ).tables
+    assert [table.title.rpartition("protocol ")[2] for table in tables] == ["zse-sbir", "icfrr", "sem-pcyc"] * 2
+    zse, icfrr, pcyc = tables[3:]
+    assert zse.columns[2:] == ("mAP@all:voc", "95 % interval", "mAP@200:voc-min", "P@100:min", "P@200:min")
+    assert float(zse.rows[0][2]) == pytest.approx(0.5)
+    run = filled.runs(split="sketchy-21")[0]
+    assert float(icfrr.rows[0][2]) == pytest.approx(run.value("mAP@all:plain") * 27 / 30, abs=5e-4)  # 3 of 30 count 0
+    assert set(pcyc.rows[0][2:]) == {"-"}  # ranks by another distance than the run did
+
+
+def test_the_same_ranking_has_a_number_for_every_formula(filled: Store) -> None:
+    (table, _) = report(filled, "protocols").tables
+    named = {row[0] for row in table.rows}
+    assert named | {"sketch-lvm"} == {name for name in PROTOCOLS.names() if PROTOCOLS.get(name).codes == "none"}
+
+
+def test_published_rows_are_marked_and_never_bold(filled: Store) -> None:
+    (_, table, unplaced) = report(filled, "main").tables
+    reported = [row for row in table.rows if "(reported)" in row[0]]
+    assert any(row[0].startswith("SAKE") and row[4] == "0.497" for row in reported)
+    assert not any("**" in cell for row in reported for cell in row)
+    assert any("protocol unknown" in row[-1] for row in reported)
+    assert any("ZS-GCN (reported): mAP@200 0.568 above P@200 0.487 cannot be" in note for note in table.notes)
+    assert "whose classes are not stated" in unplaced.title
+    assert any("ClipPrompt" in note and "0.719 above P@200 0.681" in note for note in unplaced.notes)
+    assert not any("SAKE (reported): " in note for note in table.notes)
+    without = report(filled, "main", options=Options(published=False)).tables
+    assert not any("(reported)" in row[0] for each in without for row in each.rows)
+
+
+def test_every_published_figure_has_a_source_a_known_protocol_and_a_fraction() -> None:
+    assert len(published.figures()) == 248
+    for each in published.figures():
+        assert each.source
+        assert 0 <= float(each.value) <= 1
+        assert each.protocol in ("", *PROTOCOLS.names())
+        assert each.metric in published.NAMES
+
+
+def test_kinds_without_details_say_how_to_get_them(store: Store) -> None:
+    run = store.begin({"key": "k"} | {**_identity(store)})
+    store.finish(run, [], {})
+    for kind in ("per-class", "gallery", "ablation"):
+        with pytest.raises(IncompleteError, match=r"run it again with --force|run `bench ablate` first"):
+            report(store, kind)
+
+
+def _identity(store: Store) -> dict[str, object]:
+    from tests.bench.test_store import IDENTITY
+
+    return {**IDENTITY, "configuration": {"run": {}, "method": {}}}
+
+
+def test_shown_queries_are_the_best_the_median_the_worst_and_others() -> None:
+    values = np.array([0.5, 0.9, np.nan, 0.1, 0.7, 0.3, 0.2, 0.8, 0.6, 0.4, 0.55, 0.45])
+    shown = chosen(values)
+    assert [query for what, query in shown if what == "best"] == [1, 7, 4]
+    assert [query for what, query in shown if what == "worst"] == [3, 6, 5]
+    assert [query for what, query in shown if what == "median"] == [10, 0, 11]
+    assert len({query for _, query in shown}) == len(shown) == 11
+    assert 2 not in {query for _, query in shown}
+
+
+def test_latex_has_booktabs_and_nothing_that_tex_would_stumble_over(filled: Store) -> None:
+    text = latex.write(report(filled, "all"))
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule")
+    body = re.sub(r"(?m)^%.*$", "", text)
+    assert not re.search(r"(?<!\\)[#_]", body)
+    assert body.count("{") - body.count(r"\{") == body.count("}") - body.count(r"\}")
+    assert r"\textbf{" in body
+
+
+def test_latex_escapes_every_special_character() -> None:
+    table = Table("a_b & 100 % of #1 $x^2$ ~{}\\", ("x|y", "z"), (("<0.1", "**0.5 ± 0.1**"),))
+    text = latex.write(Report((), ())) + latex.formatted(table.title)
+    assert r"a\_b \& 100 \% of \#1 \$x\textasciicircum{}2\$ \textasciitilde{}\{\}\textbackslash{}" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX is installed")
+def test_latex_compiles(filled: Store, tmp_path: Path) -> None:
+    (tmp_path / "tables.tex").write_text(latex.write(report(filled, "all")))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs,graphicx}\n"
+        "\\begin{document}\\input{tables}\\end{document}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+
+
+def test_a_folder_takes_a_file_named_after_the_format(runner: CliRunner) -> None:
+    store = Store("bench.db")
+    everything(store)
+    store.close()
+    Path("out").mkdir()
+    assert runner.invoke(app, ["report", "-o", "out", "--format", "latex"]).exit_code == 0
+    assert r"\toprule" in Path("out/report.tex").read_text()
+    assert runner.invoke(app, ["report", "-o", "by-name.json"]).exit_code == 0
+    assert json.loads(Path("by-name.json").read_text())["tables"]
+    assert runner.invoke(app, ["report", "--check", "by-name.json"]).exit_code == 0
+
+
+def test_a_terminal_shows_the_same_cells(runner: CliRunner, capsys: pytest.CaptureFixture[str]) -> None:
+    from bench.cli.report import show
+
+    store = Store("bench.db")
+    everything(store)
+    made = report(store, "main", options=Options(published=False))
+    store.close()
+    show(made)
+    printed = capsys.readouterr().out
+    for table in made.tables:
+        assert table.title in printed
+        for row in table.rows:
+            assert all(cell.replace("**", "") in printed for cell in row)
+
+
+def test_no_kind_nor_format_needs_torch(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "bench.db"))
+    everything(store)
+    store.close()
+    code = """
+import sys
+from bench.cli.main import main
+try:
+    main(["report", "--kind", "all", "--format", "html"])
+finally:
+    assert not {"torch", "timm", "torchvision"} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("<!doctype html>")
