@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def write_whole(path: Path, content: bytes) -> None:
         aside.replace(path)
         _remove_abandoned(path)
     except BaseException as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is the mistake, there is no file either
+            aside.unlink(missing_ok=True)
         if not isinstance(error, OSError):  # Ctrl-C too leaves nothing behind
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -12,7 +12,7 @@ from bench.errors import IncompleteError
 from bench.types import Doubles
 from reports.base import KINDS, Options, Table
 from reports.source import Group, Row, Source
-from reports.tables import MAIN_METRICS, mean
+from reports.tables import MAIN_METRICS, shown_rows
 
 METRIC = MAIN_METRICS[0]
 SHOWN = 6  # methods beside each other
@@ -54,9 +54,9 @@ def by_class(source: Source, row: Row, metric: str = METRIC) -> ByClass | None:
 
 def best_rows(source: Source, group: Group) -> list[tuple[Row, ByClass]]:
     """The best rows of a table that have scores by class, of the same queries, best first."""
-    ordered = sorted(group.rows, key=lambda row: (-mean(row.values(METRIC)), row.name))
-    found = [(row, each) for row in ordered if (each := by_class(source, row)) is not None]
-    return [(row, each) for row, each in found if each.classes == found[0][1].classes][:SHOWN]
+    whole = [row for row in group.rows if source.sums(row, METRIC) is not None]
+    found = [(row, each) for row in shown_rows(whole, SHOWN) if (each := by_class(source, row)) is not None]
+    return [(row, each) for row, each in found if each.classes == found[0][1].classes]
 
 
 @KINDS.register("per-class")

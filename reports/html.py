@@ -73,13 +73,14 @@ def _table(table: Table, *, folded: bool) -> str:
     rows = "\n".join(f"<tr>{_cells(row, kinds)}</tr>" for row in table.rows)
     notes = "".join(f"<p>{inline(note)}</p>" for note in table.notes)
     content = (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}"><table>'
-        f"<caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}"><table '
+        f'aria-label="{escape(table.title)}">'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
         f'<div class="notes">{notes}</div>'
     )
     if folded:
         return f"<details><summary>{escape(table.title)}, {len(table.rows)} rows</summary>{content}</details>"
-    return content
+    return f"<h3>{escape(table.title)}</h3>{content}"
 
 
 def _cells(row: tuple[str, ...], kinds: list[str]) -> str:

@@ -11,15 +11,11 @@ from bench import details
 from reports import ablation, classes, plots
 from reports.base import PICTURES, Figure, Gallery, Options
 from reports.source import Group, Row, Source
-from reports.tables import MAIN_METRICS, YARDSTICK, mean
+from reports.tables import MAIN_METRICS, YARDSTICK, mean, shown_rows
 
 SHOWN = 6  # rows of a table that curves are drawn of
 NAMES = 40  # classes that a square can name; of more, the most confused
 METRIC = MAIN_METRICS[0]
-
-
-def _ordered(group: Group) -> list[Row]:
-    return sorted(group.rows, key=lambda row: (-mean(row.values(METRIC)), row.name))
 
 
 @PICTURES.register("main")
@@ -27,7 +23,7 @@ def of_main(source: Source, options: Options) -> list[Figure | Gallery]:
     """Precision and recall, P@K and the training curves of every loss term, for each table."""
     found: list[Figure | Gallery] = []
     for group in source.groups:
-        rows = _ordered(group)[:SHOWN]
+        rows = shown_rows(group.rows, SHOWN)
         found += _curves(source, group, rows) + _training(source, group, rows)
     return found
 
@@ -191,7 +187,7 @@ def of_cost(source: Source, options: Options) -> list[Figure | Gallery]:
     found: list[Figure | Gallery] = []
     for group in source.groups:
         points = []
-        for row in _ordered(group):
+        for row in shown_rows(group.rows, len(group.rows)):
             seconds = statistics.fmean(sum(run.seconds.values()) for run in row.runs)
             quality = mean(row.values(METRIC))
             if seconds > 0 and quality >= 0 and not math.isnan(quality):

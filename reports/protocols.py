@@ -10,7 +10,7 @@ from bench.postprocessing import PostProcessing
 from bench.protocols.base import PROTOCOLS, Protocol
 from reports.base import KINDS, Options, Table
 from reports.source import Group, Row, Source
-from reports.tables import MAIN_METRICS, mean, spread
+from reports.tables import shown_rows, spread
 
 SHOWN = 6  # methods beside each other
 
@@ -61,7 +61,7 @@ def protocol_tables(source: Source, options: Options) -> list[Table]:
 
 
 def _table(group: Group, digits: int) -> Table:
-    ordered = sorted(group.rows, key=lambda row: (-mean(row.values(MAIN_METRICS[0])), row.name))[:SHOWN]
+    ordered = shown_rows(group.rows, SHOWN)
     rows, other, left_out = [], [], []
     for name in PROTOCOLS.names():
         protocol = PROTOCOLS.get(name)

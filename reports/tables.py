@@ -164,6 +164,13 @@ def _notes(source: Source, group: Group, view: View, bold: bool, options: Option
     return notes
 
 
+def shown_rows(rows: Sequence[Row], count: int) -> list[Row]:
+    """The best ``count`` rows by the first metric, best first; the yardstick in full is always among them."""
+    ordered = sorted(rows, key=lambda row: (-mean(row.values(MAIN_METRICS[0])), row.name))
+    yardstick = [row for row in ordered[count:] if row.name == YARDSTICK]
+    return [*ordered[: count - len(yardstick)], *yardstick]
+
+
 def baseline_row(group: Group, name: str) -> Row | None:
     """The row called ``name``, else the first of that method in full; None when the table has none."""
     whole = [row for row in group.rows if row.runs[0].method == name and not row.runs[0].ablation]

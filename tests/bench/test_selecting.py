@@ -30,7 +30,7 @@ def mark(method: Method, epoch: int) -> None:
 
 
 def marked(method: Method) -> float:
-    return float(method.prototypes.view(-1)[0])  # type: ignore[operator, union-attr]
+    return float(method.prototypes.detach().view(-1)[0])  # type: ignore[operator, union-attr]
 
 
 @pytest.mark.parametrize(("rule", "kept"), [("seen-validation", 1), ("oracle", 1)])

@@ -104,7 +104,10 @@ def test_in_a_browser(page: str, tmp_path: Path) -> None:
         assert [cell for cell in rising if cell[0].isdigit()] == [cell for cell in falling if cell[0].isdigit()][::-1]
         head = "return document.querySelectorAll('#main table')[0].tHead.rows[0].cells[2].getAttribute('aria-sort')"
         assert browser.execute_script(head) == "ascending"
-        without_name = "return [...document.querySelectorAll('img, svg')].filter(each => !each.getAttribute('alt') && !each.getAttribute('aria-label')).length"
+        without_name = (
+            "return [...document.querySelectorAll('img, svg')]"
+            ".filter(each => !each.getAttribute('alt') && !each.getAttribute('aria-label')).length"
+        )
         assert browser.execute_script(without_name) == 0
         for width in (360, 1280):  # nothing but tables and drawings in their own frames is wider than the window
             size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}

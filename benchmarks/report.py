@@ -1,0 +1,99 @@
+"""Seconds of ``bench report`` on a store of many runs, as a process, start and all.
+
+Run: python benchmarks/report.py [--runs N] [--scores N] [--repeats N]
+
+The store holds runs of 20 methods with 5 seeds on as many datasets as it takes, each with its scores and the values
+of 500 queries in 25 classes, also added up by class, as runs keep them. Seconds are those of the processor as well as of the
+clock, because other programs may run on the machine; the best repeat counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bench import details
+from bench.metric_ids import DEFAULT_METRICS
+from bench.provenance import processor
+from bench.store import Store
+from bench.types import Ranking, Score
+
+METHODS, SEEDS, CLASSES, QUERIES = 20, 5, 25, 500
+TARGET = 2.0
+KINDS = (("main", "md"), ("main", "latex"), ("cost", "md"))
+
+
+def fill(store: Store, runs: int, scores: int) -> None:
+    """Runs with scores and details, from a seeded generator."""
+    generator = np.random.default_rng(0)
+    named = [*DEFAULT_METRICS, "P@5:k"]
+    ids = [*named, *(f"P@{k}:min" for k in range(6, 6 + scores // 2 - len(named)))]
+    kept = tuple(dict.fromkeys((*details.KEPT, *(f"P@{k}:k" for k in details.CURVE_AT))))
+    labels = np.repeat(np.arange(CLASSES), QUERIES // CLASSES)
+    relevant = np.full(QUERIES, 300)
+    for number in range(runs):
+        dataset, method, seed = number // (METHODS * SEEDS), number // SEEDS % METHODS, number % SEEDS
+        identity = {
+            "key": f"{number:064d}",
+            "method": f"method-{method:02d}",
+            "ablation": "",
+            "dataset": f"dataset-{dataset}",
+            "split": f"split-{dataset}",
+            "fingerprint": f"{dataset:064d}",
+            "seed": seed,
+            "selection": "last",
+            "gallery": "unseen",
+            "per_class_limit": None,
+            "configuration": {"run": {"lr": 1e-4}, "method": {"margin": 0.3}},
+            "environment": {"torch": "2"},
+        }
+        values = np.clip(generator.normal(0.3 + 0.02 * method, 0.2, (len(kept), QUERIES)), 0, 1)
+        ranking = Ranking(kept, values, relevant, labels)
+        found = [
+            Score(each, mean, float(generator.random()), QUERIES) for each in ids for mean in ("queries", "classes")
+        ]
+        packed = details.pack(ranking, np.zeros(1, dtype=np.int64), [f"class-{n}" for n in range(CLASSES)], [])
+        store.finish(store.begin(identity), found, {"training": 100.0}, details=packed)
+
+
+def measure(path: Path, kind: str, format: str) -> tuple[float, float, int]:
+    """Seconds of the clock and of the processor, and the bytes, of one report."""
+    command = [sys.executable, "-m", "bench", "report", "--store", str(path), "--kind", kind, "--format", format]
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, len(done.stdout)
+
+
+def main() -> None:
+    """Fill a store, time each report, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--scores", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=3)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.db"
+        store = Store(str(path))
+        fill(store, chosen.runs, chosen.scores)
+        store.close()
+        print(
+            f"{chosen.runs} runs with {chosen.scores} scores each, {path.stat().st_size / 1e6:.0f} MB; {processor()}\n"
+        )
+        print("| report | seconds | of the processor | kB | target |\n| --- | ---: | ---: | ---: | ---: |")
+        for kind, format in KINDS:
+            every = [measure(path, kind, format) for _ in range(chosen.repeats)]
+            wall, busy, size = (min(each[n] for each in every) for n in range(3))
+            print(f"| {kind}, {format} | {wall:.2f} | {busy:.2f} | {size / 1e3:.0f} | {TARGET:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
