@@ -98,7 +98,7 @@ class Experiment:
             "gallery": self.gallery,
             "per_class_limit": self.per_class_limit,
         }
-        text = json.dumps({**asked, **configuration}, sort_keys=True)
+        text = json.dumps([asked, configuration], sort_keys=True)  # both have a key "method"
         notes = {
             "caution": self.dataset.caution,
             "dropped": dict(self.dropped),
@@ -127,8 +127,7 @@ class Experiment:
         settings = {name: value for name, value in identity["configuration"].items() if name not in scored}
         training = {name: identity[name] for name in ("method", "dataset", "split", "fingerprint", "seed", "selection")}
         stamp = self.dataset.stamp(item.path for item in (*self.split.train, *self.split.validation))
-        pinned = {"stamp": stamp} if stamp else {}
-        return hashlib.sha256(json.dumps({**training, **settings, **pinned}, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([training, settings, stamp], sort_keys=True).encode()).hexdigest()
 
 
 def configuration_of(

@@ -1,6 +1,6 @@
 """The ranking engine beside a bare matrix product and beside the ways in which others evaluate.
 
-Run: python -P benchmarks/evaluation.py [--size tuberlin|sketchy|quickdraw] [--dim N] [--repeats N] [--sample N]
+Run: python benchmarks/evaluation.py [--size tuberlin|sketchy|quickdraw] [--dim N] [--repeats N] [--sample N]
 [--only NAME ...]
 
 Synthetic unit vectors with the published number of sketches and photos of every unseen class. Each evaluator runs in a

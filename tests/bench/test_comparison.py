@@ -14,7 +14,7 @@ from scipy import stats
 from bench.comparison import Results, clear_best, compare, compare_all, contributions, holm, sign_flip_p
 from bench.statistics import RESAMPLES, SeedSpread, class_sums
 from bench.types import Average, Doubles, Labels
-from benchmarks.coverage import by_queries, two_methods
+from benchmarks.intervals import by_queries, two_methods
 from tests.bench.test_statistics import AVERAGES, assert_part, fresh
 
 LABELS = np.repeat(np.arange(12), 5)

@@ -25,7 +25,7 @@ from bench.statistics import (
 )
 from bench.types import Average, Doubles, Labels, Ranking
 from benchmarks import coverage
-from benchmarks.coverage import SHAPES, Shape, by_queries
+from benchmarks.intervals import SHAPES, Shape, by_queries
 
 PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
 SHAPE = {shape.name: shape for shape in SHAPES}

@@ -1,6 +1,6 @@
 """How often the intervals and tests of ``bench/statistics.py`` and ``bench/comparison.py`` hold what they promise.
 
-Run: python benchmarks/coverage.py [--trials N] [--only TABLE...] [--write docs/statistics.md]
+Run: python benchmarks/intervals.py [--trials N] [--only TABLE...] [--write docs/statistics.md]
 
 Values of queries are simulated, so that the truth is known: the logit of a value is the sum of a centre, a draw for
 its class, one for its training, one for class and training together, and one for the query. A trial draws classes,
@@ -24,7 +24,7 @@ from bench.statistics import ClassSums, Interval, SeedSpread, class_sums, interv
 from bench.types import Average, Doubles, Labels
 
 RESAMPLES = 1_999
-BEGIN, END = "<!-- benchmarks/coverage.py: begin -->", "<!-- benchmarks/coverage.py: end -->"
+BEGIN, END = "<!-- benchmarks/intervals.py: begin -->", "<!-- benchmarks/intervals.py: end -->"
 
 
 @dataclass(frozen=True)
