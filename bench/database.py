@@ -152,6 +152,7 @@ def _reason(error: BaseException | None) -> str:
         ("full", "cannot grow, the disk is full: free some space and ask again"),
         ("disk I/O error", "cannot be written (disk full or failing): free some space and ask again"),
         ("connection timeout", "cannot be reached: check that the server runs and the URL is right"),
+        ("connection is bad", "cannot be reached: check that the server runs and the URL is right"),
         ("connection failed", "cannot be reached: check that the server runs and the URL is right"),
     ):
         if part in said:

@@ -63,7 +63,7 @@ class Searcher:
         photos: Sequence[Item],
         embeddings: Floats,
     ) -> None:
-        self.method, self.experiment, self.device = method.eval(), experiment, device
+        self.method, self.experiment, self.device = method, experiment, device
         self.dataset, self.photos = dataset, photos
         self._unit = _unit(embeddings)
         self._one_at_a_time = threading.Lock()  # two forward passes at once only wait for each other's cores
@@ -101,7 +101,7 @@ def searcher(
     """
     device = choose_device(resources.device)
     experiment = experiment_of(run, store, resources, weights)
-    method = build(experiment, resources, device)
+    method = build(experiment, resources, device).eval()
     if method.weights and Networks(resources.cache_dir).load(experiment.training_key, method) is None:
         raise LoadingError(
             f"The network of run {run.id} is not in the cache folder {resources.cache_dir}: name the one that it was "

@@ -3,8 +3,8 @@
 Run: python benchmarks/report.py [--runs N] [--scores N] [--repeats N]
 
 The store holds runs of 20 methods with 5 seeds on as many datasets as it takes, each with its scores and the values
-of 500 queries in 25 classes, also added up by class, as runs keep them. Seconds are those of the processor as well as of the
-clock, because other programs may run on the machine; the best repeat counts.
+of 500 queries in 25 classes, also added up by class, as runs keep them. Seconds are those of the clock and of the
+processor, because other programs may run on the machine; the best repeat counts.
 """
 
 from __future__ import annotations

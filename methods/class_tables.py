@@ -48,11 +48,19 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
         if isinstance(loaded, np.ndarray):
             return {NAME: loaded}
         with loaded:
-            return {name: loaded[name] for name in loaded.files}
+            found = {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
         raise DataError(
             f"File {path} cannot be read as .npy, .npz or .safetensors without pickled objects ({error})."
         ) from error
+    return _checked(path, found)
+
+
+def _checked(path: Path, members: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    for name, member in members.items():
+        if not isinstance(member, np.ndarray):  # numpy hands out the bytes of what is no array
+            raise DataError(f"Member {name!r} of {path} is no array: write the file with numpy.savez.")
+    return members
 
 
 def _in_order(path: Path, table: npt.NDArray[Any], classes: Sequence[str], seen: Sequence[str]) -> npt.NDArray[Any]:

@@ -46,9 +46,9 @@ def problems(browser: Any) -> list[str]:
 
 
 def requests(browser: Any) -> list[str]:
-    """Addresses that pages asked for since this was last asked, without what they hold themselves (data:, blob:)."""
+    """Addresses that pages asked for since this was last asked, without what they or the browser itself hold."""
     import json
 
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
-    return [url for url in sent if not url.startswith(("data:", "blob:"))]
+    return [url for url in sent if url.startswith(("http", "ws", "ftp", "file"))]

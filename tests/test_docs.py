@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import typer
+from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.experiment import Resources
@@ -67,6 +69,23 @@ def test_every_command_and_option_exists(page: Path) -> None:
             if re.match(r"--?[a-z]", word) and word.split("=")[0] not in options
         ]
     assert not wrong
+
+
+def test_the_results_are_those_of_the_stored_runs(runner: CliRunner, tmp_path: Path) -> None:
+    """When runs were added: write the page anew with BENCH_UPDATE_EXPECTED=1, and read what its prose says of them."""
+    page = ROOT / "docs" / "results" / "emoji.md"
+    stored = tmp_path / "emoji.db"  # a copy: opening a database may change it
+    stored.write_bytes((ROOT / "docs" / "results" / "emoji.db").read_bytes())
+    call = ["report", "--store", str(stored), "--kind", "main", "--kind", "cost", "--no-published"]
+    result = runner.invoke(app, call)
+    assert result.exit_code == 0, result.stderr
+    begin, end = "<!-- generated: report -->\n", "<!-- end -->"
+    head, _, rest = page.read_text().partition(begin)
+    old, _, tail = rest.partition(end)
+    if os.environ.get("BENCH_UPDATE_EXPECTED"):
+        page.write_text(f"{head}{begin}{result.stdout}{end}{tail}")
+        old = result.stdout
+    assert old == result.stdout
 
 
 def test_the_example_of_the_readme_is_a_method(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:

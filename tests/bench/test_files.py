@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import files
@@ -81,6 +81,7 @@ def test_what_a_killed_process_left_is_removed_when_it_is_old(tmp_path: Path) ->
     assert sorted(each.name for each in tmp_path.iterdir()) == ["x", "x.18.tmp", "y.17.tmp"]
 
 
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_one_flipped_bit_anywhere_is_seen(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("flipped") / "x.safetensors"
@@ -93,6 +94,7 @@ def test_one_flipped_bit_anywhere_is_seen(data: st.DataObject, tmp_path_factory:
     assert found is None or (found[1] == {"step": 3} and digest_of(found[0]) == digest_of(TENSORS))
 
 
+@settings(max_examples=30, deadline=None)
 @given(length=st.integers(0, 400))
 def test_a_file_that_was_cut_off_is_not_read(length: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("cut") / "x.safetensors"

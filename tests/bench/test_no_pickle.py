@@ -27,12 +27,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("bench", "methods", "datasets", "reports", "tools", "benchmarks")
 # What would unpickle, or read with a function that may.
 FORBIDDEN = (
-    r"\b(?:pickle|cPickle|cloudpickle|dill|joblib|shelve|marshal)\b\s*(?:\.|import)",
+    r"\b(?:pickle|cPickle|cloudpickle|dill|joblib|shelve|marshal)\.\w",
     r"import\s+(?:pickle|cPickle|cloudpickle|dill|joblib|shelve|marshal)\b",
     r"allow_pickle\s*=\s*True",
     r"read_pickle|yaml\.(?:unsafe_)?load\(",
     r"weights_only\s*=\s*False",
-    r"\beval\(|\bexec\(",
+    r"(?<![.\w])(?:eval|exec)\(",
 )
 LOADERS = {r"torch\.load\(": "weights_only=True", r"np\.load\(": "allow_pickle=False"}
 
