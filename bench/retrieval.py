@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from bench import details
@@ -115,7 +116,7 @@ def searcher(
     folder = PhotoFolder(photos)
     items = folder.items
     vectors = _embed_folder(method, experiment, folder, items, resources, device, progress)
-    whole = np.isfinite(vectors).all(axis=1)
+    whole: npt.NDArray[np.bool_] = np.isfinite(vectors[:, 0])  # a row is of numbers or of NaN
     if not whole.any():
         raise DataError(f"No picture in {photos} can be read: name a folder with whole ones.")
     kept = [item for item, good in zip(items, whole, strict=True) if good]

@@ -236,10 +236,10 @@ def _pivots(sums: ClassSums, error: float, drawn: Doubles) -> Doubles | None:
     classes = len(sums.counts)
     share = sums.counts / sums.counts.sum()  # [classes]
     own = sums.deviations[0]  # [classes]
+    size = drawn @ share  # [resamples]
+    moved = drawn @ own / size
     # Squares of (own - moved * share), multiplied out, so that no [resamples, classes] array is made for them.
-    size, moved, *parts = (drawn @ np.stack((share, own, own**2, own * share, share**2), axis=1)).T  # [resamples] each
-    moved = moved / size
-    squares = parts[0] - 2 * moved * parts[1] + moved**2 * parts[2]
+    squares = drawn @ own**2 - 2 * moved * (drawn @ (own * share)) + moved**2 * (drawn @ share**2)
     errors = np.sqrt(classes / (classes - 1) * np.maximum(squares, 0)) / size
     flat = errors <= 1e-6 * error
     if flat.mean() > DEGENERATE:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from reports.base import Figure
 
@@ -17,7 +18,7 @@ INK, RULE = "#010203", "#040506"  # stand-ins, replaced by what the page's style
 COLOURS = ("#2f7ed8", "#d9622b", "#2a9d57", "#a864d0", "#a5790b", "#d6437b")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,
@@ -108,7 +109,7 @@ def dots(
     title: str,
     alt: str,
     rows: Sequence[str],
-    series: Sequence[tuple[str, Sequence[float], Sequence[float], Sequence[float]]],
+    series: Sequence[tuple[str, npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]],
     across: str,
     *,
     caption: str = "",

@@ -262,10 +262,12 @@ def test_which_addresses_reach_this_machine_alone() -> None:
 def test_drawing_with_a_mouse_brings_photos(served: tuple[int, Searcher], tmp_path: Path) -> None:
     port, _ = served
     address = f"http://127.0.0.1:{port}/"
-    with chromium(tmp_path, 400, 900) as browser:
+    with chromium(tmp_path) as browser:
         from selenium.webdriver import ActionChains
         from selenium.webdriver.common.by import By
 
+        phone = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
         browser.get(address)
         pad = browser.find_element(By.ID, "pad")
         stroke = ActionChains(browser, duration=20).move_to_element_with_offset(pad, -80, -60).click_and_hold()
