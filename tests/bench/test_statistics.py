@@ -24,7 +24,7 @@ from bench.statistics import (
     seed_spread,
 )
 from bench.types import Average, Doubles, Labels, Ranking
-from benchmarks import coverage
+from benchmarks import intervals
 from benchmarks.intervals import SHAPES, Shape, by_queries
 
 PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
@@ -227,9 +227,9 @@ def test_resampling_queries_understates_the_error_threefold() -> None:
 
 def test_the_page_shows_what_the_script_measures() -> None:
     """The committed table belongs to the script as it is: same columns, same rows, and a row measured anew agrees."""
-    text = PAGE.read_text(encoding="utf-8").split(coverage.BEGIN)[1].split(coverage.END)[0]
+    text = PAGE.read_text(encoding="utf-8").split(intervals.BEGIN)[1].split(intervals.END)[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
-    titles = {name: list(next(table(1))) for name, table in coverage.TABLES.items()}
+    titles = {name: list(next(table(1))) for name, table in intervals.TABLES.items()}
     assert [row for row in rows if row in titles.values()] == list(titles.values())
     one_seed = {tuple(row[:2]): row for row in rows if row[0] in SHAPE}
     assert set(one_seed) == {(name, average) for name in SHAPE for average in AVERAGES}

@@ -67,7 +67,7 @@ def test_one_run_in_full(filled: CliRunner) -> None:
     ("words", "code", "message"),
     [
         (["show", "9"], 4, "There is no run 9: 'bench list runs' shows what there is."),
-        (["show", "one"], 2, "'one' is not a valid int"),
+        (["show", "one"], 2, "Invalid value for 'RUN'"),
         (["show", "1", "--store", "none.db"], 4, "There is no results database none.db"),
         (["list", "runs", "--store", "none.db"], 4, "There is no results database none.db"),
     ],
