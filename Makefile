@@ -13,7 +13,7 @@ BENCH := .venv/bin/bench
 .DEFAULT_GOAL := demo
 
 demo: setup
-	@echo "== Main job: frozen ImageNet features and the framework on the embedded dataset (about 2 minutes)"
+	@echo "== Main job: frozen ImageNet features and the framework on the embedded dataset (some minutes)"
 	$(BENCH) run -m imagenet -m ours -d emoji
 	@echo "== Report of everything stored in bench.db"
 	$(BENCH) report -d emoji
