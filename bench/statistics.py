@@ -225,7 +225,8 @@ def class_draws(classes: int, generator: np.random.Generator, resamples: int = R
     """How often each of the resamples draws each class, with replacement: float64 [resamples, classes]."""
     picks = generator.integers(0, classes, size=(resamples, classes))
     picks += np.arange(resamples)[:, None] * classes  # so that one count of all numbers counts every row by itself
-    return np.bincount(picks.ravel(), minlength=resamples * classes).reshape(resamples, classes).astype(np.float64)
+    drawn = np.bincount(picks.ravel(), minlength=resamples * classes).reshape(resamples, classes)
+    return drawn.astype(np.float64, order="F")  # class by class in memory: products with a vector take half the time
 
 
 def _pivots(sums: ClassSums, error: float, drawn: Doubles) -> Doubles | None:

@@ -12,12 +12,7 @@ from reports.source import Group, Row, Source, table_of
 def absent_methods(source: Source, group: Group) -> tuple[str, ...]:
     """Methods in full that some other table has and this one has not, neither finished nor on the way."""
     here = {run.title for run in group.runs} | {run.title for run in unfinished(source, group)}
-    elsewhere = {
-        run.method
-        for run in source.runs
-        if run.title == run.method and not run.origin and run.per_class_limit == group.first.per_class_limit
-    }
-    return tuple(sorted(elsewhere - here))
+    return tuple(sorted(source.methods.get(group.first.per_class_limit, set()) - here))
 
 
 def unfinished(source: Source, group: Group) -> list[RunRecord]:

@@ -117,6 +117,15 @@ class Source:
         content = self._store.detail(run, details.PER_QUERY)
         return None if content is None else details.per_query(content)
 
+    @cached_property
+    def methods(self) -> dict[int | None, set[str]]:
+        """Methods that ran in full, with nothing left out or put behind them, by the limit of images a class."""
+        found: dict[int | None, set[str]] = {}
+        for run in self.runs:
+            if not run.ablation and run.title == run.method:
+                found.setdefault(run.per_class_limit, set()).add(run.method)
+        return found
+
     def detail(self, run: RunRecord, name: str) -> bytes | None:
         """What is stored under a name of ``bench.details``."""
         return self._store.detail(run.id, name)

@@ -93,9 +93,9 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
         columns.append(f"difference to {options.baseline}")
     for title, runs in sorted(alone.items()):
         cells.append([title, missing.in_words(runs), runs[-1].status, *["-"] * (len(columns) - 3)])
-    for name in missing.absent_methods(source, group):
-        cells.append([name, *["-"] * (len(columns) - 1)])
-    notes = _notes(source, group, view, bold is not None, options)
+    absent = missing.absent_methods(source, group)
+    cells += [[name, *["-"] * (len(columns) - 1)] for name in absent]
+    notes = _notes(group, view, bold is not None, options, absent)
     if options.published and (reported := published.rows_for(group.first, view.metrics)):
         columns.append("definition")
         cells = [[*row, view.protocol.name if view.protocol else "standard"] for row in cells]
@@ -110,13 +110,13 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
         tuple(columns),
         tuple(tuple(row) for row in cells),
         tuple(notes),
-        tuple(_commands(source, group, rows, alone)),
+        tuple(_commands(group, rows, alone, absent)),
     )
 
 
-def _commands(source: Source, group: Group, rows: Sequence[Row], alone: dict[str, list[RunRecord]]) -> list[str]:
+def _commands(group: Group, rows: Sequence[Row], alone: dict[str, list[RunRecord]], absent: Sequence[str]) -> list[str]:
     every = tuple(sorted({run.seed for run in group.runs}))
-    found = [missing.command(group, name, every) for name in missing.absent_methods(source, group)]
+    found = [missing.command(group, name, every) for name in absent]
     for runs in alone.values():
         if any(run.status != "running" for run in runs):
             found.append(missing.command(group, runs[0].method, tuple(sorted({r.seed for r in runs})), runs[0]))
@@ -132,7 +132,7 @@ def _heading(metric: str) -> str:
     return metric.removesuffix("@queries")
 
 
-def _notes(source: Source, group: Group, view: View, bold: bool, options: Options) -> list[str]:
+def _notes(group: Group, view: View, bold: bool, options: Options, absent: Sequence[str]) -> list[str]:
     runs, first = group.runs, group.first
     queries = max((score.queries for run in runs for score in run.scores), default=0)
     several = any(len(row.runs) > 1 for row in group.rows)
@@ -154,8 +154,7 @@ def _notes(source: Source, group: Group, view: View, bold: bool, options: Option
     dropped = {path for run in runs for path in run.configuration.get("dropped", {})}
     if dropped:
         notes.append(f"{len(dropped)} broken pictures were dropped, first {min(dropped)}.")
-    known = {run.method for run in runs} | set(missing.absent_methods(source, group))
-    if YARDSTICK not in known:
+    if YARDSTICK not in {run.method for run in runs} | set(absent):
         command = f"`bench run -m {YARDSTICK} -d {first.dataset} --split {first.split}`"
         notes.append(f"No frozen-feature yardstick is stored for this table: {command} adds it.")
     if first.configuration.get("caution"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,21 @@ def page_of(store: Store) -> str:
     return FORMATS.get("html").write(build(source, ["all"], Options(), pictures=True))
 
 
-@pytest.fixture
-def page(store: Store) -> str:
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    store = Store(str(tmp_path_factory.mktemp("store") / "bench.db"))
     everything(store)
-    return page_of(store)
+    yield store
+    store.close()
 
 
-def test_the_page_is_one_file_with_the_same_bytes_each_time(page: str, store: Store) -> None:
-    assert page == page_of(store)
+@pytest.fixture(scope="module")
+def page(filled: Store) -> str:
+    return page_of(filled)
+
+
+def test_the_page_is_one_file_with_the_same_bytes_each_time(page: str, filled: Store) -> None:
+    assert page == page_of(filled)
     addresses = re.findall(r"""(?:src|href|xlink:href)=["']([^"']*)""", page)
     assert addresses
     assert all(each.startswith(("data:", "#")) for each in addresses)
