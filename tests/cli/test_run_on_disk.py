@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from datasets.tuberlin import TUBerlin
 from tests.datasets.trees import picture, plant, plant_lists
+from tests.pictures import write_folder
 
 SMALL = ["--backbone", "tf_efficientnet_lite0", "--weights", "none", "--image-size", "32"]
 
@@ -65,3 +66,29 @@ def test_a_broken_picture_is_named(
     assert result.exit_code == 3, result.stderr
     message = "error: Image photo/a b/2.png cannot be decoded (it is no picture): replace or remove it."
     assert result.stderr.rstrip().endswith(message)
+
+
+def test_a_broken_picture_may_be_dropped(runner: CliRunner, tmp_path: Path) -> None:
+    write_folder(tmp_path, classes=3)
+    broken = sorted((tmp_path / "photo").glob("*/*"))[0]
+    call = [
+        "run",
+        "-m",
+        "imagenet",
+        "-d",
+        "folder",
+        "--set",
+        "root=.",
+        "--set",
+        "unseen=all",
+        *SMALL,
+        "--format",
+        "json",
+    ]
+    whole = json.loads(runner.invoke(app, call).stdout)
+    broken.write_bytes(b"no picture")
+    dropping = runner.invoke(app, [*call, "--on-bad-image", "drop"])
+    assert dropping.exit_code == 0, dropping.stderr
+    assert f"dropped: Image {broken.relative_to(tmp_path).as_posix()} cannot be decoded" in dropping.stderr
+    assert json.loads(dropping.stdout)["fingerprint"] != whole["fingerprint"]
+    assert runner.invoke(app, [*call, "--force"]).exit_code == 3
