@@ -136,7 +136,7 @@ def configuration_of(
     """Everything that was asked of a run but the images, the seed and the rules of selection and gallery."""
     return {
         "run": {**asdict(run), "weights": weights_identity(run.weights)},
-        "method": asdict(own),
+        "method": {**asdict(own), **{name: file_identity(name, getattr(own, name)) for name in method.files}},
         "dataset": dataset.asked(),
         "post": asdict(post),
         "precision": precision,
@@ -164,9 +164,24 @@ def weights_identity(weights: str) -> str:
     if weights in ("", "none"):
         return weights
     try:
-        return f"sha256:{hashlib.sha256(Path(weights).read_bytes()).hexdigest()}"
+        return _hash_of(weights)
     except OSError as error:
         raise LoadingError(f"Weights file {weights} cannot be loaded ({error.strerror}): check --weights.") from error
+
+
+def file_identity(name: str, path: str) -> str:
+    """What stands for the file that setting ``name`` gives in a run's key: its SHA-256, nothing where none is given.
+
+    Raises DataError when it cannot be read.
+    """
+    try:
+        return _hash_of(path) if path else ""
+    except OSError as error:
+        raise DataError(f"File {path} cannot be read ({error.strerror}): check --set {name}=FILE.") from error
+
+
+def _hash_of(path: str) -> str:
+    return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
 
 
 class Splits:

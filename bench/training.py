@@ -190,7 +190,7 @@ def make_optimiser(method: Method, run: RunSettings) -> torch.optim.Optimizer:
     if run.optimiser not in kinds:
         raise UsageError(f"There is no optimiser {run.optimiser!r}. {nearest(run.optimiser, kinds)}")
     optimiser: torch.optim.Optimizer = kinds[run.optimiser](
-        method.parameter_groups(), lr=run.lr, weight_decay=run.weight_decay
+        method.parameter_groups(), lr=run.lr, weight_decay=run.weight_decay, fused=True
     )
     return optimiser
 

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.errors import LoadingError, UsageError, nearest
-from methods.depthwise import quicken
+from methods import depthwise, pointwise, same_padding
+from methods.folding import fold
 
 PACKAGED = "tf_efficientnet_lite0"  # the one network whose ImageNet weights come with a Python package
 PACKAGED_SHA256_START = "57934424"  # the part of the hash that the package's own file name carries
@@ -37,7 +38,9 @@ class Backbone(nn.Module):
         self.network: Any = timm.create_model(name, pretrained=False)
         self.width = int(self.network.num_features)
         self.weights_hash = load_weights(self.network, name, weights)
-        quicken(self.network)
+        for quicker in (same_padding, depthwise, pointwise):
+            quicker.quicken(self.network)
+        fold(self.network, self.network.pretrained_cfg["input_size"][-1])
         self.frozen_batchnorm = frozen_batchnorm
         self.frozen = _first_blocks(self.network, frozen_blocks) if frozen_blocks >= 0 else []
         for module in self.frozen:

@@ -63,6 +63,7 @@ class Method(nn.Module):
     ``terms`` names its loss terms; the setting ``weight_<term>`` holds the weight of each, and a term of weight 0 is
     not computed. A method without terms is not trained. ``structural`` names ablations that change how a term is
     computed, each with the settings that it changes. ``version`` counts up when a change to the code changes results.
+    ``files`` names settings that hold the path of a file: in a run's key stands the hash of what is in it.
     ``Settings`` is a frozen dataclass of what ``--set key=value`` can change.
     """
 
@@ -71,6 +72,7 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     terms: ClassVar[tuple[str, ...]] = ()
     structural: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    files: ClassVar[tuple[str, ...]] = ()
     Settings: ClassVar[type] = NoSettings
 
     def __init__(self, settings: Any, context: Context) -> None:

@@ -58,6 +58,7 @@ class Sake(SingleNetwork):
     summary = "SAKE: conditional network, classification, online ImageNet teacher on photos."
     terms: ClassVar[tuple[str, ...]] = ("classification", "preservation")
     Settings: ClassVar[type] = SakeSettings
+    files: ClassVar[tuple[str, ...]] = ("wordnet",)
     wordnet: Tensor | None
 
     def __init__(self, settings: SakeSettings, context: Context) -> None:

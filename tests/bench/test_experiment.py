@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.errors import LoadingError, UsageError
+from bench.errors import DataError, LoadingError, UsageError
 from bench.experiment import Experiment, Request, Resources, resolve
 from datasets.base import Dataset
 from methods.backbones import Backbone
@@ -97,7 +97,7 @@ def test_a_key_does_not_change_unawares(asked: Experiment) -> None:
 
     Where that is meant, write the new key here and say so in the changelog.
     """
-    assert asked.key == "725c62f2eaf518c887f30eb72aa9164b07f2e938d2b467519ae8f498b45abb68"
+    assert asked.key == "5da977ab128a7d6287dd23829e2ec28c3b889d43bb744b263c2dc17c9e9d7c47"
 
 
 def test_a_weights_file_counts_by_its_content(resources: Resources, tmp_path: Path) -> None:
@@ -112,6 +112,16 @@ def test_a_weights_file_counts_by_its_content(resources: Resources, tmp_path: Pa
     assert keys[0] == keys[1] != keys[2]
     with pytest.raises(LoadingError, match=r"none\.pth cannot be loaded .* check --weights"):
         resolve(replace(ASKED, assignments=("weights=none.pth",)), resources).key  # noqa: B018
+
+
+def test_a_file_that_a_setting_names_counts_by_its_content(resources: Resources, tmp_path: Path) -> None:
+    keys = []
+    for name, content in (("one", b"a"), ("two", b"a"), ("three", b"b")):
+        (tmp_path / name).write_bytes(content)
+        keys.append(resolve(Request("supcon", "emoji", assignments=(f"wordnet={tmp_path / name}",)), resources).key)
+    assert keys[0] == keys[1] != keys[2]
+    with pytest.raises(DataError, match=r"none\.npz cannot be read .* check --set wordnet=FILE"):
+        resolve(Request("sake", "emoji", assignments=("wordnet=none.npz",)), resources).key  # noqa: B018
 
 
 def test_runs_that_differ_after_training_share_the_network(asked: Experiment, resources: Resources) -> None:
