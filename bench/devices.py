@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -26,6 +27,20 @@ def choose_device(name: str) -> torch.device:
     if (device.index or 0) >= present.get(device.type, 0):
         raise UsageError(f"Device {name!r} is not on this machine: use --device auto or cpu.")
     return device
+
+
+def be_deterministic(device: torch.device) -> None:
+    """Have a GPU compute the same numbers each time, where its libraries can; what cannot warns and goes on.
+
+    Must come before the first product on the device, since cuBLAS reads its setting then. A processor needs nothing:
+    its sums have one order for one number of threads.
+    """
+    if device.type != "cuda":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # every cell is written
 
 
 def to_pixels(images: Tensor, device: torch.device) -> Tensor:

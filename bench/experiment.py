@@ -12,16 +12,15 @@ from typing import Any
 
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.postprocessing import PostProcessing
-from bench.selection import selection
 from bench.settings import RunSettings, assign, with_recipe
 from bench.types import Split
 from datasets.base import DATASETS, Dataset
-from datasets.health import ROLES, Role, broken_images
+from datasets.health import ROLES, Role, Verdicts
+from datasets.shaping import shaped
 from methods.base import METHODS, Method
 
 ON_BAD_IMAGE = ("error", "drop")
 GALLERIES = ("unseen", "all")
-VALIDATION = 0.1  # part of the seen classes that is held out when an epoch is chosen by them
 
 
 @dataclass(frozen=True)
@@ -186,11 +185,12 @@ def _hash_of(path: str) -> str:
 
 class Splits:
     """Datasets with their splits as runs need them, so that cells that ask for the same share it: listing and checking
-    a large dataset takes seconds, decoding all of it minutes.
+    a large dataset takes seconds, decoding all of it minutes. With ``keep=False`` no file is written.
     """
 
-    def __init__(self, progress: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, progress: Callable[[int, int], None] | None = None, *, keep: bool = True) -> None:
         self._progress = progress
+        self._keep = keep
         self._known: dict[tuple[object, ...], tuple[Dataset, Split, dict[str, str]]] = {}
 
     def of(
@@ -209,17 +209,17 @@ class Splits:
         )
         if key not in self._known:
             dataset = kind(resources.data_root, settings)
-            split = dataset.split(request.split)
-            if request.per_class_limit is not None:
-                split = split.limited(request.per_class_limit)
-            if request.gallery == "all":
-                split = split.generalized()
-            if selection(request.selection).needs == "validation classes":
-                split = split.hold_out_classes(VALIDATION)
+            split = shaped(
+                dataset.split(request.split),
+                per_class_limit=request.per_class_limit,
+                gallery=request.gallery,
+                rule=request.selection,
+            )
             dropped: dict[str, str] = {}
             if request.on_bad_image == "drop":
                 workers = resources.workers or 2
-                dropped = broken_images(dataset, split, roles=roles, workers=workers, progress=self._progress)
+                verdicts = Verdicts(resources.cache_dir, keep=self._keep)
+                dropped = verdicts.of(dataset, split, roles=roles, workers=workers, progress=self._progress)
                 split = split.without(dropped) if dropped else split
             self._known[key] = dataset, split, dropped
         return self._known[key]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from bench import provenance
-from bench.devices import choose_device, out_of_memory
+from bench.devices import be_deterministic, choose_device, out_of_memory
 from bench.engine import Observer, Outcome, execute
 from bench.errors import MemoryExhaustedError, StorageError
 from bench.experiment import Experiment, Resources
@@ -27,8 +27,10 @@ def run_and_store(
     does not suffice, StorageError when the finished scores cannot be stored; they are then in a file that the message
     names.
     """
+    device = choose_device(resources.device)
+    be_deterministic(device)
     environment = {
-        **provenance.collect(str(choose_device(resources.device))),
+        **provenance.collect(str(device)),
         "classes": hash_of_classes(experiment.split.unseen)[:16],
     }
     claim = store.claim({**experiment.identity, "environment": environment}, force=force)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from bench.errors import DataError
@@ -63,6 +65,44 @@ def broken_images(
     """
     items = [item for role in roles for item in getattr(split, role)]
     return dict(examine(dataset, items, workers, progress).broken)
+
+
+class Verdicts:
+    """What ``broken_images`` found, kept in files of a folder, so that asking again reads no image.
+
+    A verdict holds as long as the split and the stamp of the files do: a picture that is replaced is looked at anew.
+    Without a folder to write to (``keep=False``) kept verdicts are read and none is added.
+    """
+
+    def __init__(self, folder: Path, *, keep: bool = True) -> None:
+        self._folder = folder / "broken-images"
+        self._keep = keep
+
+    def of(
+        self, dataset: Dataset, split: Split, *, roles: Sequence[Role], workers: int, progress: Progress | None
+    ) -> dict[str, str]:
+        """As ``broken_images``, from a file where one holds the answer; raises StorageError when it cannot be kept."""
+        from bench.files import write_whole  # imports torch
+
+        stamp = dataset.stamp(item.path for role in roles for item in getattr(split, role))
+        asked = json.dumps([split.dataset, split.fingerprint, split.content, list(roles), stamp])
+        path = self._folder / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
+        if (kept := _read_verdict(path)) is not None:
+            return kept
+        found = broken_images(dataset, split, roles=roles, workers=workers, progress=progress)
+        if self._keep:
+            write_whole(path, json.dumps(found, indent=1).encode())
+        return found
+
+
+def _read_verdict(path: Path) -> dict[str, str] | None:
+    """Path to reason; None when the file is absent or damaged."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    right = isinstance(found, dict) and all(isinstance(reason, str) for reason in found.values())
+    return found if right else None
 
 
 @dataclass(frozen=True)

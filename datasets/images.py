@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -11,11 +12,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from bench.devices import out_of_memory
 from bench.errors import DataError
 from bench.types import Item
 from datasets.base import Dataset
 from datasets.decoding import decode, ink_to_square, to_square
 from datasets.parallel import in_order
+
+log = logging.getLogger("bench.images")
 
 CACHE_BYTES = 1 << 30  # decoded images up to this size stay in memory, so that later epochs cost no decoding
 
@@ -44,6 +48,7 @@ class Images(TorchDataset[Tensor]):
         self.workers = workers
         self.ink_crop = bool(getattr(dataset.settings, "ink_crop", False)) if ink_crop is None else ink_crop
         self._pixels: Tensor | None = None
+        self._too_many = False
 
     def __len__(self) -> int:
         return len(self.items)
@@ -56,8 +61,8 @@ class Images(TorchDataset[Tensor]):
 
     @property
     def fit_into_memory(self) -> bool:
-        """Whether all of them, decoded, take no more than ``CACHE_BYTES``."""
-        return len(self) * 3 * self.size**2 <= CACHE_BYTES
+        """Whether all of them, decoded, take no more than ``CACHE_BYTES``, and memory did not fail to hold them."""
+        return not self._too_many and len(self) * 3 * self.size**2 <= CACHE_BYTES
 
     def stream(self, batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
         """The images of each batch of positions, in that order: uint8 [batch, 3, size, size].
@@ -84,13 +89,29 @@ class Images(TorchDataset[Tensor]):
         """Decode every image into memory once; ``progress`` is told (done, all)."""
         if self._pixels is not None:
             return
+        try:
+            self._pixels = self._decoded(progress)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            self._too_many = True
+            log.warning("Memory did not suffice to hold %d decoded images: every epoch decodes them anew.", len(self))
+
+    def _decoded(self, progress: Callable[[int, int], None] | None) -> Tensor:
+        """Every image: uint8 [images, 3, size, size]."""
         pixels = self._room_for(len(self))
-        threads = self.workers or min(4, os.cpu_count() or 1)
-        for position, image in enumerate(in_order(self.__getitem__, range(len(self)), threads)):
-            pixels[position] = image
-            if progress is not None:
-                progress(position + 1, len(self))
-        self._pixels = pixels
+        workers = self.workers or min(4, os.cpu_count() or 1)
+        # Each of the threads would have torch resize its picture on threads of its own, which wait for each other.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for position, image in enumerate(in_order(self.__getitem__, range(len(self)), workers)):
+                pixels[position] = image
+                if progress is not None:
+                    progress(position + 1, len(self))
+        finally:
+            torch.set_num_threads(threads)
+        return pixels
 
     def stack(self, batch: Sequence[int]) -> Tensor:
         """One batch, decoded now: uint8 [batch, 3, size, size]."""

@@ -10,11 +10,9 @@ from typing import Any
 
 from bench.errors import DataError
 from bench.models import RunRecord
-from bench.selection import selection
 from bench.types import Split
 from datasets.base import DATASETS, Dataset
-
-VALIDATION = 0.1  # part of the seen classes that is held out when an epoch is chosen by them
+from datasets.shaping import shaped
 
 
 def reopen(run: RunRecord, data_root: Path, unseen: Sequence[str]) -> tuple[Dataset, Split]:
@@ -32,13 +30,9 @@ def reopen(run: RunRecord, data_root: Path, unseen: Sequence[str]) -> tuple[Data
     if own_folder:
         asked |= {"root": str(data_root), **_drawing(run.split, unseen)}
     dataset = kind(data_root, kind.Settings(**{name: value for name, value in asked.items() if name in known}))
-    split = dataset.split(run.split)
-    if run.per_class_limit is not None:
-        split = split.limited(run.per_class_limit)
-    if run.gallery == "all":
-        split = split.generalized()
-    if selection(run.selection).needs == "validation classes":
-        split = split.hold_out_classes(VALIDATION)
+    split = shaped(
+        dataset.split(run.split), per_class_limit=run.per_class_limit, gallery=run.gallery, rule=run.selection
+    )
     if dropped := run.configuration.get("dropped"):
         split = split.without(dropped)
     if split.fingerprint != run.fingerprint:

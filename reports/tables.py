@@ -139,7 +139,7 @@ def _notes(group: Group, view: View, bold: bool, options: Options, absent: Seque
     over = "; means over queries" if view.protocol is None else f"; {view.protocol.summary[0].lower()}"
     rest = "" if view.protocol is None else view.protocol.summary[1:].rstrip(".")
     notes = [f"{queries} queries{over}{rest}{', ± standard deviation over seeds' if several else ''}."]
-    notes.append("The interval says how the method would do on other classes and after other trainings.")
+    notes.append(_interval_note(sum(len(row.runs) > 1 for row in group.rows), len(group.rows)))
     if bold:
         notes.append("Bold: better than every other row by more than the 95 % interval of the difference.")
     if options.baseline:
@@ -225,3 +225,13 @@ def spread(values: Sequence[float], digits: int) -> str:
         return "-"
     text = f"{statistics.fmean(values):.{digits}f}"
     return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.{digits}f}"
+
+
+def _interval_note(several: int, rows: int) -> str:
+    """What the interval covers, where ``several`` of the ``rows`` have more than one seed."""
+    if not several:
+        return (
+            "The interval says how these networks would do on other classes; of other trainings one seed says nothing."
+        )
+    of_whom = "" if several == rows else ", where there are several seeds,"
+    return f"The interval says how the method would do on other classes and{of_whom} after other trainings."

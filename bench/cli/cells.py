@@ -77,7 +77,7 @@ def run_all(ctx: typer.Context, requests: list[Request], options: RunOptions) ->
     where, quiet = str(global_option(ctx, "store")), bool(global_option(ctx, "quiet"))
     with Bars("checking images", quiet=quiet or all(each.on_bad_image == "error" for each in requests)) as bars:
         bars.phase("decoding")
-        splits = Splits(lambda done, total: bars.progress(done, total, {}))
+        splits = Splits(lambda done, total: bars.progress(done, total, {}), keep=not dry_run)
         experiments: list[Experiment] = []
         kept: list[RunRecord] = []
         for request in requests:

@@ -95,6 +95,38 @@ def metrics(format: Format = OutputFormat.table) -> None:
 
 
 @listing.command()
+def backbones(
+    pattern: Annotated[str, typer.Argument(help="Only names like this, for example 'resnet*'.")] = "*",
+    format: Format = OutputFormat.table,
+) -> None:
+    """Networks that `bench run --backbone NAME` takes, and where their ImageNet weights come from."""
+    import timm  # takes seconds to import
+
+    from bench.errors import UsageError, nearest
+    from bench.settings import RunSettings, with_recipe
+    from datasets.base import DATASETS
+    from methods.backbones import PACKAGED
+
+    names = timm.list_models(pattern)
+    if not names:
+        raise UsageError(f"There is no backbone {pattern!r}. {nearest(pattern, timm.list_models())}")
+    default: dict[str, list[str]] = {}
+    for dataset in DATASETS.names():
+        default.setdefault(with_recipe(RunSettings(), DATASETS.get(dataset).recipe).backbone, []).append(dataset)
+    show(
+        [
+            {
+                "backbone": name,
+                "ImageNet weights": "come with the project" if name == PACKAGED else "--weights FILE",
+                "default for": ", ".join(default.get(name, ())),
+            }
+            for name in names
+        ],
+        format,
+    )
+
+
+@listing.command()
 def runs(
     ctx: typer.Context,
     status: Annotated[

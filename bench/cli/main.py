@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import pkgutil
 import signal
@@ -22,6 +24,10 @@ for _module in sorted(pkgutil.iter_modules(bench.cli.__path__), key=lambda each:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program ``bench``; ends the process with an exit code of ``bench/errors.py``."""
     signal.signal(signal.SIGTERM, _unwind_on_sigterm)
+    # Importing torch and its kin makes a million objects that stay: looking through them for garbage, while they come
+    # and once more at the end, costs a second of a start.
+    gc.set_threshold(50_000, 20, 100)
+    atexit.register(gc.freeze)
     app(args=None if arguments is None else list(arguments), prog_name="bench")
 
 

@@ -24,3 +24,19 @@ def test_lists_name_what_there_is(what: str, name: str, runner: CliRunner) -> No
     assert name in table.stdout
     rows = json.loads(runner.invoke(app, ["list", what, "--format", "json"]).stdout)
     assert name in [next(iter(row.values())) for row in rows]
+
+
+def test_backbones_say_where_their_weights_come_from(runner: CliRunner) -> None:
+    rows = json.loads(runner.invoke(app, ["list", "backbones", "*net*0", "--format", "json"]).stdout)
+    found = {row["backbone"]: row for row in rows}
+    assert found["tf_efficientnet_lite0"]["ImageNet weights"] == "come with the project"
+    assert found["tf_efficientnet_lite0"]["default for"] == "emoji"
+    assert found["resnet50"]["ImageNet weights"] == "--weights FILE"
+    assert {"sketchy", "tuberlin", "quickdraw"} <= set(found["resnet50"]["default for"].split(", "))
+    assert "vit_tiny_patch16_224" not in found
+
+
+def test_a_backbone_that_is_not_there_has_a_neighbour(runner: CliRunner) -> None:
+    asked = runner.invoke(app, ["list", "backbones", "resnet5"])
+    assert asked.exit_code == 2
+    assert asked.stderr == "error: There is no backbone 'resnet5'. Did you mean 'resnet50'?\n"

@@ -10,7 +10,7 @@ import pytest
 from bench.errors import DataError
 from bench.types import Item, Split
 from datasets.folder import Folder, FolderSettings
-from datasets.health import broken_images, examine, repeats
+from datasets.health import ROLES, Verdicts, broken_images, examine, repeats
 from tests.datasets.trees import picture
 
 BROKEN = {
@@ -92,3 +92,37 @@ def test_repeated_pictures_by_what_is_wrong_with_it() -> None:
     assert found.seen_and_unseen == (("pa1", "pb1"), ("sa1", "sb1"))
     assert found.gallery_and_training == (("pa1", "pb1"),)
     assert found.inside_gallery == (("pb2", "pb3"),)
+
+
+def verdict(dataset: Folder, folder: Path, told: list[int], *, keep: bool = True) -> dict[str, str]:
+    def progress(done: int, total: int) -> None:
+        told.append(done)
+
+    return Verdicts(folder, keep=keep).of(dataset, dataset.split(), roles=ROLES, workers=1, progress=progress)
+
+
+def test_a_verdict_is_kept_until_a_file_changes(own: Folder, tmp_path: Path) -> None:
+    kept, told = tmp_path / "kept", list[int]()
+    first = verdict(own, kept, told)
+    assert (list(first), len(told)) == (list(BROKEN), 16)
+    assert verdict(own, kept, told) == first
+    assert len(told) == 16  # no image was read again
+    mended = next(iter(BROKEN))
+    (tmp_path / mended).write_bytes(picture(seed=99))
+    assert mended not in verdict(own, kept, told)
+    assert len(told) == 32
+
+
+def test_a_damaged_verdict_is_made_anew(own: Folder, tmp_path: Path) -> None:
+    kept, told = tmp_path / "kept", list[int]()
+    first = verdict(own, kept, told)
+    (path,) = (kept / "broken-images").iterdir()
+    for content in (b"", b"[1]", b'{"a": 1}', path.read_bytes()[:-3]):
+        path.write_bytes(content)
+        assert verdict(own, kept, told) == first
+    assert len(told) == 5 * 16
+
+
+def test_a_dry_run_keeps_nothing(own: Folder, tmp_path: Path) -> None:
+    verdict(own, tmp_path / "kept", [], keep=False)
+    assert not (tmp_path / "kept").exists()

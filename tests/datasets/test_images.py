@@ -100,3 +100,36 @@ def test_a_class_with_one_image_of_the_embedded_dataset(tmp_path: Path) -> None:
     dataset = DATASETS.get("emoji")(tmp_path)
     split = dataset.split()
     assert Images(dataset, split.queries[:2], 32)[1].shape == (3, 32, 32)
+
+
+def test_images_that_memory_cannot_hold_are_streamed_after_one_warning(
+    own: tuple[Folder, list[Item]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = read(own, 0)
+    room = Images._room_for
+
+    def little(images: Images, count: int) -> Tensor:
+        if count > 5:
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
+        return room(images, count)
+
+    monkeypatch.setattr(Images, "_room_for", little)
+    dataset, items = own
+    images = Images(dataset, items[:9], 16)
+    with caplog.at_level("WARNING", logger="bench"):
+        found = [*images.stream(BATCHES), *images.stream(BATCHES)]
+    assert caplog.messages == ["Memory did not suffice to hold 9 decoded images: every epoch decodes them anew."]
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(found, expected * 2, strict=True))
+
+
+def test_decoding_leaves_torchs_threads_as_they_were(own: tuple[Folder, list[Item]]) -> None:
+    dataset, items = own
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    Images(dataset, items[:9], 16).preload(lambda done, total: seen.append(torch.get_num_threads()))
+    assert set(seen) == {1}
+    with pytest.raises(DataError):
+        Images(dataset, items, 16).preload()
+    assert torch.get_num_threads() == before
