@@ -268,7 +268,7 @@ def rank_embeddings(
         )
     post, rescore = experiment.post, None
     if post.codes != "none":
-        embeddings = _codes(embeddings, method, experiment, resources, device)
+        embeddings = quantiser(method, experiment, resources, device).encode(embeddings)
     if post.rerank == "icfrr":
         rescore = Icfrr(embeddings, post)
     return rank(
@@ -282,20 +282,17 @@ def rank_embeddings(
     )
 
 
-def _codes(
-    embeddings: Embeddings, method: Method, experiment: Experiment, resources: Resources, device: torch.device
-) -> Embeddings:
-    """Binary codes, fitted on the test queries or on the training images as the settings say."""
+def quantiser(method: Method, experiment: Experiment, resources: Resources, device: torch.device) -> itq.Itq:
+    """What makes binary codes, fitted on the test queries or on the training images as the settings say."""
     post, split = experiment.post, experiment.split
-    generator = np.random.default_rng(experiment.seed)
-    bits = post.bits or None
     if post.codes == "itq-test":
-        return itq.fit_on_test(embeddings, generator, bits=bits).encode(embeddings)
-    sides = []
-    for modality in ("sketch", "photo"):
-        items = [item for item in split.train if item.modality == modality]
-        sides.append(embed_items(method, experiment, items, resources, device, lambda done: None)[0])
-    return itq.fit(sides[0], sides[1], generator, bits=bits).encode(embeddings)
+        images: Sequence[Sequence[Item]] = (split.queries, split.gallery)
+    else:
+        images = [[item for item in split.train if item.modality == modality] for modality in ("sketch", "photo")]
+    sketches, photos = (
+        embed_items(method, experiment, items, resources, device, lambda done: None)[0] for items in images
+    )
+    return itq.fit(sketches, photos, np.random.default_rng(experiment.seed), bits=post.bits or None)
 
 
 def training_photos(

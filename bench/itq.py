@@ -30,14 +30,24 @@ class Itq:
 
         Raises DataError when the vectors are not as wide as those that were fitted.
         """
-        if embeddings.query.shape[1] != len(self.projection):
+        query, gallery = self.of_sketches(embeddings.query), self.of_photos(embeddings.gallery)
+        return Embeddings(query, gallery, embeddings.query_labels, embeddings.gallery_labels)
+
+    def of_sketches(self, vectors: Floats) -> Floats:
+        """Codes of sketches: float32 [rows, width] to 0 and 1, [rows, bits]; raises as ``encode``."""
+        return self._of("query", vectors, self.sketch_mean)
+
+    def of_photos(self, vectors: Floats) -> Floats:
+        """Codes of photos: float32 [rows, width] to 0 and 1, [rows, bits]; raises as ``encode``."""
+        return self._of("gallery", vectors, self.photo_mean)
+
+    def _of(self, name: str, vectors: Floats, mean: Doubles) -> Floats:
+        if vectors.shape[1] != len(self.projection):
             raise DataError(
-                f"Array 'query' has width {embeddings.query.shape[1]}, but the binary codes were fitted on vectors of "
+                f"Array {name!r} has width {vectors.shape[1]}, but the binary codes were fitted on vectors of "
                 f"width {len(self.projection)}."
             )
-        query = _bits(embeddings.query, self.sketch_mean, self.projection)
-        gallery = _bits(embeddings.gallery, self.photo_mean, self.projection)
-        return Embeddings(query, gallery, embeddings.query_labels, embeddings.gallery_labels)
+        return _bits(vectors, mean, self.projection)
 
 
 def fit(

@@ -18,13 +18,15 @@ from bench import details
 from bench.devices import autocast, choose_device, to_pixels
 from bench.embedding import BATCH
 from bench.embedding_cache import EmbeddingCache
-from bench.engine import build, embed_items
+from bench.engine import build, embed_items, quantiser
 from bench.errors import DataError, IncompleteError, LoadingError, UsageError
 from bench.experiment import Experiment, Resources, weights_identity
+from bench.itq import Itq
 from bench.models import RunRecord
 from bench.networks import Networks, network_hash
 from bench.postprocessing import PostProcessing
 from bench.settings import RunSettings
+from bench.single_query import SingleQuery
 from bench.store import Store
 from bench.types import Floats, Item
 from datasets.base import Dataset
@@ -40,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A photo that came back: its place from 1, its position among the photos, its class and its cosine similarity."""
+    """A photo that came back: its place from 1, its position among the photos, its class and how similar it is."""
 
     place: int
     position: int
@@ -53,6 +55,7 @@ class Searcher:
     """Photos embedded once, and queries against them; several threads may ask at the same time.
 
     ``photos`` are the items in the order of the rows of ``embeddings`` float32 [photos, width], ``dataset`` reads them.
+    They are ranked as the run ranks: with its binary codes or re-ranking, if it has any.
     """
 
     def __init__(
@@ -63,10 +66,11 @@ class Searcher:
         dataset: Dataset,
         photos: Sequence[Item],
         embeddings: Floats,
+        quantiser: Itq | None,
     ) -> None:
         self.method, self.experiment, self.device = method, experiment, device
         self.dataset, self.photos = dataset, photos
-        self._unit = _unit(embeddings)
+        self.ranked = SingleQuery(embeddings, experiment.post, quantiser)
         self._one_at_a_time = threading.Lock()  # two forward passes at once only wait for each other's cores
 
     def query(self, content: bytes, name: str, count: int) -> list[Found]:
@@ -78,11 +82,10 @@ class Searcher:
         with self._one_at_a_time, torch.inference_mode(), autocast(self.device, self.experiment.precision):
             vector = self.method.embed(to_pixels(pixels, self.device), False)
         asked = vector if isinstance(vector, np.ndarray) else vector.float().cpu().numpy()
-        scores = self._unit @ _unit(asked.astype(np.float32))[0]
-        order = np.argsort(-scores, kind="stable")[:count]
+        order, alike = self.ranked(asked.astype(np.float32))
         return [
-            Found(place, int(n), self.photos[n].path, self.photos[n].class_name, float(scores[n]))
-            for place, n in enumerate(order, start=1)
+            Found(place, int(n), self.photos[n].path, self.photos[n].class_name, float(alike[n]))
+            for place, n in enumerate(order[:count], start=1)
         ]
 
 
@@ -108,11 +111,12 @@ def searcher(
             f"The network of run {run.id} is not in the cache folder {resources.cache_dir}: name the one that it was "
             f"trained with by --cache-dir, or train it again by `{again(run)}`."
         )
+    codes = quantiser(method, experiment, resources, device) if experiment.post.codes != "none" else None
     if photos is None:
         items: Sequence[Item] = experiment.split.gallery
         total = len(items)
         found, _ = embed_items(method, experiment, items, resources, device, lambda done: progress(done, total))
-        return Searcher(method, experiment, device, experiment.dataset, items, found)
+        return Searcher(method, experiment, device, experiment.dataset, items, found, codes)
     folder = PhotoFolder(photos)
     items = folder.items
     vectors = _embed_folder(method, experiment, folder, items, resources, device, progress)
@@ -120,7 +124,7 @@ def searcher(
     if not whole.any():
         raise DataError(f"No picture in {photos} can be read: name a folder with whole ones.")
     kept = [item for item, good in zip(items, whole, strict=True) if good]
-    return Searcher(method, experiment, device, folder, kept, vectors[whole])
+    return Searcher(method, experiment, device, folder, kept, vectors[whole], codes)
 
 
 def stored_run(store: Store, number: int) -> RunRecord:
@@ -230,10 +234,3 @@ def _embed_batch(
     vectors = np.full((len(items), given.shape[1]), np.nan, dtype=np.float32)
     vectors[readable] = given
     return vectors
-
-
-def _unit(vectors: Floats) -> Floats:
-    """Rows scaled to length 1, float32 [rows, width]; rows of zeros stay."""
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    unit: Floats = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return unit

@@ -99,7 +99,8 @@ def write(searching: Searcher, run: int, name: str, sketch: bytes, found: list[F
     if path.suffix.lower() == ".png":
         content = strip(drawn, results)
     else:
-        note = f"Run {run}, {searching.experiment.method.name}, of {len(searching.photos)} photos; cosine similarity."
+        which = f"Run {run}, {searching.experiment.method.name}, of {len(searching.photos)} photos"
+        note = f"{which}; {searching.ranked.measure}."
         content = page(f"What {name} finds", note, drawn, results).encode()
     try:
         path.write_bytes(content)

@@ -121,6 +121,35 @@ def test_a_query_of_the_dataset_gives_what_its_run_gave(stored: CliRunner, tmp_p
     assert split.gallery[best[0][1]].path in table.stdout
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["codes=itq-test", "bits=64"], "part of 64 bits that agree"),
+        (["codes=itq-train"], "part of 1280 bits that agree"),
+        (["rerank=icfrr", "rerank_gallery=20", "rerank_queries=20"], "cosine similarity, order re-ranked"),
+    ],
+)
+def test_codes_and_re_ranking_of_the_run_are_applied(
+    settings: list[str], said: str, runner: CliRunner, tmp_path: Path
+) -> None:
+    chosen = [part for setting in settings for part in ("--set", setting)]
+    ran = runner.invoke(app, ["run", "-m", "imagenet", *SMOKE, *chosen])
+    assert ran.exit_code == 0, ran.stderr
+    emoji = DATASETS.get("emoji")(tmp_path)
+    store = Store("bench.db")
+    content = store.detail(1, details.TOP)
+    store.close()
+    assert content is not None
+    best = details.top(content).positions
+    for number in (0, 40, 100):
+        Path("mine.png").write_bytes(emoji.read(emoji.split().limited(3).queries[number].path))
+        call = ["query", "1", "mine.png", "-k", "10", "--format", "json", "-o", "found.html"]
+        result = runner.invoke(app, call)
+        assert result.exit_code == 0, result.stderr
+        assert [each["position"] for each in json.loads(result.stdout)] == best[number].tolist()
+    assert said in Path("found.html").read_text()
+
+
 def test_a_folder_of_photos_is_embedded_once_and_broken_ones_are_left_out(stored: CliRunner) -> None:
     folder = Path("photos/fruit")
     folder.mkdir(parents=True)
