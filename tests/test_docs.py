@@ -76,7 +76,7 @@ def test_the_results_are_those_of_the_stored_runs(runner: CliRunner, tmp_path: P
     page = ROOT / "docs" / "results" / "emoji.md"
     stored = tmp_path / "emoji.db"  # a copy: opening a database may change it
     stored.write_bytes((ROOT / "docs" / "results" / "emoji.db").read_bytes())
-    call = ["report", "--store", str(stored), "--kind", "main", "--kind", "cost", "--no-published"]
+    call = ["report", "--store", str(stored), "--kind", "main", "--kind", "ablation", "--kind", "cost", "--no-published"]
     result = runner.invoke(app, call)
     assert result.exit_code == 0, result.stderr
     begin, end = "<!-- generated: report -->\n", "<!-- end -->"
