@@ -83,9 +83,12 @@ def execute(experiment: Experiment, resources: Resources, observer: Observer, *,
     with clock.part("loading the network", observer):
         method = build(experiment, resources, device)
     compiling = threading.Thread(target=compile_kernels, daemon=True)
-    compiling.start()
-    history, trained_by = trained(method, experiment, resources, device, observer, clock, reuse=reuse)
+    history, trained_by = trained(
+        method, experiment, resources, device, observer, clock, reuse=reuse, meanwhile=compiling.start
+    )
     method.eval()
+    if compiling.ident is None:  # nothing had to be trained
+        compiling.start()
     with clock.part("embedding", observer):
         embeddings, embedded = embed_test_images(method, experiment, resources, device, observer, reuse=reuse)
     with clock.part("scoring", observer):
@@ -128,10 +131,12 @@ def trained(
     clock: _Clock,
     *,
     reuse: bool,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[list[dict[str, float]], str]:
     """Train ``method`` in place, or load what the same training left; the training curves.
 
-    With them comes the commit of the code that trained it, where that is not the code of now.
+    With them comes the commit of the code that trained it, where that is not the code of now. ``meanwhile`` is called
+    when the training itself begins, the one part that is long enough to do something else beside it.
     """
     split, run = experiment.split, experiment.run
     if not method.weights:
@@ -152,6 +157,7 @@ def trained(
     checkpoints = networks.checkpoints(key)
     if not (resources.resume and reuse):
         checkpoints.remove()
+    meanwhile()
     with clock.part("training", observer):
         history = train(
             method,
