@@ -166,9 +166,10 @@ def compile_kernels() -> None:
     """
     vectors, labels = np.eye(2, dtype=np.float32), np.arange(2)
     two = Embeddings(vectors, vectors, labels, labels)
-    plan = Plan(two, ("mAP@all:plain",))
+    plan = Plan(two, ("mAP@all:plain", "P@1:k"))
     work = Pass(two, plan, scorer(two, "cosine"), INDEX, 1, None)
-    work.tile_of(slice(0, 2), Space(work.tile, 2, plan.most))
+    for asked in (slice(0, 2), slice(0, 1)):  # all queries at once, and a part: values in one piece, and in several
+        work.tile_of(asked, Space(work.tile, 2, plan.most))
 
 
 def available_processors() -> int:

@@ -28,8 +28,8 @@ class Backbone(nn.Module):
     Raises UsageError for an unknown name, LoadingError for weights that are absent or do not fit.
     """
 
-    mean: Tensor
-    std: Tensor
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, name: str, weights: str = "", *, frozen_blocks: int = 0, frozen_batchnorm: bool = True) -> None:
         super().__init__()
@@ -46,12 +46,14 @@ class Backbone(nn.Module):
         for module in self.frozen:
             module.requires_grad_(False)
         config = self.network.pretrained_cfg
-        self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
+        mean, std = torch.tensor(config["mean"]).view(1, 3, 1, 1), torch.tensor(config["std"]).view(1, 3, 1, 1)
+        # (x - mean) / std as one pass over the images.
+        self.register_buffer("scale", 1 / std, persistent=False)
+        self.register_buffer("shift", -mean / std, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Float [batch, 3, size, size] in 0..1 to the pooled feature [batch, width]."""
-        feature: Tensor = self.network.forward_features((images - self.mean) / self.std)
+        feature: Tensor = self.network.forward_features(torch.addcmul(self.shift, images, self.scale))
         pooled: Tensor = self.network.forward_head(feature, pre_logits=True)
         return pooled
 

@@ -309,5 +309,6 @@ def test_wrong_settings(settings: dict[str, object], sentence: str) -> None:
 def test_kernels_that_were_compiled_ahead_are_those_that_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     compile_kernels()
     signatures = [len(each.signatures) for each in (rank_rows, top_rows, fill_values)]  # type: ignore[attr-defined]
-    rank(clouds(queries=3), ("mAP@all:plain", "P@5:k"), top=3)
+    for queries in (3, 700):  # one tile, and several
+        rank(clouds(queries=queries), ("mAP@all:plain", "P@5:k"), top=3)
     assert [len(each.signatures) for each in (rank_rows, top_rows, fill_values)] == signatures  # type: ignore[attr-defined]
