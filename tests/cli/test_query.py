@@ -125,7 +125,7 @@ def test_a_query_of_the_dataset_gives_what_its_run_gave(stored: CliRunner, tmp_p
     ("settings", "said"),
     [
         (["codes=itq-test", "bits=64"], "part of 64 bits that agree"),
-        (["codes=itq-train"], "part of 1280 bits that agree"),
+        (["codes=itq-train", "bits=32"], "part of 32 bits that agree"),
         (["rerank=icfrr", "rerank_gallery=20", "rerank_queries=20"], "cosine similarity, order re-ranked"),
     ],
 )
