@@ -141,12 +141,10 @@ def test_codes_and_re_ranking_of_the_run_are_applied(
     store.close()
     assert content is not None
     best = details.top(content).positions
-    for number in (0, 40, 100):
-        Path("mine.png").write_bytes(emoji.read(emoji.split().limited(3).queries[number].path))
-        call = ["query", "1", "mine.png", "-k", "10", "--format", "json", "-o", "found.html"]
-        result = runner.invoke(app, call)
-        assert result.exit_code == 0, result.stderr
-        assert [each["position"] for each in json.loads(result.stdout)] == best[number].tolist()
+    Path("mine.png").write_bytes(emoji.read(emoji.split().limited(3).queries[40].path))
+    result = runner.invoke(app, ["query", "1", "mine.png", "-k", "10", "--format", "json", "-o", "found.html"])
+    assert result.exit_code == 0, result.stderr
+    assert [each["position"] for each in json.loads(result.stdout)] == best[40].tolist()
     assert said in Path("found.html").read_text()
 
 
