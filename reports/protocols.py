@@ -22,7 +22,7 @@ def ids_of(protocol: Protocol) -> tuple[str, ...]:
 
 def every_id() -> tuple[str, ...]:
     """The ids that some protocol asks for."""
-    return tuple(dict.fromkeys(each for _, protocol in PROTOCOLS.items() for each in ids_of(protocol)))
+    return tuple(dict.fromkeys(each for name in PROTOCOLS.names() for each in ids_of(PROTOCOLS.get(name))))
 
 
 def ranks_alike(run: RunRecord, protocol: Protocol) -> bool:
@@ -63,7 +63,8 @@ def protocol_tables(source: Source, options: Options) -> list[Table]:
 def _table(group: Group, digits: int) -> Table:
     ordered = shown_rows(group.rows, SHOWN)
     rows, other, left_out = [], [], []
-    for name, protocol in PROTOCOLS.items():
+    for name in PROTOCOLS.names():
+        protocol = PROTOCOLS.get(name)
         if protocol.gallery != "full" or protocol.codes != "none":
             left_out.append(name)
             continue

@@ -13,10 +13,9 @@ from bench import details
 from bench.comparison import Results, SeededSums
 from bench.errors import IncompleteError
 from bench.models import RunRecord
-from bench.resampling import Resamples, class_draws
-from bench.statistics import RESAMPLES, ClassSums
+from bench.statistics import ClassSums, class_draws
 from bench.store import Store
-from bench.types import Average
+from bench.types import Average, Doubles
 
 SEED = 0  # of the resamples, so that a report has the same bytes each time
 
@@ -139,9 +138,9 @@ class Source:
         older = self._store.details(details.PER_QUERY, [run for run in ids if run not in found])
         return found | {run: details.sums_of(details.per_query(content)) for run, content in older.items()}
 
-    def _draws(self, classes: int) -> Resamples:
+    def _draws(self, classes: int) -> Doubles:
         """Resamples that all rows with so many classes share."""
-        return class_draws(classes, np.random.default_rng(SEED), RESAMPLES)
+        return class_draws(classes, np.random.default_rng(SEED))
 
     def sums(self, row: Row, metric: str, average: Average = "queries") -> SeededSums | None:
         """Values of a row added up by class; None when a run of it has none of the metric, or of other queries."""

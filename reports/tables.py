@@ -223,12 +223,8 @@ def spread(values: Sequence[float], digits: int) -> str:
     """The mean, and with several values their standard deviation: ``0.546 ± 0.007``; ``-`` where there is none."""
     if not values:
         return "-"
-    middle = statistics.fmean(values)
-    if len(values) == 1:
-        return f"{middle:.{digits}f}"
-    # Not by statistics.stdev: its exact fractions cost a large table a tenth of its time.
-    deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1))
-    return f"{middle:.{digits}f} ± {deviation:.{digits}f}"
+    text = f"{statistics.fmean(values):.{digits}f}"
+    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.{digits}f}"
 
 
 def _interval_note(several: int, rows: int) -> str:

@@ -57,7 +57,6 @@ def report(
     """Print stored results: one table for each dataset, split, gallery and protocol."""
     from bench.protocols.base import PROTOCOLS
     from bench.store import existing
-    from bench.types import AVERAGES, Average
     from reports.base import FORMATS, KINDS, Options
     from reports.build import build
     from reports.protocols import every_id
@@ -82,9 +81,7 @@ def report(
         metrics = (
             (*MAIN_METRICS, *(each for each in every_id() if each not in MAIN_METRICS)) if all_ids else MAIN_METRICS
         )
-        averages: tuple[Average, ...] = AVERAGES if all_ids else ("queries",)
-        asked = {column: values for column, values in asked.items() if values}
-        runs = store.runs(metrics=metrics, averages=averages, **asked)
+        runs = store.runs(metrics=metrics, **{column: values for column, values in asked.items() if values})
         source = Source(
             store,
             runs,

@@ -88,7 +88,7 @@ def _failing(store: Store, refuse: Callable[[], None]) -> None:
 def broken_plugin(patch: pytest.MonkeyPatch) -> None:
     METHODS.names()
     point = EntryPoint("broken", "no_such_package:Method", "bench.methods")
-    patch.setattr(METHODS, "_plugins", {"broken": [point]})
+    patch.setattr(METHODS, "_plugins", {"broken": point})
 
 
 def wrong_weights(patch: pytest.MonkeyPatch) -> None:
