@@ -53,9 +53,13 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Float [batch, 3, size, size] in 0..1 to the pooled feature [batch, width]."""
-        feature: Tensor = self.network.forward_features(torch.addcmul(self.shift, images, self.scale))
-        pooled: Tensor = self.network.forward_head(feature, pre_logits=True)
+        pooled: Tensor = self.network.forward_head(self.maps(images), pre_logits=True)
         return pooled
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Float [batch, 3, size, size] in 0..1 to what is pooled into the feature: [batch, width, height, width]."""
+        found: Tensor = self.network.forward_features(torch.addcmul(self.shift, images, self.scale))
+        return found
 
     def classify(self, feature: Tensor) -> Tensor:
         """ImageNet logits of a pooled feature: [batch, width] to [batch, 1000]."""
