@@ -1,7 +1,8 @@
 # make demo    set up, run the main job on the embedded dataset, print the report
 # make test    set up, run every test
 # make lint    ruff, mypy --strict, import-linter
-# make check   lint and test: what CI runs
+# make docs    set up, build the documentation into site/
+# make check   lint, documentation and test: what CI runs
 # A second call does not install again; delete .venv to start over.
 
 SHELL := /bin/bash
@@ -9,7 +10,7 @@ PYTHON ?= python3
 READY := .venv/.ready
 BENCH := .venv/bin/bench
 
-.PHONY: demo test lint check setup clean
+.PHONY: demo test lint docs check setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup
@@ -29,7 +30,11 @@ lint: setup
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 
-check: lint test
+docs: setup
+	@echo "== Documentation"
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
+check: lint docs test
 
 setup: $(READY)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from bench.resampling import Resamples
 from bench.statistics import (
     RESAMPLES,
     ClassSums,
@@ -106,7 +107,7 @@ def compare_sums(
     generator: np.random.Generator,
     *,
     resamples: int = RESAMPLES,
-    drawn: Doubles | None = None,
+    drawn: Resamples | None = None,
 ) -> Comparison:
     """What ``compare`` says, of values that were added up before; ``drawn`` as ``interval_of`` takes it."""
     over_seeds = Interval(math.nan, math.nan, math.nan)
@@ -169,7 +170,7 @@ def clear_best_of(
     generator: np.random.Generator,
     *,
     resamples: int = RESAMPLES,
-    drawn: Doubles | None = None,
+    drawn: Resamples | None = None,
 ) -> int | None:
     """What ``clear_best`` says, of values that were added up before; ``drawn`` as ``interval_of`` takes it."""
     if len(rows) < 2:

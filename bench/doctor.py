@@ -13,9 +13,12 @@ import torch
 from bench import migrations, provenance
 from bench.database import plain
 from bench.errors import BenchError
+from bench.protocols.base import PROTOCOLS
 from bench.store import existing
 from datasets.base import DATASETS
 from methods.backbones import PACKAGED, Backbone
+from methods.base import METHODS
+from reports.base import FORMATS, KINDS, PICTURES
 
 LITTLE_SPACE = 2e9  # bytes; a training keeps a checkpoint, the network and embeddings
 
@@ -40,6 +43,7 @@ def examine(where: str, data_root: Path, cache_dir: Path) -> list[Finding]:
         *_disks({"store": Path(where) if "://" not in where else Path(), "cache": cache_dir, "data": data_root}),
         _store(where),
         *_packages(),
+        *_plugins(),
     ]
 
 
@@ -72,9 +76,9 @@ def _weights() -> Finding:
 
 
 def _datasets(data_root: Path) -> Iterator[Finding]:
-    for name in DATASETS.names():
+    for name, kind in DATASETS.items():
         try:
-            where = DATASETS.get(name)(data_root).whereabouts()
+            where = kind(data_root).whereabouts()
         except BenchError as error:
             yield Finding("data set", name, False, str(error))
             continue
@@ -113,3 +117,10 @@ def _packages() -> Iterator[Finding]:
         yield Finding("package", "psycopg", True, f"{importlib.metadata.version('psycopg')}: results in PostgreSQL")
     except importlib.metadata.PackageNotFoundError:
         yield Finding("package", "psycopg", None, "absent; the extra 'postgresql' keeps results in PostgreSQL")
+
+
+def _plugins() -> Iterator[Finding]:
+    for registry in (METHODS, DATASETS, PROTOCOLS, KINDS, PICTURES, FORMATS):
+        for plugin in registry.plugins():
+            fine = not plugin.trouble
+            yield Finding("plug-in", f"{plugin.kind} {plugin.name}", fine, plugin.trouble or f"of {plugin.source}")

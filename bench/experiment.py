@@ -278,6 +278,11 @@ def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset
                 f"{nearest(request.structural, kind.structural)}"
             )
         own = replace(own, **kind.structural[request.structural])
+    if kind.terms and run.batch_size < 2 * run.per_class:
+        raise UsageError(
+            f"A batch of {run.batch_size} images cannot hold {run.per_class} sketches and as many photos of a class: "
+            "raise --batch-size or lower --set per_class=N."
+        )
     if kind.terms and not any(getattr(own, f"weight_{term}") for term in kind.terms):
         raise UsageError(
             f"Method {request.method!r} is left without any loss term: keep one of {', '.join(kind.terms)}."

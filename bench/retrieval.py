@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -38,6 +39,8 @@ from methods.base import METHODS, Method
 
 log = logging.getLogger("bench.retrieval")
 Progress = Callable[[int, int], None]
+# Options of the program that a recorded call may hold, none of which changes what is trained.
+GLOBAL = r"(?:--(?:store|data-root|cache-dir|config)[= ](?:'[^']*'|\S+)|-q|-v|--quiet|--verbose)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,16 @@ class Searcher:
         self.method, self.experiment, self.device = method, experiment, device
         self.dataset, self.photos = dataset, photos
         self.ranked = SingleQuery(embeddings, experiment.post, quantiser)
-        self._one_at_a_time = threading.Lock()  # two forward passes at once only wait for each other's cores
+        # Two forward passes at once only wait for each other's cores, two huge pictures would share the memory.
+        self._one_at_a_time = threading.Lock()
 
     def query(self, content: bytes, name: str, count: int) -> list[Found]:
         """The ``count`` photos most similar to the sketch in a picture file, best first; ties by position.
 
         Raises DataError with ``name`` for what is no picture, too large or empty.
         """
-        pixels = drawing(content, name, self.experiment.run.image_size)[None]
         with self._one_at_a_time, torch.inference_mode(), autocast(self.device, self.experiment.precision):
+            pixels = drawing(content, name, self.experiment.run.image_size)[None]
             vector = self.method.embed(to_pixels(pixels, self.device), False)
         asked = vector if isinstance(vector, np.ndarray) else vector.float().cpu().numpy()
         order, alike = self.ranked(asked.astype(np.float32))
@@ -148,6 +152,8 @@ def experiment_of(run: RunRecord, store: Store, resources: Resources, weights: P
     settings = RunSettings(**configuration["run"])
     if settings.weights.startswith("sha256:"):
         settings = replace(settings, weights=str(_checked(run, settings.weights, weights)))
+    elif weights is not None:
+        raise UsageError(f"Run {run.id} did not begin with a file of weights: leave out --weights.")
     kept = store.detail(run.id, details.PER_QUERY)
     queries = details.per_query(kept) if kept is not None else None
     unseen = [queries.classes[label] for label in np.unique(queries.labels)] if queries is not None else []
@@ -169,10 +175,16 @@ def experiment_of(run: RunRecord, store: Store, resources: Resources, weights: P
 
 
 def again(run: RunRecord) -> str:
-    """The command that trains the network of a run again."""
+    """The command that trains the network of a run again: the call that it came from, without its global options.
+
+    >>> from types import SimpleNamespace
+    >>> again(SimpleNamespace(environment={"command": "bench --store .../a.db -q ablate --structural"}))
+    'bench ablate --structural --force'
+    """
     called = str(run.environment.get("command", ""))
-    if called.startswith("bench run "):
-        return f"{called} --force"
+    call = re.fullmatch(rf"bench (?:{GLOBAL} )*((?:run|ablate)\b.*)", called)
+    if call:
+        return f"bench {re.sub(rf' {GLOBAL}(?= |$)', '', call[1])} --force"
     return f"bench run -m {run.method} -d {run.dataset} --split {run.split} --seed {run.seed} --force"
 
 

@@ -15,7 +15,9 @@ from bench.files import write_whole
 from bench.heartbeat import Heartbeat
 from bench.models import RunRecord
 from bench.store import Store
+from datasets.base import DATASETS
 from datasets.split_lists import hash_of_classes
+from methods.base import METHODS
 
 
 def run_and_store(
@@ -32,6 +34,7 @@ def run_and_store(
     environment = {
         **provenance.collect(str(device)),
         "classes": hash_of_classes(experiment.split.unseen)[:16],
+        **_plugins(experiment),
     }
     claim = store.claim({**experiment.identity, "environment": environment}, force=force)
     if claim.answer == "busy":
@@ -56,6 +59,13 @@ def run_and_store(
         _note(store, run, "failed", f"{type(error).__name__}: {error}")
         raise
     return store.runs(id=run)[0], False
+
+
+def _plugins(experiment: Experiment) -> dict[str, str]:
+    """Which packages the method and the dataset are of, where that is not this project."""
+    sources = (METHODS.source(experiment.method.name), DATASETS.source(experiment.dataset.name))
+    found = ", ".join(dict.fromkeys(filter(None, sources)))
+    return {"plug-ins": found} if found else {}
 
 
 def _note(store: Store, run: int, status: str, failure: str) -> None:

@@ -19,13 +19,12 @@ from bench.metric_ids import parse_metric
 from bench.protocols.base import PROTOCOLS, Protocol
 from bench.ranking import rank
 from bench.ranking_plan import Ties
-from bench.types import Average, Distance, Embeddings, EmptyQueries, Ranking, Score
+from bench.types import AVERAGES, Distance, Embeddings, EmptyQueries, Ranking, Score
 
 Progress = Callable[[int, int], None]
 # What a ranking depends on: distance, gallery, codes.
 Recipe = tuple[str, str, str]
 Rankings = dict[Recipe, dict[Ties, Ranking]]
-AVERAGES: tuple[Average, ...] = ("queries", "classes")
 TIED = "mAP@all:tied"
 
 
@@ -49,8 +48,7 @@ def every_protocol() -> list[Protocol]:
 
     Those on binary codes fitted on the test set are asked for by name: at a width of 2048 the fit takes minutes.
     """
-    known = [PROTOCOLS.get(name) for name in PROTOCOLS.names()]
-    return [each for each in known if each.codes == "none"]
+    return [protocol for _, protocol in PROTOCOLS.items() if protocol.codes == "none"]
 
 
 def chosen_metrics(metrics: Sequence[str], distance: Distance = "cosine", name: str = "") -> Protocol:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -59,7 +60,8 @@ def server(searching: Searcher, title: str, host: str, port: int) -> ThreadingHT
     Handler.searching, Handler.page, Handler.picture = searching, page.encode(), staticmethod(picture)
     Handler.local_only = is_local(host)
     try:
-        return _Server((host, port), Handler)
+        bare = host.strip("[]")
+        return (_Server6 if ":" in bare else _Server)((bare, port), Handler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{host}:{port} cannot be bound ({reason}): choose another --port or --host.") from error
@@ -76,6 +78,10 @@ def is_local(host: str) -> bool:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -2,47 +2,73 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar
 
 from bench.errors import UsageError, nearest
 
 T = TypeVar("T")
+RANGE = "range"  # where a field's metadata holds the numbers that it takes
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``least`` to ``most``; without ``least`` itself where it is ``open``."""
+
+    least: float
+    most: float = math.inf
+    open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.least < value if self.open else self.least <= value) and value <= self.most
+
+    def __str__(self) -> str:
+        lower = f"{'more than' if self.open else 'at least'} {self.least:g}"
+        return lower if math.isinf(self.most) else f"{lower} and at most {self.most:g}"
+
+
+def number(default: T, least: float, most: float = math.inf, *, open: bool = False) -> T:
+    """A dataclass field of this default that takes the numbers of ``Range(least, most, open)`` alone."""
+    declared: T = field(default=default, metadata={RANGE: Range(least, most, open)})
+    return declared
 
 
 @dataclass(frozen=True)
 class RunSettings:
     """What every trained method shares; a dataset's recipe changes defaults, options and ``--set`` change both."""
 
-    image_size: int = 224  # side of the square that a network sees, pixels
+    image_size: int = number(224, 32)  # side of the square that a network sees, pixels
     backbone: str = "resnet50"  # name of a timm network
     weights: str = ""  # file of backbone weights; empty: ImageNet's, "none": random
-    epochs: float = 10.0  # passes over the training images; a part of one is allowed
-    batch_size: int = 96  # images, half of them sketches
-    per_class: int = 2  # sketches, and as many photos, of each class in a batch
-    optimiser: str = "adam"  # adam | adamw
-    lr: float = 1e-4  # learning rate of the backbone at its highest
-    head_lr: float = 1e-3  # learning rate of new layers at its highest
-    weight_decay: float = 5e-4
-    schedule: str = "exponential"  # exponential (to 1/1000) | one-cycle (linear warm-up, cosine to 0) | constant
-    warmup: float = 0.2  # part of a one-cycle schedule that warms up, 0..1
-    frozen_blocks: int = 0  # the stem and so many blocks of the backbone keep their weights; -1: nothing is frozen
+    epochs: float = number(10.0, 0, open=True)  # passes over the training images; a part of one is allowed
+    batch_size: int = number(96, 2)  # images, half of them sketches
+    per_class: int = number(2, 1)  # sketches, and as many photos, of each class in a batch
+    optimiser: Literal["adam", "adamw"] = "adam"
+    lr: float = number(1e-4, 0)  # learning rate of the backbone at its highest
+    head_lr: float = number(1e-3, 0)  # learning rate of new layers at its highest
+    weight_decay: float = number(5e-4, 0)
+    # exponential: to 1/1000; one-cycle: linear warm-up, cosine to 0
+    schedule: Literal["exponential", "one-cycle", "constant"] = "exponential"
+    warmup: float = number(0.2, 0, 1)  # part of a one-cycle schedule that warms up, 0..1
+    # the stem and so many blocks of the backbone keep their weights; -1: nothing is frozen
+    frozen_blocks: int = number(0, -1)
     frozen_batchnorm: bool = True  # the backbone's BatchNorm keeps its ImageNet statistics
-    rotation: float = 20.0  # augmentation: degrees to either side
-    scaling: float = 0.2  # augmentation: relative size to either side
-    shift: float = 0.1  # augmentation: part of the side, to either side
+    rotation: float = number(20.0, 0, 180)  # augmentation: degrees to either side
+    scaling: float = number(0.2, 0, 0.99)  # augmentation: relative size to either side
+    shift: float = number(0.1, 0, 1)  # augmentation: part of the side, to either side
     mirror: bool = True  # augmentation: left-right flips
-    grayscale: float = 0.0  # augmentation: probability that an image loses its colours
+    grayscale: float = number(0.0, 0, 1)  # augmentation: probability that an image loses its colours
 
 
 def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:
     """Copies of the ``settings`` (frozen dataclasses) with each ``key=value`` text put where the key belongs.
 
     A value is converted by the type of its field. Raises UsageError for a text without ``=``, an unknown key (with
-    the nearest one) and a value that does not convert.
+    the nearest one), a value that does not convert and a number that is out of range.
     """
     changed = list(settings)
     for assignment in assignments:
@@ -57,7 +83,22 @@ def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:
         for position in owners:
             value = convert(key, text.strip(), typing.get_type_hints(type(changed[position]))[key])
             changed[position] = replace(changed[position], **{key: value})
+    for each in changed:
+        check(each)
     return changed
+
+
+def check(settings: Any) -> None:
+    """Raise UsageError unless every number is finite and in its range (``number``), and no loss weight below 0."""
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        allowed = each.metadata.get(RANGE, Range(0 if each.name.startswith("weight_") else -math.inf))
+        if not math.isfinite(value):
+            raise UsageError(f"Setting {each.name!r} takes a finite number, not {value}.")
+        if value not in allowed:
+            raise UsageError(f"Setting {each.name!r} is {value:g}, but must be {allowed}.")
 
 
 def with_recipe(settings: T, recipe: Mapping[str, Any]) -> T:

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from bench.resampling import Resamples, class_draws
 from bench.types import Average, Doubles, Labels
 
 LEVEL = 0.95
@@ -133,7 +134,7 @@ def interval_of(
     *,
     limits: tuple[float, float] | None = None,
     resamples: int = RESAMPLES,
-    drawn: Doubles | None = None,
+    drawn: Resamples | None = None,
 ) -> Interval:
     """The interval of a mean (``sums`` with one row) whose classes were drawn, and whose seeds add ``seeds``.
 
@@ -143,7 +144,7 @@ def interval_of(
     the standard error as if two more classes had been seen, one at either of the ``limits`` of a value.
     Seeds: each resample is moved by one draw of ``seeds``, so that both sources add up as they do in nature.
 
-    ``drawn`` float64 [resamples, classes] are draws of ``class_draws`` to use again, instead of new ones.
+    ``drawn`` are draws of ``bench.resampling.class_draws`` to use again, instead of new ones.
     """
     classes = len(sums.counts)
     mean = float(sums.means[0])
@@ -153,12 +154,13 @@ def interval_of(
     drawn = class_draws(classes, generator, resamples) if drawn is None else drawn
     pivots = _pivots(sums, error, drawn) if error > 0 else None
     if pivots is None:
-        pivots = generator.standard_t(classes - 1, len(drawn))
+        pivots = generator.standard_t(classes - 1, len(drawn.times))
         error = _padded_error(sums, limits) if limits else error
-    draws = mean - error * pivots + seeds.draws(generator, len(drawn))
+    draws = mean - error * pivots + seeds.draws(generator, len(drawn.times))
     # Order statistics and no interpolation: single resamples may be infinite.
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
-    ends = np.clip([low, high], *limits) if limits else (low, high)
+    places = [max(math.ceil(part * len(draws)) - 1, 0) for part in ((1 - LEVEL) / 2, (1 + LEVEL) / 2)]
+    ends = np.partition(draws, places)[places]
+    ends = np.clip(ends, *limits) if limits else ends
     return Interval(mean, float(ends[0]), float(ends[1]))
 
 
@@ -221,15 +223,7 @@ def _rounding(sums: ClassSums) -> float:
     return 1e-12 * float(np.abs(sums.sums).sum() / sums.counts.sum())
 
 
-def class_draws(classes: int, generator: np.random.Generator, resamples: int = RESAMPLES) -> Doubles:
-    """How often each of the resamples draws each class, with replacement: float64 [resamples, classes]."""
-    picks = generator.integers(0, classes, size=(resamples, classes))
-    picks += np.arange(resamples)[:, None] * classes  # so that one count of all numbers counts every row by itself
-    drawn = np.bincount(picks.ravel(), minlength=resamples * classes).reshape(resamples, classes)
-    return drawn.astype(np.float64, order="F")  # class by class in memory: products with a vector take half the time
-
-
-def _pivots(sums: ClassSums, error: float, drawn: Doubles) -> Doubles | None:
+def _pivots(sums: ClassSums, error: float, drawn: Resamples) -> Doubles | None:
     """(mean of a resample - mean) / standard error of the resample: float64 [resamples].
 
     None where more than one in a hundred resamples have no spread of their own.
@@ -237,10 +231,10 @@ def _pivots(sums: ClassSums, error: float, drawn: Doubles) -> Doubles | None:
     classes = len(sums.counts)
     share = sums.counts / sums.counts.sum()  # [classes]
     own = sums.deviations[0]  # [classes]
-    size = drawn @ share  # [resamples]
-    moved = drawn @ own / size
+    size, size_squares = drawn.sizes(share)  # [resamples]
+    moved = drawn.times @ own / size
     # Squares of (own - moved * share), multiplied out, so that no [resamples, classes] array is made for them.
-    squares = drawn @ own**2 - 2 * moved * (drawn @ (own * share)) + moved**2 * (drawn @ share**2)
+    squares = drawn.times @ own**2 - 2 * moved * (drawn.times @ (own * share)) + moved**2 * size_squares
     errors = np.sqrt(classes / (classes - 1) * np.maximum(squares, 0)) / size
     flat = errors <= 1e-6 * error
     if flat.mean() > DEGENERATE:

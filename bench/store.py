@@ -28,7 +28,7 @@ from bench.models import (
     score_columns,
     score_of,
 )
-from bench.types import Score
+from bench.types import AVERAGES, Average, Score
 
 ATTEMPTS = 3  # to claim a key that another process claims at the same moment
 STALE_SECONDS = 60.0  # a process that was silent so long is taken for dead; it speaks every few seconds
@@ -160,10 +160,13 @@ class Store:
         """The newest finished run of a key."""
         return next(reversed(self.runs(key=key, status="done")), None)
 
-    def runs(self, *, metrics: Sequence[str] | None = None, **equal: Any) -> list[RunRecord]:
+    def runs(
+        self, *, metrics: Sequence[str] | None = None, averages: Sequence[Average] = AVERAGES, **equal: Any
+    ) -> list[RunRecord]:
         """Runs whose columns equal the values given (a list means any of them), oldest first, with their scores.
 
-        ``metrics`` are the ids whose scores are wanted, None for all: a thousand runs have many that nobody asked for.
+        ``metrics`` are the ids whose scores are wanted, None for all, and ``averages`` over what their means are: a
+        thousand runs have many that nobody asked for.
         """
         query = select(*(getattr(RunRow, name) for name in RUN_COLUMNS)).order_by(RunRow.id)
         for column, value in equal.items():
@@ -171,7 +174,7 @@ class Store:
             query = query.where(attribute.in_(value) if isinstance(value, list | tuple) else attribute == value)
         with self._read() as session:
             rows = session.execute(query).all()
-            scores = self._scores(session, [row.id for row in rows], metrics, all_of_them=not equal)
+            scores = self._scores(session, [row.id for row in rows], metrics, averages, all_of_them=not equal)
         return [RunRecord(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
 
     def details(self, name: str, runs: Sequence[int]) -> dict[int, bytes]:
@@ -205,11 +208,19 @@ class Store:
         return row.id
 
     def _scores(
-        self, session: Session, runs: Sequence[int], metrics: Sequence[str] | None, *, all_of_them: bool
+        self,
+        session: Session,
+        runs: Sequence[int],
+        metrics: Sequence[str] | None,
+        averages: Sequence[Average],
+        *,
+        all_of_them: bool,
     ) -> dict[int, list[Score]]:
         found: dict[int, list[Score]] = {}
         columns = (ScoreRow.family, ScoreRow.k, ScoreRow.definition, ScoreRow.average, ScoreRow.value)
         query = select(ScoreRow.run_id, *columns, ScoreRow.queries, ScoreRow.skipped).order_by(ScoreRow.id)
+        if len(averages) < len(AVERAGES):
+            query = query.where(ScoreRow.average.in_(averages))
         if metrics is not None:
             query = query.where(or_(false(), *(_is(metric) for metric in metrics)))
         # Databases limit the number of values in one query: a long list is asked for in parts.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to import and nothing here needs it at 
 
 Modality = Literal["sketch", "photo"]
 Average = Literal["queries", "classes"]
+AVERAGES: tuple[Average, ...] = ("queries", "classes")
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]

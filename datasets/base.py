@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.errors import UsageError, nearest
-from bench.registry import Registry
+from bench.registry import Registry, not_derived_from
 from bench.types import Item, Modality, Split
 
 TUNING = "tuning"  # NAME:tuning is the variant of a split on which settings may be chosen
@@ -133,4 +133,4 @@ def count_by_class(items: Iterable[Item]) -> dict[Modality, dict[str, int]]:
     return {modality: dict(found) for modality, found in counts.items()}
 
 
-DATASETS: Registry[type[Dataset]] = Registry("dataset", "datasets", "bench.datasets")
+DATASETS: Registry[type[Dataset]] = Registry("dataset", "datasets", "bench.datasets", wrong=not_derived_from(Dataset))

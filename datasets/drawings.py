@@ -7,6 +7,7 @@ ink on white that fills its sheet is left as it is, so that a dataset's own sket
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from bench.errors import DataError
-from datasets.decoding import decode, to_square
+from datasets.decoding import BROKEN, MAX_PIXELS, decode, to_square
+from datasets.upright import upright
 
 DARK = 128  # brightness, 0..255, below which a sheet or an ink counts as dark
 INK_CONTRAST = 40  # how much darker than its white sheet a pixel of ink is
 SPARSE = 0.6  # part of the sheet's side that the ink takes at least, or the sheet is cut to it
+LARGE = 2048  # pixels of the longer side beyond which a drawing is made smaller first: a phone's photo of a sheet
 MARGIN = 0.08  # of the ink's longer side, left white around it
 
 
@@ -33,8 +36,16 @@ def drawing(content: bytes, name: str, size: int) -> Tensor:
     return to_square(_framed(pixels, name), size)
 
 
+def drawing_file(content: bytes, name: str, side: int) -> bytes:
+    """The same as a WebP file of ``side`` pixels, to be shown: ink that is white on nothing shows on no page."""
+    file = io.BytesIO()
+    Image.fromarray(drawing(content, name, side).permute(1, 2, 0).numpy()).save(file, "WEBP", quality=90, method=4)
+    return file.getvalue()
+
+
 def _on_paper(content: bytes, name: str) -> Tensor:
     """RGB uint8 [3, height, width]; a transparent drawing lies on whatever its ink shows on."""
+    content = _smaller(upright(content))
     pixels = decode(content, name)  # on white; tells what is broken
     with Image.open(io.BytesIO(content)) as picture:
         if not picture.has_transparency_data:
@@ -47,6 +58,22 @@ def _on_paper(content: bytes, name: str) -> Tensor:
     ink = float((_brightness(colour) * cover).sum() / cover.sum())
     # Light ink would vanish on white: it is laid on black, which is then turned round as any dark sheet is.
     return pixels if ink < DARK or float(cover.min()) == 1 else (colour.float() * cover).round().to(torch.uint8)
+
+
+def _smaller(content: bytes) -> bytes:
+    """A picture that is larger as PNG with a longer side of ``LARGE`` pixels; what is transparent stays so.
+
+    Whatever else there is, and what is broken, is given back as it is.
+    """
+    file = io.BytesIO()
+    with suppress(*BROKEN), Image.open(io.BytesIO(content)) as picture:
+        if max(picture.size) > LARGE and picture.width * picture.height <= MAX_PIXELS:
+            as_it_is = picture.mode in ("L", "RGB", "RGBA") and "transparency" not in picture.info
+            small: Image.Image = picture if as_it_is else picture.convert("RGBA")
+            small.thumbnail((LARGE, LARGE), reducing_gap=2.0)
+            small.save(file, "PNG", compress_level=1)
+            return file.getvalue()
+    return content
 
 
 def _brightness(pixels: Tensor) -> Tensor:

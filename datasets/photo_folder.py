@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.errors import DataError
 from bench.types import Item, Split
 from datasets.base import Dataset, Whereabouts
+from datasets.upright import upright
 from datasets.walking import Walker, read_file
 
 
@@ -52,8 +53,8 @@ class PhotoFolder(Dataset):
         raise DataError("A folder of photos has no split.")
 
     def read(self, path: str) -> bytes:
-        """The file at ``path`` below the folder."""
-        return read_file(self.data_root, path)
+        """The file at ``path`` below the folder, turned as the camera that took it says."""
+        return upright(read_file(self.data_root, path))
 
     def stamps(self, items: list[Item]) -> list[tuple[str, int, int]]:
         """Path, bytes and time of the last change (nanoseconds) of each file: what tells that nothing changed."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from bench.errors import UsageError
+from bench.settings import number
 from methods.base import METHODS, Context, Method
 
 
@@ -26,8 +27,8 @@ from methods.base import METHODS, Context, Method
 class HogSettings:
     """Settings of the descriptor."""
 
-    cells: int = 8  # along one side of the image
-    orientations: int = 9  # bins of half a turn
+    cells: int = number(8, 1)  # along one side of the image
+    orientations: int = number(9, 1)  # bins of half a turn
     block: int = 2  # cells along one side of a block, within which contrast is normalised
 
 
@@ -42,9 +43,6 @@ class Hog(Method):
     def __init__(self, settings: HogSettings, context: Context) -> None:
         super().__init__(settings, context)
         size = context.run.image_size
-        for name, value in (("cells", settings.cells), ("orientations", settings.orientations)):
-            if value < 1:
-                raise UsageError(f"Setting {name!r} is at least 1, not {value}.")
         if size // settings.cells < 2:
             raise UsageError(f"Setting 'cells' is {settings.cells}, too many for an image of {size} pixels a side.")
         if not 1 <= settings.block <= settings.cells:

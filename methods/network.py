@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.settings import number
 from methods import heads
 from methods.backbones import Backbone
 from methods.base import Context, Method
@@ -22,7 +23,7 @@ class NetworkSettings:
     trained on few classes can outdo; either way the classes of the test have no say.
     """
 
-    dim: int = 512  # width of the embedding
+    dim: int = number(512, 1)  # width of the embedding
     rank_by: Literal["embedding", "feature"] = "embedding"  # what images are ranked by
 
 

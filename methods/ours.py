@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from bench.settings import number
 from bench.types import Batch
 from methods import heads, losses
 from methods.base import METHODS, Context, TrainingPhotos
@@ -27,11 +28,12 @@ from methods.teacher import Teacher
 class OursSettings(NetworkSettings):
     """Settings of the framework; weights multiply the loss terms, and a term of weight 0 is not computed."""
 
-    scale: float = 16.0  # of the cosines in the semantic classification
-    margin: float = 0.3  # of the quadruplet, in units of 1 - cosine
+    scale: float = number(16.0, 0, open=True)  # of the cosines in the semantic classification
+    margin: float = number(0.3, 0)  # of the quadruplet, in units of 1 - cosine
     mining: Literal["hard", "all"] = "hard"  # which quadruplets of a batch count
-    temperature: float = 1.0  # of the prepared ImageNet probabilities
-    agreement: int = 0  # a photo must have its class's majority prediction among its own so many best; 0: all count
+    temperature: float = number(1.0, 0, open=True)  # of the prepared ImageNet probabilities
+    # a photo must have its class's majority prediction among its own so many best; 0: all count
+    agreement: int = number(0, 0, 1000)
     balanced: bool = True  # quadruplets; false: the batch-hard triplet of the mixed batch, whatever the domains
     teacher: Literal["prepared", "online"] = "prepared"  # class table; or the frozen network on every training photo
     weight_quadruplet: float = 1.0

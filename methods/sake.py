@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import UsageError
+from bench.settings import number
 from bench.types import Batch
 from methods import heads, losses
 from methods.base import METHODS, Context, TrainingPhotos
@@ -44,8 +45,8 @@ class SakeSettings(NetworkSettings):
 
     initialisation: Literal["svd", "random"] = "svd"  # of the embedding layer and the semantic head
     wordnet: str = ""  # file with the WordNet table, [seen classes, 1000]; empty: no adjustment
-    teacher_scale: float = 1.0  # of the teacher's logits
-    wordnet_scale: float = 0.3  # of the WordNet table that is added to them
+    teacher_scale: float = number(1.0, 0)  # of the teacher's logits
+    wordnet_scale: float = number(0.3, 0)  # of the WordNet table that is added to them
     weight_classification: float = 1.0
     weight_preservation: float = 1.0
 

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from bench.settings import number
 from bench.types import Batch
 from methods import heads, losses
 from methods.base import METHODS, Context
@@ -24,7 +25,7 @@ from methods.network import NetworkSettings, SingleNetwork
 class SoftmaxSettings(NetworkSettings):
     """Settings of the normalised softmax."""
 
-    scale: float = 16.0  # of the cosines
+    scale: float = number(16.0, 0, open=True)  # of the cosines
     weight_classification: float = 1.0
 
 

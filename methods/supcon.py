@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from bench.settings import number
 from bench.types import Batch
 from methods import losses
 from methods.base import METHODS
@@ -26,7 +27,7 @@ from methods.sake import Sake, SakeSettings
 class SupConSettings(SakeSettings):
     """Settings of SAKE and of the contrastive loss."""
 
-    temperature: float = 0.07  # divides the cosines
+    temperature: float = number(0.07, 0, open=True)  # divides the cosines
     weight_contrastive: float = 0.1
 
 

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from bench.settings import number
 from bench.types import Batch
 from methods import losses
 from methods.base import METHODS
@@ -24,7 +25,7 @@ from methods.network import NetworkSettings, SingleNetwork
 class TripletSettings(NetworkSettings):
     """Settings of the triplet loss."""
 
-    margin: float = 0.3  # in units of 1 - cosine
+    margin: float = number(0.3, 0)  # in units of 1 - cosine
     mining: Literal["hard", "all"] = "hard"  # which triplets of a batch count
     weight_triplet: float = 1.0
 

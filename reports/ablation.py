@@ -16,7 +16,10 @@ METRIC = "mAP@all:plain"
 
 @KINDS.register("ablation")
 def ablation_tables(source: Source, options: Options) -> list[Table]:
-    """For each method with ablations, one table a dataset, split and gallery; raises IncompleteError without any."""
+    """For each method with ablations, one table a dataset, split and gallery.
+
+    Raises IncompleteError without any.
+    """
     tables = []
     for group in source.groups:
         for full in group.rows:

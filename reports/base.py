@@ -2,7 +2,8 @@
 
 To add a format, put a file into this folder that registers a ``Format`` with ``FORMATS.register(name)``; to add a kind,
 one that registers a function with ``KINDS.register(name)``, and another with ``PICTURES.register(name)`` if there are
-pictures to show beside its tables.
+pictures to show beside its tables. Entry points of another package in the group ``bench.reports`` are called
+``format.NAME``, ``kind.NAME`` and ``pictures.NAME``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.registry import Registry
+from bench.registry import Registry, not_a, not_callable
 
 if TYPE_CHECKING:
     from reports.source import Source
@@ -120,6 +121,8 @@ class Format:
 Kind = Callable[["Source", Options], list[Table]]
 Pictures = Callable[["Source", Options], "list[Figure | Gallery]"]
 
-FORMATS: Registry[Format] = Registry("report format", "reports", "bench.reports")
-KINDS: Registry[Kind] = Registry("kind of report", "reports", "bench.reports")
-PICTURES: Registry[Pictures] = Registry("kind of picture", "reports", "bench.reports")
+FORMATS: Registry[Format] = Registry("report format", "reports", "bench.reports", prefix="format.", wrong=not_a(Format))
+KINDS: Registry[Kind] = Registry("kind of report", "reports", "bench.reports", prefix="kind.", wrong=not_callable)
+PICTURES: Registry[Pictures] = Registry(
+    "kind of picture", "reports", "bench.reports", prefix="pictures.", wrong=not_callable
+)

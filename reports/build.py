@@ -14,21 +14,26 @@ ORDER = ("main", "protocols", "ablation", "per-class", "gallery", "cost")  # of 
 
 
 def build(source: Source, kinds: Sequence[str], options: Options, *, pictures: bool = False) -> Report:
-    """Sections of each kind in turn; ``all`` stands for every kind, where one without anything to show is left out.
+    """Sections of each kind in turn; ``all`` stands for every kind that can be loaded and has something to show.
 
-    Raises UsageError for an unknown kind, IncompleteError when a kind that was named has nothing to show.
+    Raises UsageError for an unknown kind, LoadingError for one of a plug-in that cannot be loaded, IncompleteError
+    when a kind that was named has nothing to show.
     """
     sections: list[Section] = []
     place = {name: position for position, name in enumerate(ORDER)}
-    everything = sorted(KINDS.names(), key=lambda name: (place.get(name, len(ORDER)), name))
-    drawn = set(PICTURES.names()) if pictures else set()
-    for kind in everything if "all" in kinds else kinds:
+    if "all" in kinds:
+        drawn = dict(PICTURES.items() if pictures else ())
+        chosen = sorted(dict(KINDS.items()), key=lambda name: (place.get(name, len(ORDER)), name))
+    else:
+        drawn = {name: PICTURES.get(name) for name in PICTURES.names() if name in kinds} if pictures else {}
+        chosen = list(kinds)
+    for kind in chosen:
         try:
             tables = KINDS.get(kind)(source, options)
         except IncompleteError:
             if "all" not in kinds:
                 raise
             continue
-        shown = PICTURES.get(kind)(source, options) if kind in drawn else []
+        shown = drawn[kind](source, options) if kind in drawn else []
         sections.append(Section(kind, tuple(tables), tuple(shown)))
     return Report(tuple(sections), (*footer(source.runs), *told(source)))

@@ -37,7 +37,11 @@ def _table(group: Group, digits: int) -> Table:
         "each; preparing is the knowledge table, empty when it came from the cache; images/s is the embedding of "
         "queries and gallery; peak memory is the process's.",
     )
-    return Table(f"Cost: {group.title}", COLUMNS, tuple(_cells(row, digits) for row in rows), notes)
+    cells = [_cells(row, digits) for row in rows]
+    # Without a graphics card nobody has device memory: a column that says nothing is left out.
+    kept = [column for column in range(len(COLUMNS)) if any(row[column] != "-" for row in cells)]
+    columns = tuple(COLUMNS[column] for column in kept)
+    return Table(f"Cost: {group.title}", columns, tuple(tuple(row[n] for n in kept) for row in cells), notes)
 
 
 def _cells(row: Row, digits: int) -> tuple[str, ...]:

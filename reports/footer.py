@@ -13,13 +13,15 @@ HEX = 16  # digits of a hash that are shown
 
 def footer(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     """Every distinct environment, identity of images and weights, and call, each with the numbers of its runs."""
-    lines = [f"Runs {ids}: {text}." for ids, text in _by(runs, environment)]
-    lines += [f"Runs {ids}: {text}." for ids, text in _by(runs, identity)]
+    lines = [f"{numbered(ids)}: {text}." for ids, text in _by(runs, environment)]
+    lines += [f"{numbered(ids)}: {text}." for ids, text in _by(runs, identity)]
     begun, ended = [run.started for run in runs if run.started], [run.ended for run in runs if run.ended]
     if begun and ended:
         lines.append(f"Computed from {min(begun)} to {max(ended)}.")
     calls = _by(runs, lambda run: str(run.environment.get("command", "")))
-    lines += [f"Runs {ids} were called by `{text}`." for ids, text in calls[:CALLS]]
+    lines += [
+        f"{numbered(ids)} {'was' if len(ids) == 1 else 'were'} called by `{text}`." for ids, text in calls[:CALLS]
+    ]
     if len(calls) > CALLS:
         lines.append(f"{len(calls) - CALLS} more calls: `bench show RUN` tells each.")
     return tuple(lines)
@@ -40,12 +42,17 @@ def identity(run: RunRecord) -> str:
     )
 
 
-def _by(runs: Sequence[RunRecord], text_of: Callable[[RunRecord], str]) -> list[tuple[str, str]]:
-    """Numbers of the runs in words and what they share, in order of the first run; runs without a text are left out."""
+def _by(runs: Sequence[RunRecord], text_of: Callable[[RunRecord], str]) -> list[tuple[list[int], str]]:
+    """Numbers of runs, ascending, and what they share, in order of the first run; what has no text is left out."""
     found: dict[str, list[int]] = {}
     for run in runs:
         found.setdefault(text_of(run), []).append(run.id)
-    return [(ranges(ids), text) for ids, text in sorted((sorted(ids), text) for text, ids in found.items()) if text]
+    return [(ids, text) for ids, text in sorted((sorted(ids), text) for text, ids in found.items()) if text]
+
+
+def numbered(ids: Sequence[int]) -> str:
+    """``Run 7``, ``Runs 1-3, 7``."""
+    return f"Run{'s' * (len(ids) > 1)} {ranges(ids)}"
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ from string import Template
 
 from reports.base import FORMATS, Answer, Figure, Format, Gallery, Report, Section, Shown, Table
 from reports.gallery import RIGHT, WRONG
-from reports.markdown import numeric
+from reports.markdown import flush_right
 
 FOLDED = 60  # rows; a longer table is opened by whoever wants it
 HEADINGS = {
@@ -64,7 +64,7 @@ def _section(section: Section) -> str:
 
 
 def _table(table: Table, *, folded: bool) -> str:
-    right = [numeric([row[column] for row in table.rows]) for column in range(len(table.columns))]
+    right = flush_right(table)
     kinds = [' class="number"' if flush else "" for flush in right]
     head = "".join(
         f'<th scope="col"{kind}><button type="button">{escape(column)}<span aria-hidden="true"></span></button></th>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from reports.base import FORMATS, Format, Report, Table
-from reports.markdown import numeric
+from reports.markdown import flush_right
 
 HEAD = "% Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and, for wide tables, \\usepackage{graphicx}.\n"
 SPECIAL = {
@@ -38,7 +38,7 @@ def write(report: Report) -> str:
 
 
 def _table(table: Table) -> str:
-    right = [numeric([row[column] for row in table.rows]) for column in range(len(table.columns))]
+    right = flush_right(table)
     lines = [
         r"\begin{table}",
         r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",

@@ -17,7 +17,7 @@ def _table(table: Table) -> str:
     rows = [table.columns, *table.rows]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(table.columns))]
-    right = [numeric([row[column] for row in table.rows]) for column in range(len(table.columns))]
+    right = flush_right(table)
     lines = [f"## {table.title}", ""]
     for number, row in enumerate(cells):
         padded = [
@@ -32,11 +32,19 @@ def _table(table: Table) -> str:
     return "\n".join(lines)
 
 
-def numeric(cells: list[str]) -> bool:
-    """Whether a column holds figures, which stand right: all cells that are filled begin with a decimal number."""
+def flush_right(table: Table) -> list[bool]:
+    """Which columns hold figures: all cells that are filled begin with a decimal number or are a whole one.
+
+    The first column names what a row is of, and seeds are no quantities: both stand left.
+    """
     states = ("running", "failed", "interrupted")
-    figures = ["" if cell in states else cell.strip("*<> +-") for cell in cells]
-    return any(figures) and all(not cell or (cell[0].isdigit() and "." in cell) for cell in figures)
+    found = []
+    for column, heading in enumerate(table.columns):
+        cells = ["" if row[column] in states else row[column].strip("*<> +-") for row in table.rows]
+        filled = [cell for cell in cells if cell]
+        figures = all(cell.isdigit() or (cell[0].isdigit() and "." in cell) for cell in filled)
+        found.append(column > 0 and heading != "seeds" and bool(filled) and figures)
+    return found
 
 
 FORMATS.register("md")(Format(".md", write))

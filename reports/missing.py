@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from bench.models import RunRecord
+from bench.postprocessing import PostProcessing
 from reports.footer import ranges
-from reports.source import Group, Row, Source, table_of
+from reports.source import Group, Row, Source, in_text, table_of
 
 
 def absent_methods(source: Source, group: Group) -> tuple[str, ...]:
@@ -52,17 +55,28 @@ def missing_seeds(row: Row, group: Group) -> tuple[int, ...]:
     return tuple(sorted(every - {run.seed for run in row.runs}))
 
 
-def command(group: Group, method: str, seeds: tuple[int, ...], like: RunRecord | None = None) -> str:
-    """The ``bench run`` that fills a cell; ``like`` is a run of the same row, for what it leaves out.
+def command(
+    group: Group,
+    method: str,
+    seeds: tuple[int, ...],
+    like: RunRecord | None = None,
+    told: Sequence[tuple[str, object]] = (),
+) -> str:
+    """The command that fills a cell.
 
-    Settings that were given by ``--set`` are not repeated.
+    ``like`` is a run of the same row, for what it leaves out, does otherwise or ranks by; ``told`` are
+    the settings that tell the row from others of its name. Settings that all rows share are not repeated.
     """
     first = group.first
-    words = [f"bench run -m {method} -d {first.dataset} --split {first.split}"]
-    words += [f"--seed {seed}" for seed in seeds]
+    parts = like.ablation.split(" and ") if like is not None and like.ablation else []
+    left_out = [part.removeprefix("without ") for part in parts if part.startswith("without ")]
+    structural = len(left_out) < len(parts)  # `bench run` has no option for these
+    words = [f"bench {'ablate' if structural else 'run'} -m {method} -d {first.dataset} --split {first.split}"]
+    words += ["--structural"] * structural + [f"--seed {seed}" for seed in seeds]
+    words += [f"--without {term}" for term in left_out]
+    words += [f"--set {shlex.quote(f'{key}={in_text(value)}')}" for key, value in told]
     if like is not None:
-        parts = like.ablation.split(" and ")
-        words += [f"--without {part.removeprefix('without ')}" for part in parts if part.startswith("without ")]
+        words += [f"--set {key}={in_text(value)}" for key, value in post_settings(like)]
         if like.selection != "last":
             words.append(f"--select {like.selection}")
     if first.gallery != "unseen":
@@ -70,3 +84,9 @@ def command(group: Group, method: str, seeds: tuple[int, ...], like: RunRecord |
     if first.per_class_limit is not None:
         words.append(f"--limit {first.per_class_limit}")
     return " ".join(words)
+
+
+def post_settings(run: RunRecord) -> list[tuple[str, object]]:
+    """What follows the embedding in a run and is not the default: codes, re-ranking, another distance."""
+    usual = asdict(PostProcessing())
+    return [(key, value) for key, value in run.configuration.get("post", {}).items() if usual.get(key) != value]

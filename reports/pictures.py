@@ -18,6 +18,13 @@ NAMES = 40  # classes that a square can name; of more, the most confused
 METRIC = MAIN_METRICS[0]
 
 
+def looks(source: Source) -> dict[str, int]:
+    """The ``look`` of every row's name, the same in all drawings of a report; what is drawn most comes first."""
+    drawn = [row.name for group in source.groups for row in shown_rows(group.rows, SHOWN)]
+    others = sorted(row.name for group in source.groups for row in group.rows)
+    return {name: number for number, name in enumerate(dict.fromkeys((*drawn, *others)))}
+
+
 @PICTURES.register("main")
 def of_main(source: Source, options: Options) -> list[Figure | Gallery]:
     """Precision and recall, P@K and the training curves of every loss term, for each table."""
@@ -50,6 +57,7 @@ def _curves(source: Source, group: Group, rows: list[Row]) -> list[Figure | Gall
             f"Precision and recall: {group.title}",
             f"Two line plots of {len(series)} methods. Precision among the first ten photos: {told}.",
             panels,
+            looks(source),
             logarithmic=True,
             caption="Means over queries and seeds at the first 1 to 1,000 photos.",
         )
@@ -71,6 +79,7 @@ def _training(source: Source, group: Group, rows: list[Row]) -> list[Figure | Ga
             f"Training: {group.title}",
             f"Line plots of each loss term over the training: {', '.join(map(str, terms))}. {'; '.join(last)}.",
             panels,
+            looks(source),
             caption="Each term without its weight, mean over seeds.",
         )
     ]
@@ -99,20 +108,21 @@ def of_classes(source: Source, options: Options) -> list[Figure | Gallery]:
     for group in source.groups:
         rows = classes.best_rows(source, group)
         if rows:
-            found.append(_by_class(group, rows))
+            found.append(_by_class(source, group, rows))
             found += _confusion(source, group, rows[0][0])
     return found
 
 
-def _by_class(group: Group, rows: list[tuple[Row, classes.ByClass]]) -> Figure:
+def _by_class(source: Source, group: Group, rows: list[tuple[Row, classes.ByClass]]) -> Figure:
     best = rows[0][1]
     order = np.argsort(-best.means, kind="stable")
     yardstick = next((each for each in rows[1:] if each[0].name == YARDSTICK), None)
-    series = []
+    series, numbers, look_of = [], [], looks(source)
     for row, each in [rows[0], *([yardstick] if yardstick else [])]:
         half = np.nan_to_num(each.half[order])
         middle = each.means[order]
         series.append((row.name, middle, np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)))
+        numbers.append([look_of[row.name]])
     names = [best.classes[n] for n in order]
     return plots.dots(
         f"By class: {group.title}",
@@ -121,6 +131,7 @@ def _by_class(group: Group, rows: list[tuple[Row, classes.ByClass]]) -> Figure:
         names,
         series,
         METRIC,
+        numbers,
         caption="Mean over the queries of a class; lines are 95 % intervals for other sketches of that class.",
     )
 
@@ -153,6 +164,7 @@ def _confusion(source: Source, group: Group, row: Row) -> list[Figure | Gallery]
 def of_ablations(source: Source, options: Options) -> list[Figure | Gallery]:
     """Differences to the full method, seed by seed."""
     found: list[Figure | Gallery] = []
+    look_of = looks(source)
     for group in source.groups:
         for full in group.rows:
             changed = [row for row in group.rows if ablation.is_ablation_of(row, full)]
@@ -160,19 +172,21 @@ def of_ablations(source: Source, options: Options) -> list[Figure | Gallery]:
             for row in changed:
                 compared, each = ablation.compared(source, row, full)
                 if compared is not None:
-                    rows.append((row.name.removeprefix(f"{full.name} "), compared, each))
+                    rows.append((row.name, compared, each))
             if rows:
                 rows.sort(key=lambda row: -row[1].points)
                 middles, lows = [row[1].points for row in rows], [row[1].low for row in rows]
                 highs = [row[1].high for row in rows]
-                told = ", ".join(f"{name} {found.points:+.1f}" for name, found, _ in rows)
+                names = [name.removeprefix(f"{full.runs[0].method} ") for name, _, _ in rows]
+                told = ", ".join(f"{name} {row[1].points:+.1f}" for name, row in zip(names, rows, strict=True))
                 found.append(
                     plots.dots(
                         f"Ablation of {full.name}: {group.title}",
                         f"Differences to the full method in points of {METRIC}: {told}.",
-                        [row[0] for row in rows],
+                        names,
                         [("mean", middles, lows, highs)],
-                        f"difference to {full.name}, points of {METRIC}",
+                        f"difference in points of {METRIC}",
+                        [[look_of[row[0]] for row in rows]],
                         caption="Dots and lines: mean difference and its 95 % interval; ticks: single seeds.",
                         zero=True,
                         points=[row[2] for row in rows],
@@ -201,6 +215,7 @@ def of_cost(source: Source, options: Options) -> list[Figure | Gallery]:
                     points,
                     "seconds of a run (preparing, training, embedding, scoring)",
                     METRIC,
+                    looks(source),
                     caption="Up and to the left is better. What came from a cache cost nothing.",
                 )
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +14,9 @@ import numpy.typing as npt
 from reports.base import Figure
 
 INK, RULE = "#010203", "#040506"  # stand-ins, replaced by what the page's style sheet says
-# Told apart on white and on black; markers and dashes say the same to those who do not see colours.
-COLOURS = ("#2f7ed8", "#d9622b", "#2a9d57", "#a864d0", "#a5790b", "#d6437b")
+# Stand-ins too: the style sheet has one set of colours for light pages and one for dark ones. Markers and dashes say
+# the same to those who do not see colours.
+COLOURS = tuple(f"#0708{number:02x}" for number in range(6))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 STYLE: Any = {
@@ -54,6 +55,8 @@ def figure(drawing: Any, title: str, alt: str, caption: str = "") -> Figure:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = text.replace(INK, "currentColor").replace(RULE, "var(--rule)")
+    for number, colour in enumerate(COLOURS):
+        text = text.replace(colour, f"var(--series-{number})")
     mark = f"f{abs(_stable_hash(title)):x}-"  # several drawings on one page must not share ids
     text = re.sub(r'\bid="', f'id="{mark}', text)
     text = re.sub(r"url\(#", f"url(#{mark}", text)
@@ -61,7 +64,7 @@ def figure(drawing: Any, title: str, alt: str, caption: str = "") -> Figure:
     # As wide as it was drawn where there is room, and in proportion where there is less.
     width = float(re.search(r'width="([\d.]+)pt"', text)[1]) * 4 / 3  # type: ignore[index]
     text = re.sub(r'\b(width|height)="[^"]*pt" ?', "", text, count=2)
-    text = text.replace("<svg ", f'<svg style="max-width: {width:.0f}px" ', 1)
+    text = text.replace("<svg ", f'<svg style="--width: {width:.0f}px" ', 1)
     return Figure(title, alt, text.strip(), caption)
 
 
@@ -72,19 +75,31 @@ def _stable_hash(text: str) -> int:
 
 
 def look(number: int) -> dict[str, Any]:
-    """Colour, marker and dashes of the series ``number``."""
-    return {"color": COLOURS[number % 6], "marker": MARKERS[number % 6], "linestyle": DASHES[number % 6]}
+    """Colour, marker and dashes of a series; up to ``number`` 35 no two look alike, up to 5 not even in part."""
+    turn = (number + number // 6) % 6  # after each round of colours they meet other markers
+    return {"color": COLOURS[number % 6], "marker": MARKERS[turn], "linestyle": DASHES[turn]}
+
+
+def plain_powers(axis: Any) -> None:
+    """A logarithmic scale from left to right that says 100 and not a power of ten."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda value, place: f"{value:,.10g}")
+    axis.xaxis.set_minor_formatter(lambda value, place: "")
 
 
 def lines(
     title: str,
     alt: str,
     panels: Sequence[tuple[str, str, str, Sequence[tuple[str, Sequence[float], Sequence[float]]]]],
+    numbers: Mapping[str, int],
     *,
     logarithmic: bool = False,
     caption: str = "",
 ) -> Figure:
-    """Panels beside each other: (heading, x label, y label, series of (name, xs, ys))."""
+    """Panels beside each other: (heading, x label, y label, series of (name, xs, ys)).
+
+    ``numbers`` gives the ``look`` of each name.
+    """
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     names = list(dict.fromkeys(name for *_, series in panels for name, _, _ in series))
@@ -94,10 +109,10 @@ def lines(
         for axis, (heading, across, up, series) in zip(axes.flat, panels, strict=False):
             for name, xs, ys in series:
                 every = max(1, len(xs) // 8)
-                axis.plot(xs, ys, label=name, markersize=4, markevery=every, **look(names.index(name)))
+                axis.plot(xs, ys, label=name, markersize=4.5, markevery=every, **look(numbers[name]))
             axis.set(title=heading, xlabel=across, ylabel=up)
             if logarithmic and across.startswith("K"):
-                axis.set_xscale("log")
+                plain_powers(axis)
         handles = {
             text: handle for axis in axes.flat for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
         }
@@ -111,20 +126,28 @@ def dots(
     rows: Sequence[str],
     series: Sequence[tuple[str, npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]],
     across: str,
+    numbers: Sequence[Sequence[int]],
     *,
     caption: str = "",
     zero: bool = False,
     points: Sequence[Sequence[float]] = (),
 ) -> Figure:
-    """A row for each name; each series is (name, middles, lows, highs); ``points`` are single values of each row."""
-    with canvas(7, 0.9 + 0.19 * len(rows) * max(1, len(series)) ** 0.3 + 0.25 * len(series)) as (drawing, axes):
+    """A row for each name; each series is (name, middles, lows, highs); ``points`` are single values of each row.
+
+    ``numbers`` gives the ``look`` of each series: one for all of its rows, or one a row.
+    """
+    with canvas(5.6, 0.9 + 0.19 * len(rows) * max(1, len(series)) ** 0.3 + 0.25 * len(series)) as (drawing, axes):
         axis = axes[0, 0]
         places = np.arange(len(rows))[::-1].astype(float)
         for number, (name, middle, low, high) in enumerate(series):
             at = places + (0.0 if len(series) == 1 else 0.18 - 0.36 * number / (len(series) - 1))
-            style = look(number)
-            axis.hlines(at, low, high, color=style["color"], linewidth=1.4)
-            axis.plot(middle, at, markersize=4.5, label=name, **{**style, "linestyle": "none"})
+            styles = [look(each) for each in numbers[number]]
+            axis.hlines(at, low, high, color=[style["color"] for style in styles], linewidth=1.4)
+            for part, style in enumerate(styles):
+                own = slice(None) if len(styles) == 1 else slice(part, part + 1)
+                label = name if part == 0 else None
+                dotted = {**style, "linestyle": "none"}
+                axis.plot(np.asarray(middle)[own], at[own], markersize=5.5, label=label, **dotted)
         for place, each in zip(places, points, strict=False):
             axis.plot(each, [place] * len(each), linestyle="none", marker="|", markersize=9, color=INK)
         if zero:
@@ -133,24 +156,30 @@ def dots(
         axis.set_ylim(-0.8, len(rows) - 0.2)
         axis.set_xlabel(across)
         if len(series) > 1:
-            drawing.legend(loc="outside lower left", ncols=1)
+            drawing.legend(loc="outside upper left", ncols=1)  # a hundred classes may follow
         return figure(drawing, title, alt, caption)
 
 
 def scatter(
-    title: str, alt: str, points: Sequence[tuple[str, float, float]], across: str, up: str, *, caption: str = ""
+    title: str,
+    alt: str,
+    points: Sequence[tuple[str, float, float]],
+    across: str,
+    up: str,
+    numbers: Mapping[str, int],
+    *,
+    caption: str = "",
 ) -> Figure:
-    """One mark for each (name, x, y), told by the legend."""
-    with canvas(7, 3.4 + 0.2 * len(points)) as (drawing, axes):
+    """One mark for each (name, x, y), told by the legend; ``numbers`` gives the ``look`` of each name."""
+    columns = 1 + (len(points) > 6)
+    with canvas(7, 3.4 + 0.2 * -(-len(points) // columns)) as (drawing, axes):
         axis = axes[0, 0]
-        for number, (name, x, y) in enumerate(points):
-            style = look(number)
-            filled = style["color"] if number < 6 else "none"
-            axis.plot([x], [y], label=name, markersize=8, markerfacecolor=filled, **{**style, "linestyle": "none"})
+        for name, x, y in points:
+            axis.plot([x], [y], label=name, markersize=7, **{**look(numbers[name]), "linestyle": "none"})
         if all(x > 0 for _, x, _ in points):
-            axis.set_xscale("log")
+            plain_powers(axis)
         axis.set(xlabel=across, ylabel=up)
-        drawing.legend(loc="outside lower left", ncols=1)
+        drawing.legend(loc="outside lower left", ncols=columns)
         return figure(drawing, title, alt, caption)
 
 
@@ -159,12 +188,12 @@ def heat(title: str, alt: str, names: Sequence[str], shares: Any, *, caption: st
     side = 1.6 + 0.2 * len(names)
     with canvas(side + 0.8, side) as (drawing, axes):
         axis = axes[0, 0]
-        drawn = axis.pcolormesh(np.asarray(shares), cmap="viridis", vmin=0, vmax=1)
+        drawn = axis.pcolormesh(np.asarray(shares), cmap="viridis", vmin=0, vmax=1, edgecolors="face", linewidth=0.3)
         axis.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90)
         axis.set_yticks(np.arange(len(names)) + 0.5, names)
         axis.invert_yaxis()
         axis.grid(visible=False)
         axis.set(xlabel="class of the photos", ylabel="class of the sketches")
         bar = drawing.colorbar(drawn, ax=axis, shrink=0.6, label="share of the best photos")
-        bar.solids.set_rasterized(False)
+        bar.solids.set(rasterized=False, edgecolor="face")  # without gaps between its squares, as above
         return figure(drawing, title, alt, caption)

@@ -22,7 +22,7 @@ def ids_of(protocol: Protocol) -> tuple[str, ...]:
 
 def every_id() -> tuple[str, ...]:
     """The ids that some protocol asks for."""
-    return tuple(dict.fromkeys(each for name in PROTOCOLS.names() for each in ids_of(PROTOCOLS.get(name))))
+    return tuple(dict.fromkeys(each for _, protocol in PROTOCOLS.items() for each in ids_of(protocol)))
 
 
 def ranks_alike(run: RunRecord, protocol: Protocol) -> bool:
@@ -63,8 +63,7 @@ def protocol_tables(source: Source, options: Options) -> list[Table]:
 def _table(group: Group, digits: int) -> Table:
     ordered = shown_rows(group.rows, SHOWN)
     rows, other, left_out = [], [], []
-    for name in PROTOCOLS.names():
-        protocol = PROTOCOLS.get(name)
+    for name, protocol in PROTOCOLS.items():
         if protocol.gallery != "full" or protocol.codes != "none":
             left_out.append(name)
             continue
@@ -80,5 +79,7 @@ def _table(group: Group, digits: int) -> Table:
         f"Left out, since they rank binary codes or a gallery of pairs: {', '.join(left_out)}; "
         "`bench score FILE --protocol NAME` carries out any of them on embeddings.",
     ]
+    if any("-" in row[2:] for row in rows):
+        notes.append("`-`: the metric was not stored with the run; `bench score` computes it from embeddings.")
     columns = ("protocol", "metric", *(row.name for row in ordered))
     return Table(f"Same ranking, many numbers: {group.title}", columns, tuple(rows), tuple(notes))

@@ -13,19 +13,24 @@ from bench import details
 from bench.comparison import Results, SeededSums
 from bench.errors import IncompleteError
 from bench.models import RunRecord
-from bench.statistics import ClassSums, class_draws
+from bench.resampling import Resamples, class_draws
+from bench.statistics import RESAMPLES, ClassSums
 from bench.store import Store
-from bench.types import Average, Doubles
+from bench.types import Average
 
 SEED = 0  # of the resamples, so that a report has the same bytes each time
 
 
 @dataclass(frozen=True)
 class Row:
-    """Runs of one method under the same settings, one a seed: one row of a table; ``name`` is unique in the table."""
+    """Runs of one method under the same settings, one a seed: one row of a table.
+
+    ``name`` is unique in the table; ``told`` are the settings that it names to be so.
+    """
 
     name: str
     runs: tuple[RunRecord, ...]
+    told: tuple[tuple[str, object], ...] = ()
 
     @property
     def seeds(self) -> str:
@@ -138,9 +143,9 @@ class Source:
         older = self._store.details(details.PER_QUERY, [run for run in ids if run not in found])
         return found | {run: details.sums_of(details.per_query(content)) for run, content in older.items()}
 
-    def _draws(self, classes: int) -> Doubles:
+    def _draws(self, classes: int) -> Resamples:
         """Resamples that all rows with so many classes share."""
-        return class_draws(classes, np.random.default_rng(SEED))
+        return class_draws(classes, np.random.default_rng(SEED), RESAMPLES)
 
     def sums(self, row: Row, metric: str, average: Average = "queries") -> SeededSums | None:
         """Values of a row added up by class; None when a run of it has none of the metric, or of other queries."""
@@ -178,10 +183,22 @@ def rows_of(runs: Sequence[RunRecord]) -> list[Row]:
     for title, by_settings in sorted(same.items()):
         every = [settings_of(each[0]) for each in by_settings.values()]
         for own, each in zip(every, by_settings.values(), strict=True):
-            told = [f"{k} {v}" for k, v in own if any(dict(other).get(k, v) != v for other in every)]
+            told = tuple((k, v) for k, v in own if any(dict(other).get(k, v) != v for other in every))
+            words = ", ".join(f"{key} {in_text(value)}" for key, value in told)
             newest = {run.seed: run for run in each}  # a seed that was stored twice is shown as it is now
-            found.append(Row(f"{title} ({', '.join(told)})" if told else title, tuple(newest.values())))
+            found.append(Row(f"{title} ({words})" if told else title, tuple(newest.values()), told))
     return found
+
+
+def in_text(value: object) -> str:
+    """The value of a setting as ``--set`` takes it.
+
+    >>> [in_text(value) for value in (6.0, 0.0003, True, None, "adamw")]
+    ['6', '0.0003', 'true', 'none', 'adamw']
+    """
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def settings_of(run: RunRecord) -> list[tuple[str, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Any
 
 import typer
@@ -28,8 +29,10 @@ def methods(format: Format = OutputFormat.table) -> None:
     """Methods that `bench run -m NAME` can run."""
     from methods.base import METHODS
 
-    rows = [(name, METHODS.get(name)) for name in METHODS.names()]
-    show([{"method": n, "loss terms": ", ".join(m.terms) or "-", "what it is": m.summary} for n, m in rows], format)
+    show(
+        [{"method": n, "loss terms": ", ".join(m.terms) or "-", "what it is": m.summary} for n, m in METHODS.items()],
+        format,
+    )
 
 
 @listing.command()
@@ -37,8 +40,10 @@ def datasets(format: Format = OutputFormat.table) -> None:
     """Datasets that `bench run -d NAME` can use."""
     from datasets.base import DATASETS
 
-    rows = [(name, DATASETS.get(name)) for name in DATASETS.names()]
-    show([{"dataset": n, "default split": d.split_names[0], "what it is": d.summary} for n, d in rows], format)
+    show(
+        [{"dataset": n, "default split": d.split_names[0], "what it is": d.summary} for n, d in DATASETS.items()],
+        format,
+    )
 
 
 @listing.command()
@@ -46,7 +51,7 @@ def splits(format: Format = OutputFormat.table) -> None:
     """Frozen class splits of every dataset."""
     from datasets.base import DATASETS
 
-    known = [(name, DATASETS.get(name).split_names) for name in DATASETS.names()]
+    known = [(name, dataset.split_names) for name, dataset in DATASETS.items()]
     show(
         [
             {"split": split, "dataset": dataset, "default": "yes" if split == split_names[0] else ""}
@@ -64,7 +69,7 @@ def protocols(format: Format = OutputFormat.table) -> None:
 
     from bench.protocols.base import PROTOCOLS
 
-    known = [PROTOCOLS.get(name) for name in PROTOCOLS.names()]
+    known = [protocol for _, protocol in PROTOCOLS.items()]
     if format is OutputFormat.json:
         rows = [asdict(each) for each in known]
         print_json([{"protocol": row.pop("name"), **row} for row in rows])
@@ -82,6 +87,33 @@ def protocols(format: Format = OutputFormat.table) -> None:
         ],
         format,
     )
+
+
+@listing.command()
+def reports(format: Format = OutputFormat.table) -> None:
+    """Kinds of tables and pictures that `bench report --kind NAME` makes, and formats that it writes them in."""
+    from reports.base import FORMATS, KINDS, PICTURES
+
+    pictured = dict(PICTURES.items())
+    rows = [
+        {"name": name, "option": "--kind", "what it is": _first_sentence(kind), "pictures": "yes" * (name in pictured)}
+        for name, kind in KINDS.items()
+    ]
+    rows += [
+        {
+            "name": name,
+            "option": "--format",
+            "what it is": f"{each.ending} files",
+            "pictures": "yes" * each.pictures,
+        }
+        for name, each in FORMATS.items()
+    ]
+    show(rows, format)
+
+
+def _first_sentence(function: Any) -> str:
+    """The first line of a function's docstring."""
+    return (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".")
 
 
 @listing.command()
@@ -111,8 +143,8 @@ def backbones(
     if not names:
         raise UsageError(f"There is no backbone {pattern!r}. {nearest(pattern, timm.list_models())}")
     default: dict[str, list[str]] = {}
-    for dataset in DATASETS.names():
-        default.setdefault(with_recipe(RunSettings(), DATASETS.get(dataset).recipe).backbone, []).append(dataset)
+    for name, dataset in DATASETS.items():
+        default.setdefault(with_recipe(RunSettings(), dataset.recipe).backbone, []).append(name)
     show(
         [
             {

@@ -28,7 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # and once more at the end, costs a second of a start.
     gc.set_threshold(50_000, 20, 100)
     atexit.register(gc.freeze)
-    app(args=None if arguments is None else list(arguments), prog_name="bench")
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="bench")
+    finally:
+        # How it ends is decided: one more Ctrl-C, while the interpreter tidies up, must not change the exit code.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _unwind_on_sigterm(number: int, frame: FrameType | None) -> None:

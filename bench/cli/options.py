@@ -35,7 +35,7 @@ class RunOptions:
         default_factory=lambda: ["emoji"]
     )
     split: Annotated[str | None, typer.Option(help="Frozen class split.", show_default="the dataset's")] = None
-    seed: Annotated[list[int] | None, typer.Option(help="Seed; may be repeated.", show_default="0")] = None
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; may be repeated.", show_default="0")] = None
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1.")] = None
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated.")

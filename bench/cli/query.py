@@ -57,7 +57,7 @@ def query(
         print_json([asdict(each) for each in found])
     elif output is None:
         print_table(
-            ["place", "photo", "class", "similarity"],
+            ["place", "photo", "class", with_photos.ranked.measure],
             [[str(each.place), each.path, each.class_name, f"{each.similarity:.3f}"] for each in found],
         )
 
@@ -88,6 +88,7 @@ def opened(ctx: typer.Context, run: int, photos: Path | None, weights: Path | No
 
 def write(searching: Searcher, run: int, name: str, sketch: bytes, found: list[Found], path: Path) -> None:
     """A strip or a page of the results; raises UsageError where it cannot be written."""
+    from datasets.drawings import drawing_file
     from reports.gallery import thumbnail
     from reports.strip import page, strip
 
@@ -95,7 +96,7 @@ def write(searching: Searcher, run: int, name: str, sketch: bytes, found: list[F
     for each in found:
         what = each.class_name or each.path.rpartition("/")[2]
         results.append((thumbnail(searching.dataset.read(each.path), PICTURE), f"{what} {each.similarity:.2f}"))
-    drawn = thumbnail(sketch, PICTURE)
+    drawn = drawing_file(sketch, name, PICTURE)
     if path.suffix.lower() == ".png":
         content = strip(drawn, results)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +12,10 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.common import global_option, print_table
-from bench.errors import IncompleteError, UsageError
+from bench.errors import IncompleteError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from bench.store import Store
     from reports.base import Report, Table
 
 
@@ -57,19 +58,23 @@ def report(
     """Print stored results: one table for each dataset, split, gallery and protocol."""
     from bench.protocols.base import PROTOCOLS
     from bench.store import existing
+    from bench.types import AVERAGES, Average
     from reports.base import FORMATS, KINDS, Options
     from reports.build import build
     from reports.protocols import every_id
     from reports.source import Source
     from reports.tables import MAIN_METRICS
 
+    if check is not None and output is not None:
+        raise UsageError("--check compares with a file and writes none: leave out -o, or --check.")
     on_screen = format is None and output is None and check is None and sys.stdout.isatty()
     writer = FORMATS.get(format or _by_ending(output or check))
-    kinds = kind or (["all"] if writer.pictures else ["main"])
+    kinds = list(dict.fromkeys(kind or (["all"] if writer.pictures else ["main"])))
+    protocols = tuple(dict.fromkeys(protocol or ()))
     for each in kinds:
         if each != "all":
             KINDS.get(each)  # a wrong name is said before the store is opened
-    for each in protocol or ():
+    for each in protocols:
         PROTOCOLS.get(each)
     where = global_option(ctx, "store")
     store = existing(where)
@@ -77,11 +82,15 @@ def report(
         raise IncompleteError(f"There is no results database {where}: run something first, or name one by --store.")
     try:
         asked: dict[str, Any] = {"dataset": dataset, "method": method, "split": split}
-        all_ids = protocol or {"all", "protocols"} & set(kinds)
+        all_ids = protocols or {"all", "protocols"} & set(kinds)
         metrics = (
             (*MAIN_METRICS, *(each for each in every_id() if each not in MAIN_METRICS)) if all_ids else MAIN_METRICS
         )
-        runs = store.runs(metrics=metrics, **{column: values for column, values in asked.items() if values})
+        averages: tuple[Average, ...] = AVERAGES if all_ids else ("queries",)
+        asked = {column: values for column, values in asked.items() if values}
+        runs = store.runs(metrics=metrics, averages=averages, **asked)
+        if not runs:
+            refuse_unknown(store, asked)
         source = Source(
             store,
             runs,
@@ -89,7 +98,7 @@ def report(
             include_oracle=include_oracle,
             data_root=global_option(ctx, "data_root"),
         )
-        options = Options(digits, tuple(protocol or ()), baseline, published)
+        options = Options(digits, protocols, baseline, published)
         built = build(source, kinds, options, pictures=writer.pictures)
         text = "" if on_screen else writer.write(built)
     finally:
@@ -106,9 +115,27 @@ def report(
 
 
 def _by_ending(path: Path | None) -> str:
-    """The format that a file's name asks for; Markdown for any other."""
-    endings = {".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".htm": "html"}
-    return endings.get(path.suffix.lower(), "md") if path is not None else "md"
+    """The format that a file's name asks for; Markdown for a folder and a name without ending.
+
+    Raises UsageError for an ending that no format has.
+    """
+    if path is None or path.is_dir() or not path.suffix:
+        return "md"
+    endings = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".htm": "html"}
+    found = endings.get(path.suffix.lower())
+    if found is None:
+        raise UsageError(f"No report is written as {path.name}: end it in {', '.join(endings)}, or name a --format.")
+    return found
+
+
+def refuse_unknown(store: Store, asked: Mapping[str, Sequence[str]]) -> None:
+    """Raise IncompleteError for the first dataset, method or split that no stored run has, with the nearest one."""
+    every = store.runs(metrics=())
+    for column, values in asked.items():
+        known = {str(getattr(run, column)) for run in every}
+        for value in values:
+            if known and value not in known:
+                raise IncompleteError(f"No run of {column} {value!r} is stored. {nearest(value, known)}")
 
 
 def show(report: Report) -> None:

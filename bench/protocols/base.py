@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bench.metric_ids import parse_metric
-from bench.registry import Registry
+from bench.registry import Registry, not_a
 from bench.types import Distance, EmptyQueries
 
 Gallery = Literal["full", "paired"]
@@ -52,7 +52,7 @@ class Protocol:
             raise ValueError(f"protocol {self.name} makes binary codes, which are ranked by hamming alone")
 
 
-PROTOCOLS: Registry[Protocol] = Registry("protocol", "bench.protocols", "bench.protocols")
+PROTOCOLS: Registry[Protocol] = Registry("protocol", "bench.protocols", "bench.protocols", wrong=not_a(Protocol))
 
 
 def declare(protocol: Protocol) -> Protocol:

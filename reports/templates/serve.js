@@ -4,11 +4,16 @@ const note = document.getElementById("note"), results = document.getElementById(
 const undo = document.getElementById("undo"), clear = document.getElementById("clear");
 const greeting = note.textContent;
 const WIDTH = 14; // of a stroke, in the pad's own pixels: what remains visible when a network sees 96 pixels
-let strokes = [], current = null, asked = 0, shown = 0, timer = 0;
+let strokes = [], sheet = null, current = null, asked = 0, shown = 0, timer = 0; // a picture that was sent is a sheet
 
 function paint() {
   pen.fillStyle = "white";
   pen.fillRect(0, 0, pad.width, pad.height);
+  if (sheet) {
+    const part = Math.min(pad.width / sheet.width, pad.height / sheet.height);
+    const width = sheet.width * part, height = sheet.height * part;
+    pen.drawImage(sheet, (pad.width - width) / 2, (pad.height - height) / 2, width, height);
+  }
   pen.strokeStyle = pen.fillStyle = "black";
   pen.lineWidth = WIDTH;
   pen.lineCap = pen.lineJoin = "round";
@@ -22,7 +27,8 @@ function paint() {
     stroke.forEach(([x, y], n) => (n ? pen.lineTo(x, y) : pen.moveTo(x, y)));
     pen.stroke();
   }
-  undo.disabled = clear.disabled = !strokes.length;
+  undo.disabled = !strokes.length;
+  clear.disabled = !strokes.length && !sheet;
 }
 function place(event) {
   const box = pad.getBoundingClientRect();
@@ -65,7 +71,7 @@ function show(found) {
 }
 function changed(wait) {
   paint();
-  if (strokes.length) return later(wait);
+  if (strokes.length || sheet) return later(wait);
   clearTimeout(timer);
   shown = ++asked;
   results.replaceChildren();
@@ -89,13 +95,16 @@ for (const end of ["pointerup", "pointercancel"]) pad.addEventListener(end, () =
   changed(60);
 });
 undo.addEventListener("click", () => { strokes.pop(); changed(0); });
-clear.addEventListener("click", () => { strokes = []; changed(0); });
-document.getElementById("file").addEventListener("change", (event) => {
+clear.addEventListener("click", () => { strokes = []; sheet = null; changed(0); });
+document.getElementById("file").addEventListener("change", async (event) => {
   const [file] = event.target.files;
   event.target.value = "";
   if (!file) return;
   clearTimeout(timer);
   say("Sending " + file.name + " ...");
   ask(file);
+  strokes = [];
+  sheet = await createImageBitmap(file).catch(() => null); // what is no picture is told by the answer
+  paint();
 });
 paint();

@@ -128,16 +128,16 @@ def test_the_footer_tells_each_fact_once() -> None:
     runs[3] = replace(runs[3], environment={**runs[3].environment, "trained by": "def"})
     assert footer(runs) == (
         "Runs 1-2, 4: bench 1, device cpu.",
-        "Runs 3: bench 1, device cuda:0.",
+        "Run 3: bench 1, device cuda:0.",
         "Runs 1-3: split emoji-93, fingerprint ffffffffffffffff, weights abc.",
-        "Runs 4: split emoji-93, fingerprint ffffffffffffffff, weights abc, trained by commit def.",
+        "Run 4: split emoji-93, fingerprint ffffffffffffffff, weights abc, trained by commit def.",
         "Computed from 2026-01-02T00:00:00+00:00 to 2026-01-05T01:00:00+00:00.",
         "Runs 1-3 were called by `bench run`.",
-        "Runs 4 were called by `bench ablate`.",
+        "Run 4 was called by `bench ablate`.",
     )
 
 
 def test_a_footer_does_not_list_a_hundred_calls() -> None:
     lines = footer([record(number, command=f"bench run --seed {number}") for number in range(1, 31)])
-    assert sum("were called by" in line for line in lines) == CALLS
+    assert sum("was called by" in line for line in lines) == CALLS
     assert lines[-1] == f"{30 - CALLS} more calls: `bench show RUN` tells each."

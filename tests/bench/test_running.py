@@ -97,7 +97,7 @@ def test_embeddings_that_collapsed_are_told_with_epoch_and_terms(
 def test_a_loss_that_is_no_number_is_told_with_epoch_and_term(
     pictures: Path, own: Resources, store: Store, quiet: Quiet
 ) -> None:
-    experiment = asked(pictures, own, "ours", "epochs=4", "head_lr=nan", "weight_preservation=0")
+    experiment = asked(pictures, own, "ours", "epochs=4", "head_lr=1e38", "weight_preservation=0")
     with pytest.raises(IncompleteError, match=r"Loss term '\w+' became (nan|inf) in epoch \d+ \(step \d+\)"):
         run_and_store(experiment, store, own, quiet)
     assert "became" in store.runs()[0].failure

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pytest
 
 from bench.errors import UsageError
-from bench.settings import RunSettings, assign, with_recipe
+from bench.settings import Range, RunSettings, assign, check, with_recipe
+from datasets.base import DATASETS
+from methods.base import METHODS
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,7 @@ class Own:
     mining: Literal["hard", "all"] = "hard"
     margin: float = 0.3
     flip: bool = True
+    weight_term: float = 1.0
     most: int | None = None
 
 
@@ -35,11 +38,36 @@ def test_each_assignment_goes_where_its_key_belongs_and_is_converted() -> None:
         ("margin=wide", "Setting 'margin' takes a number, not 'wide'"),
         ("flip=maybe", "Setting 'flip' takes true or false, not 'maybe'"),
         ("mining=hrd", "Setting 'mining' has no choice 'hrd'. Did you mean 'hard'"),
+        ("optimiser=sgd", "Setting 'optimiser' has no choice 'sgd'. There is adam, adamw"),
+        ("epochs=0", "Setting 'epochs' is 0, but must be more than 0"),
+        ("epochs=-1", "Setting 'epochs' is -1, but must be more than 0"),
+        ("epochs=nan", "Setting 'epochs' takes a finite number, not nan"),
+        ("lr=inf", "Setting 'lr' takes a finite number, not inf"),
+        ("margin=nan", "Setting 'margin' takes a finite number, not nan"),
+        ("per_class=0", "Setting 'per_class' is 0, but must be at least 1"),
+        ("image_size=0", "Setting 'image_size' is 0, but must be at least 32"),
+        ("warmup=2", "Setting 'warmup' is 2, but must be at least 0 and at most 1"),
+        ("weight_term=-1", "Setting 'weight_term' is -1, but must be at least 0"),
     ],
 )
 def test_a_wrong_assignment_is_one_sentence(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         assign([RunSettings(), Own()], [text])
+
+
+def test_every_default_is_in_its_range() -> None:
+    """A range that shuts the default out would refuse every run."""
+    for _, method in METHODS.items():
+        for _, dataset in DATASETS.items():
+            check(with_recipe(RunSettings(), dataset.recipe))
+            check(with_recipe(method.Settings(), dataset.recipe))
+        for changes in method.structural.values():
+            check(replace(method.Settings(), **changes))
+
+
+def test_a_range_may_leave_its_lower_end_out() -> None:
+    assert [value in Range(0, 1, open=True) for value in (-1, 0, 0.5, 1, 1.5)] == [False, False, True, True, False]
+    assert [value in Range(0) for value in (-0.1, 0, 1e9)] == [False, True, True]
 
 
 def test_a_recipe_changes_only_what_there_is() -> None:

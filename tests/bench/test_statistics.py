@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.resampling import class_draws
 from bench.statistics import (
     RESAMPLES,
     ClassSums,
     Interval,
     SeedSpread,
-    class_draws,
     class_sums,
     either_spread,
     interval,
@@ -114,9 +114,9 @@ def ratio_and_error(means: Doubles, sizes: Doubles) -> tuple[float, float]:
 def test_draws_may_be_used_again() -> None:
     values, labels = sample()
     sums = class_sums(values, labels, "queries")
-    drawn = class_draws(12, fresh(3))
-    assert drawn.shape == (RESAMPLES, 12)
-    assert (drawn.sum(axis=1) == 12).all()
+    drawn = class_draws(12, fresh(3), RESAMPLES)
+    assert drawn.times.shape == (RESAMPLES, 12)
+    assert (drawn.times.sum(axis=1) == 12).all()
     again = [interval_of(sums, SeedSpread(), fresh(8), drawn=drawn) for _ in range(2)]
     assert again[0] == again[1] == interval_of(sums, SeedSpread(), fresh(3))
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import StorageError, UsageError
 from bench.store import Store
-from bench.types import Score
+from bench.types import AVERAGES, Score
 
 IDENTITY: dict[str, Any] = {
     "key": "k1",
@@ -53,6 +53,24 @@ def test_a_forced_run_supersedes_the_older_and_keeps_it(store: Store) -> None:
     found = store.find("k1")
     assert found is not None
     assert found.scores[0].value == 0.2
+
+
+def test_runs_come_with_the_scores_that_are_asked_for(store: Store) -> None:
+    run = store.begin(IDENTITY)
+    found = [Score(metric, average, 0.5, 9) for metric in ("mAP@all:plain", "P@5:k", "P@100:k") for average in AVERAGES]
+    store.finish(run, found, {})
+
+    def scores(**asked: Any) -> set[tuple[str, str]]:
+        return {(score.metric, score.average) for score in store.runs(**asked)[0].scores}
+
+    assert len(scores()) == 6
+    assert scores(metrics=["P@5:k"]) == {("P@5:k", "queries"), ("P@5:k", "classes")}
+    assert scores(metrics=["P@5:k", "mAP@all:plain"], averages=["classes"], id=run) == {
+        ("P@5:k", "classes"),
+        ("mAP@all:plain", "classes"),
+    }
+    assert scores(averages=["queries"]) == {(metric, "queries") for metric in ("mAP@all:plain", "P@5:k", "P@100:k")}
+    assert scores(metrics=()) == set()
 
 
 def test_failed_runs_are_told_apart(store: Store) -> None:

@@ -53,7 +53,7 @@ def test_cells_are_reused_and_reported_in_pairs(runner: CliRunner, words: list[s
 
 
 def test_an_ablation_that_fails_leaves_the_others(runner: CliRunner, words: list[str]) -> None:
-    call = ["ablate", *words, "--without", "classification", "--set", "scale=nan"]  # scale is the classification's
+    call = ["ablate", *words, "--without", "classification", "--set", "scale=1e39"]  # scale is the classification's
     result = runner.invoke(app, call)
     assert result.exit_code == 4, result.stderr
     assert "Loss term 'classification' became nan in epoch 1 (step 1)" in result.stderr

@@ -88,7 +88,7 @@ def _failing(store: Store, refuse: Callable[[], None]) -> None:
 def broken_plugin(patch: pytest.MonkeyPatch) -> None:
     METHODS.names()
     point = EntryPoint("broken", "no_such_package:Method", "bench.methods")
-    patch.setattr(METHODS, "_plugins", {"broken": point})
+    patch.setattr(METHODS, "_plugins", {"broken": [point]})
 
 
 def wrong_weights(patch: pytest.MonkeyPatch) -> None:
@@ -121,8 +121,8 @@ CASES: dict[str, tuple[Prepare, list[str], int, str]] = {
     "an unknown name": (nothing, ["run", "-m", "our"], 2, "Did you mean 'ours'?"),
     "data missing": (nothing, ["run", "-m", "imagenet", "-d", "sketchy"], 3, "Dataset 'sketchy' was not found"),
     "a file that is no embeddings": (wrong_weights, ["score", "weights.pth"], 3, "is neither .npz nor .safetensors"),
-    "a cell that failed": (nothing, [*TRAIN, "--set", "head_lr=nan"], 4, "Loss term 'classification' became nan in"),
-    "an empty selection": (stored, ["report", "-m", "sake"], 4, "No finished run fits this report"),
+    "a cell that failed": (nothing, [*TRAIN, "--set", "head_lr=1e38"], 4, "Loss term 'classification' became nan in"),
+    "an empty selection": (stored, ["report", "-m", "sake"], 4, "No run of method 'sake' is stored. There is ours."),
     "no such run": (stored, ["show", "17"], 4, "There is no run 17"),
     "a report that differs": (report_file, ["report", "--check", "report.md"], 4, "The report differs from report.md"),
     "memory of the device": (raising(torch.OutOfMemoryError("CUDA out of memory")), RUN, 5, "lower --batch-size or"),
@@ -136,7 +136,7 @@ CASES: dict[str, tuple[Prepare, list[str], int, str]] = {
     "a full disk": (full, RUN, 6, "the disk is full: free some space"),
     "a locked database": (locked, RUN, 6, "is locked by another program"),
     "a newer database": (newer, RUN, 6, "update bench to use it"),
-    "a plug-in": (broken_plugin, ["run", "-m", "broken"], 7, "The method 'broken' of the package behind"),
+    "a plug-in": (broken_plugin, ["run", "-m", "broken"], 7, "The method 'broken' of no_such_package"),
     "a weights file": (wrong_weights, [*RUN, "--weights", "weights.pth"], 7, "weights.pth"),
     "a kept network": (wrong_network, TRAIN, 7, "does not fit this network (first at"),
     "Ctrl-C": (raising(KeyboardInterrupt()), RUN, 130, "Interrupted; what was finished is stored."),

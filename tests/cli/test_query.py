@@ -20,13 +20,14 @@ from typer.testing import CliRunner
 
 from bench import details
 from bench.cli.main import app
-from bench.errors import DataError
+from bench.errors import DataError, UsageError
 from bench.experiment import Resources
-from bench.retrieval import Searcher, searcher, stored_run
+from bench.retrieval import Searcher, again, searcher, stored_run
 from bench.serving import LARGEST, is_local, server
 from bench.store import Store
 from datasets.base import DATASETS
 from datasets.drawings import drawing
+from tests.bench.test_store import IDENTITY
 from tests.browsing import chromium, problems, requests
 
 SMOKE = ["--limit", "3", "--image-size", "32"]
@@ -80,6 +81,22 @@ def test_a_sketch_of_a_dataset_is_left_as_it_is() -> None:
     paths = [item.path for item in emoji.split().queries[::40]]
     same = [torch.equal(drawing(emoji.read(path), path, 96), load(emoji, path, 96)) for path in paths]
     assert np.mean(same) > 0.8
+
+
+def test_a_large_drawing_is_that_of_its_small_copy() -> None:
+    for mode, paper in (("L", "white"), ("RGBA", None), ("P", "white")):
+        large = sketch(2400, paper=paper).convert(mode)
+        small = sketch(2400, paper=paper).resize((400, 400), Image.Resampling.LANCZOS)
+        assert (drawing(png(large), "a", 64).int() - drawing(png(small), "b", 64).int()).abs().float().mean() < 4
+
+
+def test_a_photo_of_a_drawing_is_turned_as_the_camera_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held sideways: a quarter turn to the right is wanted
+    file = io.BytesIO()
+    sketch().convert("RGB").rotate(90).save(file, "JPEG", quality=95, exif=exif)
+    plain = drawing(png(sketch()), "b", 64)
+    assert (drawing(file.getvalue(), "a", 64).int() - plain.int()).abs().float().mean() < 6
 
 
 @pytest.mark.parametrize(
@@ -175,6 +192,8 @@ def test_a_strip_and_a_page_hold_the_pictures(stored: CliRunner) -> None:
     with Image.open("strip.png") as picture:
         assert picture.width > 1000
         assert picture.height == 2 * (128 + 24 + 8) + 8
+        asked = np.asarray(picture.convert("L"))[10:134, 10:134]  # white ink on nothing would not show on the page
+        assert 0.02 < (asked < 100).mean() < 0.3
     text = Path("page.html").read_text()
     assert text.count("<img ") == 13
     assert "http" not in text.replace("http-equiv", "")
@@ -189,6 +208,7 @@ def test_a_strip_and_a_page_hold_the_pictures(stored: CliRunner) -> None:
         (["query", "1", "mine.png", "-o", "no/out.png"], 2, "cannot be written to no/out.png"),
         (["query", "1", "mine.png", "--photos", "none"], 3, "There is no folder none"),
         (["query", "1", "mine.png", "--photos", "empty"], 3, "holds no picture"),
+        (["query", "1", "mine.png", "--weights", "w.safetensors"], 2, "leave out --weights"),
         (["query", "1", "empty.png"], 3, "nothing on it is darker than its paper"),
         (["serve", "1", "--host", "256.1.1.1"], 2, "cannot be bound"),
     ],
@@ -213,6 +233,23 @@ def test_a_trained_network_that_is_gone_is_told_with_the_way_to_make_it_again(
     assert result.exit_code == 7
     assert "The network of run 1 is not in the cache folder" in result.stderr
     assert "bench run" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("called", "wanted"),
+    [
+        ("bench run -m ours --seed 1", "bench run -m ours --seed 1 --force"),
+        ("bench --store .../a.db --cache-dir=.../c -q run -m ours --epochs 6", "bench run -m ours --epochs 6 --force"),
+        ("bench ablate -v --store '.../my results.db' --structural", "bench ablate --structural --force"),
+        ("bench run -m ours -q", "bench run -m ours --force"),
+        ("", "bench run -m ours -d emoji --split emoji-93 --seed 4 --force"),
+        ("python sweep.py", "bench run -m ours -d emoji --split emoji-93 --seed 4 --force"),
+    ],
+)
+def test_the_way_to_train_a_network_again_is_the_call_of_its_run(called: str, wanted: str, store: Store) -> None:
+    run = store.begin({**IDENTITY, "seed": 4, "environment": {"command": called}})
+    store.finish(run, [], {})
+    assert again(stored_run(store, run)) == wanted
 
 
 @pytest.fixture
@@ -281,6 +318,23 @@ def test_queries_at_once_do_not_mix(served: tuple[int, Searcher]) -> None:
         assert [each["position"] for each in told["found"]] == expected[number % 5]
 
 
+def test_an_address_of_the_newer_sort_is_served(served: tuple[int, Searcher]) -> None:
+    _, searching = served
+    try:
+        answering = server(searching, "imagenet, run 1", "[::1]", 0)
+    except UsageError as error:
+        pytest.skip(f"this machine has no such address: {error}")
+    thread = threading.Thread(target=answering.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    connection = http.client.HTTPConnection("::1", answering.server_address[1], timeout=60)
+    connection.request("GET", "/")
+    assert connection.getresponse().status == 200
+    connection.close()
+    answering.shutdown()
+    answering.server_close()
+    thread.join()
+
+
 def test_which_addresses_reach_this_machine_alone() -> None:
     assert all(map(is_local, ("127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost")))
     assert not any(map(is_local, ("0.0.0.0", "::", "192.168.1.2", "example.org")))
@@ -312,7 +366,14 @@ def test_drawing_with_a_mouse_brings_photos(served: tuple[int, Searcher], tmp_pa
         assert "it is no picture" in browser.find_element(By.ID, "note").text
         expected = [each for each in problems(browser) if "400" not in each]  # the browser notes the refusal itself
         assert expected == []
+        mine = tmp_path / "mine.png"
+        mine.write_bytes(png(sketch()))
+        uploading.send_keys(str(mine))
+        assert wait(browser, "return document.querySelector('#note.problem') === null", True)
+        dark = "return pen.getImageData(0, 0, 512, 512).data.filter((v, n) => n % 4 === 0 && v < 99).length / 512 / 512"
+        assert wait(browser, f"{dark} > 0.03", True), "the pad shows what was sent"
         browser.find_element(By.ID, "clear").click()
+        assert wait(browser, dark, 0) == 0
         assert wait(browser, "return document.querySelectorAll('#results img').length", 0) == 0
         assert [url for url in requests(browser) if not url.startswith(address)] == []
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 400

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,9 @@ def test_in_a_browser(page: str, tmp_path: Path) -> None:
         assert [cell for cell in rising if cell[0].isdigit()] == [cell for cell in falling if cell[0].isdigit()][::-1]
         head = "return document.querySelectorAll('#main table')[0].tHead.rows[0].cells[2].getAttribute('aria-sort')"
         assert browser.execute_script(head) == "ascending"
+        keyed = sort_by_keyboard(browser)
+        assert keyed == falling
+        assert browser.execute_script(head) == "descending"
         without_name = (
             "return [...document.querySelectorAll('img, svg')]"
             ".filter(each => !each.getAttribute('alt') && !each.getAttribute('aria-label')).length"
@@ -122,6 +126,21 @@ def test_in_a_browser(page: str, tmp_path: Path) -> None:
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         assert problems(browser) == []
+
+
+def sort_by_keyboard(browser: Any) -> list[str]:
+    """The first table's third column after its heading was reached with the tabulator and pressed with a key."""
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser.execute_script("document.querySelector('#main .scroll').focus()")
+    keys = ActionChains(browser)
+    for _ in range(3):
+        keys = keys.send_keys(Keys.TAB)
+    keys.send_keys(Keys.ENTER).perform()
+    column = "return [...document.querySelector('#main table').tBodies[0].rows].map(row => row.cells[2].textContent)"
+    found: list[str] = browser.execute_script(column)
+    return found
 
 
 def test_a_gallery_of_real_pictures(runner: object, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ the difference before committing it.
 from __future__ import annotations
 
 import csv
+import doctest
+import importlib
 import io
 import json
 import re
@@ -14,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,10 +32,12 @@ from reports import latex, published
 from reports.base import FORMATS, KINDS, Options, Report, Table
 from reports.build import build
 from reports.gallery import chosen
+from reports.markdown import flush_right
 from reports.source import Source
-from tests.reports.filling import CLASSES, EACH, everything, fill
+from tests.reports.filling import CLASSES, EACH, begin, everything, fill
 from tests.test_reports import same_as_committed
 
+CODES = {"codes": "itq-test", "bits": 64, "rerank": "none"}
 ALL = ("main", "protocols", "ablation", "per-class", "gallery", "cost")
 
 
@@ -110,6 +115,51 @@ def test_missing_failed_and_running_cells_are_told_apart(filled: Store) -> None:
     assert not any("-m ours -d emoji" in command for command in emoji.commands)
     footer = report(filled, "main").footer
     assert any("(sake on emoji-93, seed 1) is failed: RuntimeError: NaN." in line for line in footer)
+
+
+def test_the_command_of_a_missing_seed_asks_for_what_the_row_is(store: Store) -> None:
+    for seed in range(2):
+        fill(store, level=0.5, seed=seed)
+    usual: dict[str, Any] = {"run": {"lr": 1e-4}, "method": {"margin": 0.3}, "caution": ""}
+    fill(store, level=0.6, configuration={**usual, "run": {"lr": 2e-4}, "method": {"margin": 1.0}})
+    fill(store, level=0.4, ablation="unbalanced")
+    fill(store, level=0.4, ablation="without quadruplet and without classification")
+    fill(store, level=0.4, configuration={**usual, "post": CODES})
+    (table,) = report(store, "main", options=Options(published=False)).tables
+    assert "ours (lr 0.0002, margin 1)" in {row[0] for row in table.rows}
+    assert set(table.commands) == {
+        "bench run -m ours -d emoji --split emoji-93 --seed 1 --set lr=0.0002 --set margin=1",
+        "bench ablate -m ours -d emoji --split emoji-93 --structural --seed 1",
+        "bench run -m ours -d emoji --split emoji-93 --seed 1 --without quadruplet --without classification",
+        "bench run -m ours -d emoji --split emoji-93 --seed 1 --set codes=itq-test --set bits=64",
+    }
+
+
+def test_figures_stand_right_and_names_left() -> None:
+    columns = ("class", "seeds", "runs", "score", "difference", "note", "state")
+    rows = (
+        ("4", "0", "3", "**0.5 ± 0.1**", "-1.2 (-2 to 0)", "0 or more", "0.5"),
+        ("5", "0-2", "", "-", "+0.1", "", "failed"),
+    )
+    assert flush_right(Table("t", columns, rows)) == [False, False, True, True, True, False, True]
+
+
+def test_the_cost_table_shows_device_memory_where_there_is_any(store: Store) -> None:
+    fill(store, level=0.5)
+    assert "device memory, GB" not in report(store, "cost").tables[0].columns
+    run = begin(store, method="sake")
+    store.finish(run, [], {"training": 1.0}, cost={"peak_device_memory": 2.5e9})
+    (table,) = report(store, "cost").tables
+    assert {row[0]: row[-1] for row in table.rows} == {"ours": "-", "sake": "2.5"}
+    assert table.columns[-1] == "device memory, GB"
+
+
+def test_the_note_says_what_the_interval_of_one_seed_covers(filled: Store, store: Store) -> None:
+    mixed, single = report(filled, "main", options=Options(published=False)).tables
+    assert (
+        "The interval covers other classes and other trainings; in a row of one seed other classes only." in mixed.notes
+    )
+    assert "The interval covers other classes, not other trainings: of those one seed says nothing." in single.notes
 
 
 def test_a_failure_that_was_mended_is_not_told(filled: Store) -> None:
@@ -227,6 +277,13 @@ def test_latex_compiles(filled: Store, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("module", ["html", "latex", "source"])
+def test_examples_in_docstrings_hold(module: str) -> None:
+    done = doctest.testmod(importlib.import_module(f"reports.{module}"))
+    assert done.attempted > 0
+    assert done.failed == 0
 
 
 def test_a_folder_takes_a_file_named_after_the_format(runner: CliRunner) -> None:

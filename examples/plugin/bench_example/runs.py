@@ -1,0 +1,22 @@
+"""A kind of report: every run for itself, where the other kinds show means over seeds."""
+
+from __future__ import annotations
+
+from reports.base import KINDS, Options, Table
+from reports.source import Source
+
+METRICS = ("mAP@all:plain", "P@100:k")
+
+
+@KINDS.register("runs")
+def runs_tables(source: Source, options: Options) -> list[Table]:
+    """One table a dataset, split and gallery: a row for each run, the best first."""
+    tables = []
+    for group in source.groups:
+        runs = sorted(group.runs, key=lambda run: (-run.value(METRICS[0]), run.id))
+        rows = [
+            (str(run.id), run.title, str(run.seed), *(f"{run.value(metric):.{options.digits}f}" for metric in METRICS))
+            for run in runs
+        ]
+        tables.append(Table(f"Runs: {group.title}", ("run", "method", "seed", *METRICS), tuple(rows)))
+    return tables
