@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.distributed import ALONE, Processes
 from bench.errors import LoadingError
 from bench.files import read_tensors, write_tensors
 
@@ -47,16 +48,19 @@ class Checkpoints:
         write_tensors(self.path, tensors, facts)
 
     def restore(
-        self, method: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+        self,
+        method: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        processes: Processes = ALONE,
     ) -> tuple[int, dict[str, Any], dict[str, Tensor]]:
         """Put the saved state back: steps done, history and the extra tensors; (0, {}, {}) when there is none to use.
 
-        A file that is cut off, altered or of another run is not used: the run then starts anew.
+        A file that is cut off, altered or of another run is not used: the run then starts anew. Of several processes
+        the leader reads it, and all have it.
         """
-        found = read_tensors(self.path)
-        if found is None or found[1].get("key") != self.key:
-            if self.path.exists():
-                log.warning("The checkpoint %s is damaged: the training starts anew.", self.path.name)
+        found = processes.tensors_told(self._read() if processes.leads else None)
+        if found is None:
             return 0, {}, {}
         tensors, facts = found
         parts: dict[str, dict[str, Tensor]] = {"method": {}, "optimiser": {}, "extra": {}}
@@ -70,8 +74,16 @@ class Checkpoints:
             index, _, field = name.partition(".")
             state.setdefault(int(index), {})[field] = _laid_out_like(tensor, parameters[int(index)])
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-        scaler.load_state_dict(facts["scaler"])  # type: ignore[arg-type]
-        return int(facts["step"]), dict(facts["history"]), parts["extra"]  # type: ignore[call-overload]
+        scaler.load_state_dict(facts["scaler"])
+        return int(facts["step"]), dict(facts["history"]), parts["extra"]
+
+    def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        found = read_tensors(self.path)
+        if found is not None and found[1].get("key") == self.key:
+            return found
+        if self.path.exists():
+            log.warning("The checkpoint %s is damaged: the training starts anew.", self.path.name)
+        return None
 
     def remove(self) -> None:
         """The run is done: its state is not needed any more."""

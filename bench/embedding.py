@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from bench.devices import autocast, out_of_memory, to_pixels
+from bench.distributed import ALONE, Processes
 from bench.types import Floats
 from datasets.images import Images
 from methods.base import Method
@@ -26,10 +27,12 @@ def embed(
     device: torch.device,
     precision: str,
     progress: Callable[[int, int], None],
+    processes: Processes = ALONE,
 ) -> Floats:
     """Embeddings of all images in their order: float32 [images, width]; ``progress`` is told (done, all).
 
     Where memory does not suffice for a batch, half as many images are tried, down to one; then the error is raised.
+    Of several processes each embeds its share, ``images``, and all have the embeddings of all shares.
     """
     method.eval()
     size = BATCH
@@ -48,7 +51,8 @@ def embed(
             log.warning("Memory did not suffice for %d images at a time: going on with %d.", 2 * size, size)
         if device.type == "cuda" and done < len(images):
             torch.cuda.empty_cache()  # what the larger batch left behind in pieces
-    return np.concatenate(parts).astype(np.float32, copy=False)
+    vectors = np.concatenate(parts).astype(np.float32, copy=False) if parts else np.empty((0, 0), np.float32)
+    return vectors if processes.size == 1 else processes.rows_of_all(torch.from_numpy(vectors)).numpy()
 
 
 def _batches(

@@ -19,6 +19,7 @@ from torch import Tensor
 from bench import details, itq, provenance
 from bench.cost import cost_of
 from bench.devices import choose_device, to_pixels
+from bench.distributed import ALONE, Processes
 from bench.embedding import BATCH, embed
 from bench.embedding_cache import EmbeddingCache
 from bench.errors import IncompleteError, StorageError
@@ -78,6 +79,30 @@ class _Clock:
 
 def execute(experiment: Experiment, resources: Resources, observer: Observer, *, reuse: bool = True) -> Outcome:
     """Train (if the method trains), embed, rank and score; ``reuse`` takes a network that was trained as asked."""
+    return score(embedded(experiment, resources, observer, reuse=reuse), experiment, resources, observer)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What a run has when the last image is embedded; up to here several processes can share the work.
+
+    ``now`` is how many images were embedded and not read from the cache, ``quantiser`` what makes binary codes where
+    they were asked for, ``compiling`` compiles what ranks.
+    """
+
+    method: Method
+    device: torch.device
+    embeddings: Embeddings
+    now: int
+    quantiser: itq.Itq | None
+    history: list[dict[str, float]]
+    trained_by: str
+    clock: _Clock
+    compiling: threading.Thread
+
+
+def embedded(experiment: Experiment, resources: Resources, observer: Observer, *, reuse: bool = True) -> Embedded:
+    """Train and embed as ``execute`` does; all processes of a run call it together."""
     device = choose_device(resources.device)
     clock = _Clock()
     with clock.part("loading the network", observer):
@@ -90,19 +115,26 @@ def execute(experiment: Experiment, resources: Resources, observer: Observer, *,
     if compiling.ident is None:  # nothing had to be trained
         compiling.start()
     with clock.part("embedding", observer):
-        embeddings, embedded = embed_test_images(method, experiment, resources, device, observer, reuse=reuse)
+        embeddings, now = embed_test_images(method, experiment, resources, device, observer, reuse=reuse)
+        codes = quantiser(method, experiment, resources, device) if experiment.post.codes != "none" else None
+    return Embedded(method, device, embeddings, now, codes, history, trained_by, clock, compiling)
+
+
+def score(found: Embedded, experiment: Experiment, resources: Resources, observer: Observer) -> Outcome:
+    """Rank and score what was embedded."""
+    clock, method = found.clock, found.method
     with clock.part("scoring", observer):
-        compiling.join()
-        ranking = rank_embeddings(embeddings, method, experiment, resources, device, observer)
+        found.compiling.join()
+        ranking = rank_embeddings(found, experiment, resources, observer)
     classes = experiment.split.unseen + experiment.split.seen
     return Outcome(
         scores=[
-            score for metric in STORED_METRICS for score in (ranking.score(metric), ranking.score(metric, "classes"))
+            each for metric in STORED_METRICS for each in (ranking.score(metric), ranking.score(metric, "classes"))
         ],
         seconds=clock.seconds,
-        cost=cost_of(method, experiment.run.image_size, clock.seconds, embedded, device),
-        details=details.pack(ranking, embeddings.gallery_labels, classes, history),
-        environment={**weights_of(method), **({"trained by": trained_by} if trained_by else {})},
+        cost=cost_of(method, experiment.run.image_size, clock.seconds, found.now, found.device),
+        details=details.pack(ranking, found.embeddings.gallery_labels, classes, found.history),
+        environment={**weights_of(method), **({"trained by": found.trained_by} if found.trained_by else {})},
     )
 
 
@@ -138,12 +170,12 @@ def trained(
     With them comes the commit of the code that trained it, where that is not the code of now. ``meanwhile`` is called
     when the training itself begins, the one part that is long enough to do something else beside it.
     """
-    split, run = experiment.split, experiment.run
+    split, run, processes = experiment.split, experiment.run, resources.processes
     if not method.weights:
         return [], ""
     networks = Networks(resources.cache_dir)
     key = experiment.training_key
-    if reuse and (kept := networks.load(key, method)) is not None:
+    if reuse and (kept := networks.load(key, method, processes)) is not None:
         clock.seconds |= kept["seconds"]
         commit = str(kept.get("commit", ""))
         return list(kept["history"]), commit if commit != provenance.commit() else ""
@@ -153,9 +185,9 @@ def trained(
         images.warm(lambda done, total: observer.progress(done, total, {}))
         data = TrainingData.of(split, images)
     with clock.part("preparing", observer):
-        method.prepare(training_photos(experiment, data, device, observer))
+        method.prepare(training_photos(experiment, data, device, observer, processes))
     checkpoints = networks.checkpoints(key)
-    if not (resources.resume and reuse):
+    if not (resources.resume and reuse) and processes.leads:
         checkpoints.remove()
     meanwhile()
     with clock.part("training", observer):
@@ -169,7 +201,11 @@ def trained(
             on_step=observer.progress,
             checkpoints=checkpoints,
             selector=selector_of(experiment, resources, device),
+            processes=processes,
+            compiled=resources.compiled,
         )
+    if not processes.leads:
+        return history, ""
     taken = {name: seconds for name, seconds in clock.seconds.items() if name not in before}
     try:
         networks.save(key, method, taken, history, provenance.commit())
@@ -234,38 +270,36 @@ def embed_items(
         experiment.dataset.stamp(item.path for item in items),
     ]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-    cached = cache.read(key) if reuse else None
+    processes = resources.processes
+    read = cache.read(key) if reuse and processes.leads else None
+    cached = processes.tensors_told(({"embeddings": torch.from_numpy(read)}, {}) if read is not None else None)
     if cached is not None:
         progress(len(items))
-        return cached, 0
+        return cached[0]["embeddings"].numpy(), 0
     vectors = embed(
         method,
-        Images(experiment.dataset, items, experiment.run.image_size, workers=resources.workers),
+        Images(experiment.dataset, processes.part(items), experiment.run.image_size, workers=resources.workers),
         is_photo=items[0].modality == "photo",
         device=device,
         precision=experiment.precision,
-        progress=lambda done, _: progress(done),
+        progress=lambda done, _: progress(min(len(items), done * processes.size)),
+        processes=processes,
     )
     if not np.isfinite(vectors).all():
         raise IncompleteError(
             f"The network gives NaN or infinity after epoch {experiment.run.epochs:g}: lower --lr or --set head_lr=..."
         )
-    cache.write(key, vectors)
+    if processes.leads:
+        cache.write(key, vectors)
     return vectors, len(items)
 
 
-def rank_embeddings(
-    embeddings: Embeddings,
-    method: Method,
-    experiment: Experiment,
-    resources: Resources,
-    device: torch.device,
-    observer: Observer,
-) -> Ranking:
+def rank_embeddings(found: Embedded, experiment: Experiment, resources: Resources, observer: Observer) -> Ranking:
     """Every default metric of every query after the post-processing that was asked for.
 
     Raises IncompleteError when the embeddings have collapsed to one point.
     """
+    embeddings, method = found.embeddings, found.method
     spread = float(embeddings.gallery.std(axis=0).max()) if len(embeddings.gallery) > 1 else 1.0
     if spread < 1e-6:
         raise IncompleteError(
@@ -273,8 +307,8 @@ def rank_embeddings(
             f"{' + '.join(method.weights) or 'no training'}; lower --lr or --set head_lr=..."
         )
     post, rescore = experiment.post, None
-    if post.codes != "none":
-        embeddings = quantiser(method, experiment, resources, device).encode(embeddings)
+    if found.quantiser is not None:
+        embeddings = found.quantiser.encode(embeddings)
     if post.rerank == "icfrr":
         rescore = Icfrr(embeddings, post)
     return rank(
@@ -283,13 +317,16 @@ def rank_embeddings(
         distance=post.distance,
         top=resources.top,
         rescore=rescore,
-        device=str(device),
+        device=str(found.device),
         progress=lambda done, total: observer.progress(done, total, {}),
     )
 
 
-def quantiser(method: Method, experiment: Experiment, resources: Resources, device: torch.device) -> itq.Itq:
-    """What makes binary codes, fitted on the test queries or on the training images as the settings say."""
+def quantiser(method: Method, experiment: Experiment, resources: Resources, device: torch.device) -> itq.Itq | None:
+    """What makes binary codes, fitted on the test queries or on the training images as the settings say.
+
+    Of several processes all embed what it is fitted on, and the leader alone fits it.
+    """
     post, split = experiment.post, experiment.split
     if post.codes == "itq-test":
         images: Sequence[Sequence[Item]] = (split.queries, split.gallery)
@@ -298,26 +335,37 @@ def quantiser(method: Method, experiment: Experiment, resources: Resources, devi
     sketches, photos = (
         embed_items(method, experiment, items, resources, device, lambda done: None)[0] for items in images
     )
+    if not resources.processes.leads:
+        return None
     return itq.fit(sketches, photos, np.random.default_rng(experiment.seed), bits=post.bits or None)
 
 
 def training_photos(
-    experiment: Experiment, data: TrainingData, device: torch.device, observer: Observer
+    experiment: Experiment, data: TrainingData, device: torch.device, observer: Observer, processes: Processes = ALONE
 ) -> TrainingPhotos:
     """The training photos of an experiment as ``Method.prepare`` takes them; decoded when they are asked for."""
     split = experiment.split
     positions = data.is_photo.nonzero()[:, 0].tolist()
-    parts: Sequence[list[int]] = [positions[start : start + BATCH] for start in range(0, len(positions), BATCH)]
+    mine = list(processes.part(positions))
+    batches: Sequence[list[int]] = [mine[start : start + BATCH] for start in range(0, len(mine), BATCH)]
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for part, pixels in zip(parts, data.images.stream(parts), strict=True):
-            yield to_pixels(pixels, device), data.labels[part]
+    def through(function: Callable[[Tensor], Tensor]) -> Tensor:
+        found: list[Tensor] = []
+        for number, pixels in enumerate(data.images.stream(batches), start=1):
+            found.append(function(to_pixels(pixels, device)).float().cpu())
+            observer.progress(min(len(positions), number * BATCH * processes.size), len(positions), {})
+        return processes.rows_of_all(torch.cat(found) if found else torch.empty(0, 0))
+
+    def told(found: Tensor | None) -> Tensor | None:
+        table = processes.tensors_told(({"table": found}, {}) if found is not None else None)
+        return table[0]["table"] if table is not None else None
 
     paths = tuple(split.train[position].path for position in positions)
     stamp = experiment.dataset.stamp(paths)
     return TrainingPhotos(
-        batches=batches,
+        through=through,
+        labels=data.labels[positions],
         paths=paths,
         identity=f"{split.fingerprint} {experiment.run.image_size} {stamp}".strip(),
-        progress=lambda done, total: observer.progress(done, total, {}),
+        told=told,
     )

@@ -10,9 +10,13 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """A mistake that the user can mend; the message is one sentence with the cure."""
+    """A mistake that the user can mend; the message is one sentence with the cure.
+
+    ``said_elsewhere``: another process of the same run tells the user.
+    """
 
     exit_code = 2
+    said_elsewhere = False
 
 
 class UsageError(BenchError):

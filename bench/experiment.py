@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.distributed import ALONE, Processes
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.postprocessing import PostProcessing
 from bench.settings import RunSettings, assign, with_recipe
@@ -51,6 +52,8 @@ class Resources:
     workers: int = 0
     resume: bool = True
     top: int = 10  # gallery positions that are stored for each query
+    compiled: bool = False  # torch compiles what looks at images while training
+    processes: Processes = ALONE
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from bench.checkpoints import Checkpoints, load_exactly
+from bench.distributed import ALONE, Processes
 from bench.files import digest_of, read_tensors, write_tensors
 from methods.base import Method
 
@@ -38,10 +39,14 @@ class Networks:
         facts = {"key": key, "seconds": dict(seconds), "history": history, "commit": commit}
         write_tensors(self.path(key), state_of(method), facts)
 
-    def load(self, key: str, method: Method) -> dict[str, Any] | None:
-        """Put the trained network of ``key`` into ``method``: what was kept with it; None when there is none to use."""
-        found = read_tensors(self.path(key))
-        if found is None or found[1].get("key") != key:
+    def load(self, key: str, method: Method, processes: Processes = ALONE) -> dict[str, Any] | None:
+        """Put the trained network of ``key`` into ``method``: what was kept with it; None when there is none to use.
+
+        Of several processes the leader reads it, and all have it.
+        """
+        read = read_tensors(self.path(key)) if processes.leads else None
+        found = processes.tensors_told(read if read is not None and read[1].get("key") == key else None)
+        if found is None:
             return None
         load_exactly(method, found[0], self.path(key))
         return dict(found[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -64,6 +65,16 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError, ValueError):
         return "unknown"
     return f"{head}+" if changed else head
+
+
+def code_hash() -> str:
+    """What identifies the code that computes, installed or not: 16 hex digits of its files' SHA-256."""
+    here = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for file in sorted(file for package in PACKAGES_OF_CODE for file in (here / package).rglob("*.py")):
+        digest.update(f"{file.relative_to(here).as_posix()}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 
 from bench import provenance
 from bench.devices import be_deterministic, choose_device, out_of_memory
-from bench.engine import Observer, Outcome, execute
+from bench.distributed import LostProcessError
+from bench.engine import Observer, Outcome, embedded, execute
 from bench.errors import MemoryExhaustedError, StorageError
 from bench.experiment import Experiment, Resources
 from bench.files import write_whole
@@ -21,11 +23,18 @@ from methods.base import METHODS
 
 
 def run_and_store(
-    experiment: Experiment, store: Store, resources: Resources, observer: Observer, *, force: bool = False
+    experiment: Experiment,
+    store: Store,
+    resources: Resources,
+    observer: Observer,
+    *,
+    force: bool = False,
+    begin: Callable[[], None] = lambda: None,
 ) -> tuple[RunRecord, bool] | None:
     """The stored run of an experiment and whether it had been there before; None while another process computes it.
 
-    What goes wrong is stored as a failed or interrupted run and raised again. Raises MemoryExhaustedError when memory
+    ``begin`` is called when it is about to be computed: the other processes of the run then ``follow``. What goes wrong
+    is stored as a failed or interrupted run and raised again. Raises MemoryExhaustedError when memory
     does not suffice, StorageError when the finished scores cannot be stored; they are then in a file that the message
     names.
     """
@@ -35,6 +44,8 @@ def run_and_store(
         **provenance.collect(str(device)),
         "classes": hash_of_classes(experiment.split.unseen)[:16],
         **_plugins(experiment),
+        **({"processes": str(resources.processes.size)} if resources.processes.size > 1 else {}),
+        **({"compiled": "by torch.compile"} if resources.compiled else {}),
     }
     claim = store.claim({**experiment.identity, "environment": environment}, force=force)
     if claim.answer == "busy":
@@ -44,12 +55,19 @@ def run_and_store(
     run = claim.run
     try:
         with Heartbeat(store, run, observer) as beating:
+            begin()
             outcome = execute(experiment, resources, beating, reuse=not force)
         _keep(store, run, outcome, experiment, resources)
     except KeyboardInterrupt:
         _note(store, run, "interrupted", "stopped by the user")
         raise
+    except LostProcessError as error:
+        _note(store, run, "interrupted", str(error))
+        raise
     except Exception as error:
+        if resources.processes.lost(error):  # said by a collective outside the training loop
+            _note(store, run, "interrupted", "another process of the run ended")
+            raise
         if out_of_memory(error):
             _note(store, run, "failed", "out of memory")
             said = str(error).splitlines()[0] if str(error) else "host memory"
@@ -59,6 +77,31 @@ def run_and_store(
         _note(store, run, "failed", f"{type(error).__name__}: {error}")
         raise
     return store.runs(id=run)[0], False
+
+
+def follow(experiment: Experiment, resources: Resources, *, force: bool = False) -> None:
+    """Do this process's part of a run that the leader claimed; raises as ``run_and_store`` does, and stores nothing."""
+    be_deterministic(choose_device(resources.device))
+    try:
+        embedded(experiment, resources, Unheard(), reuse=not force)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        said = str(error).splitlines()[0] if str(error) else "host memory"
+        raise MemoryExhaustedError(
+            f"Memory did not suffice on process {resources.processes.rank} ({said}): lower --batch-size or "
+            "--image-size, or take a smaller --backbone."
+        ) from error
+
+
+class Unheard:
+    """An observer that tells nobody: the leader shows the progress of all."""
+
+    def phase(self, name: str) -> None:
+        """A part of the run begins."""
+
+    def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
+        """So much of the current part is done."""
 
 
 def _plugins(experiment: Experiment) -> dict[str, str]:

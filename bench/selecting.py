@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.distributed import Processes
 from bench.embedding import embed
 from bench.errors import IncompleteError
 from bench.ranking import rank
@@ -72,24 +73,40 @@ def selector_of(experiment: Experiment, resources: Resources, device: torch.devi
         photos = [item for item in split.validation if item.modality == "photo"]
     else:
         sketches, photos = list(split.queries), list(split.gallery)
+    processes = resources.processes
     sides = [
-        (items, Images(experiment.dataset, items, experiment.run.image_size, workers=resources.workers))
+        (items, Images(experiment.dataset, processes.part(items), experiment.run.image_size, workers=resources.workers))
         for items in (sketches, photos)
     ]
-    return BestEpoch(rule, lambda method: _retrieval(method, sides, experiment.precision, device))
+    return BestEpoch(rule, lambda method: _retrieval(method, sides, experiment.precision, device, processes))
 
 
 def _retrieval(
-    method: Method, sides: Sequence[tuple[Sequence[Item], Images]], precision: str, device: torch.device
+    method: Method,
+    sides: Sequence[tuple[Sequence[Item], Images]],
+    precision: str,
+    device: torch.device,
+    processes: Processes,
 ) -> float:
-    """mAP@all of ranking the second side's photos for the first side's sketches."""
+    """mAP@all of ranking the second side's photos for the first side's sketches, the same on all processes.
+
+    A side is its items, and the images of those that this process embeds.
+    """
     names = {
         name: label for label, name in enumerate(sorted({item.class_name for items, _ in sides for item in items}))
     }
     vectors, labels = [], []
     for is_photo, (items, images) in enumerate(sides):
         vectors.append(
-            embed(method, images, is_photo=bool(is_photo), device=device, precision=precision, progress=lambda *_: None)
+            embed(
+                method,
+                images,
+                is_photo=bool(is_photo),
+                device=device,
+                precision=precision,
+                progress=lambda *_: None,
+                processes=processes,
+            )
         )
         labels.append(torch.tensor([names[item.class_name] for item in items]).numpy())
         if not np.isfinite(vectors[-1]).all():

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from bench.checkpoints import Checkpoints
 from bench.devices import autocast, to_pixels
+from bench.distributed import ALONE, LostProcessError, Processes
 from bench.errors import IncompleteError, UsageError, nearest
 from bench.interrupts import deferred_signals
 from bench.settings import RunSettings
@@ -70,18 +73,24 @@ def train(
     on_step: OnStep,
     checkpoints: Checkpoints | None = None,
     selector: Selector | None = None,
+    processes: Processes = ALONE,
+    compiled: bool = False,
 ) -> list[dict[str, float]]:
     """Train ``method`` in place; its curves: up to 100 points with ``step`` and the mean of each term since the last.
 
     With ``checkpoints`` it goes on from the state that is saved there, saves one after every epoch and on Ctrl-C or
-    SIGTERM. ``selector`` sees the method after every epoch and may put an earlier state back at the end.
+    SIGTERM. ``selector`` sees the method after every epoch and may put an earlier state back at the end. Of several
+    ``processes`` each looks at its share of every batch; the losses are those of the whole batch on all of them.
+    ``compiled`` has torch compile what looks at images.
 
     Raises IncompleteError that names epoch and term when a loss is not finite, StorageError when a checkpoint cannot be
-    written.
+    written, UsageError when a batch cannot be split, LostProcessError when another process ended; the leader has
+    then saved the state after the last whole step.
     """
     sampler = BalancedBatches(
         data.labels.numpy(), data.is_photo.numpy(), batch_size=run.batch_size, per_class=run.per_class
     )
+    rows = sampler.share(processes.rank, processes.size)
     steps = max(1, round(run.epochs * len(sampler)))
     augmentation = Augmentation(run.rotation, run.scaling, run.shift, run.mirror, run.grayscale)
     optimiser = make_optimiser(method, run)
@@ -91,46 +100,97 @@ def train(
     history = History(steps)
     start = 0
     if checkpoints is not None:
-        start, kept_history, extra = checkpoints.restore(method, optimiser, scaler)
+        start, kept_history, extra = checkpoints.restore(method, optimiser, scaler, processes)
         history.restore(kept_history)
         if start:
             log.info("The training goes on after step %d of %d.", start, steps)
         if selector is not None and start:
             selector.restore(extra)
+    done = start
+
+    def save() -> None:
+        if checkpoints is not None and processes.leads:
+            kept = selector.tensors() if selector is not None else {}
+            checkpoints.save(done, method, optimiser, scaler, history.state(), kept)
+
     method.train()
+    losses = spread(WholeBatchLosses(method, processes, rows, compiled), optimiser, processes, device)
     with deferred_signals() as signals, torch.random.fork_rng(devices=[]):
-        for step, (positions, images) in enumerate(_stream(sampler, data.images, seed, start, steps), start=start):
-            # Whatever a network draws (dropout) is a function of the seed and the step, as the augmentation is.
-            torch.manual_seed(_mix(seed, step))
-            draws = torch.Generator().manual_seed(_mix(seed, step))
-            batch = Batch(
-                images=augmentation(to_pixels(images, device), draws),  # [batch, 3, size, size]
-                labels=data.labels[positions].to(device),  # [batch]
-                is_photo=data.is_photo[positions].to(device),  # [batch]
-            )
-            with autocast(device, precision):
-                terms = method.losses(batch)  # each a scalar
-                loss = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
-            values = _finite(terms, step, len(sampler))
-            for group, lr in zip(optimiser.param_groups, highest, strict=True):
-                group["lr"] = lr * rate(step, steps, run)
-            optimiser.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            scaler.step(optimiser)
-            scaler.update()
-            history.add(step + 1, values)
-            on_step(step + 1, steps, values)
-            epoch_ends = (step + 1) % len(sampler) == 0 or step + 1 == steps
-            if epoch_ends and selector is not None:
-                selector.after_epoch(method)
-            if checkpoints is not None and (signals.asked or (epoch_ends and step + 1 < steps)):
-                kept = selector.tensors() if selector is not None else {}
-                checkpoints.save(step + 1, method, optimiser, scaler, history.state(), kept)
-            signals.raise_if_asked()
+        try:
+            for positions, images in _stream(sampler, data.images, seed, start, steps, rows):
+                # Whatever a network draws (dropout) is a function of the seed and the step, as the augmentation is.
+                torch.manual_seed(_mix(seed, done))
+                draws = torch.Generator().manual_seed(_mix(seed, done))
+                pixels = augmentation(to_pixels(images, device), draws, rows, sampler.batch)  # [own, 3, size, size]
+                labels = data.labels[positions].to(device)  # [batch]
+                is_photo = data.is_photo[positions].to(device)  # [batch]
+                with processes.company(), autocast(device, precision):
+                    terms = losses(pixels, labels, is_photo)  # each a scalar
+                    loss = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
+                values = _finite(terms, done, len(sampler))
+                for group, lr in zip(optimiser.param_groups, highest, strict=True):
+                    group["lr"] = lr * rate(done, steps, run)
+                optimiser.zero_grad(set_to_none=True)
+                with processes.company():
+                    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                scaler.step(optimiser)
+                scaler.update()
+                done += 1
+                history.add(done, values)
+                on_step(done, steps, values)
+                epoch_ends = done % len(sampler) == 0 or done == steps
+                if epoch_ends and selector is not None:
+                    selector.after_epoch(method)
+                if signals.asked or (epoch_ends and done < steps):
+                    save()
+                signals.raise_if_asked()
+        except LostProcessError:
+            save()  # as it was after the last whole step: a step that fails halfway has changed no parameter
+            raise
     method.eval()
     if selector is not None:
         selector.put_back(method)
     return history.points
+
+
+class WholeBatchLosses(nn.Module):
+    """The loss terms of a batch whose images are spread over processes, as one module."""
+
+    def __init__(self, method: Method, processes: Processes, rows: Sequence[int], compiled: bool) -> None:
+        super().__init__()
+        self.method = method
+        self._processes, self._rows = processes, list(rows)
+        self._outputs = torch.compile(method.outputs) if compiled else method.outputs
+
+    def forward(self, images: Tensor, labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
+        """Terms by name, scalars: of own images [own, 3, size, size], labels and is_photo of the batch, [batch]."""
+        outputs = self._outputs(Batch(images, labels[self._rows], is_photo[self._rows]))
+        whole = {name: self._processes.whole_batch(value, self._rows, len(labels)) for name, value in outputs.items()}
+        return self.method.losses(whole, labels, is_photo)
+
+
+def spread(
+    losses: WholeBatchLosses, optimiser: torch.optim.Optimizer, processes: Processes, device: torch.device
+) -> Callable[..., dict[str, Tensor]]:
+    """The module with gradients that are the same on every process; as it is where there is one.
+
+    Raises UsageError for a network whose batch normalisation would see a part of the batch.
+    """
+    if processes.size == 1:
+        return losses
+    if any(isinstance(each, nn.modules.batchnorm._BatchNorm) and each.training for each in losses.modules()):
+        raise UsageError(
+            "Several processes cannot train batch normalisation, which would see a part of each batch only: "
+            "use --set frozen_batchnorm=true, or one process."
+        )
+    trained = {id(each) for group in optimiser.param_groups for each in group["params"]}
+    for parameter in losses.parameters():  # a gradient that nobody uses (a classifier's) would be waited for
+        if id(parameter) not in trained:
+            parameter.requires_grad_(False)
+    # Gradients of 1x1 convolutions may lie in another order than their weights, which costs a copy.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    gpu = [device.index] if device.type == "cuda" else None
+    return DistributedDataParallel(losses, device_ids=gpu, forward_sync_buffers=False)
 
 
 class History:
@@ -170,13 +230,14 @@ def _finite(terms: Mapping[str, Tensor], step: int, steps_an_epoch: int) -> dict
 
 
 def _stream(
-    sampler: BalancedBatches, images: Images, seed: int, start: int, steps: int
+    sampler: BalancedBatches, images: Images, seed: int, start: int, steps: int, rows: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Positions int64 [batch] and pixels uint8 [batch, 3, size, size] of the steps from ``start`` on."""
+    """The steps from ``start`` on: positions int64 [batch], and pixels uint8 [own, 3, size, size] of its ``rows``."""
     for epoch in range(start // len(sampler), math.ceil(steps / len(sampler))):
         first = epoch * len(sampler)
         batches = list(sampler.epoch(seed, epoch))[max(0, start - first) : steps - first]
-        for positions, pixels in zip(batches, images.stream(batches), strict=True):
+        mine = [[positions[row] for row in rows] for positions in batches]
+        for positions, pixels in zip(batches, images.stream(mine), strict=True):
             yield torch.tensor(positions), pixels
 
 

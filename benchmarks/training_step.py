@@ -60,23 +60,21 @@ def photos_of(batch: Batch, classes: int) -> TrainingPhotos:
     images = batch.images[batch.is_photo]
     labels = torch.arange(classes)
 
-    def batches():  # type: ignore[no-untyped-def]
-        for start in range(0, classes, len(images)):
-            part = labels[start : start + len(images)]
-            yield images[: len(part)], part
+    def through(function: Callable[[Tensor], Tensor]) -> Tensor:
+        return function(images).repeat(-(-classes // len(images)), 1)[:classes]
 
-    return TrainingPhotos(batches, tuple(map(str, range(classes))), "a benchmark")
+    return TrainingPhotos(through, labels, tuple(map(str, range(classes))), "a benchmark")
 
 
 class WholeBatch:
     """A teacher that looks at every image of the batch and says what it thinks of the photos."""
 
-    def __init__(self, teacher: Teacher, batch: Batch) -> None:
-        self.teacher, self.batch = teacher, batch
+    def __init__(self, teacher: Teacher) -> None:
+        self.teacher = teacher
 
-    def logits(self, images: Tensor) -> Tensor:
-        """As ``Teacher.logits`` of the batch's photos."""
-        return self.teacher.logits(self.batch.images)[self.batch.is_photo]
+    def logits_of_photos(self, images: Tensor, is_photo: Tensor) -> Tensor:
+        """As ``Teacher.logits_of_photos``."""
+        return self.teacher.logits(images)
 
 
 def use_torchs_gradient(method: Method) -> None:
@@ -91,7 +89,7 @@ def stepper(method: Method, experiment: Experiment, batch: Batch) -> Callable[[]
     optimiser = make_optimiser(method.train(), experiment.run)
 
     def step() -> None:
-        terms = method.losses(batch)
+        terms = method.losses(method.outputs(batch), batch.labels, batch.is_photo)
         loss = torch.stack([method.weights[name] * value for name, value in terms.items()]).sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -139,7 +137,7 @@ def main() -> None:
             if name == "prepared":
                 pass_seconds = (time.process_time() - start) / len(photos.paths)
             if name == "whole batch":
-                method.teacher = WholeBatch(method.teacher, batch)
+                method.teacher = WholeBatch(method.teacher)
             if name == PLAIN:
                 use_torchs_gradient(method)
             steps[name] = stepper(method, experiment, batch)

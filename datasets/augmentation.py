@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,18 +24,22 @@ class Augmentation:
     mirror: bool = True
     grayscale: float = 0.0
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+    def __call__(
+        self, images: Tensor, generator: Generator, rows: Sequence[int] | None = None, batch: int = 0
+    ) -> Tensor:
         """Augmented copies: float [batch, 3, size, size] to the same; every image has its own draw.
 
         What is pulled in from outside repeats the border, which is paper for sketches. ``generator`` is a CPU
-        generator, so that a seed means the same draws on every device.
+        generator, so that a seed means the same draws on every device. With ``rows``, ``images`` are those rows of a
+        ``batch`` of so many images, and draw what they would in the whole of it.
         """
-        count = len(images)
-        draws = torch.rand((5, count), generator=generator) * 2 - 1
+        count = len(images) if rows is None else batch
+        mine = torch.arange(count) if rows is None else torch.as_tensor(rows)
+        draws = (torch.rand((5, count), generator=generator) * 2 - 1)[:, mine]
         angle = draws[0] * math.radians(self.rotation)
         scale = 1 / (1 + draws[1] * self.scale)
-        sign = torch.where(draws[4] < 0, -1.0, 1.0) if self.mirror else torch.ones(count)
-        theta = torch.zeros(count, 2, 3)
+        sign = torch.where(draws[4] < 0, -1.0, 1.0) if self.mirror else torch.ones(len(images))
+        theta = torch.zeros(len(images), 2, 3)
         theta[:, 0, 0], theta[:, 0, 1] = torch.cos(angle) * scale * sign, -torch.sin(angle) * scale
         theta[:, 1, 0], theta[:, 1, 1] = torch.sin(angle) * scale * sign, torch.cos(angle) * scale
         theta[:, 0, 2], theta[:, 1, 2] = draws[2] * self.shift * 2, draws[3] * self.shift * 2  # grid spans -1..1
@@ -42,5 +47,5 @@ class Augmentation:
         moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
         if self.grayscale == 0:
             return moved
-        grey = (torch.rand(count, generator=generator) < self.grayscale).to(images.device)
+        grey = (torch.rand(count, generator=generator)[mine] < self.grayscale).to(images.device)
         return torch.where(grey[:, None, None, None], moved.mean(dim=1, keepdim=True), moved)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import DataError
+from bench.errors import DataError, UsageError
 from bench.types import Labels
 
 
@@ -43,6 +43,25 @@ class BalancedBatches:
 
     def __len__(self) -> int:
         return self.steps
+
+    @property
+    def batch(self) -> int:
+        """Images of a batch."""
+        return 2 * self.classes_per_batch * self.per_class
+
+    def share(self, rank: int, size: int) -> list[int]:
+        """Rows of a batch that process ``rank`` of ``size`` takes: whole classes, in both domains.
+
+        Raises UsageError when a batch has fewer classes than there are processes.
+        """
+        if size > self.classes_per_batch:
+            raise UsageError(
+                f"A batch of {self.classes_per_batch} classes cannot be split over {size} processes: raise "
+                "--batch-size, lower --set per_class=N, or start fewer."
+            )
+        first, last = (self.per_class * (self.classes_per_batch * each // size) for each in (rank, rank + 1))
+        half = self.classes_per_batch * self.per_class
+        return [*range(first, last), *range(half + first, half + last)]
 
     def epoch(self, seed: int, epoch: int) -> Iterator[list[int]]:
         """Positions of each batch, sketches first then photos, class by class in the same order on both sides.

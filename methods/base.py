@@ -7,7 +7,7 @@ nothing else is edited, and ``tests/test_every_method.py`` trains it because it 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,11 +19,10 @@ from bench.registry import Registry, not_derived_from
 from bench.settings import RunSettings
 from bench.types import Batch
 
-Progress = Callable[[int, int], None]
 
-
-def silent(done: int, total: int) -> None:
-    """A progress callback that tells nobody."""
+def as_it_is(found: Tensor | None) -> Tensor | None:
+    """What one process found is what all know, where there is one."""
+    return found
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,17 @@ class Context:
 class TrainingPhotos:
     """The training photos without augmentation, for what is prepared before training.
 
-    ``batches()`` yields (float32 [batch, 3, size, size] in 0..1 on the device, int64 labels [batch]) in a fixed
-    order; ``paths`` names them in that order and ``identity`` pins their content and size.
+    ``through(function)`` gives what a function says of every photo: float32 [photos, ...] on the CPU, from a function
+    of float32 [batch, 3, size, size] in 0..1 on the device to [batch, ...]; where several processes train, each looks
+    at its share. ``labels`` int64 [photos] and ``paths`` are in the same order; ``identity`` pins content and size.
+    ``told`` gives every process the table that the first one found (in a cache, say), or None.
     """
 
-    batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]
+    through: Callable[[Callable[[Tensor], Tensor]], Tensor]
+    labels: Tensor
     paths: tuple[str, ...]
     identity: str
-    progress: Progress = field(default=silent)
+    told: Callable[[Tensor | None], Tensor | None] = field(default=as_it_is)
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,19 @@ class Method(nn.Module):
         """Groups for the optimiser, each with ``params`` and its own ``lr``."""
         return []
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Unweighted loss of each term in ``weights``: scalars."""
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """What the losses need of each image, each [batch, ...]: everything that looks at images.
+
+        Where several processes train, ``batch`` is this one's part of the batch.
+        """
+        return {}
+
+    def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
+        """Unweighted loss of each term in ``weights``, scalars, of a whole batch.
+
+        ``outputs`` are those of every image of the batch, each [batch, ...]; ``labels`` int64 [batch] (positions in
+        ``Context.seen``), ``is_photo`` bool [batch].
+        """
         return {}
 
     @abstractmethod

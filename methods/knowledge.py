@@ -32,11 +32,11 @@ def class_knowledge(
     """
     asked = [backbone.weights_hash, photos.identity, list(photos.paths), classes, temperature, agreement]
     path = cache_dir / "knowledge" / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]}.safetensors"
-    cached = read_tensors(path)
+    kept = read_tensors(path)
+    cached = photos.told(kept[0]["knowledge"] if kept is not None else None)
     if cached is not None:
-        return cached[0]["knowledge"]
-    logits, labels = _look(backbone, photos)
-    table = table_of(logits, labels, classes, temperature=temperature, agreement=agreement)
+        return cached
+    table = table_of(_look(backbone, photos), photos.labels, classes, temperature=temperature, agreement=agreement)
     # Written aside and renamed: a second process that prepares the same table sees all of it or nothing.
     write_tensors(path, {"knowledge": table}, {"temperature": temperature, "agreement": agreement})
     return table
@@ -70,16 +70,10 @@ def top_classes(table: Tensor, k: int) -> list[list[tuple[str, float]]]:
 
 
 @torch.inference_mode()
-def _look(backbone: Backbone, photos: TrainingPhotos) -> tuple[Tensor, Tensor]:
-    """Logits [photos, 1000] and labels [photos] of all training photos, on the CPU."""
+def _look(backbone: Backbone, photos: TrainingPhotos) -> Tensor:
+    """Logits [photos, 1000] of all training photos, on the CPU."""
     was_training = backbone.training
     backbone.eval()
-    logits, labels = [], []
-    done = 0
-    for images, batch_labels in photos.batches():
-        logits.append(backbone.classify(backbone(images)).float().cpu())
-        labels.append(batch_labels.cpu())
-        done += len(images)
-        photos.progress(done, len(photos.paths))
+    logits = photos.through(lambda images: backbone.classify(backbone(images)))
     backbone.train(was_training)
-    return torch.cat(logits), torch.cat(labels)
+    return logits

@@ -27,12 +27,13 @@ def preservation(logits: Tensor, knowledge: Tensor) -> Tensor:
 def distillation(logits: Tensor, taught: Tensor, is_photo: Tensor) -> Tensor:
     """Preservation against an online teacher, which looks at the photos only: sketches have no target.
 
-    ``logits`` [batch, 1000], ``taught`` [photos, 1000] (rows sum to 1, in the order of the batch's photos),
+    ``logits`` [batch, 1000], ``taught`` [batch, 1000] (rows of photos sum to 1, those of sketches are not looked at),
     ``is_photo`` bool [batch]; a scalar, the mean over the photos (0 when there is none).
     """
-    if len(taught) == 0:
+    photos = taught[is_photo]
+    if len(photos) == 0:
         return logits.sum() * 0
-    return preservation(logits[is_photo], taught)
+    return preservation(logits[is_photo], photos)
 
 
 def balanced_quadruplet(

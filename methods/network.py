@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.settings import number
+from bench.types import Batch
 from methods import heads
 from methods.backbones import Backbone
 from methods.base import Context, Method
@@ -49,6 +50,10 @@ class SingleNetwork(Method):
         """Embeddings of any length: float32 [batch, 3, size, size] and bool [batch] to [batch, dim]."""
         embedding: Tensor = self.projection(self.feature(images, is_photo))
         return embedding
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """``embedding`` [batch, dim], of any length: all that most losses need."""
+        return {"embedding": self.project(batch.images, batch.is_photo)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The backbone at its learning rate, everything new at the heads'."""

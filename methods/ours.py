@@ -80,31 +80,36 @@ class Ours(SingleNetwork):
         )
         self.register_buffer("knowledge", table.to(self.projection.weight.device), persistent=False)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """``embedding`` [batch, dim]; with the online teacher also ``taught`` [batch, 1000], what it says of photos."""
+        found = super().outputs(batch)
+        if "preservation" in self.weights and self.settings.teacher == "online":
+            logits = self.teacher.logits_of_photos(batch.images, batch.is_photo)
+            found["taught"] = torch.softmax(logits / self.settings.temperature, dim=1)
+        return found
+
+    def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The terms with a weight other than 0."""
         computed, settings = self.weights, self.settings
-        embedding = self.project(batch.images, batch.is_photo)  # [batch, dim]
+        embedding = outputs["embedding"]  # [batch, dim]
         terms: dict[str, Tensor] = {}
         if "quadruplet" in computed:
-            terms["quadruplet"] = self._quadruplet(embedding, batch)
+            terms["quadruplet"] = self._quadruplet(embedding, labels, is_photo)
         if "classification" in computed:
-            terms["classification"] = losses.normalised_softmax(
-                embedding, self.prototypes, batch.labels, settings.scale
-            )
+            terms["classification"] = losses.normalised_softmax(embedding, self.prototypes, labels, settings.scale)
         if "preservation" in computed:
-            terms["preservation"] = self._preservation(self.semantic_head(embedding), batch)
+            logits = self.semantic_head(embedding)
+            # Online, a photo's target is what the teacher says of that photo, and a sketch has none, as in SAKE [ours]:
+            # that a sketch can be taught at all is part of what a class-oriented target gives.
+            terms["preservation"] = (
+                losses.preservation(logits, self.knowledge[labels])
+                if settings.teacher == "prepared"
+                else losses.distillation(logits, outputs["taught"], is_photo)
+            )
         return terms
 
-    def _quadruplet(self, embedding: Tensor, batch: Batch) -> Tensor:
+    def _quadruplet(self, embedding: Tensor, labels: Tensor, is_photo: Tensor) -> Tensor:
         settings = self.settings
         if settings.balanced:
-            return losses.balanced_quadruplet(embedding, batch.labels, batch.is_photo, settings.margin, settings.mining)
-        return losses.mixed_triplet(embedding, batch.labels, settings.margin, settings.mining)
-
-    def _preservation(self, logits: Tensor, batch: Batch) -> Tensor:
-        # Online, a photo's target is what the teacher says of that photo, and a sketch has none, as in SAKE [ours]:
-        # that a sketch can be taught at all is part of what a class-oriented target gives.
-        if self.settings.teacher == "prepared":
-            return losses.preservation(logits, self.knowledge[batch.labels])
-        taught = torch.softmax(self.teacher.logits(batch.images[batch.is_photo]) / self.settings.temperature, dim=1)
-        return losses.distillation(logits, taught, batch.is_photo)
+            return losses.balanced_quadruplet(embedding, labels, is_photo, settings.margin, settings.mining)
+        return losses.mixed_triplet(embedding, labels, settings.margin, settings.mining)

@@ -18,6 +18,7 @@ accuracy on seen classes, which is ``--select`` of a run.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -92,27 +93,29 @@ class Sake(SingleNetwork):
         feature: Tensor = self.domain_tag(self.backbone, images, is_photo)
         return feature
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms with a weight other than 0."""
-        return self.terms_of(self.project(batch.images, batch.is_photo), batch)
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """``embedding`` [batch, dim] and ``taught`` [batch, 1000], what the teacher says of photos.
 
-    def terms_of(self, embedding: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """SAKE's terms with a weight other than 0, from the batch's embeddings [batch, dim]."""
-        computed = self.weights
+        Its logits are adjusted by WordNet where there is a table.
+        """
+        found = super().outputs(batch)
+        if "preservation" in self.weights:
+            logits = self.settings.teacher_scale * self.teacher.logits_of_photos(batch.images, batch.is_photo)
+            if self.wordnet is not None:
+                logits = logits + self.settings.wordnet_scale * self.wordnet[batch.labels]
+            found["taught"] = torch.softmax(logits, dim=1)
+        return found
+
+    def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
+        """The terms with a weight other than 0."""
+        computed, embedding = self.weights, outputs["embedding"]
         terms: dict[str, Tensor] = {}
         if "classification" in computed:
-            terms["classification"] = F.cross_entropy(self.class_head(embedding), batch.labels)
+            terms["classification"] = F.cross_entropy(self.class_head(embedding), labels)
         if "preservation" in computed:
             logits = self.semantic_head(embedding)
-            terms["preservation"] = losses.distillation(logits, self.taught(batch), batch.is_photo)
+            terms["preservation"] = losses.distillation(logits, outputs["taught"], is_photo)
         return terms
-
-    def taught(self, batch: Batch) -> Tensor:
-        """What the teacher, adjusted by WordNet where there is a table, says of the batch's photos: [photos, 1000]."""
-        logits = self.settings.teacher_scale * self.teacher.logits(batch.images[batch.is_photo])
-        if self.wordnet is not None:
-            logits = logits + self.settings.wordnet_scale * self.wordnet[batch.labels[batch.is_photo]]
-        return torch.softmax(logits, dim=1)
 
 
 @torch.no_grad()

@@ -9,13 +9,13 @@ of ``ours``, so that the two differ by the other losses only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from bench.settings import number
-from bench.types import Batch
 from methods import heads, losses
 from methods.base import METHODS, Context
 from methods.network import NetworkSettings, SingleNetwork
@@ -42,8 +42,7 @@ class Softmax(SingleNetwork):
         super().__init__(settings, context)
         self.prototypes = heads.prototypes(len(context.seen), settings.dim)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The only term."""
-        embedding = self.project(batch.images, batch.is_photo)  # [batch, dim]
         scale = self.settings.scale
-        return {"classification": losses.normalised_softmax(embedding, self.prototypes, batch.labels, scale)}
+        return {"classification": losses.normalised_softmax(outputs["embedding"], self.prototypes, labels, scale)}

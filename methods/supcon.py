@@ -11,13 +11,13 @@ three views would treble a step's cost.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from bench.settings import number
-from bench.types import Batch
 from methods import losses
 from methods.base import METHODS
 from methods.sake import Sake, SakeSettings
@@ -40,10 +40,10 @@ class SupCon(Sake):
     terms: ClassVar[tuple[str, ...]] = (*Sake.terms, "contrastive")
     Settings: ClassVar[type] = SupConSettings
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The terms with a weight other than 0."""
-        embedding = self.project(batch.images, batch.is_photo)  # [batch, dim]
-        terms = self.terms_of(embedding, batch)
+        terms = super().losses(outputs, labels, is_photo)
         if "contrastive" in self.weights:
-            terms["contrastive"] = losses.supervised_contrastive(embedding, batch.labels, self.settings.temperature)
+            temperature = self.settings.temperature
+            terms["contrastive"] = losses.supervised_contrastive(outputs["embedding"], labels, temperature)
         return terms

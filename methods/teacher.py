@@ -27,3 +27,8 @@ class Teacher:
     def logits(self, images: Tensor) -> Tensor:
         """ImageNet logits: float32 [batch, 3, size, size] in 0..1 to [batch, 1000], without gradient."""
         return self.network.classify(self.network(images))
+
+    def logits_of_photos(self, images: Tensor, is_photo: Tensor) -> Tensor:
+        """As ``logits``, of the photos of a batch alone (bool [batch]): rows of sketches, not looked at, are 0."""
+        photos = self.logits(images[is_photo])  # [photos, 1000]
+        return photos.new_zeros((len(images), photos.shape[1])).index_put((is_photo,), photos)

@@ -9,13 +9,13 @@ here runs one; the soft margin, so that the margin stays a setting as in ``ours`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from bench.settings import number
-from bench.types import Batch
 from methods import losses
 from methods.base import METHODS
 from methods.network import NetworkSettings, SingleNetwork
@@ -39,8 +39,7 @@ class Triplet(SingleNetwork):
     terms = ("triplet",)
     Settings: ClassVar[type] = TripletSettings
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The only term."""
-        embedding = self.project(batch.images, batch.is_photo)  # [batch, dim]
         margin, mining = self.settings.margin, self.settings.mining
-        return {"triplet": losses.cross_domain_triplet(embedding, batch.labels, batch.is_photo, margin, mining)}
+        return {"triplet": losses.cross_domain_triplet(outputs["embedding"], labels, is_photo, margin, mining)}

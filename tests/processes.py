@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -35,6 +36,14 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """Calls of ``at`` (``module:name``) give ``result``."""
+
+    at: str
+    result: Any
+
+
+@dataclass(frozen=True)
 class Ended:
     """How a process ended: its exit code (negative: the signal that killed it) and what it printed."""
 
@@ -54,7 +63,31 @@ def bench(folder: Path, *words: str, faults: Sequence[Fault] = (), file_limit: i
 
     ``file_limit`` is the size in bytes beyond which no file grows, as on a full disk.
     """
-    process = start(_program, folder, words, tuple(faults), file_limit)
+    return ended(start(_program, folder, words, tuple(faults), file_limit, {}), folder)
+
+
+def team(
+    folder: Path, *words: Sequence[str], faults: Mapping[int, Sequence[Fault | Changed]] | None = None
+) -> list[Ended]:
+    """``bench WORDS`` as the processes of one run, the words of each by rank, each in a folder of its own.
+
+    They find each other as those that torchrun starts.
+    """
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    processes, folders = [], []
+    for rank, own in enumerate(words):
+        folders.append(folder / f"rank{rank}")
+        folders[-1].mkdir(exist_ok=True)
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(len(words))}
+        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        processes.append(start(_program, folders[-1], own, tuple((faults or {}).get(rank, ())), None, place))
+    return [ended(process, own) for process, own in zip(processes, folders, strict=True)]
+
+
+def ended(process: BaseProcess, folder: Path) -> Ended:
+    """Wait for a process of ``_program``."""
     process.join(SECONDS)
     if process.is_alive():
         process.kill()
@@ -62,13 +95,22 @@ def bench(folder: Path, *words: str, faults: Sequence[Fault] = (), file_limit: i
     return Ended(process.exitcode, (folder / "output.txt").read_text())
 
 
-def _program(folder: Path, words: Sequence[str], faults: Sequence[Fault], file_limit: int | None) -> None:
+def _program(
+    folder: Path,
+    words: Sequence[str],
+    faults: Sequence[Fault | Changed],
+    file_limit: int | None,
+    environment: Mapping[str, str],
+) -> None:
     os.chdir(folder)
-    environment: Mapping[str, str] = {"NO_COLOR": "1", "COLUMNS": "200", "BENCH_CACHE_DIR": str(folder / "cache")}
-    os.environ.update(environment)
+    os.environ.update({"NO_COLOR": "1", "COLUMNS": "200", "BENCH_CACHE_DIR": str(folder / "cache"), **environment})
     importlib.import_module("bench.store").STALE_SECONDS = 0.0  # type: ignore[attr-defined]
     for fault in faults:
-        _plant(fault)
+        if isinstance(fault, Changed):
+            module, _, name = fault.at.partition(":")
+            setattr(importlib.import_module(module), name, lambda found=fault.result: found)
+        else:
+            _plant(fault)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with Path("output.txt").open("w") as output:
         os.dup2(output.fileno(), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from bench.engine import build, embed_test_images, execute
 from bench.experiment import Experiment, Request, Resources, resolve
@@ -49,11 +50,12 @@ def losses_while_training(experiment: Experiment, resources: Resources, steps: i
     steps_an_epoch = max(1, len(images) // experiment.run.batch_size)
     run = replace(experiment.run, epochs=steps / steps_an_epoch, schedule="constant", mirror=False, head_lr=1e-3)
     positions = data.is_photo.nonzero()[:, 0].tolist()
+    paths = tuple(experiment.split.train[p].path for p in positions)
 
-    def batches():  # type: ignore[no-untyped-def]
-        yield next(iter(images.stream([positions]))) / 255.0, data.labels[positions]
+    def through(function: Callable[[Tensor], Tensor]) -> Tensor:
+        return function(next(iter(images.stream([positions]))) / 255.0)
 
-    method.prepare(TrainingPhotos(batches, tuple(experiment.split.train[p].path for p in positions), "a test"))
+    method.prepare(TrainingPhotos(through, data.labels[positions], paths, "a test"))
     seen: list[dict[str, float]] = []
     train(
         method,
@@ -171,7 +173,7 @@ def test_a_term_left_out_leaves_no_trace(
     assert all(torch.equal(before[key], after[key]) for key in after)
     assert (after.keys() < before.keys()) == (term in drawn_by_full)
     if term == "preservation":
-        less.prepare(TrainingPhotos(not_to_be_called, (), "none"))
+        less.prepare(TrainingPhotos(not_to_be_called, torch.empty(0, dtype=torch.int64), (), "none"))
         assert not hasattr(less, "knowledge")
         assert not hasattr(less, "teacher")
 

@@ -52,7 +52,8 @@ class Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            typer.echo(f"error: {error}", err=True)
+            if not error.said_elsewhere:
+                typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             typer.echo("Interrupted; what was finished is stored.", err=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from importlib.metadata import version
 from typing import Any
 
 import typer
@@ -13,11 +15,13 @@ from bench.cli.options import RunOptions
 from bench.cli.plan import show_plan, title
 from bench.cli.progress import Bars
 from bench.cli.runs import scores_of
+from bench.distributed import LostProcessError, Processes, joined
 from bench.errors import BenchError, DataError, IncompleteError, StorageError, UsageError
 from bench.experiment import Experiment, Request, Resources, Splits, resolve
 from bench.lookup import stored_like
 from bench.models import RunRecord
-from bench.running import run_and_store
+from bench.provenance import code_hash
+from bench.running import follow, run_and_store
 from bench.store import Store
 
 SHOWN = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
@@ -64,31 +68,39 @@ def run_all(ctx: typer.Context, requests: list[Request], options: RunOptions) ->
     A cell whose data is not at hand is shown as it is stored. Raises IncompleteError when some failed; the others are
     stored and shown.
     """
+    with joined(options.device) as processes:
+        _run_together(ctx, requests, options, processes)
+
+
+def _run_together(ctx: typer.Context, requests: list[Request], options: RunOptions, processes: Processes) -> None:
     force, dry_run, format = options.force, options.dry_run, options.format
     resources = Resources(
         data_root=global_option(ctx, "data_root"),
         cache_dir=cache_dir(ctx),
-        device=options.device,
+        device=processes.device(options.device),
         precision=options.precision.value,
         workers=options.workers,
         resume=options.resume,
         top=options.save_topk,
+        compiled=options.compile,
+        processes=processes,
     )
-    where, quiet = str(global_option(ctx, "store")), bool(global_option(ctx, "quiet"))
+    where, quiet = str(global_option(ctx, "store")), bool(global_option(ctx, "quiet")) or not processes.leads
+    if not processes.leads:
+        logging.getLogger("bench").setLevel(logging.ERROR)  # what goes on is said once
     with Bars("checking images", quiet=quiet or all(each.on_bad_image == "error" for each in requests)) as bars:
         bars.phase("decoding")
-        splits = Splits(lambda done, total: bars.progress(done, total, {}), keep=not dry_run)
-        experiments: list[Experiment] = []
-        kept: list[RunRecord] = []
-        for request in requests:
-            try:
-                experiments.append(resolve(request, resources, splits))
-            except DataError as error:
-                found = None if force or dry_run else stored_like(request, where, resources.precision)
-                if found is None:
-                    raise
-                kept.append(found)
-                typer.echo(f"{error} Run {found.id} of {found.ended} was asked for in the same words.", err=True)
+        splits = Splits(lambda done, total: bars.progress(done, total, {}), keep=not dry_run and processes.leads)
+        experiments, kept = processes.together(
+            lambda: _resolved(requests, resources, splits, "" if force or dry_run else where)
+        )
+    if processes.size > 1:
+        asked = [(each.split.fingerprint, each.key) for each in experiments]
+        processes.compare({"code": code_hash(), "torch": version("torch")}, asked)
+    if not processes.leads:
+        if not dry_run:
+            follow_all(experiments, resources, force=force)
+        return
     for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
         typer.echo(f"dropped: {reason}", err=True)
     if dry_run:
@@ -101,8 +113,39 @@ def run_all(ctx: typer.Context, requests: list[Request], options: RunOptions) ->
     finally:
         show([*((record, True) for record in kept), *cells.done], format)
         store.close()
+    processes.told(None)  # nothing more to follow
     if cells.failures:
         raise IncompleteError(f"{len(cells.failures)} of {len(experiments)} runs failed, the others are stored.")
+
+
+def _resolved(
+    requests: list[Request], resources: Resources, splits: Splits, where: str
+) -> tuple[list[Experiment], list[RunRecord]]:
+    """Every cell with its names resolved; those whose data is not at hand as they are stored at ``where``, if given."""
+    experiments: list[Experiment] = []
+    kept: list[RunRecord] = []
+    for request in requests:
+        try:
+            experiments.append(resolve(request, resources, splits))
+        except DataError as error:
+            alone = resources.processes.size == 1
+            found = stored_like(request, where, resources.precision) if where and alone else None
+            if found is None:
+                raise
+            kept.append(found)
+            typer.echo(f"{error} Run {found.id} of {found.ended} was asked for in the same words.", err=True)
+    return experiments, kept
+
+
+def follow_all(experiments: list[Experiment], resources: Resources, *, force: bool) -> None:
+    """What every process but the leader does: its part of each cell that the leader begins, until there is none."""
+    while (number := resources.processes.told(-1)) is not None:
+        try:
+            follow(experiments[number], resources, force=force)
+        except LostProcessError:
+            raise
+        except IncompleteError:  # the same on every process: the leader says it, and may go on with the next cell
+            continue
 
 
 class Cells:
@@ -141,10 +184,20 @@ class Cells:
                 found: tuple[RunRecord, bool] | None = (stored, True)
             else:
                 with Bars(f"{counter}{title(experiment)}", quiet=self.quiet) as observer:
-                    found = run_and_store(experiment, self.store, self.resources, observer, force=self.force)
+                    found = run_and_store(
+                        experiment,
+                        self.store,
+                        self.resources,
+                        observer,
+                        force=self.force,
+                        begin=lambda: self._begin(number - 1),
+                    )
         except BenchError as error:
-            # Without a place for results there is nothing to go on for.
-            if not self.keep_going or len(self.experiments) == 1 or isinstance(error, StorageError):
+            # Without a place for results there is nothing to go on for; nor when a process is gone, or when other
+            # processes wait in the middle of what failed here alone.
+            ends = isinstance(error, StorageError | LostProcessError)
+            shared = self.resources.processes.size == 1 or isinstance(error, IncompleteError)
+            if not self.keep_going or len(self.experiments) == 1 or ends or not shared:
                 raise
             self.failures.append(f"{title(experiment)}: {error}")
             typer.echo(f"error: {self.failures[-1]}", err=True)
@@ -156,6 +209,10 @@ class Cells:
             stderr().print(note, markup=False)
         self.done.append(found)
         return True
+
+    def _begin(self, position: int) -> None:
+        """Tell the other processes of the run, which wait in ``follow_all``, which cell is computed."""
+        self.resources.processes.told(position)
 
 
 def show(done: list[tuple[RunRecord, bool]], format: OutputFormat) -> None:

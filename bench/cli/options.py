@@ -58,6 +58,7 @@ class RunOptions:
     workers: Workers = 0
     device: Device = "auto"
     precision: Annotated[Precision, typer.Option(help="Number format of the forward pass.")] = Precision.fp32
+    compile: Annotated[bool, typer.Option("--compile", help="Have torch compile the network for training.")] = False
     limit: Annotated[int | None, typer.Option(min=1, help="N images per class: a smoke run, left out of reports.")] = (
         None
     )

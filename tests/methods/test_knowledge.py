@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,11 @@ def photos(calls: list[int], identity: str = "one") -> TrainingPhotos:
     images = torch.rand(6, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 1, 0, 1, 1, 0])
 
-    def batches():  # type: ignore[no-untyped-def]
+    def through(function: Callable[[Tensor], Tensor]) -> Tensor:
         calls.append(1)
-        yield images[:4], labels[:4]
-        yield images[4:], labels[4:]
+        return torch.cat([function(images[:4]), function(images[4:])])
 
-    return TrainingPhotos(batches, tuple(f"p{number}" for number in range(6)), identity)
+    return TrainingPhotos(through, labels, tuple(f"p{number}" for number in range(6)), identity)
 
 
 def table(backbone: Backbone, given: TrainingPhotos, cache: Path, temperature: float = 1.0) -> Tensor:
@@ -58,9 +58,8 @@ def test_the_table_equals_a_direct_computation_and_is_computed_once(backbone: Ba
     first = table(backbone, given, tmp_path)
     backbone.eval()
     with torch.inference_mode():
-        every = [(torch.softmax(backbone.classify(backbone(images)), 1), labels) for images, labels in given.batches()]
-    probabilities, labels = torch.cat([each[0] for each in every]), torch.cat([each[1] for each in every])
-    direct = torch.stack([probabilities[labels == label].mean(dim=0) for label in (0, 1)])
+        probabilities = given.through(lambda images: torch.softmax(backbone.classify(backbone(images)), 1))
+    direct = torch.stack([probabilities[given.labels == label].mean(dim=0) for label in (0, 1)])
     assert torch.allclose(first, direct, atol=1e-6)
     assert torch.allclose(first.sum(dim=1), torch.ones(2))
     calls.clear()

@@ -17,7 +17,7 @@ from bench.types import Batch
 from methods.base import Method, TrainingPhotos
 from methods.sake import start_from_classifier
 
-NOTHING = TrainingPhotos(lambda: iter(()), (), "none")
+NOTHING = TrainingPhotos(lambda function: torch.empty(0, 1000), torch.empty(0, dtype=torch.int64), (), "none")
 
 
 def made(resources: Resources, *assignments: str, name: str = "sake", without: tuple[str, ...] = ()) -> Method:
@@ -69,7 +69,7 @@ def test_without_wordnet_the_teachers_word_stands_and_a_note_says_so(
         method, batch = made(resources), a_batch()
     assert "no WordNet table" in caplog.text
     teacher = method.teacher.logits(batch.images[3:])
-    assert torch.allclose(method.taught(batch), torch.softmax(teacher, dim=1))
+    assert torch.allclose(method.outputs(batch)["taught"][3:], torch.softmax(teacher, dim=1))
 
 
 def test_the_wordnet_table_is_added_to_the_teachers_logits(
@@ -83,7 +83,7 @@ def test_the_wordnet_table_is_added_to_the_teachers_logits(
     assert caplog.text == ""
     teacher = method.teacher.logits(batch.images[3:])
     expected = torch.softmax(teacher + 0.3 * torch.from_numpy(table[[0, 1, 2]]).float(), dim=1)
-    assert torch.allclose(method.taught(batch), expected, atol=1e-6)
+    assert torch.allclose(method.outputs(batch)["taught"][3:], expected, atol=1e-6)
     assert "wordnet" not in method.state_dict()
 
 
@@ -95,17 +95,21 @@ def test_a_wordnet_table_of_another_split_is_refused(resources: Resources, tmp_p
 
 def test_sketches_are_not_taught(resources: Resources) -> None:
     method, batch = made(resources).eval(), a_batch()
-    whole = method.losses(batch)
+    whole = losses(method, batch)
     images = batch.images.clone()
     images[:3] = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(9))
-    other = method.losses(Batch(images, batch.labels, batch.is_photo))
+    other = losses(method, Batch(images, batch.labels, batch.is_photo))
     assert torch.allclose(whole["preservation"], other["preservation"])
     assert not torch.allclose(whole["classification"], other["classification"])
 
 
 def test_the_contrastive_loss_is_sakes_only_addition(resources: Resources) -> None:
     batch = a_batch()
-    alone = made(resources).eval().losses(batch)
-    more = made(resources, name="supcon").eval().losses(batch)
+    alone = losses(made(resources).eval(), batch)
+    more = losses(made(resources, name="supcon").eval(), batch)
     assert set(more) == {*alone, "contrastive"}
     assert all(torch.equal(alone[term], more[term]) for term in alone)
+
+
+def losses(method: Method, batch: Batch) -> dict[str, torch.Tensor]:
+    return method.losses(method.outputs(batch), batch.labels, batch.is_photo)

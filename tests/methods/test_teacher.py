@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from bench.engine import build
@@ -41,7 +43,7 @@ def test_the_online_teacher_is_no_part_of_the_network_and_looks_at_photos_only(r
     request = Request("ours", "emoji", structural="online-teacher", assignments=("image_size=32",))
     method = build(resolve(request, resources), resources, torch.device("cpu"))
     names = set(method.state_dict())
-    method.prepare(TrainingPhotos(no_batches, (), "none"))
+    method.prepare(TrainingPhotos(not_to_be_called, torch.empty(0, dtype=torch.int64), (), "none"))
     assert set(method.state_dict()) == names
     looked: list[int] = []
     logits = method.teacher.logits
@@ -52,7 +54,10 @@ def test_the_online_teacher_is_no_part_of_the_network_and_looks_at_photos_only(r
 
     method.teacher.logits = counted
     is_photo = torch.tensor([False, True, True, True])
-    terms = method.losses(Batch(IMAGES, torch.tensor([0, 0, 1, 2]), is_photo))
+    labels = torch.tensor([0, 0, 1, 2])
+    outputs = method.outputs(Batch(IMAGES, labels, is_photo))
+    terms = method.losses(outputs, labels, is_photo)
+    assert outputs["taught"].shape == (4, 1000)
     assert looked == [3]
     assert not hasattr(method, "knowledge")
     embedding = method.project(IMAGES, is_photo)
@@ -61,5 +66,5 @@ def test_the_online_teacher_is_no_part_of_the_network_and_looks_at_photos_only(r
     assert terms["preservation"].item() == torch.as_tensor(expected).item()
 
 
-def no_batches():  # type: ignore[no-untyped-def]
+def not_to_be_called(function: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     raise AssertionError("an online teacher prepares nothing from the training photos")

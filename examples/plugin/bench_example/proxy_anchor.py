@@ -7,6 +7,7 @@ proxies of a hundred times the network's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.types import Batch
 from methods import heads
 from methods.base import METHODS, Context
 from methods.network import NetworkSettings, SingleNetwork
@@ -58,8 +58,7 @@ class ProxyAnchor(SingleNetwork):
         super().__init__(settings, context)
         self.proxies = heads.prototypes(len(context.seen), settings.dim)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The only term."""
-        embedding = self.project(batch.images, batch.is_photo)  # [batch, dim]
         margin, scale = self.settings.margin, self.settings.scale
-        return {"proxies": proxy_anchor(embedding, self.proxies, batch.labels, margin, scale)}
+        return {"proxies": proxy_anchor(outputs["embedding"], self.proxies, labels, margin, scale)}
