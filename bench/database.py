@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from bench.errors import StorageError, UsageError
+from bench.errors import DatabaseError, StorageError, UsageError
 
 log = logging.getLogger("bench.database")
 
@@ -124,15 +124,15 @@ def on_network(path: str, mounts: str | None = None) -> bool:
 
 @contextmanager
 def failures(where: str) -> Iterator[None]:
-    """Raise what a database or its driver complains of as StorageError, one sentence without a password."""
+    """Raise what a database or its driver complains of as DatabaseError, one sentence without a password."""
     try:
         yield
     except DBAPIError as error:
-        raise StorageError(f"The results database {plain(where)} {_reason(error.orig)}.") from error
+        raise DatabaseError(f"The results database {plain(where)} {_reason(error.orig)}.") from error
     except sqlite3.Error as error:  # said outside SQLAlchemy: pragmas, the online backup
-        raise StorageError(f"The results database {plain(where)} {_reason(error)}.") from error
+        raise DatabaseError(f"The results database {plain(where)} {_reason(error)}.") from error
     except SQLAlchemyError as error:
-        raise StorageError(f"The results database {plain(where)} failed ({error}).") from error
+        raise DatabaseError(f"The results database {plain(where)} failed ({error}).") from error
 
 
 def plain(where: str) -> str:

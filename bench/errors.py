@@ -49,6 +49,10 @@ class StorageError(BenchError):
     exit_code = 6
 
 
+class DatabaseError(StorageError):
+    """The results database cannot be read or written, whatever else can."""
+
+
 class LoadingError(BenchError):
     """A plug-in, weights file or checkpoint that cannot be loaded."""
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from typing import Any
 
 from bench import provenance
 from bench.devices import be_deterministic, choose_device, out_of_memory
 from bench.distributed import LostProcessError
 from bench.engine import Observer, Outcome, embedded, execute
-from bench.errors import MemoryExhaustedError, StorageError
+from bench.errors import DatabaseError, MemoryExhaustedError, StorageError
 from bench.experiment import Experiment, Resources
-from bench.files import write_whole
 from bench.heartbeat import Heartbeat
+from bench.merging import spool_of
 from bench.models import RunRecord
 from bench.store import Store
 from datasets.base import DATASETS
@@ -47,7 +46,8 @@ def run_and_store(
         **({"processes": str(resources.processes.size)} if resources.processes.size > 1 else {}),
         **({"compiled": "by torch.compile"} if resources.compiled else {}),
     }
-    claim = store.claim({**experiment.identity, "environment": environment}, force=force)
+    entered = {**experiment.identity, "environment": environment}
+    claim = store.claim(entered, force=force)
     if claim.answer == "busy":
         return None
     if claim.answer == "done":
@@ -57,7 +57,7 @@ def run_and_store(
         with Heartbeat(store, run, observer) as beating:
             begin()
             outcome = execute(experiment, resources, beating, reuse=not force)
-        _keep(store, run, outcome, experiment, resources)
+        _keep(store, run, outcome, entered, resources)
     except KeyboardInterrupt:
         _note(store, run, "interrupted", "stopped by the user")
         raise
@@ -94,6 +94,10 @@ def follow(experiment: Experiment, resources: Resources, *, force: bool = False)
         ) from error
 
 
+class SpooledError(DatabaseError):
+    """A finished run is not in the database but in the file that keeps runs while it is out of reach."""
+
+
 class Unheard:
     """An observer that tells nobody: the leader shows the progress of all."""
 
@@ -117,23 +121,37 @@ def _note(store: Store, run: int, status: str, failure: str) -> None:
         store.fail(run, status, failure)
 
 
-def _keep(store: Store, run: int, outcome: Outcome, experiment: Experiment, resources: Resources) -> None:
-    """Store what a run gave; where the database does not take it, in a file."""
+def _keep(store: Store, run: int, outcome: Outcome, entered: Mapping[str, Any], resources: Resources) -> None:
+    """Store what a run gave; where the database does not take it, in a file that is merged later.
+
+    ``entered`` are the columns that the run was claimed with. Raises SpooledError when it is in that file, StorageError
+    when it could not be kept at all.
+    """
     try:
-        store.finish(
-            run,
-            outcome.scores,
-            outcome.seconds,
-            cost=outcome.cost,
-            details=outcome.details,
-            environment=outcome.environment,
-        )
+        _finish(store, run, outcome)
     except StorageError as error:
-        path = resources.cache_dir / "unstored" / f"{experiment.key[:16]}.json"
-        scores = [asdict(score) for score in outcome.scores]
-        text = json.dumps({**experiment.identity, "scores": scores, "seconds": outcome.seconds}, indent=1)
+        path = spool_of(store.where, resources.cache_dir)
         try:
-            write_whole(path, text.encode())
-        except StorageError:
-            raise StorageError(f"{error} The finished scores could not be kept in a file either.") from error
-        raise StorageError(f"{error} The finished scores are in {path}.") from error
+            path.parent.mkdir(parents=True, exist_ok=True)
+            spool = Store(str(path))
+            try:
+                _finish(spool, spool.begin(entered), outcome)
+            finally:
+                spool.close()
+        except (StorageError, OSError) as second:
+            raise StorageError(f"{error} The finished run could not be kept in a file either.") from second
+        raise SpooledError(
+            f"{error} The finished run is kept in {path}: the next run that uses the database puts it there, or "
+            f"'bench store merge {path}' does."
+        ) from error
+
+
+def _finish(store: Store, run: int, outcome: Outcome) -> None:
+    store.finish(
+        run,
+        outcome.scores,
+        outcome.seconds,
+        cost=outcome.cost,
+        details=outcome.details,
+        environment=outcome.environment,
+    )

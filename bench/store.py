@@ -90,7 +90,7 @@ class Store:
         return self._claim(identity, force)
 
     def _claim(self, identity: Mapping[str, Any], force: bool) -> Claim:
-        with self._write() as session:
+        with self.writing() as session:
             key = identity["key"]
             # The lease before the result: a run gives up the first and enters the second at once, so that whoever
             # sees no lease sees the result.
@@ -114,12 +114,12 @@ class Store:
 
     def begin(self, identity: Mapping[str, Any]) -> int:
         """Enter a running run whatever else there is of its key, for results that come from elsewhere; its id."""
-        with self._write() as session:
+        with self.writing() as session:
             return self._enter(session, identity)
 
     def beat(self, run: int, doing: str) -> None:
         """A sign of life of the process that claimed ``run``, and what it is doing."""
-        with self._write() as session:
+        with self.writing() as session:
             session.execute(update(LeaseRow).where(LeaseRow.run_id == run).values(heartbeat=time.time(), doing=doing))
 
     def finish(
@@ -136,7 +136,7 @@ class Store:
 
         ``environment`` adds to what the run was entered with: facts that were known only when it ran.
         """
-        with self._write() as session:
+        with self.writing() as session:
             row = session.get_one(RunRow, run)
             if scores:
                 session.execute(insert(ScoreRow), [{"run_id": run, **score_columns(score)} for score in scores])
@@ -151,7 +151,7 @@ class Store:
 
     def fail(self, run: int, status: str, failure: str) -> None:
         """Mark a run that is not done failed or interrupted, with the reason."""
-        with self._write() as session:
+        with self.writing() as session:
             ended = update(RunRow).where(RunRow.id == run, RunRow.status == "running")
             session.execute(ended.values(status=status, failure=failure, ended=now()))
             session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
@@ -235,8 +235,22 @@ class Store:
         with failures(self.where), Session(self._engine) as session, session.begin():
             yield session
 
+    def runs_of(self, session: Session, key: str) -> list[RunRecord]:
+        """Every run of a key with its scores, oldest first, inside the caller's transaction."""
+        query = select(*(getattr(RunRow, name) for name in RUN_COLUMNS)).where(RunRow.key == key).order_by(RunRow.id)
+        rows = session.execute(query).all()
+        scores = self._scores(session, [row.id for row in rows], None, AVERAGES, all_of_them=False)
+        return [RunRecord(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
+
+    def details_of(self, run: int) -> dict[str, bytes]:
+        """Everything that was stored with a run, by name."""
+        with self._read() as session:
+            query = select(DetailRow.name, DetailRow.content).where(DetailRow.run_id == run)
+            return {row.name: row.content for row in session.execute(query)}
+
     @contextmanager
-    def _write(self) -> Iterator[Session]:
+    def writing(self) -> Iterator[Session]:
+        """A transaction that may write: whole or not at all; raises StorageError."""
         with failures(self.where), Session(self._writing) as session, session.begin():
             yield session
 

@@ -16,12 +16,13 @@ from bench.cli.plan import show_plan, title
 from bench.cli.progress import Bars
 from bench.cli.runs import scores_of
 from bench.distributed import LostProcessError, Processes, joined
-from bench.errors import BenchError, DataError, IncompleteError, StorageError, UsageError
+from bench.errors import BenchError, DatabaseError, DataError, IncompleteError, StorageError, UsageError
 from bench.experiment import Experiment, Request, Resources, Splits, resolve
 from bench.lookup import stored_like
+from bench.merging import spool_of, take_up
 from bench.models import RunRecord
 from bench.provenance import code_hash
-from bench.running import follow, run_and_store
+from bench.running import SpooledError, follow, run_and_store
 from bench.store import Store
 
 SHOWN = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
@@ -107,13 +108,20 @@ def _run_together(ctx: typer.Context, requests: list[Request], options: RunOptio
         show_plan(experiments, where, force, format)
         return
     store = Store(where)
+    if (merged := take_up(store, spool_of(where, resources.cache_dir))) is not None and merged.new:
+        typer.echo(
+            f"{merged.new} runs that were kept in a file while the database was out of reach are in it now.", err=True
+        )
     cells = Cells(experiments, resources, store, force=force, keep_going=options.keep_going, quiet=quiet)
     try:
         cells.run()
     finally:
         show([*((record, True) for record in kept), *cells.done], format)
+        cells.store.close()
         store.close()
     processes.told(None)  # nothing more to follow
+    if cells.lost:
+        cells.return_to(where)
     if cells.failures:
         raise IncompleteError(f"{len(cells.failures)} of {len(experiments)} runs failed, the others are stored.")
 
@@ -149,7 +157,10 @@ def follow_all(experiments: list[Experiment], resources: Resources, *, force: bo
 
 
 class Cells:
-    """Runs experiments one after the other; ``done`` are records, each with whether it had been stored before."""
+    """Runs experiments one after the other; ``done`` are records, each with whether it had been stored before.
+
+    When the database is lost on the way, ``lost`` says how, and what follows goes to a file that takes its place.
+    """
 
     def __init__(
         self,
@@ -165,6 +176,7 @@ class Cells:
         self.force, self.keep_going, self.quiet = force, keep_going, quiet
         self.done: list[tuple[RunRecord, bool]] = []
         self.failures: list[str] = []
+        self.lost = ""
 
     def run(self) -> None:
         """All of them; those that another process computes are waited for at the end."""
@@ -192,9 +204,16 @@ class Cells:
                         force=self.force,
                         begin=lambda: self._begin(number - 1),
                     )
+        except DatabaseError as error:
+            if not self._go_to_spool(error):
+                raise
+            if isinstance(error, SpooledError) and (kept := self.store.find(experiment.key)) is not None:
+                self.done.append((kept, False))
+                return True
+            return self._one(number, experiment)
         except BenchError as error:
-            # Without a place for results there is nothing to go on for; nor when a process is gone, or when other
-            # processes wait in the middle of what failed here alone.
+            # There is nothing to go on for when a process is gone, or when other processes wait in the middle of what
+            # failed here alone; nor where nothing can be written.
             ends = isinstance(error, StorageError | LostProcessError)
             shared = self.resources.processes.size == 1 or isinstance(error, IncompleteError)
             if not self.keep_going or len(self.experiments) == 1 or ends or not shared:
@@ -209,6 +228,37 @@ class Cells:
             stderr().print(note, markup=False)
         self.done.append(found)
         return True
+
+    def _go_to_spool(self, error: DatabaseError) -> bool:
+        """Let a file take the database's place; False where it does already or cannot, or nothing is done yet."""
+        if self.lost or not (isinstance(error, SpooledError) or (self.keep_going and self.done)):
+            return False
+        path = spool_of(self.store.where, self.resources.cache_dir)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            spool = Store(str(path))
+        except (StorageError, OSError):
+            return False
+        self.lost, self.store = str(error), spool
+        if len(self.experiments) > 1:
+            typer.echo(f"warning: {error} Until the end results are kept in {path}.", err=True)
+        return True
+
+    def return_to(self, where: str) -> None:
+        """Put what the file keeps into the database again; raises StorageError when it is still out of reach."""
+        path = spool_of(where, self.resources.cache_dir)
+        try:
+            store = Store(where)
+            try:
+                merged = take_up(store, path)
+            finally:
+                store.close()
+        except StorageError as error:
+            raise StorageError(
+                f"{error} What was computed meanwhile is kept in {path}: the next run that uses the database puts it "
+                f"there, or 'bench store merge {path}' does."
+            ) from error
+        typer.echo(f"The database is back: {merged.new if merged else 0} runs were put into it.", err=True)
 
     def _begin(self, position: int) -> None:
         """Tell the other processes of the run, which wait in ``follow_all``, which cell is computed."""

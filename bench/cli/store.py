@@ -1,4 +1,4 @@
-"""``bench store``: a safe copy of the results database, and bringing an older one up to date."""
+"""``bench store``: a safe copy of the results database, others merged into it, an older one brought up to date."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.common import global_option, opened_store
+from bench.cli.common import OutputFormat, global_option, opened_store, print_json, print_table
 
-storing = typer.Typer(no_args_is_help=True, help="The results database: a copy of it, its schema version.")
+storing = typer.Typer(
+    no_args_is_help=True, help="The results database: a copy of it, others put into it, its schema version."
+)
 app.add_typer(storing, name="store")
 
 
@@ -24,6 +26,44 @@ def backup(
 
     runs = copy(str(global_option(ctx, "store")), file)
     typer.echo(f"{file}: {runs} runs")
+
+
+@storing.command(epilog="Example: [bold]bench store merge node1.db node2.db --store all.db[/bold]")
+def merge(
+    ctx: typer.Context,
+    sources: Annotated[list[str], typer.Argument(help="Databases to take runs from: paths or URLs; left as they are.")],
+    format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
+) -> None:
+    """Put the runs of other databases into the one of --store.
+
+    The same key with the same scores is the same run. Other scores under one key are a conflict, which is named: both
+    runs are kept, and the one that was there first counts. Merging again enters nothing.
+    """
+    from bench.cli.progress import Bars
+    from bench.database import plain
+    from bench.merging import conflict_lines
+    from bench.merging import merge as take
+    from bench.store import Store
+
+    store = Store(str(global_option(ctx, "store")))
+    merged = []
+    try:
+        for source in sources:
+            with Bars(f"merging {plain(source)}", quiet=bool(global_option(ctx, "quiet"))) as bars:
+                bars.phase("runs")
+                merged.append(take(store, source, lambda done, total, bars=bars: bars.progress(done, total, {})))  # type: ignore[misc]
+    finally:
+        store.close()
+    for line in conflict_lines(merged):
+        typer.echo(line, err=True)
+    rows = [
+        {"source": m.source, "new": m.new, "known": m.known, "still running": m.running, "conflicts": len(m.conflicts)}
+        for m in merged
+    ]
+    if format is OutputFormat.json:
+        print_json(rows)
+    else:
+        print_table(list(rows[0]), [[str(cell) for cell in row.values()] for row in rows])
 
 
 @storing.command(epilog="Example: [bold]bench store migrate --store old.db[/bold]")

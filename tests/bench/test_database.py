@@ -175,7 +175,7 @@ def test_a_transaction_that_will_write_begins_with_the_lock(tmp_path: Path) -> N
     path = tmp_path / "bench.db"
     store = Store(str(path))
     other = create_engine(f"sqlite:///{path}", connect_args={"timeout": 0.0})
-    with store._write() as session:
+    with store.writing() as session:
         assert session.execute(text("SELECT count(*) FROM run")).scalar() == 0  # it only reads so far
         with pytest.raises(OperationalError, match="locked"), other.begin() as connection:
             connection.execute(text("DELETE FROM run"))

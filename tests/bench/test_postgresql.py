@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -14,6 +15,7 @@ from bench import database, migrations
 from bench.backup import backup
 from bench.cli.main import app
 from bench.errors import StorageError, UsageError
+from bench.merging import spool_of, take_up
 from bench.store import Claim, Store, existing
 from tests.bench import postgresql
 from tests.bench.test_many_at_once import PROCESSES, count, work
@@ -192,3 +194,39 @@ def test_the_command_line_never_shows_the_password(url: str, runner: CliRunner) 
     assert all("secret" not in output.output for output in (*outputs, refused))
     with pytest.raises(UsageError, match="pg_dump"):
         backup(url, Path("copy.db"))
+
+
+def test_a_server_that_goes_away_in_a_sweep_loses_nothing(
+    url: str, runner: CliRunner, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket is taken away and every line to it is cut when the first run is to be stored."""
+    (socket,) = Path(url.partition("host=")[2]).glob(".s.PGSQL.*[0-9]")
+    away = socket.with_name("away")
+    finish = Store.finish
+
+    def cut(store: Store, *arguments: Any, **keywords: Any) -> None:
+        if store.where == url and not away.exists():
+            engine = database.open_engine(url)
+            with engine.begin() as connection:
+                mine = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                connection.execute(text(f"{mine} AND backend_type = 'client backend'"))
+                socket.rename(away)
+            engine.dispose()
+        finish(store, *arguments, **keywords)
+
+    monkeypatch.setattr(Store, "finish", cut)
+    words = ["run", "-m", "imagenet", "--limit", "1", "--image-size", "32", "--seeds", "2", "--store", url]
+    lost = runner.invoke(app, words)
+    assert lost.exit_code == 6, lost.output
+    assert "secret" not in lost.output
+    assert "cannot be reached: check that the server runs" in lost.stderr
+    assert spool_of(url, shared_cache).exists()
+    away.rename(socket)
+    monkeypatch.undo()
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(shared_cache))
+    store = Store(url)
+    assert store.runs(status="done") == []
+    found = take_up(store, spool_of(url, shared_cache))
+    assert found is not None
+    assert (found.new, [run.seed for run in store.runs(status="done")]) == (2, [0, 1])
+    store.close()

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,3 +104,38 @@ def test_an_unknown_optimiser_is_answered_with_the_nearest(resources: Resources)
     method = build(experiment, resources, torch.device("cpu"))
     with pytest.raises(UsageError, match=r"no optimiser 'adamx'. Did you mean 'adam"):
         make_optimiser(method, replace(experiment.run, optimiser="adamx"))
+
+
+def test_a_compiled_network_learns_the_same(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled as far as the graph, whose pieces are then run as they are: making code of them takes minutes here."""
+    graphs: list[int] = []
+
+    def keep(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        graphs.append(len(graph.graph.nodes))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=keep))
+    settings = ("backbone=test_resnet", "weights=none", "frozen_blocks=0", "image_size=32", "dim=16", "batch_size=8")
+    experiment = resolve(Request("softmax", "emoji", assignments=settings, per_class_limit=1), resources)
+    images = Images(experiment.dataset, experiment.split.train, 32)
+    data = TrainingData.of(experiment.split, images)
+    run = replace(experiment.run, epochs=3 / (len(images) // 8))
+    curves = []
+    for compiled in (False, True):
+        method = build(experiment, resources, torch.device("cpu"))
+        curves.append(
+            train(
+                method,
+                data,
+                run,
+                seed=0,
+                device=torch.device("cpu"),
+                precision="fp32",
+                on_step=lambda *_: None,
+                compiled=compiled,
+            )
+        )
+        assert bool(graphs) == compiled
+    plain, other = ([point["classification"] for point in points] for points in curves)
+    assert len(plain) == 3
+    assert plain == pytest.approx(other, abs=1e-5)

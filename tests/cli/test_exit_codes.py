@@ -102,9 +102,9 @@ def wrong_network(patch: pytest.MonkeyPatch) -> None:
 
 
 def _load_with(load: Any) -> Any:
-    def found(self: Networks, key: str, method: Any) -> Any:
+    def found(self: Networks, key: str, method: Any, processes: Any) -> Any:
         write_tensors(self.path(key), {"other": torch.zeros(1)}, {"key": key, "seconds": {}, "history": []})
-        return load(self, key, method)
+        return load(self, key, method, processes)
 
     return found
 
