@@ -63,6 +63,9 @@ def merge(store: Store, source: str, progress: Callable[[int, int], None] = lamb
         for done, run in enumerate(runs, start=1):
             progress(done, len(runs))
             status, failure, ended = run.status, run.failure, run.ended
+            if status == "queued":
+                merged.running += 1
+                continue
             if status == "running":
                 if run.id in signs and signs[run.id][0] < STALE_SECONDS:
                     merged.running += 1

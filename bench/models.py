@@ -84,7 +84,7 @@ class LeaseRow(Base):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A stored run. ``status`` is running, done, failed, interrupted or superseded; times are UTC, ISO 8601."""
+    """A stored run. ``status`` is queued, running, done, failed, interrupted or superseded; times are UTC, ISO 8601."""
 
     id: int
     key: str

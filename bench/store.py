@@ -103,7 +103,14 @@ class Store:
                 return Claim("done", done)
             if lease is not None and time.time() - lease.heartbeat < STALE_SECONDS:
                 return Claim("busy", lease.run_id)
-            run = self._enter(session, identity)
+            queued = select(RunRow).where(RunRow.key == key, RunRow.status == "queued").with_for_update()
+            waiting = session.scalar(queued.limit(1))
+            if waiting is None:
+                run = self._enter(session, identity)
+            else:  # what its job was told stays with it
+                run = waiting.id
+                waiting.environment = {**identity.get("environment", {}), **waiting.environment}
+                waiting.status, waiting.started = "running", now()
             if lease is None:
                 session.add(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
             else:
@@ -116,6 +123,26 @@ class Store:
         """Enter a running run whatever else there is of its key, for results that come from elsewhere; its id."""
         with self.writing() as session:
             return self._enter(session, identity)
+
+    def queue(self, identity: Mapping[str, Any], job: Mapping[str, str]) -> int:
+        """Enter a queued run that ``job`` (its name, its log) will compute, in place of one of its key that is; its id.
+
+        Whoever claims the key makes it a running one.
+        """
+        with self.writing() as session:
+            row = session.scalar(select(RunRow).where(RunRow.key == identity["key"], RunRow.status == "queued"))
+            if row is None:
+                number = self._enter(session, {**identity, "environment": dict(job)})
+                row = session.get_one(RunRow, number)
+                row.status = "queued"
+            row.environment, row.started = dict(job), now()
+            return row.id
+
+    def unqueue(self, key: str, status: str, failure: str) -> None:
+        """Mark a queued run of a key, where there is one, failed or interrupted, with the reason."""
+        with self.writing() as session:
+            queued = update(RunRow).where(RunRow.key == key, RunRow.status == "queued")
+            session.execute(queued.values(status=status, failure=failure, ended=now()))
 
     def beat(self, run: int, doing: str) -> None:
         """A sign of life of the process that claimed ``run``, and what it is doing."""

@@ -6,7 +6,15 @@ from collections.abc import Callable, Sequence
 
 from bench.models import RunRecord
 
-OF_ONE_RUN = ("command", "classes", "weights", "network", "trained by")  # told apart from the machine's facts
+OF_ONE_RUN = (
+    "command",
+    "classes",
+    "weights",
+    "network",
+    "trained by",
+    "job",
+    "log",
+)  # told apart from the machine's facts
 CALLS = 12  # shown; `bench show RUN` has every run's
 HEX = 16  # digits of a hash that are shown
 

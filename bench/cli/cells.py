@@ -15,6 +15,8 @@ from bench.cli.options import RunOptions
 from bench.cli.plan import show_plan, title
 from bench.cli.progress import Bars
 from bench.cli.runs import scores_of
+from bench.cli.scheduling import run_as_jobs, scheduler_of
+from bench.cli.words import places_of, words_of
 from bench.distributed import LostProcessError, Processes, joined
 from bench.errors import BenchError, DatabaseError, DataError, IncompleteError, StorageError, UsageError
 from bench.experiment import Experiment, Request, Resources, Splits, resolve
@@ -89,29 +91,43 @@ def _run_together(ctx: typer.Context, requests: list[Request], options: RunOptio
     where, quiet = str(global_option(ctx, "store")), bool(global_option(ctx, "quiet")) or not processes.leads
     if not processes.leads:
         logging.getLogger("bench").setLevel(logging.ERROR)  # what goes on is said once
+    scheduler = scheduler_of(options, resources)
     with Bars("checking images", quiet=quiet or all(each.on_bad_image == "error" for each in requests)) as bars:
         bars.phase("decoding")
         splits = Splits(lambda done, total: bars.progress(done, total, {}), keep=not dry_run and processes.leads)
-        experiments, kept = processes.together(
+        asked, experiments, kept = processes.together(
             lambda: _resolved(requests, resources, splits, "" if force or dry_run else where)
         )
     if processes.size > 1:
-        asked = [(each.split.fingerprint, each.key) for each in experiments]
-        processes.compare({"code": code_hash(), "torch": version("torch")}, asked)
+        cells_asked = [(each.split.fingerprint, each.key) for each in experiments]
+        processes.compare({"code": code_hash(), "torch": version("torch")}, cells_asked)
     if not processes.leads:
         if not dry_run:
             follow_all(experiments, resources, force=force)
         return
     for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
         typer.echo(f"dropped: {reason}", err=True)
+    calls = [words_of(request, options) for request in asked]
     if dry_run:
-        show_plan(experiments, where, force, format)
+        show_plan(experiments, [["bench", *words] for words in calls], where, force, format)
         return
     store = Store(where)
     if (merged := take_up(store, spool_of(where, resources.cache_dir))) is not None and merged.new:
         typer.echo(
             f"{merged.new} runs that were kept in a file while the database was out of reach are in it now.", err=True
         )
+    if scheduler is not None:
+        places = places_of(ctx)
+        try:
+            done, failed = run_as_jobs(
+                experiments, [[*places, *words] for words in calls], scheduler, store, places[1], options
+            )
+            show([*((record, True) for record in kept), *done], format)
+        finally:
+            store.close()
+        if failed:
+            raise IncompleteError(f"{failed} of {len(experiments)} runs failed, the others are stored.")
+        return
     cells = Cells(experiments, resources, store, force=force, keep_going=options.keep_going, quiet=quiet)
     try:
         cells.run()
@@ -128,13 +144,15 @@ def _run_together(ctx: typer.Context, requests: list[Request], options: RunOptio
 
 def _resolved(
     requests: list[Request], resources: Resources, splits: Splits, where: str
-) -> tuple[list[Experiment], list[RunRecord]]:
-    """Every cell with its names resolved; those whose data is not at hand as they are stored at ``where``, if given."""
+) -> tuple[list[Request], list[Experiment], list[RunRecord]]:
+    """Every cell, also with its names resolved; those whose data is not at hand as ``where`` (if given) stores them."""
+    asked: list[Request] = []
     experiments: list[Experiment] = []
     kept: list[RunRecord] = []
     for request in requests:
         try:
             experiments.append(resolve(request, resources, splits))
+            asked.append(request)
         except DataError as error:
             alone = resources.processes.size == 1
             found = stored_like(request, where, resources.precision) if where and alone else None
@@ -142,7 +160,7 @@ def _resolved(
                 raise
             kept.append(found)
             typer.echo(f"{error} Run {found.id} of {found.ended} was asked for in the same words.", err=True)
-    return experiments, kept
+    return asked, experiments, kept
 
 
 def follow_all(experiments: list[Experiment], resources: Resources, *, force: bool) -> None:

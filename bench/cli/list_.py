@@ -162,7 +162,8 @@ def backbones(
 def runs(
     ctx: typer.Context,
     status: Annotated[
-        list[str] | None, typer.Option(help="Only running, done, failed, interrupted or superseded; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Only queued, running, done, failed, interrupted or superseded; may be repeated."),
     ] = None,
     format: Format = OutputFormat.table,
 ) -> None:

@@ -14,7 +14,20 @@ import bench.cli
 from bench.cli.app import app
 from bench.interrupts import Terminated
 
-NOT_COMMANDS = {"app", "cells", "common", "figures", "findings", "main", "options", "plan", "progress", "runs"}
+NOT_COMMANDS = {
+    "app",
+    "cells",
+    "common",
+    "figures",
+    "findings",
+    "main",
+    "options",
+    "plan",
+    "progress",
+    "runs",
+    "scheduling",
+    "words",
+}
 
 for _module in sorted(pkgutil.iter_modules(bench.cli.__path__), key=lambda each: each.name):
     if _module.name not in NOT_COMMANDS:

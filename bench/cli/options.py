@@ -68,6 +68,16 @@ class RunOptions:
         bool, typer.Option("--resume/--no-resume", help="Go on with a training that was interrupted.")
     ] = True
     keep_going: Annotated[bool, typer.Option("--keep-going/--fail-fast", help="Go on after a failed cell.")] = True
+    executor: Annotated[
+        str | None,
+        typer.Option(help="Run each cell as a job: local (processes), or slurm.", show_default="in this one"),
+    ] = None
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at once.", show_default="local: one a GPU, or one; slurm: all")
+    ] = None
+    job: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the executor; may be repeated.")
+    ] = None
     dry_run: Annotated[bool, typer.Option(help="Only say what would run, and what is done; writes nothing.")] = False
     format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table
 

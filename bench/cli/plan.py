@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.cli.common import OutputFormat, print_json, print_table, stderr
 from bench.experiment import Experiment
 from bench.models import RunRecord
 from bench.store import existing
+
+COSTLY = ("backbone", "image_size")  # settings that a run's time hangs on most, beside the epochs
 
 
 def title(experiment: Experiment) -> str:
@@ -21,24 +25,30 @@ def title(experiment: Experiment) -> str:
     return f"{' '.join(word for word in words if word)} on {experiment.split.name} ({', '.join(facts)})"
 
 
-def show_plan(experiments: list[Experiment], where: str, force: bool, format: OutputFormat) -> None:
-    """What would be run and what is done, with estimates from stored runs of the same kind; writes nothing."""
+def show_plan(
+    experiments: list[Experiment], calls: list[list[str]], where: str, force: bool, format: OutputFormat
+) -> None:
+    """What would be run and what is done, with estimates from stored runs of the same kind; writes nothing.
+
+    ``calls`` are the words that run each cell alone: JSON has them, for whatever scheduler.
+    """
     store = existing(where)
     doing = store.doing() if store else {}
     running = {run.key: run.id for run in store.runs(id=list(doing))} if store else {}
     rows = []
-    for experiment in experiments:
+    for experiment, call in zip(experiments, calls, strict=True):
         stored = store.find(experiment.key) if store and not force else None
-        like = store.runs(method=experiment.method.name, split=experiment.split.name, status="done") if store else []
-        known = [sum(run.seconds.values()) for run in like if run.per_class_limit == experiment.per_class_limit]
+        kind, split, limit = experiment.method.name, experiment.split.name, experiment.per_class_limit
+        alike = store.runs(metrics=(), method=kind, split=split, per_class_limit=limit, status="done") if store else []
         rows.append(
             {
                 "cell": title(experiment),
                 "state": state(stored, running.get(experiment.key)),
-                "seconds": 0 if stored else round(sum(known) / len(known)) if known else None,
+                "seconds": 0 if stored else seconds_like(experiment, alike),
                 "megabytes": round(memory_needed(experiment) / 1e6),
                 "key": experiment.key[:16],
                 "fingerprint": experiment.split.fingerprint[:16],
+                "command": call,
             }
         )
     if store:
@@ -46,7 +56,8 @@ def show_plan(experiments: list[Experiment], where: str, force: bool, format: Ou
     if format is OutputFormat.json:
         print_json(rows)
         return
-    print_table(list(rows[0]), [["-" if cell is None else str(cell) for cell in row.values()] for row in rows])
+    shown = [name for name in rows[0] if name != "command"]
+    print_table(shown, [["-" if row[name] is None else str(row[name]) for name in shown] for row in rows])
     if any(row["seconds"] is None for row in rows):
         stderr().print("Seconds are those of stored runs of the same method and split; there are none for some cells.")
 
@@ -56,6 +67,21 @@ def state(stored: RunRecord | None, running: int | None) -> str:
     if stored is not None:
         return f"done, run {stored.id}"
     return "to run" if running is None else f"running, run {running}"
+
+
+def seconds_like(experiment: Experiment, like: Sequence[RunRecord]) -> int | None:
+    """What runs of the same method and split took on average, training scaled to the epochs asked for; None of none.
+
+    Runs of the same network and image size go before others.
+    """
+    asked, facts = experiment.run, [run.configuration.get("run", {}) for run in like]
+    same = [n for n, fact in enumerate(facts) if all(fact.get(each) == getattr(asked, each) for each in COSTLY)]
+    taken = []
+    for number in same or range(len(like)):
+        seconds, epochs = dict(like[number].seconds), facts[number].get("epochs")
+        training = seconds.pop("training", 0.0) * (asked.epochs / epochs if epochs else 1.0)
+        taken.append(training + sum(seconds.values()))
+    return round(sum(taken) / len(taken)) if taken else None
 
 
 def memory_needed(experiment: Experiment) -> int:

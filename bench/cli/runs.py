@@ -9,7 +9,7 @@ from typing import Any
 from bench.models import RunRecord
 from bench.store import STALE_SECONDS
 
-STATUSES = ("running", "done", "failed", "interrupted", "superseded")
+STATUSES = ("queued", "running", "done", "failed", "interrupted", "superseded")
 METRIC = "mAP@all:plain"
 
 
@@ -33,6 +33,8 @@ def row_of(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
         "ended": run.ended,
         "seconds": sum(run.seconds.values()),
         "silent": None if sign is None else round(sign[0], 1),
+        "job": run.environment.get("job"),
+        "log": run.environment.get("log"),
         "note": note_of(run, sign),
     }
 
@@ -44,14 +46,19 @@ def title_of(run: RunRecord) -> str:
 
 
 def note_of(run: RunRecord, sign: tuple[float, str] | None) -> str:
-    """How far a run is and when it said so, why it failed; empty for one that is done."""
-    if run.status != "running":
-        return run.failure
-    if sign is None:
-        return "nobody computes it: its process ended"
-    silent, doing = sign
-    age = f"{silent:.0f} s ago" if silent < STALE_SECONDS else f"{duration(silent)} ago, taken for dead"
-    return f"{doing or 'starting'}, {age}"
+    """How far a run is and when it said so, why it failed, and where its job's log is; empty for one that is done."""
+    if run.status == "running" and sign is None:
+        said = "nobody computes it: its process ended"
+    elif run.status == "running" and sign is not None:
+        silent, doing = sign
+        age = f"{silent:.0f} s ago" if silent < STALE_SECONDS else f"{duration(silent)} ago, taken for dead"
+        said = f"{doing or 'starting'}, {age}"
+    elif run.status == "queued":
+        said = f"waits as job {run.environment.get('job')}"
+    else:
+        said = run.failure
+    log = run.environment.get("log", "")
+    return f"{said} (log {log})".strip() if log and run.status not in ("done", "superseded") else said
 
 
 def duration(seconds: float) -> str:

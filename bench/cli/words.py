@@ -1,0 +1,57 @@
+"""A cell as the words of a call of ``bench run``, so that another process or scheduler can run it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+
+import typer
+
+from bench.cli.common import cache_dir, global_option
+from bench.cli.options import RunOptions
+from bench.experiment import Request
+from methods.base import METHODS
+
+# Options of a call whose values go into a cell's words by name; those of a request stand below.
+CARRIED = ("device", "precision", "workers", "save_topk")
+
+
+def words_of(request: Request, options: RunOptions) -> list[str]:
+    """``run ...`` that asks for this cell and no other, every option that has not its default spelt out."""
+    words = ["run", "-m", request.method, "-d", request.dataset, "--seed", str(request.seed)]
+    if request.split is not None:
+        words += ["--split", request.split]
+    for term in request.without:
+        words += ["--without", term]
+    changes = METHODS.get(request.method).structural[request.structural] if request.structural else {}
+    for assignment in (*request.assignments, *(f"{name}={value}" for name, value in changes.items())):
+        words += ["--set", assignment]
+    default = {each.name: each.default for each in fields(RunOptions)}
+    asked = {
+        "select": request.selection,
+        "gallery": request.gallery,
+        "on_bad_image": request.on_bad_image,
+        "limit": request.per_class_limit,
+        **{name: getattr(options, name) for name in CARRIED},
+    }
+    for name, value in asked.items():
+        if value != default[name]:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    flags = {"--force": options.force, "--no-resume": not options.resume, "--compile": options.compile}
+    return words + [flag for flag, given in flags.items() if given]
+
+
+def places_of(ctx: typer.Context) -> list[str]:
+    """The global options that say where store, data and cache are, from whatever folder they are read.
+
+    No configuration file is looked at, since every value that it gave is spelt out.
+    """
+    store = str(global_option(ctx, "store"))
+    found = {
+        "--store": store if "://" in store else str(Path(store).resolve()),
+        "--data-root": str(Path(global_option(ctx, "data_root")).resolve()),
+        "--cache-dir": str(cache_dir(ctx).resolve()),
+        "--config": os.devnull,
+    }
+    return [word for pair in found.items() for word in pair]

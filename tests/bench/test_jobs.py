@@ -1,0 +1,183 @@
+"""Cells as jobs: real processes of the local executor, what a SLURM is told, and what is said where there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli.main import app
+from bench.jobs import CellJob, Scheduler
+from bench.store import Store
+from tests.bench.test_store import IDENTITY
+from tests.pictures import words_of, write_folder
+
+SMALL = ["--limit", "1", "--image-size", "32", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("pictures"), classes=8, images=2)
+
+
+@pytest.fixture
+def own_cache(runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path / "cache"
+
+
+def test_cells_run_as_processes_of_this_machine(runner: CliRunner, own_cache: Path, pictures: Path) -> None:
+    """One that works, one whose network gives no numbers: stored the first, failed the second, each with its log."""
+    call = ["run", "-m", "imagenet", "-m", "softmax", *words_of(pictures, "--epochs", "0.5", "--set", "head_lr=1e38")]
+    found = runner.invoke(app, [*call, "--executor", "local", "--jobs", "2", "--format", "json"])
+    assert found.exit_code == 4, found.output
+    assert json.loads(found.stdout)["method"] == "imagenet"
+    assert "its job ended with exit code 4; 'bench list runs' names its log." in found.stderr
+    assert "1 of 2 runs failed, the others are stored." in found.stderr
+    rows = json.loads(runner.invoke(app, ["list", "runs", "--format", "json"]).stdout)
+    assert [(row["status"], row["method"]) for row in rows] == [("done", "imagenet"), ("failed", "softmax")]
+    for row in rows:
+        assert row["job"].startswith("local ")
+        assert Path(row["log"]).is_relative_to(own_cache / "jobs")
+    assert "lower --lr or --set head_lr=" in rows[1]["note"]
+    assert f"(log {rows[1]['log']})" in rows[1]["note"]
+    assert "lower --lr or --set head_lr=" in Path(rows[1]["log"]).read_text()
+    report = runner.invoke(app, ["report"])
+    assert report.exit_code == 0, report.output
+    assert "jobs" not in report.stdout  # a path of this machine
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_job_that_runs_out_of_time_writes_a_checkpoint_and_goes_on(
+    runner: CliRunner, own_cache: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """What a scheduler does before it ends a job: the signal of submitit, in the middle of the training."""
+    where = str(tmp_path / "bench.db")
+    store = Store(where)
+    words = ["--store", where, "--cache-dir", str(own_cache), "run", "-m", "softmax"]
+    job = CellJob([*words, *words_of(pictures, "--epochs", "60")], where, "none")
+    scheduler = Scheduler("local", own_cache / "jobs", None, {})
+    (submitted,) = scheduler.submit([job])
+    log = submitted.log
+    wait_for(lambda: any("training (" in doing for _, doing in store.doing().values()))
+    controller = submitted.handle.job_id
+    (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
+    os.kill(int(task), signal.SIGUSR2)
+    wait_for(submitted.handle.done)
+    assert submitted.handle.result() == 0
+    assert "Interrupted; what was finished is stored." in log.read_text()
+    assert "The training goes on after step" in log.read_text()
+    assert [(run.status, run.failure) for run in store.runs()] == [("interrupted", "stopped by the user"), ("done", "")]
+    store.close()
+
+
+def test_a_cluster_is_given_an_array_with_its_limit(
+    runner: CliRunner, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (("sbatch", 'cat "$1" > submitted.sh; echo "Submitted batch job 4242"'), ("srun", "exit 1")):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    call = ["run", "-m", "imagenet", *SMALL, "--seeds", "3", "--executor", "slurm", "--jobs", "2"]
+    found = runner.invoke(app, [*call, "--job", "partition=long", "--job", "time=90", "--format", "json"])
+    assert found.exit_code == 0, found.output
+    told = json.loads(found.stdout)
+    assert [row["job"] for row in told] == ["slurm 4242_0", "slurm 4242_1", "slurm 4242_2"]
+    script = Path("submitted.sh").read_text()
+    for line in ("#SBATCH --array=0-2%2", "#SBATCH --partition=long", "#SBATCH --time=90", "#SBATCH --job-name=bench"):
+        assert line in script
+    assert "--signal=USR2@90" in script  # seconds before the end, when checkpoints are written
+    listed = runner.invoke(app, ["list", "runs", "--status", "queued", "--format", "json"])
+    rows = json.loads(listed.stdout)
+    assert [(row["status"], row["seed"], row["log"]) for row in rows] == [
+        ("queued", n, told[n]["log"]) for n in range(3)
+    ]
+    assert rows[0]["note"] == f"waits as job slurm 4242_0 (log {told[0]['log']})"
+    # What a node would do: the cell's claim makes the queued run a running one.
+    ended = runner.invoke(app, ["run", "-m", "imagenet", *SMALL, "--seed", "1"])
+    assert ended.exit_code == 0, ended.output
+    rows = json.loads(runner.invoke(app, ["list", "runs", "--format", "json"]).stdout)
+    assert [(row["status"], row["job"]) for row in rows] == [
+        ("queued", "slurm 4242_0"),
+        ("done", "slurm 4242_1"),
+        ("queued", "slurm 4242_2"),
+    ]
+    unknown = runner.invoke(app, [*call, "--job", "partitoin=long"])
+    assert unknown.exit_code == 2
+    assert "--job takes parameters of submitit's slurm executor" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--executor", "slurm"], "There is no SLURM on this machine"),
+        (["--executor", "lokal"], "There is no executor 'lokal'. Did you mean 'local'?"),
+        (["--executor", "local", "--job", "partition=x"], "--job partition is no parameter of the local executor."),
+        (["--executor", "local", "--job", "timeout"], "--job takes KEY=VALUE, not 'timeout'."),
+        (["--jobs", "2"], "--jobs and --job are for jobs: name an --executor, local or slurm."),
+    ],
+)
+def test_mistakes(words: list[str], message: str, runner: CliRunner, own_cache: Path) -> None:
+    found = runner.invoke(app, ["run", "-m", "imagenet", *SMALL, *words])
+    assert found.exit_code == 2, found.output
+    assert f"error: {message}" in found.stderr
+    assert not Path("bench.db").exists()
+
+
+def test_without_the_extra_the_cells_can_be_printed_and_run_by_anything(
+    runner: CliRunner, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    call = ["ablate", "-m", "ours", *SMALL, "--structural", "--set", "dim=16", "--seed", "3", "--executor", "slurm"]
+    found = runner.invoke(app, call)
+    assert found.exit_code == 2
+    assert (
+        "the project's extra 'cluster' (submitit): install it, or let another scheduler run the cells" in found.stderr
+    )
+    printed = runner.invoke(app, [*call, "--dry-run", "--format", "json"])
+    assert printed.exit_code == 0, printed.output
+    cells = json.loads(printed.stdout)
+    assert len(cells) == 3
+    for cell in cells:
+        program, *words = cell["command"]
+        assert program == "bench"
+        again = json.loads(runner.invoke(app, [*words, "--dry-run", "--format", "json"]).stdout)
+        assert [(each["key"], each["cell"]) for each in again] == [(cell["key"], cell["cell"])]
+
+
+def test_a_job_that_does_not_even_begin_is_marked_failed(tmp_path: Path) -> None:
+    where = str(tmp_path / "bench.db")
+    store = Store(where)
+    store.queue(IDENTITY, {"job": "slurm 7", "log": "7.err"})
+    assert CellJob(["run", "-m", "no such method"], where, IDENTITY["key"])() == 2
+    assert [(run.status, run.failure) for run in store.runs()] == [
+        ("failed", "its job ended with exit code 2 before it began")
+    ]
+    store.close()
+
+
+def test_a_queued_run_is_taken_by_whoever_claims_it_and_handed_in_twice_it_is_one(store: Store) -> None:
+    first = store.queue(IDENTITY, {"job": "slurm 1", "log": "a"})
+    assert store.queue(IDENTITY, {"job": "slurm 2", "log": "b"}) == first
+    claim = store.claim({**IDENTITY, "environment": {"torch": "2"}})
+    assert claim.run == first
+    (run,) = store.runs()
+    assert (run.status, dict(run.environment)) == ("running", {"torch": "2", "job": "slurm 2", "log": "b"})
+    store.unqueue(IDENTITY["key"], "failed", "too late")
+    assert store.runs()[0].status == "running"
