@@ -89,6 +89,11 @@ class Registry(Generic[T]):
             raise UsageError(f"There is no {self.kind} {name!r}. {nearest(name, self.names())}")
         return self._known[name]
 
+    def at_hand(self, name: str) -> T | None:
+        """The object called ``name`` if the module of that name has it; None where all others would be imported."""
+        self._look_into(name)
+        return self._known.get(name)
+
     def items(self) -> list[tuple[str, T]]:
         """Every name with its object, in alphabetical order; a plug-in that cannot be used is a warning, said once."""
         for trouble in (plugin.trouble for plugin in self.plugins()):

@@ -16,6 +16,8 @@ from bench.errors import DataError
 
 MAX_PIXELS = 80_000_000  # above this a file is taken for a decompression bomb; Pillow warns from 89 million on
 RGB = 3  # torchvision.io.ImageReadMode.RGB
+# What Pillow raises, or warns of, for a file with more pixels than anyone draws.
+TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # What Pillow raises for files that are no picture or broken.
 BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, OverflowError)
 INK = 300  # a pixel is ink up to this sum of red, green and blue: ZSE-SBIR 88f87f7 data_utils/utils.py line 226
@@ -41,8 +43,8 @@ def decode(data: bytes, name: str) -> Tensor:
             )
         pixels = _decode_fast(data, picture)
         return _decode_with_pillow(picture) if pixels is None else pixels
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"Image {name} has too many pixels ({error}): reduce or remove it.") from error
+    except TOO_LARGE as error:
+        raise DataError(f"Image {name} has too many pixels, more than {MAX_PIXELS}: reduce or remove it.") from error
     except BROKEN as error:
         reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"Image {name} cannot be decoded ({reason}): replace or remove it.") from error

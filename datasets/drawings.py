@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench.errors import DataError
-from datasets.decoding import BROKEN, MAX_PIXELS, decode, to_square
+from datasets.decoding import BROKEN, MAX_PIXELS, TOO_LARGE, decode, to_square
 from datasets.upright import upright
 
 DARK = 128  # brightness, 0..255, below which a sheet or an ink counts as dark
@@ -66,7 +66,7 @@ def _smaller(content: bytes) -> bytes:
     Whatever else there is, and what is broken, is given back as it is.
     """
     file = io.BytesIO()
-    with suppress(*BROKEN), Image.open(io.BytesIO(content)) as picture:
+    with suppress(*BROKEN, *TOO_LARGE), Image.open(io.BytesIO(content)) as picture:
         if max(picture.size) > LARGE and picture.width * picture.height <= MAX_PIXELS:
             as_it_is = picture.mode in ("L", "RGB", "RGBA") and "transparency" not in picture.info
             small: Image.Image = picture if as_it_is else picture.convert("RGBA")

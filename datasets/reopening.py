@@ -28,7 +28,7 @@ def reopen(run: RunRecord, data_root: Path, unseen: Sequence[str]) -> tuple[Data
     kind = DATASETS.get("folder" if own_folder else run.dataset)
     known = {each.name for each in fields(kind.Settings)}
     if own_folder:
-        asked |= {"root": str(data_root), **_drawing(run.split, unseen)}
+        asked |= {"root": str(data_root), **choice_of(run.split, unseen)}
     dataset = kind(data_root, kind.Settings(**{name: value for name, value in asked.items() if name in known}))
     split = shaped(
         dataset.split(run.split), per_class_limit=run.per_class_limit, gallery=run.gallery, rule=run.selection
@@ -43,8 +43,12 @@ def reopen(run: RunRecord, data_root: Path, unseen: Sequence[str]) -> tuple[Data
     return dataset, split
 
 
-def _drawing(split: str, unseen: Sequence[str]) -> dict[str, Any]:
-    """The settings that make a folder's split of this name: how its unseen classes are chosen."""
+def choice_of(split: str, unseen: Sequence[str]) -> dict[str, Any]:
+    """The settings that make a folder's split of this name: how its ``unseen`` classes are chosen.
+
+    >>> [choice_of(split, ["bee", "cat"]) for split in ("draw20-seed0-1a2b", "all-1a2b", "unseen-1a2b")]
+    [{'draw': 20, 'seed': 0}, {'unseen': 'all'}, {'unseen': 'bee,cat'}]
+    """
     drawn = re.match(r"draw(\d+)-seed(\d+)-", split)
     if drawn:
         return {"draw": int(drawn[1]), "seed": int(drawn[2])}

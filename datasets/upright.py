@@ -7,18 +7,19 @@ from contextlib import suppress
 
 from PIL import Image, ImageOps
 
-from datasets.decoding import BROKEN
+from datasets.decoding import BROKEN, MAX_PIXELS, TOO_LARGE
 
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 2 to 8 are turned or mirrored
 
 
 def upright(content: bytes) -> bytes:
-    """A picture file with its pixels turned as its EXIF data say; what is upright or broken is given back as it is.
+    """A picture file with its pixels turned as its EXIF data say; what is upright, broken or huge stays as it is.
 
     Images of a dataset are never turned: the networks in print saw them as they lie in their files.
     """
-    with suppress(*BROKEN), Image.open(io.BytesIO(content)) as picture:
-        if picture.getexif().get(ORIENTATION, 1) in range(2, 9):
+    with suppress(*BROKEN, *TOO_LARGE), Image.open(io.BytesIO(content)) as picture:
+        small_enough = picture.width * picture.height <= MAX_PIXELS
+        if small_enough and picture.getexif().get(ORIENTATION, 1) in range(2, 9):
             turned = ImageOps.exif_transpose(picture)
             file = io.BytesIO()
             if turned.mode in ("L", "RGB"):

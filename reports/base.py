@@ -46,6 +46,15 @@ class Table:
     commands: tuple[str, ...] = ()
 
 
+def plain(text: str) -> str:
+    """A cell without the signs of bold type, for what is read by programs or has no bold type.
+
+    >>> plain("**0.550 ± 0.020**")
+    '0.550 ± 0.020'
+    """
+    return text.replace("**", "")
+
+
 @dataclass(frozen=True)
 class Figure:
     """A drawing as an SVG element, with a text that says what it shows to those who do not see it."""

@@ -34,7 +34,7 @@ def _table(group: Group, digits: int) -> Table:
     rows = sorted(group.rows, key=lambda row: (-mean(row.values(MAIN_METRICS[0])), row.name))
     notes = (
         "Parameters and operations are those of the network that embeds an image, of multiplications and additions "
-        "each; preparing is the knowledge table, empty when it came from the cache; images/s is the embedding of "
+        "each; preparing is the knowledge table, near 0 when it came from the cache; images/s is the embedding of "
         "queries and gallery; peak memory is the process's.",
     )
     cells = [_cells(row, digits) for row in rows]

@@ -1,22 +1,22 @@
-"""Reports as CSV: one row a cell of every table, so that files of several reports concatenate."""
+"""Reports as CSV: one line a cell of every table, so that files of several reports concatenate."""
 
 from __future__ import annotations
 
 import csv
 import io
 
-from reports.base import FORMATS, Format, Report
+from reports.base import FORMATS, Format, Report, plain
 
 
 def write(report: Report) -> str:
-    """Columns table, row (the first cell), column, value."""
+    """Columns table, number (of the row, from 1), row (its first cell, which another may share), column, value."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("table", "row", "column", "value"))
+    writer.writerow(("table", "number", "row", "column", "value"))
     for table in report.tables:
-        for row in table.rows:
+        for number, row in enumerate(table.rows, start=1):
             for column, value in zip(table.columns[1:], row[1:], strict=True):
-                writer.writerow((table.title, row[0], column, value))
+                writer.writerow((table.title, number, row[0], column, plain(value)))
     return text.getvalue()
 
 

@@ -19,6 +19,7 @@ from reports.tables import MAIN_METRICS, mean
 
 METRIC = MAIN_METRICS[0]
 EACH = 3  # queries of each sort
+ANSWERS = 10  # photos of each query that are shown, though a run may have stored more
 SIDE = 96  # pixels of a picture's longer side
 RIGHT, WRONG = "✓", "✗"
 
@@ -62,7 +63,7 @@ def gallery_tables(source: Source, options: Options) -> list[Table]:
         rows = []
         for what, query in chosen(values):
             label = top.query_labels[query]
-            marks = [f"{RIGHT if each == label else WRONG} {top.classes[each]}" for each in top.labels[query]]
+            marks = [f"{RIGHT if each == label else WRONG} {top.classes[each]}" for each in top.labels[query][:ANSWERS]]
             rows.append((what, top.classes[label], str(query), f"{values[query]:.{options.digits}f}", ", ".join(marks)))
         notes = (
             f"Run {run.id}, seed {run.seed}. {RIGHT} right class, {WRONG} another one; `--format html` shows pictures.",
@@ -103,7 +104,7 @@ def galleries(source: Source, options: Options) -> list[Figure | Gallery]:
 def _shown(dataset: Dataset, split: Split, top: details.Top, query: int, what: str, score: str) -> Shown:
     asked = split.queries[query]
     answers = []
-    for position in top.positions[query]:
+    for position in top.positions[query][:ANSWERS]:
         item = split.gallery[position]
         right = item.class_name == asked.class_name
         answers.append(Answer(item.class_name, right, item.path, picture(dataset, item.path)))

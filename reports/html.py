@@ -123,7 +123,7 @@ def _answer(place: int, answer: Answer) -> str:
 def _picture(uri: str, alt: str) -> str:
     if not uri:
         return f'<span class="broken" role="img" aria-label="{escape(alt)}, picture not readable">?</span>'
-    return f'<img src="{uri}" alt="{escape(alt)}" loading="lazy">'
+    return f'<img src="{uri}" alt="{escape(alt)}" decoding="async">'
 
 
 FORMATS.register("html")(Format(".html", write, pictures=True))

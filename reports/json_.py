@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from reports.base import FORMATS, Format, Report
+from reports.base import FORMATS, Format, Report, plain
 
 
 def write(report: Report) -> str:
@@ -12,7 +12,7 @@ def write(report: Report) -> str:
     tables = [
         {
             "title": table.title,
-            "rows": [dict(zip(table.columns, row, strict=True)) for row in table.rows],
+            "rows": [dict(zip(table.columns, map(plain, row), strict=True)) for row in table.rows],
             "notes": table.notes,
         }
         for table in report.tables

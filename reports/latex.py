@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from reports.base import FORMATS, Format, Report, Table
 from reports.markdown import flush_right
 
 HEAD = "% Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and, for wide tables, \\usepackage{graphicx}.\n"
+ROWS = 40  # of a table on one page, as long as its notes are short; the rest follows in tables of the same heading
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -32,9 +34,24 @@ SPECIAL = {
 
 def write(report: Report) -> str:
     """All tables with their notes; the provenance stands in comments."""
-    parts = [HEAD, *(_table(table) for table in report.tables)]
+    parts = [HEAD, *(_table(part) for table in report.tables for part in _pages(table))]
     parts += ["".join(f"% {line}\n" for line in report.footer)] * bool(report.footer)
     return "\n".join(parts)
+
+
+def _pages(table: Table) -> list[Table]:
+    """A table in parts that fit a page, since a ``table`` of LaTeX breaks nowhere; notes stand below the last."""
+    count = max(1, -(-len(table.rows) // ROWS))
+    each = -(-len(table.rows) // count)
+    return [
+        replace(
+            table,
+            title=table.title + f" (part {n + 1} of {count})" * (count > 1),
+            rows=table.rows[n * each : (n + 1) * each],
+            notes=table.notes if n == count - 1 else (),
+        )
+        for n in range(count)
+    ]
 
 
 def _table(table: Table) -> str:

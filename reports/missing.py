@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
+from typing import Any
 
 from bench.models import RunRecord
 from bench.postprocessing import PostProcessing
+from bench.settings import RunSettings, with_recipe
+from datasets.base import DATASETS
+from datasets.reopening import choice_of
 from reports.footer import ranges
 from reports.source import Group, Row, Source, in_text, table_of
 
+NO_SETTINGS = ("precision", "method_version")  # what tells rows apart and `--set` does not take
+
 
 def absent_methods(source: Source, group: Group) -> tuple[str, ...]:
-    """Methods in full that some other table has and this one has not, neither finished nor on the way."""
+    """Methods in full that some other table has and this one has not, neither finished nor on the way.
+
+    None where epochs were selected on the test: nobody is asked to do that.
+    """
+    if group.first.selection == "oracle":
+        return ()
     here = {run.title for run in group.runs} | {run.title for run in unfinished(source, group)}
     return tuple(sorted(source.methods.get(group.first.per_class_limit, set()) - here))
 
@@ -62,23 +75,29 @@ def command(
     like: RunRecord | None = None,
     told: Sequence[tuple[str, object]] = (),
 ) -> str:
-    """The command that fills a cell.
+    """The command that fills a cell; PATH and FILE in it are for the reader to replace.
 
     ``like`` is a run of the same row, for what it leaves out, does otherwise or ranks by; ``told`` are
-    the settings that tell the row from others of its name. Settings that all rows share are not repeated.
+    the settings that tell the row from others of its name. Without ``like`` the method runs as it is by default.
     """
     first = group.first
     parts = like.ablation.split(" and ") if like is not None and like.ablation else []
     left_out = [part.removeprefix("without ") for part in parts if part.startswith("without ")]
     structural = len(left_out) < len(parts)  # `bench run` has no option for these
-    words = [f"bench {'ablate' if structural else 'run'} -m {method} -d {first.dataset} --split {first.split}"]
+    asked = dict(first.configuration.get("dataset", {}))
+    dataset = "folder" if "name" in asked else first.dataset  # a user's own has a name that no registry knows
+    words = [f"bench {'ablate' if structural else 'run'} -m {method} -d {dataset} --split {first.split}"]
     words += ["--structural"] * structural + [f"--seed {seed}" for seed in seeds]
     words += [f"--without {term}" for term in left_out]
-    words += [f"--set {shlex.quote(f'{key}={in_text(value)}')}" for key, value in told]
+    settings = {"root": "PATH", **choice_of(first.split, ("@FILE",))} if dataset == "folder" else {}
+    settings |= _unusual(dataset, asked)
     if like is not None:
-        words += [f"--set {key}={in_text(value)}" for key, value in post_settings(like)]
-        if like.selection != "last":
-            words.append(f"--select {like.selection}")
+        settings |= _of_run(dataset, like, told)
+    words += [f"--set {shlex.quote(f'{key}={_or_file(value)}')}" for key, value in settings.items()]
+    if like is not None and like.configuration.get("precision", "fp32") != "fp32":
+        words.append(f"--precision {like.configuration['precision']}")
+    if like is not None and like.selection != "last":
+        words.append(f"--select {like.selection}")
     if first.gallery != "unseen":
         words.append(f"--gallery {first.gallery}")
     if first.per_class_limit is not None:
@@ -86,7 +105,33 @@ def command(
     return " ".join(words)
 
 
-def post_settings(run: RunRecord) -> list[tuple[str, object]]:
-    """What follows the embedding in a run and is not the default: codes, re-ranking, another distance."""
-    usual = asdict(PostProcessing())
-    return [(key, value) for key, value in run.configuration.get("post", {}).items() if usual.get(key) != value]
+def _of_run(dataset: str, run: RunRecord, told: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Settings of a run that it has not by default. Of its method's own, whose defaults would need torch, those that
+    tell its row from others and those that its call gave."""
+    own, common = run.configuration.get("method", {}), run.configuration.get("run", {})
+    given = re.findall(r"--set[= ]'?([\w-]+)=", str(run.environment.get("command", "")))
+    called = {key: own[key] for name in given if (key := name.replace("-", "_")) in own}
+    usual = _usual(dataset)
+    apart = {key: value for key, value in told if key not in NO_SETTINGS and usual.get(key) != value}
+    return {**_unusual(dataset, common), **called, **apart, **_unusual(dataset, run.configuration.get("post", {}))}
+
+
+def _unusual(dataset: str, settings: Mapping[str, Any]) -> dict[str, object]:
+    """Those of the ``settings`` that a run on this dataset has not without being told."""
+    usual = _usual(dataset)
+    return {key: value for key, value in settings.items() if key in usual and usual[key] != value}
+
+
+@cache
+def _usual(dataset: str) -> Mapping[str, Any]:
+    """What a run on a dataset, the dataset and what follows the embedding are set to by default.
+
+    Of another package's dataset the last alone: to look it up is to import all that datasets import, torch too.
+    """
+    kind, after = DATASETS.at_hand(dataset), asdict(PostProcessing())
+    return after if kind is None else asdict(with_recipe(RunSettings(), kind.recipe)) | asdict(kind.Settings()) | after
+
+
+def _or_file(value: object) -> str:
+    """A setting as text; a file is known by its hash alone."""
+    return "FILE" if str(value).startswith("sha256:") else in_text(value)

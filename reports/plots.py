@@ -19,6 +19,8 @@ INK, RULE = "#010203", "#040506"  # stand-ins, replaced by what the page's style
 COLOURS = tuple(f"#0708{number:02x}" for number in range(6))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+SHADES = 20  # of ink in a square
+TALL = 30  # rows of a dot plot from which on its scale stands above it too
 STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -155,6 +157,8 @@ def dots(
         axis.set_yticks(places, rows)
         axis.set_ylim(-0.8, len(rows) - 0.2)
         axis.set_xlabel(across)
+        if len(rows) > TALL:
+            axis.tick_params(top=True, labeltop=True)
         if len(series) > 1:
             drawing.legend(loc="outside upper left", ncols=1)  # a hundred classes may follow
         return figure(drawing, title, alt, caption)
@@ -184,16 +188,19 @@ def scatter(
 
 
 def heat(title: str, alt: str, names: Sequence[str], shares: Any, *, caption: str = "") -> Figure:
-    """Shares [rows, columns] of the same ``names`` as squares, the darker the more."""
+    """Shares [rows, columns] of the same ``names`` as squares, the more of the page's ink the more."""
+    from matplotlib.colors import ListedColormap, to_rgba
+
+    inks = ListedColormap([to_rgba(INK, level / SHADES) for level in range(SHADES + 1)])
     side = 1.6 + 0.2 * len(names)
     with canvas(side + 0.8, side) as (drawing, axes):
         axis = axes[0, 0]
-        drawn = axis.pcolormesh(np.asarray(shares), cmap="viridis", vmin=0, vmax=1, edgecolors="face", linewidth=0.3)
+        drawn = axis.pcolormesh(np.asarray(shares), cmap=inks, vmin=0, vmax=1, edgecolors=RULE, linewidth=0.3)
         axis.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90)
         axis.set_yticks(np.arange(len(names)) + 0.5, names)
         axis.invert_yaxis()
         axis.grid(visible=False)
         axis.set(xlabel="class of the photos", ylabel="class of the sketches")
         bar = drawing.colorbar(drawn, ax=axis, shrink=0.6, label="share of the best photos")
-        bar.solids.set(rasterized=False, edgecolor="face")  # without gaps between its squares, as above
+        bar.solids.set(rasterized=False, edgecolor="none")  # ink over ink would draw lines between its squares
         return figure(drawing, title, alt, caption)

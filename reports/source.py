@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from bench import details
 from bench.comparison import Results, SeededSums
 from bench.errors import IncompleteError
 from bench.models import RunRecord
+from bench.postprocessing import PostProcessing
 from bench.resampling import Resamples, class_draws
 from bench.statistics import RESAMPLES, ClassSums
 from bench.store import Store
@@ -103,7 +104,7 @@ class Source:
             raise IncompleteError("No finished run fits this report: run something first, such as `bench run -m ours`.")
         self.runs = finished
         over = {run.key for run in done}
-        newest = {run.key: run for run in runs if run.status in ("failed", "interrupted", "running")}
+        newest = {run.key: run for run in runs if run.status in ("failed", "interrupted", "running", "queued")}
         self.unfinished = [run for run in newest.values() if run.key not in over]
         self.data_root = data_root
         self._store = store
@@ -202,6 +203,19 @@ def in_text(value: object) -> str:
 
 
 def settings_of(run: RunRecord) -> list[tuple[str, object]]:
-    """Settings of the run and of its method, by name."""
-    own, common = run.configuration["method"], run.configuration["run"]
-    return [*sorted(common.items()), *sorted(own.items())]
+    """Settings of the run, of its method, of the dataset and of what follows the embedding, by name; then how it was
+    computed, as far as that can change a figure."""
+    asked = run.configuration
+    parts = (asked["run"], asked["method"], asked.get("dataset", {}), {**_no_post(), **asked.get("post", {})})
+    settings = [each for part in parts for each in sorted(part.items())]
+    return [
+        *settings,
+        ("precision", asked.get("precision", "fp32")),
+        ("method_version", asked.get("method_version", 1)),
+    ]
+
+
+@cache
+def _no_post() -> Mapping[str, object]:
+    """The settings of a run that nothing follows: ``asdict`` for each of a thousand runs would be felt."""
+    return asdict(PostProcessing())

@@ -95,7 +95,7 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
         cells.append([title, missing.in_words(runs), runs[-1].status, *["-"] * (len(columns) - 3)])
     absent = missing.absent_methods(source, group)
     cells += [[name, *["-"] * (len(columns) - 1)] for name in absent]
-    notes = _notes(group, view, bold is not None, options, absent)
+    notes = _notes(group, view, bold is not None, any(found is not None for found in sums), options, absent)
     if options.published and (reported := published.rows_for(group.first, view.metrics)):
         columns.append("definition")
         cells = [[*row, view.protocol.name if view.protocol else "standard"] for row in cells]
@@ -118,7 +118,7 @@ def _commands(group: Group, rows: Sequence[Row], alone: dict[str, list[RunRecord
     every = tuple(sorted({run.seed for run in group.runs}))
     found = [missing.command(group, name, every) for name in absent]
     for runs in alone.values():
-        if any(run.status != "running" for run in runs):
+        if any(run.status not in ("running", "queued") for run in runs):
             found.append(missing.command(group, runs[0].method, tuple(sorted({r.seed for r in runs})), runs[0]))
     for row in rows:
         lacking = missing.missing_seeds(row, group)
@@ -132,14 +132,17 @@ def _heading(metric: str) -> str:
     return metric.removesuffix("@queries")
 
 
-def _notes(group: Group, view: View, bold: bool, options: Options, absent: Sequence[str]) -> list[str]:
+def _notes(group: Group, view: View, bold: bool, intervals: bool, options: Options, absent: Sequence[str]) -> list[str]:
     runs, first = group.runs, group.first
     queries = max((score.queries for run in runs for score in run.scores), default=0)
     several = any(len(row.runs) > 1 for row in group.rows)
     over = "; means over queries" if view.protocol is None else f"; {view.protocol.summary[0].lower()}"
     rest = "" if view.protocol is None else view.protocol.summary[1:].rstrip(".")
     notes = [f"{queries} queries{over}{rest}{', ± standard deviation over seeds' if several else ''}."]
-    notes.append(_interval_note(sum(len(row.runs) > 1 for row in group.rows), len(group.rows)))
+    if intervals:
+        notes.append(_interval_note(sum(len(row.runs) > 1 for row in group.rows), len(group.rows)))
+    else:
+        notes.append(f"No interval: these runs were stored without the {_heading(view.metrics[0])} of every query.")
     if bold:
         notes.append("Bold: better than every other row by more than the 95 % interval of the difference.")
     if options.baseline:
@@ -154,9 +157,9 @@ def _notes(group: Group, view: View, bold: bool, options: Options, absent: Seque
     dropped = {path for run in runs for path in run.configuration.get("dropped", {})}
     if dropped:
         notes.append(f"{len(dropped)} broken pictures were dropped, first {min(dropped)}.")
-    if YARDSTICK not in {run.method for run in runs} | set(absent):
-        command = f"`bench run -m {YARDSTICK} -d {first.dataset} --split {first.split}`"
-        notes.append(f"No frozen-feature yardstick is stored for this table: {command} adds it.")
+    if YARDSTICK not in {run.method for run in runs} | set(absent) and first.selection != "oracle":
+        command = missing.command(group, YARDSTICK, ())
+        notes.append(f"No frozen-feature yardstick is stored for this table: `{command}` adds it.")
     if first.configuration.get("caution"):
         notes.append(str(first.configuration["caution"]))
     notes.append(f"Fingerprint of the images: {first.fingerprint[:16]}.")
@@ -164,10 +167,15 @@ def _notes(group: Group, view: View, bold: bool, options: Options, absent: Seque
 
 
 def shown_rows(rows: Sequence[Row], count: int) -> list[Row]:
-    """The best ``count`` rows by the first metric, best first; the yardstick in full is always among them."""
+    """The best ``count`` rows by the first metric, best first.
+
+    Where there are more, methods in full go before ablations, which have a section of their own, and the yardstick
+    before all.
+    """
     ordered = sorted(rows, key=lambda row: (-mean(row.values(MAIN_METRICS[0])), row.name))
-    yardstick = [row for row in ordered[count:] if row.name == YARDSTICK]
-    return [*ordered[: count - len(yardstick)], *yardstick]
+    wanted = sorted(ordered, key=lambda row: (row.name != YARDSTICK, bool(row.runs[0].ablation)))  # keeps the order
+    chosen = {row.name for row in wanted[:count]}
+    return [row for row in ordered if row.name in chosen]
 
 
 def baseline_row(group: Group, name: str) -> Row | None:

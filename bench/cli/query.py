@@ -15,6 +15,7 @@ from bench.errors import DataError, UsageError
 if TYPE_CHECKING:
     from bench.retrieval import Found, Searcher
 
+SMALL = 32  # pixels of the side of a sketch that is only looked at to see whether it is one
 PICTURE = 256  # pixels of the longer side of a picture in a strip or page
 
 RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="Number of a finished run.")]
@@ -47,6 +48,11 @@ def query(
         content = sketch.read_bytes()
     except OSError as error:
         raise DataError(f"Sketch {sketch} cannot be read ({error.strerror}): name a picture file.") from error
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(f"The results cannot be written to {output} (no such folder): give another path.")
+    from datasets.drawings import drawing
+
+    drawing(content, str(sketch), SMALL)  # what is no sketch is told before thousands of photos are embedded
     with_photos = opened(ctx, run, photos, weights, device)
     found = with_photos.query(content, str(sketch), count)
     if output is not None:

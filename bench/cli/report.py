@@ -140,8 +140,10 @@ def refuse_unknown(store: Store, asked: Mapping[str, Sequence[str]]) -> None:
 
 def show(report: Report) -> None:
     """The tables on a terminal, with their notes."""
+    from reports.base import plain
+
     for table in report.tables:
-        rows = [[cell.replace("**", "") for cell in row] for row in table.rows]
+        rows = [[plain(cell) for cell in row] for row in table.rows]
         print_table(table.columns, rows, title=table.title)
         for note in table.notes:
             typer.echo(note)

@@ -29,6 +29,7 @@ from datasets.base import DATASETS
 from datasets.drawings import drawing
 from tests.bench.test_store import IDENTITY
 from tests.browsing import chromium, problems, requests
+from tests.datasets.test_decoding import bomb
 
 SMOKE = ["--limit", "3", "--image-size", "32"]
 
@@ -171,6 +172,7 @@ def test_a_folder_of_photos_is_embedded_once_and_broken_ones_are_left_out(stored
     for name, colour in (("a.png", "red"), ("b.jpg", "blue"), ("c.webp", "green")):
         Image.new("RGB", (60, 40), colour).save(folder / name)
     Path("photos/broken.png").write_bytes(b"broken")
+    Path("photos/huge.png").write_bytes(bomb(100_000, 100_000))
     Path("photos/notes.txt").write_text("no picture")
     Path("mine.png").write_bytes(png(sketch()))
     call = ["query", "1", "mine.png", "--photos", "photos", "--format", "json"]
@@ -210,16 +212,30 @@ def test_a_strip_and_a_page_hold_the_pictures(stored: CliRunner) -> None:
         (["query", "1", "mine.png", "--photos", "empty"], 3, "holds no picture"),
         (["query", "1", "mine.png", "--weights", "w.safetensors"], 2, "leave out --weights"),
         (["query", "1", "empty.png"], 3, "nothing on it is darker than its paper"),
+        (["query", "1", "huge.png"], 3, "Image huge.png has too many pixels"),
         (["serve", "1", "--host", "256.1.1.1"], 2, "cannot be bound"),
     ],
 )
 def test_mistakes(arguments: list[str], code: int, message: str, stored: CliRunner) -> None:
     Path("mine.png").write_bytes(png(sketch()))
     Path("empty.png").write_bytes(png(Image.new("RGB", (9, 9), "white")))
+    Path("huge.png").write_bytes(bomb(100_000, 100_000))
     Path("empty").mkdir()
     result = stored.invoke(app, arguments)
     assert result.exit_code == code, result.output
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("wrong", [["empty.png"], ["mine.png", "-o", "no/out.png"]])
+def test_a_wrong_sketch_or_place_is_told_before_photos_are_embedded(
+    wrong: list[str], stored: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bench.retrieval
+
+    monkeypatch.setattr(bench.retrieval, "searcher", lambda *given, **named: pytest.fail("photos were embedded"))
+    Path("mine.png").write_bytes(png(sketch()))
+    Path("empty.png").write_bytes(png(Image.new("RGB", (9, 9), "white")))
+    assert stored.invoke(app, ["query", "1", *wrong]).exit_code in (2, 3)
 
 
 def test_a_trained_network_that_is_gone_is_told_with_the_way_to_make_it_again(
@@ -293,6 +309,7 @@ def test_the_server_answers_messages_and_pictures(served: tuple[int, Searcher]) 
     for method, path, body, headers, code, message in (
         ("POST", "/query", b"broken", {}, 400, "it is no picture"),
         ("POST", "/query", b"", {}, 400, "is an empty file"),
+        ("POST", "/query", bomb(100_000, 100_000), {}, 400, "too many pixels"),
         ("POST", "/query", None, {"Content_Length": str(LARGEST + 1)}, 413, "more than 10 MB"),
         ("POST", "/other", b"x", {}, 404, "to /query"),
         ("GET", f"/photo/{len(searching.photos)}", None, {}, 404, "nothing here"),

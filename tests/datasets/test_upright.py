@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.errors import DataError
 from datasets.decoding import decode
+from datasets.drawings import drawing
 from datasets.photo_folder import PhotoFolder
 from datasets.upright import ORIENTATION, upright
+from tests.datasets.test_decoding import bomb
 
 
 def shot(orientation: int | None, format: str = "JPEG", mode: str = "RGB") -> bytes:
@@ -43,6 +46,14 @@ def test_pixels_are_turned_as_the_camera_says(orientation: int, bright: str, for
 @pytest.mark.parametrize("content", [shot(None), shot(1), shot(9), b"", b"no picture", shot(6)[:60]])
 def test_all_else_is_left_as_it_is(content: bytes) -> None:
     assert upright(content) is content
+
+
+@pytest.mark.parametrize("side", [9_000, 10_000, 100_000])  # too large, what Pillow warns of, what it refuses
+def test_a_huge_picture_is_left_to_the_decoder_to_refuse(side: int) -> None:
+    content = bomb(side, side)
+    assert upright(content) is content
+    with pytest.raises(DataError, match="reduce or remove it"):
+        drawing(content, "huge.png", 32)
 
 
 def test_a_folder_of_photos_gives_them_upright(tmp_path: Path) -> None:

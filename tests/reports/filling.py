@@ -17,13 +17,13 @@ EACH = 6  # queries of a class
 METRICS = tuple(dict.fromkeys((*details.KEPT, *(f"P@{k}:k" for k in details.CURVE_AT))))
 
 
-def ranking(level: float, seed: int, relevant: int = 300) -> Ranking:
-    """Values around ``level`` of every query, higher for the first classes; the best photos likewise."""
+def ranking(level: float, seed: int, relevant: int = 300, kept: int = 10) -> Ranking:
+    """Values around ``level`` of every query, higher for the first classes; the ``kept`` best photos likewise."""
     generator = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(CLASSES)), EACH)
     hardness = np.linspace(0.15, -0.15, len(CLASSES))[labels]
     values = np.clip(level + hardness + generator.normal(0, 0.05, (len(METRICS), len(labels))), 0, 1)
-    top = generator.integers(0, 50, (len(labels), 10)).astype(np.int32)
+    top = generator.integers(0, 50, (len(labels), kept)).astype(np.int32)
     top[:, :6] = labels[:, None] * 10 + np.arange(6)  # six of ten are right: photo n is of class n // 10
     return Ranking(METRICS, values, np.full(len(labels), relevant), labels, top)
 
@@ -32,8 +32,9 @@ def fill(store: Store, *, level: float, **identity: Any) -> int:
     """A finished run with scores and details."""
     skipped = identity.pop("skipped", 0)
     history = identity.pop("history", [])
+    kept = identity.pop("kept", 10)
     run = begin(store, **identity)
-    found = ranking(level, identity.get("seed", 0) + 10 * len(identity.get("ablation", "")))
+    found = ranking(level, identity.get("seed", 0) + 10 * len(identity.get("ablation", "")), kept=kept)
     values = dict(zip(found.metrics, found.values.mean(axis=1), strict=True))
     ids = tuple(dict.fromkeys((*DEFAULT_METRICS, "P@5:k")))
     scores = [
@@ -41,17 +42,18 @@ def fill(store: Store, *, level: float, **identity: Any) -> int:
         for metric in ids
         for average in ("queries", "classes")
     ]
-    kept = details.pack(found, np.arange(50) // 10, CLASSES, history)
+    packed = details.pack(found, np.arange(50) // 10, CLASSES, history)
     seconds = (
         {"training": 60.0, "embedding": 5.0} if identity.get("method", "ours") != "imagenet" else {"embedding": 5.0}
     )
-    store.finish(run, scores, seconds, details=kept, cost={"parameters": 3.4e6, "flops": 1.5e8})
+    store.finish(run, scores, seconds, details=packed, cost={"parameters": 3.4e6, "flops": 1.5e8})
     return run
 
 
 def begin(store: Store, **identity: Any) -> int:
     """A run that is being computed."""
-    configuration = {"run": {"lr": 1e-4}, "method": {"margin": 0.3}, "caution": ""}
+    usual = 3e-4 if identity.get("dataset", "emoji") == "emoji" else 1e-4  # the learning rate of the dataset's recipe
+    configuration = {"run": {"lr": usual}, "method": {"margin": 0.3}, "caution": ""}
     words = [f"{name}={value}" for name, value in sorted(identity.items())]
     return store.begin({**IDENTITY, "configuration": configuration, "key": " ".join(words), **identity})
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.store import Store
+from reports import plots
 from reports.base import FORMATS, Gallery, Options
 from reports.build import build
 from reports.html import inline
@@ -91,6 +93,27 @@ def contrast(one: str, other: str) -> float:
 
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_pictures_do_not_wait_for_being_scrolled_to(page: str) -> None:
+    assert "loading=" not in page  # they are in the file: on paper, what was never scrolled to would be empty
+
+
+def test_squares_of_confusion_take_the_ink_of_the_page() -> None:
+    svg = plots.heat("t", "alt", ("ant", "bee"), [[0.9, 0.1], [0.0, 1.0]]).svg
+    squares = svg[svg.index("QuadMesh") :]
+    styles = re.findall(r'style="(fill: [^"]+); stroke: var\(--rule\)', squares)[:4]
+    ink = "fill: currentColor"
+    assert styles == [f"{ink}; fill-opacity: 0.9", f"{ink}; fill-opacity: 0.1", "fill: none", ink]
+
+
+def test_the_scale_of_a_tall_dot_plot_stands_above_it_too() -> None:
+    def scales(rows: int) -> int:
+        names, values = [f"class-{n}" for n in range(rows)], np.linspace(0, 1, rows)
+        svg = plots.dots("t", "alt", names, [("ours", values, values, values)], "mAP", [[0]]).svg
+        return len(re.findall(r">0\.4<", svg))
+
+    assert (scales(20), scales(60)) == (1, 2)
 
 
 def test_in_a_browser(page: str, tmp_path: Path) -> None:

@@ -29,11 +29,12 @@ from bench.protocols.base import PROTOCOLS
 from bench.statistics import interval
 from bench.store import Store
 from reports import latex, published
-from reports.base import FORMATS, KINDS, Options, Report, Table
+from reports.base import FORMATS, KINDS, Options, Report, Section, Table
 from reports.build import build
 from reports.gallery import chosen
 from reports.markdown import flush_right
 from reports.source import Source
+from reports.tables import shown_rows
 from tests.reports.filling import CLASSES, EACH, begin, everything, fill
 from tests.test_reports import same_as_committed
 
@@ -120,7 +121,7 @@ def test_missing_failed_and_running_cells_are_told_apart(filled: Store) -> None:
 def test_the_command_of_a_missing_seed_asks_for_what_the_row_is(store: Store) -> None:
     for seed in range(2):
         fill(store, level=0.5, seed=seed)
-    usual: dict[str, Any] = {"run": {"lr": 1e-4}, "method": {"margin": 0.3}, "caution": ""}
+    usual: dict[str, Any] = {"run": {"lr": 3e-4}, "method": {"margin": 0.3}, "caution": ""}
     fill(store, level=0.6, configuration={**usual, "run": {"lr": 2e-4}, "method": {"margin": 1.0}})
     fill(store, level=0.4, ablation="unbalanced")
     fill(store, level=0.4, ablation="without quadruplet and without classification")
@@ -133,6 +134,96 @@ def test_the_command_of_a_missing_seed_asks_for_what_the_row_is(store: Store) ->
         "bench run -m ours -d emoji --split emoji-93 --seed 1 --without quadruplet --without classification",
         "bench run -m ours -d emoji --split emoji-93 --seed 1 --set codes=itq-test --set bits=64",
     }
+
+
+def test_the_command_repeats_what_no_default_gives_though_all_rows_share_it(store: Store) -> None:
+    shared: dict[str, Any] = {
+        "run": {"lr": 3e-4, "image_size": 64, "weights": "sha256:ab"},
+        "method": {"margin": 1.0, "dim": 64},
+        "precision": "bf16",
+    }
+    call = {"command": "bench --store .../a.db run -m ours -m sake --set margin=1 --image-size 64 --weights .../w"}
+    fill(store, level=0.5, configuration=shared, environment=call)
+    fill(store, level=0.5, configuration=shared, environment=call, seed=1, method="sake")
+    (table,) = report(store, "main", options=Options(published=False)).tables
+    rest = "--set image_size=64 --set weights=FILE --set margin=1 --precision bf16"
+    assert set(table.commands) == {
+        f"bench run -m ours -d emoji --split emoji-93 --seed 1 {rest}",
+        f"bench run -m sake -d emoji --split emoji-93 --seed 0 {rest}",
+    }
+
+
+def test_the_command_names_the_settings_of_a_dataset_and_the_place_of_a_folder_of_ones_own(store: Store) -> None:
+    fill(store, level=0.5, method="sake")
+    for split in ("all-1a", "unseen-1a", "draw2-seed7-1a"):
+        own = {"run": {}, "method": {}, "dataset": {"name": "mine", "ink_crop": True}}
+        fill(store, level=0.5, dataset="mine", split=split, configuration=own, gallery="all", per_class_limit=None)
+    full = {"run": {}, "method": {}, "dataset": {"photos": "full", "files": "auto"}}
+    fill(store, level=0.5, dataset="sketchy", split="sketchy-21", configuration=full)
+    tables = report(store, "main", options=Options(published=False)).tables
+    folder = "--seed 0 --set root=PATH {} --set name=mine --set ink_crop=true --gallery all"
+    assert [table.commands for table in tables[1:]] == [
+        (f"bench run -m sake -d folder --split all-1a {folder.format('--set unseen=all')}",),
+        (f"bench run -m sake -d folder --split draw2-seed7-1a {folder.format('--set draw=2 --set seed=7')}",),
+        (f"bench run -m sake -d folder --split unseen-1a {folder.format('--set unseen=@FILE')}",),
+        ("bench run -m sake -d sketchy --split sketchy-21 --seed 0 --set photos=full",),
+    ]
+    assert "`bench run -m imagenet -d sketchy --split sketchy-21 --set photos=full` adds it." in tables[-1].notes[-2]
+
+
+def test_nobody_is_asked_to_select_epochs_on_the_test(filled: Store) -> None:
+    tables = report(filled, "main", include_oracle=True).tables
+    (oracle,) = (table for table in tables if "oracle" in table.title)
+    assert [row[0] for row in oracle.rows] == ["ours [oracle: selected on the test]"]
+    assert oracle.commands == ()
+    assert not any("yardstick" in note for note in oracle.notes)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"precision": "bf16"}, "precision bf16"),
+        ({"method_version": 2}, "method_version 2"),
+        ({"post": {"rerank": "icfrr", "rerank_passes": 9}}, "rerank_passes 9"),
+        ({"dataset": {"ink_crop": True}}, "ink_crop true"),
+    ],
+)
+def test_runs_that_were_computed_otherwise_are_no_seeds_of_one_row(
+    other: dict[str, Any], told: str, store: Store
+) -> None:
+    plain: dict[str, Any] = {"run": {}, "method": {}, "dataset": {"ink_crop": False}}
+    if "post" in other:
+        plain["post"] = {"rerank": "icfrr"}
+    fill(store, level=0.5, configuration=plain)
+    fill(store, level=0.6, configuration={**plain, **other})
+    (group,) = Source(store, store.runs()).groups
+    assert [len(row.runs) for row in group.rows] == [1, 1]
+    assert any(row.name.endswith(f"({told})") for row in group.rows)
+
+
+def test_what_is_shown_of_many_rows_are_methods_before_ablations(store: Store) -> None:
+    for place, method in enumerate(("imagenet", "sake", "softmax", "ours")):
+        fill(store, level=0.3 + 0.1 * place, method=method)
+    for part in ("quadruplet", "classification", "preservation"):
+        fill(store, level=0.7, ablation=f"without {part}")
+    (group,) = Source(store, store.runs()).groups
+    assert [row.name for row in shown_rows(group.rows, 4)] == ["ours", "softmax", "sake", "imagenet"]
+    five = [row.name for row in shown_rows(group.rows, 5)]
+    assert five[0].startswith("ours without")
+    assert five[1:] == ["ours", "softmax", "sake", "imagenet"]
+    assert [row.name for row in shown_rows(group.rows, 2)] == ["ours", "imagenet"]
+
+
+def test_programs_read_figures_without_signs_of_type_and_rows_by_number(filled: Store) -> None:
+    made = report(filled, "protocols")
+    rows = list(csv.DictReader(io.StringIO(FORMATS.get("csv").write(made))))
+    by_number = {(row["table"], row["number"], row["column"]): row["value"] for row in rows}
+    assert len(by_number) == len(rows)  # a protocol has several rows, which its name does not tell apart
+    bold = Report((Section("main", (Table("t", ("method", "mAP"), (("ours", "**0.550 ± 0.020**"),)),)),))
+    assert FORMATS.get("csv").write(bold).splitlines()[1] == "t,1,ours,mAP,0.550 ± 0.020"
+    assert json.loads(FORMATS.get("json").write(bold))["tables"][0]["rows"] == [
+        {"method": "ours", "mAP": "0.550 ± 0.020"}
+    ]
 
 
 def test_figures_stand_right_and_names_left() -> None:
@@ -251,6 +342,12 @@ def test_shown_queries_are_the_best_the_median_the_worst_and_others() -> None:
     assert 2 not in {query for _, query in shown}
 
 
+def test_a_gallery_shows_ten_photos_however_many_are_stored(store: Store) -> None:
+    fill(store, level=0.5, kept=25)
+    (table,) = report(store, "gallery").tables
+    assert {len(row[-1].split(", ")) for row in table.rows} == {10}
+
+
 def test_latex_has_booktabs_and_nothing_that_tex_would_stumble_over(filled: Store) -> None:
     text = latex.write(report(filled, "all"))
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule")
@@ -258,6 +355,25 @@ def test_latex_has_booktabs_and_nothing_that_tex_would_stumble_over(filled: Stor
     assert not re.search(r"(?<!\\)[#_]", body)
     assert body.count("{") - body.count(r"\{") == body.count("}") - body.count(r"\}")
     assert r"\textbf{" in body
+
+
+def test_a_long_table_is_several_of_latex() -> None:
+    rows = tuple((f"class-{n}", f"{n / 100:.2f}") for n in range(93))
+    text = latex.write(Report((Section("per-class", (Table("By class", ("class", "ours"), rows, ("Note.",)),)),)))
+    parts = text.split(r"\begin{table}")[1:]
+    assert [part.count("class-") for part in parts] == [31, 31, 31]
+    assert [f"By class (part {n} of 3)" in part for n, part in enumerate(parts, start=1)] == [True] * 3
+    assert ["Note." in part for part in parts] == [False, False, True]
+
+
+def test_a_table_without_intervals_says_why(filled: Store) -> None:
+    standard, voc = (
+        report(filled, "main", options=Options(protocols=protocols, published=False)).tables[0].notes
+        for protocols in ((), ("sake",))
+    )
+    assert any("The interval covers" in note for note in standard)
+    assert "No interval: these runs were stored without the mAP@all:voc of every query." in voc
+    assert not any("The interval covers" in note for note in voc)
 
 
 def test_latex_escapes_every_special_character() -> None:
@@ -279,9 +395,11 @@ def test_latex_compiles(filled: Store, tmp_path: Path) -> None:
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("module", ["html", "latex", "source"])
+@pytest.mark.parametrize(
+    "module", ["reports.base", "reports.html", "reports.latex", "reports.source", "datasets.reopening"]
+)
 def test_examples_in_docstrings_hold(module: str) -> None:
-    done = doctest.testmod(importlib.import_module(f"reports.{module}"))
+    done = doctest.testmod(importlib.import_module(module))
     assert done.attempted > 0
     assert done.failed == 0
 
@@ -313,17 +431,21 @@ def test_a_terminal_shows_the_same_cells(runner: CliRunner, capsys: pytest.Captu
             assert all(cell.replace("**", "") in printed for cell in row)
 
 
-def test_no_kind_nor_format_needs_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "unknown"), [("all", False), ("main", True)])
+def test_no_kind_nor_format_needs_torch(kind: str, unknown: bool, tmp_path: Path) -> None:
     store = Store(str(tmp_path / "bench.db"))
     everything(store)
+    if unknown:  # with a missing seed, whose command asks for the dataset's defaults
+        fill(store, level=0.5, dataset="of-a-plug-in", split="its-own")
+        fill(store, level=0.5, dataset="of-a-plug-in", split="its-own", method="sake", seed=1)
     store.close()
-    code = """
+    code = f"""
 import sys
 from bench.cli.main import main
 try:
-    main(["report", "--kind", "all", "--format", "html"])
+    main(["report", "--kind", "{kind}", "--format", "html"])
 finally:
-    assert not {"torch", "timm", "torchvision"} & sys.modules.keys()
+    assert not {{"torch", "timm", "torchvision"}} & sys.modules.keys()
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
