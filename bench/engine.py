@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,32 +14,23 @@ from bench import details, itq, provenance
 from bench.cost import cost_of
 from bench.devices import choose_device, to_pixels
 from bench.distributed import ALONE, Processes
-from bench.embedding import BATCH, embed
-from bench.embedding_cache import EmbeddingCache
+from bench.embedding import BATCH
 from bench.errors import IncompleteError, StorageError
 from bench.experiment import Experiment, Resources
+from bench.item_embeddings import embed_test_images, quantiser
 from bench.metric_ids import STORED_METRICS
 from bench.networks import Networks, network_hash, state_of
+from bench.observing import Clock, Observer
 from bench.ranking import compile_kernels, rank
 from bench.reranking import Icfrr
 from bench.selecting import selector_of
 from bench.training import TrainingData, train
-from bench.types import Embeddings, Floats, Item, Ranking, Score
+from bench.types import Embeddings, Ranking, Score
 from datasets.images import Images
 from methods.backbones import Backbone
 from methods.base import Context, Method, TrainingPhotos
 
 log = logging.getLogger("bench.engine")
-
-
-class Observer(Protocol):
-    """Is told what a run is doing."""
-
-    def phase(self, name: str) -> None:
-        """A part of the run begins: decoding, preparing, training, embedding, scoring."""
-
-    def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
-        """So much of the current part is done; while training, with the loss terms of the last step."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +46,6 @@ class Outcome:
     cost: dict[str, float]
     details: dict[str, bytes]
     environment: dict[str, str]
-
-
-@dataclass
-class _Clock:
-    """Seconds of each part of a run by name."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def part(self, name: str, observer: Observer) -> Iterator[None]:
-        observer.phase(name)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
 
 
 def execute(experiment: Experiment, resources: Resources, observer: Observer, *, reuse: bool = True) -> Outcome:
@@ -97,14 +68,14 @@ class Embedded:
     quantiser: itq.Itq | None
     history: list[dict[str, float]]
     trained_by: str
-    clock: _Clock
+    clock: Clock
     compiling: threading.Thread
 
 
 def embedded(experiment: Experiment, resources: Resources, observer: Observer, *, reuse: bool = True) -> Embedded:
     """Train and embed as ``execute`` does; all processes of a run call it together."""
     device = choose_device(resources.device)
-    clock = _Clock()
+    clock = Clock()
     with clock.part("loading the network", observer):
         method = build(experiment, resources, device)
     compiling = threading.Thread(target=compile_kernels, daemon=True)
@@ -160,7 +131,7 @@ def trained(
     resources: Resources,
     device: torch.device,
     observer: Observer,
-    clock: _Clock,
+    clock: Clock,
     *,
     reuse: bool,
     meanwhile: Callable[[], None] = lambda: None,
@@ -215,85 +186,6 @@ def trained(
     return history, ""
 
 
-def embed_test_images(
-    method: Method,
-    experiment: Experiment,
-    resources: Resources,
-    device: torch.device,
-    observer: Observer,
-    *,
-    reuse: bool = True,
-) -> tuple[Embeddings, int]:
-    """Embeddings of queries and gallery, and how many images were embedded now (the others came from the cache)."""
-    split = experiment.split
-    total = len(split.queries) + len(split.gallery)
-    before = 0
-    found = []
-    for items in (split.queries, split.gallery):
-
-        def progress(done: int, before: int = before) -> None:
-            observer.progress(before + done, total, {})
-
-        found.append(embed_items(method, experiment, items, resources, device, progress, reuse=reuse))
-        before += len(items)
-    (query, new_queries), (gallery, new_photos) = found
-    labels = split.test_labels(split.queries), split.test_labels(split.gallery)
-    return Embeddings(query, gallery, *labels), new_queries + new_photos
-
-
-def embed_items(
-    method: Method,
-    experiment: Experiment,
-    items: Sequence[Item],
-    resources: Resources,
-    device: torch.device,
-    progress: Callable[[int], None],
-    *,
-    reuse: bool = True,
-) -> tuple[Floats, int]:
-    """Embeddings of items of one modality, float32 [items, width], and how many of them were computed now.
-
-    ``reuse`` takes those that the same network gave of the same files.
-    """
-    cache = EmbeddingCache(resources.cache_dir)
-    asked = [
-        experiment.method.name,
-        experiment.method.version,
-        asdict(experiment.own),
-        network_hash(method),
-        experiment.run.image_size,
-        experiment.precision,
-        experiment.identity["configuration"]["dataset"],
-        experiment.split.dataset,
-        experiment.split.content,
-        [item.path for item in items],
-        experiment.dataset.stamp(item.path for item in items),
-    ]
-    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-    processes = resources.processes
-    read = cache.read(key) if reuse and processes.leads else None
-    cached = processes.tensors_told(({"embeddings": torch.from_numpy(read)}, {}) if read is not None else None)
-    if cached is not None:
-        progress(len(items))
-        return cached[0]["embeddings"].numpy(), 0
-    vectors = embed(
-        method,
-        Images(experiment.dataset, processes.part(items), experiment.run.image_size, workers=resources.workers),
-        is_photo=items[0].modality == "photo",
-        device=device,
-        precision=experiment.precision,
-        progress=lambda done, _: progress(min(len(items), done * processes.size)),
-        processes=processes,
-    )
-    if not np.isfinite(vectors).all():
-        raise IncompleteError(
-            f"The network gives NaN or infinity after epoch {experiment.run.epochs:g}: lower --lr or --set head_lr=..."
-        )
-    if processes.leads:
-        cache.write(key, vectors)
-    return vectors, len(items)
-
-
 def rank_embeddings(found: Embedded, experiment: Experiment, resources: Resources, observer: Observer) -> Ranking:
     """Every default metric of every query after the post-processing that was asked for.
 
@@ -320,24 +212,6 @@ def rank_embeddings(found: Embedded, experiment: Experiment, resources: Resource
         device=str(found.device),
         progress=lambda done, total: observer.progress(done, total, {}),
     )
-
-
-def quantiser(method: Method, experiment: Experiment, resources: Resources, device: torch.device) -> itq.Itq | None:
-    """What makes binary codes, fitted on the test queries or on the training images as the settings say.
-
-    Of several processes all embed what it is fitted on, and the leader alone fits it.
-    """
-    post, split = experiment.post, experiment.split
-    if post.codes == "itq-test":
-        images: Sequence[Sequence[Item]] = (split.queries, split.gallery)
-    else:
-        images = [[item for item in split.train if item.modality == modality] for modality in ("sketch", "photo")]
-    sketches, photos = (
-        embed_items(method, experiment, items, resources, device, lambda done: None)[0] for items in images
-    )
-    if not resources.processes.leads:
-        return None
-    return itq.fit(sketches, photos, np.random.default_rng(experiment.seed), bits=post.bits or None)
 
 
 def training_photos(

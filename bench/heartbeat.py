@@ -5,20 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol
 
 from bench.errors import StorageError
+from bench.observing import Observer
 from bench.store import Store
 
 SECONDS = 5.0
-
-
-class Listener(Protocol):
-    """Who is told at once (``bench.engine.Observer``)."""
-
-    def phase(self, name: str) -> None: ...  # noqa: D102
-
-    def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None: ...  # noqa: D102
 
 
 class Heartbeat:
@@ -27,7 +19,7 @@ class Heartbeat:
     A store that cannot be reached for a while is not a reason to stop: the run says so when it is finished.
     """
 
-    def __init__(self, store: Store, run: int, listener: Listener, seconds: float = SECONDS) -> None:
+    def __init__(self, store: Store, run: int, listener: Observer, seconds: float = SECONDS) -> None:
         self._store, self._run, self._listener, self._seconds = store, run, listener, seconds
         self._doing = ""
         self._over = threading.Event()

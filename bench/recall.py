@@ -8,10 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from bench.devices import choose_device
-from bench.engine import Observer, build, training_photos
+from bench.engine import build, training_photos
 from bench.errors import DataError, UsageError
 from bench.experiment import Experiment, Request, Resources, resolve
 from bench.models import RunRecord
+from bench.observing import Observer
 from bench.training import TrainingData
 from datasets.images import Images
 

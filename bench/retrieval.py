@@ -19,9 +19,10 @@ from bench import details
 from bench.devices import autocast, choose_device, to_pixels
 from bench.embedding import BATCH
 from bench.embedding_cache import EmbeddingCache
-from bench.engine import build, embed_items, quantiser
+from bench.engine import build
 from bench.errors import DataError, IncompleteError, LoadingError, UsageError
 from bench.experiment import Experiment, Resources, weights_identity
+from bench.item_embeddings import embed_items, quantiser
 from bench.itq import Itq
 from bench.models import RunRecord
 from bench.networks import Networks, network_hash

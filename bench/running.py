@@ -9,12 +9,13 @@ from typing import Any
 from bench import provenance
 from bench.devices import be_deterministic, choose_device, out_of_memory
 from bench.distributed import LostProcessError
-from bench.engine import Observer, Outcome, embedded, execute
+from bench.engine import Outcome, embedded, execute
 from bench.errors import DatabaseError, MemoryExhaustedError, StorageError
 from bench.experiment import Experiment, Resources
 from bench.heartbeat import Heartbeat
 from bench.merging import spool_of
 from bench.models import RunRecord
+from bench.observing import Observer
 from bench.store import Store
 from datasets.base import DATASETS
 from datasets.split_lists import hash_of_classes

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.engine import build, embed_test_images, execute
+from bench.engine import build, execute
 from bench.experiment import Experiment, Request, Resources, resolve
+from bench.item_embeddings import embed_test_images
 from bench.training import TrainingData, train
 from datasets.images import Images
 from methods import heads, losses

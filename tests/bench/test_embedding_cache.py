@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from bench.embedding_cache import EmbeddingCache
-from bench.engine import build, embed_items
+from bench.engine import build
 from bench.experiment import Request, Resources, resolve
+from bench.item_embeddings import embed_items
 from tests.pictures import write_folder
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)

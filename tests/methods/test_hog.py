@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.engine import build, embed_test_images
+from bench.engine import build
 from bench.errors import UsageError
 from bench.experiment import Request, Resources, resolve
+from bench.item_embeddings import embed_test_images
 from bench.ranking import rank
 from methods.base import Method
 from tests.conftest import Quiet
