@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import uuid
 from contextlib import closing
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def backup(where: str, target: Path) -> int:
         raise IncompleteError(f"There is no results database {source}: name one by --store.")
     if target.exists():
         raise UsageError(f"File {target} exists and is not overwritten: give another name.")
-    aside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    aside = target.with_name(f"{target.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with failures(where):
             runs = _copy(source, aside)

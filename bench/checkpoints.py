@@ -57,25 +57,27 @@ class Checkpoints:
         """Put the saved state back: steps done, history and the extra tensors; (0, {}, {}) when there is none to use.
 
         A file that is cut off, altered or of another run is not used: the run then starts anew. Of several processes
-        the leader reads it, and all have it.
+        the leader reads it, and all have it. Raises LoadingError for a whole one that does not fit.
         """
         found = processes.tensors_told(self._read() if processes.leads else None)
         if found is None:
             return 0, {}, {}
         tensors, facts = found
-        parts: dict[str, dict[str, Tensor]] = {"method": {}, "optimiser": {}, "extra": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        load_exactly(method, parts["method"], self.path)
-        parameters = [each for group in optimiser.param_groups for each in group["params"]]
-        state: dict[int, dict[str, Any]] = {}
-        for name, tensor in parts["optimiser"].items():
-            index, _, field = name.partition(".")
-            state.setdefault(int(index), {})[field] = _laid_out_like(tensor, parameters[int(index)])
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-        scaler.load_state_dict(facts["scaler"])
-        return int(facts["step"]), dict(facts["history"]), parts["extra"]
+        try:
+            parts = _parts_of(tensors)
+            load_exactly(method, parts["method"], self.path)
+            parameters = [each for group in optimiser.param_groups for each in group["params"]]
+            state: dict[int, dict[str, Any]] = {}
+            for name, tensor in parts["optimiser"].items():
+                index, _, field = name.partition(".")
+                state.setdefault(int(index), {})[field] = _laid_out_like(tensor, parameters[int(index)])
+            optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+            scaler.load_state_dict(facts["scaler"])
+            return int(facts["step"]), dict(facts["history"]), parts["extra"]
+        except (LookupError, ValueError, TypeError) as error:  # whole, and yet not what this program writes
+            raise LoadingError(
+                f"Checkpoint {self.path.name} was written by another version of bench: remove it, or use --no-resume."
+            ) from error
 
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         found = read_tensors(self.path)
@@ -88,6 +90,15 @@ class Checkpoints:
     def remove(self) -> None:
         """The run is done: its state is not needed any more."""
         self.path.unlink(missing_ok=True)
+
+
+def _parts_of(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Tensors by what they belong to; raises KeyError for what belongs to nothing."""
+    parts: dict[str, dict[str, Tensor]] = {"method": {}, "optimiser": {}, "extra": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor
+    return parts
 
 
 def _laid_out_like(tensor: Tensor, parameter: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,13 @@ log = logging.getLogger("bench.database")
 BUSY_MILLISECONDS = 30_000  # how long a lock of another process is waited for
 CONNECT_SECONDS = 10  # how long a server may take to answer
 SHORT_URL = "postgresql://"  # without a driver's name SQLAlchemy takes psycopg2, which the project does not use
-NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "9p")
+SECRET = re.compile(r"(?i)pass|secret|token|key")  # in the name of a URL's parameter, such as libpq's password
+# Names in /proc/mounts, without "fuse.": several of these come either way.
+NETWORK_FILE_SYSTEMS = (
+    *("nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "davfs", "sshfs", "rclone", "s3fs", "9p"),
+    *("lustre", "gpfs", "beegfs", "ceph", "ceph-fuse", "glusterfs", "ocfs2", "gfs2", "orangefs", "juicefs"),
+    *("vboxsf", "vmhgfs-fuse"),
+)
 
 
 def open_engine(where: str) -> Engine:
@@ -41,6 +48,15 @@ def open_engine(where: str) -> Engine:
     except (ArgumentError, ImportError) as error:
         cure = " (install the project's extra 'postgresql')" if "psycopg" in str(error) else ""
         raise UsageError(f"--store takes a path or an SQLAlchemy URL, not {plain(where)!r}: {error}{cure}.") from error
+    except ValueError as error:  # its text may hold what comes behind a colon, which may be a password
+        raise UsageError(
+            f"--store takes a path or an SQLAlchemy URL, not {plain(where)!r}: its port is no number."
+        ) from error
+    if "@" in (url.host or ""):  # the end of a password, which the driver would print as a host that is not found
+        engine.dispose()
+        raise UsageError(
+            f"The user or password in --store {plain(where)!r} holds an @ that looks like the end of it: write it %40."
+        )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
@@ -99,7 +115,7 @@ def database_file(where: str) -> Path | None:
         return Path(where)
     try:
         url = make_url(where)
-    except ArgumentError:  # opening it says what is wrong
+    except (ArgumentError, ValueError):  # opening it says what is wrong
         return None
     named = url.database if url.get_backend_name() == "sqlite" else None
     return Path(named) if named and named != ":memory:" and not named.startswith("file:") else None
@@ -119,7 +135,7 @@ def on_network(path: str, mounts: str | None = None) -> bool:
         mount = mount.replace("\\040", " ")  # how the kernel writes a blank
         if place == mount or place.startswith(mount.rstrip("/") + "/"):
             kinds[mount] = kind
-    return bool(kinds) and kinds[max(kinds, key=len)] in NETWORK_FILE_SYSTEMS
+    return bool(kinds) and kinds[max(kinds, key=len)].removeprefix("fuse.") in NETWORK_FILE_SYSTEMS
 
 
 @contextmanager
@@ -136,8 +152,17 @@ def failures(where: str) -> Iterator[None]:
 
 
 def plain(where: str) -> str:
-    """A path or URL without a password in it."""
-    return make_url(where).render_as_string(hide_password=True) if "://" in where else where
+    """A path or URL without a password in it; of a URL that cannot be read the scheme alone."""
+    if "://" not in where:
+        return where
+    try:
+        url = make_url(where)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or "@" in (url.host or ""):
+        return f"{where.partition('://')[0]}://..."
+    secrets = [name for name in url.query if SECRET.search(name)]
+    return url.difference_update_query(secrets).render_as_string(hide_password=True)
 
 
 def _reason(error: BaseException | None) -> str:

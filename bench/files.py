@@ -1,14 +1,10 @@
-"""Files that are whole or absent: tensors and bytes written aside, flushed to the disk and renamed."""
+"""Tensors in files that are whole or absent, with a digest of what they hold."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from bench.errors import StorageError
-
-ABANDONED_SECONDS = 3600.0  # no write takes as long: what is older belongs to a process that was killed
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write ``content`` so that readers, and a machine that loses power, see the old file or the new one.
-
-    Nothing half-written is left behind, but by a process that is killed; the next write of the file removes that.
-
-    Raises StorageError when the disk is full or the folder cannot be written.
-    """
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        _remove_abandoned(path)
-    except BaseException as error:
-        with suppress(OSError):  # where the folder is the mistake, there is no file either
-            aside.unlink(missing_ok=True)
-        if not isinstance(error, OSError):  # Ctrl-C too leaves nothing behind
-            raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        cure = "free some space" if full else "check the folder, or choose another by --cache-dir"
-        raise StorageError(
-            f"File {path.name} cannot be written in {path.parent} ({error.strerror}): {cure}."
-        ) from error
-
-
-def _remove_abandoned(path: Path) -> None:
-    for other in path.parent.glob(f"{path.name}.*.tmp"):
-        if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
-            other.unlink(missing_ok=True)
+from bench.writing import write_whole
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:

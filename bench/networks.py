@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from bench.checkpoints import Checkpoints, load_exactly
 from bench.distributed import ALONE, Processes
 from bench.files import digest_of, read_tensors, write_tensors
 from methods.base import Method
+
+log = logging.getLogger("bench.networks")
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,19 @@ class Networks:
 
         Of several processes the leader reads it, and all have it.
         """
-        read = read_tensors(self.path(key)) if processes.leads else None
-        found = processes.tensors_told(read if read is not None and read[1].get("key") == key else None)
+        found = processes.tensors_told(self._read(key) if processes.leads else None)
         if found is None:
             return None
         load_exactly(method, found[0], self.path(key))
         return dict(found[1])
+
+    def _read(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        found = read_tensors(self.path(key))
+        if found is not None and found[1].get("key") == key:
+            return found
+        if self.path(key).exists():  # hours of training may hang on it
+            log.warning("The trained network %s is damaged: it is trained again.", self.path(key).name)
+        return None
 
 
 def state_of(method: Method) -> dict[str, Tensor]:

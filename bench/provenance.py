@@ -31,7 +31,7 @@ PACKAGES = (
 PACKAGES_OF_CODE = ("bench", "methods", "datasets")  # what a change of can change a number
 # An absolute path (or one from the home folder) where a word, a value behind =, : or , or a file behind @ begins.
 PATH = re.compile(r"(?:(?<=[=,:@])|^)(?:~[^/\\]*|[A-Za-z]:)?[/\\][^,]*?([^/\\,]*)[/\\]*(?=,|$)")
-URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://\S+")
+URL = re.compile(r"(?s)([A-Za-z][A-Za-z0-9+.-]*)://.+")  # to the end of the word: a password may hold a blank
 SECRET = re.compile(r"(?i)([\w-]*(?:password|passwd|secret|token|api[-_]?key)[\w-]*)=.*")
 
 

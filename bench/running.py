@@ -132,6 +132,7 @@ def _keep(store: Store, run: int, outcome: Outcome, entered: Mapping[str, Any], 
         _finish(store, run, outcome)
     except StorageError as error:
         path = spool_of(store.where, resources.cache_dir)
+        held = path.exists()  # runs of before
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             spool = Store(str(path))
@@ -140,6 +141,9 @@ def _keep(store: Store, run: int, outcome: Outcome, entered: Mapping[str, Any], 
             finally:
                 spool.close()
         except (StorageError, OSError) as second:
+            if not held:
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
             raise StorageError(f"{error} The finished run could not be kept in a file either.") from second
         raise SpooledError(
             f"{error} The finished run is kept in {path}: the next run that uses the database puts it there, or "

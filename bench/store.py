@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import and_, delete, false, insert, or_, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -24,10 +24,9 @@ from bench.models import (
     RunRecord,
     RunRow,
     ScoreRow,
-    id_columns,
     score_columns,
-    score_of,
 )
+from bench.score_rows import in_parts, scores_by_run
 from bench.types import AVERAGES, Average, Score
 
 ATTEMPTS = 3  # to claim a key that another process claims at the same moment
@@ -201,14 +200,14 @@ class Store:
             query = query.where(attribute.in_(value) if isinstance(value, list | tuple) else attribute == value)
         with self._read() as session:
             rows = session.execute(query).all()
-            scores = self._scores(session, [row.id for row in rows], metrics, averages, all_of_them=not equal)
+            scores = scores_by_run(session, [row.id for row in rows], metrics, averages, all_of_them=not equal)
         return [RunRecord(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
 
     def details(self, name: str, runs: Sequence[int]) -> dict[int, bytes]:
         """What was stored under a name, by run; runs without it are left out."""
         query = select(DetailRow.run_id, DetailRow.content).where(DetailRow.name == name)
         with self._read() as session:
-            parts = [session.execute(query.where(DetailRow.run_id.in_(part))) for part in _parts(runs)]
+            parts = [session.execute(query.where(DetailRow.run_id.in_(part))) for part in in_parts(runs)]
             return {run: content for part in parts for run, content in part}
 
     def detail(self, run: int, name: str) -> bytes | None:
@@ -234,39 +233,11 @@ class Store:
         session.flush()
         return row.id
 
-    def _scores(
-        self,
-        session: Session,
-        runs: Sequence[int],
-        metrics: Sequence[str] | None,
-        averages: Sequence[Average],
-        *,
-        all_of_them: bool,
-    ) -> dict[int, list[Score]]:
-        found: dict[int, list[Score]] = {}
-        columns = (ScoreRow.family, ScoreRow.k, ScoreRow.definition, ScoreRow.average, ScoreRow.value)
-        query = select(ScoreRow.run_id, *columns, ScoreRow.queries, ScoreRow.skipped).order_by(ScoreRow.id)
-        if len(averages) < len(AVERAGES):
-            query = query.where(ScoreRow.average.in_(averages))
-        if metrics is not None:
-            query = query.where(or_(false(), *(_is(metric) for metric in metrics)))
-        # Databases limit the number of values in one query: a long list is asked for in parts.
-        parts: Iterable[Any] = [query] if all_of_them else [query.where(ScoreRow.run_id.in_(p)) for p in _parts(runs)]
-        for part in parts:
-            for run, *values in session.execute(part):
-                found.setdefault(run, []).append(score_of(*values))
-        return found
-
-    @contextmanager
-    def _read(self) -> Iterator[Session]:
-        with failures(self.where), Session(self._engine) as session, session.begin():
-            yield session
-
     def runs_of(self, session: Session, key: str) -> list[RunRecord]:
         """Every run of a key with its scores, oldest first, inside the caller's transaction."""
         query = select(*(getattr(RunRow, name) for name in RUN_COLUMNS)).where(RunRow.key == key).order_by(RunRow.id)
         rows = session.execute(query).all()
-        scores = self._scores(session, [row.id for row in rows], None, AVERAGES, all_of_them=False)
+        scores = scores_by_run(session, [row.id for row in rows], None, AVERAGES, all_of_them=False)
         return [RunRecord(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
 
     def details_of(self, run: int) -> dict[str, bytes]:
@@ -274,6 +245,11 @@ class Store:
         with self._read() as session:
             query = select(DetailRow.name, DetailRow.content).where(DetailRow.run_id == run)
             return {row.name: row.content for row in session.execute(query)}
+
+    @contextmanager
+    def _read(self) -> Iterator[Session]:
+        with failures(self.where), Session(self._engine) as session, session.begin():
+            yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -307,13 +283,3 @@ def existing(where: str) -> Store | None:
 def now() -> str:
     """The time in UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _is(metric: str) -> Any:
-    """The condition that a score is of this metric id."""
-    columns = id_columns(metric)
-    return and_(*(getattr(ScoreRow, name) == value for name, value in columns.items()))
-
-
-def _parts(values: Sequence[int], size: int = 500) -> list[Sequence[int]]:
-    return [values[start : start + size] for start in range(0, len(values), size)]

@@ -82,7 +82,7 @@ class Verdicts:
         self, dataset: Dataset, split: Split, *, roles: Sequence[Role], workers: int, progress: Progress | None
     ) -> dict[str, str]:
         """As ``broken_images``, from a file where one holds the answer; raises StorageError when it cannot be kept."""
-        from bench.files import write_whole  # imports torch
+        from bench.writing import write_whole
 
         stamp = dataset.stamp(item.path for role in roles for item in getattr(split, role))
         asked = json.dumps([split.dataset, split.fingerprint, split.content, list(roles), stamp])

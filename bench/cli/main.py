@@ -20,6 +20,7 @@ NOT_COMMANDS = {
     "common",
     "figures",
     "findings",
+    "in_turn",
     "main",
     "options",
     "plan",

@@ -45,7 +45,7 @@ def show_plan(
                 "cell": title(experiment),
                 "state": state(stored, running.get(experiment.key)),
                 "seconds": 0 if stored else seconds_like(experiment, alike),
-                "megabytes": round(memory_needed(experiment) / 1e6),
+                "megabytes": round(memory_like(experiment, alike) / 1e6),
                 "key": experiment.key[:16],
                 "fingerprint": experiment.split.fingerprint[:16],
                 "command": call,
@@ -59,7 +59,10 @@ def show_plan(
     shown = [name for name in rows[0] if name != "command"]
     print_table(shown, [["-" if row[name] is None else str(row[name]) for name in shown] for row in rows])
     if any(row["seconds"] is None for row in rows):
-        stderr().print("Seconds are those of stored runs of the same method and split; there are none for some cells.")
+        stderr().print(
+            "Seconds and memory are those of stored runs of the same method and split; for some cells there are none: "
+            "no seconds are known then, and the memory is that of images and embeddings alone."
+        )
 
 
 def state(stored: RunRecord | None, running: int | None) -> str:
@@ -69,19 +72,30 @@ def state(stored: RunRecord | None, running: int | None) -> str:
     return "to run" if running is None else f"running, run {running}"
 
 
-def seconds_like(experiment: Experiment, like: Sequence[RunRecord]) -> int | None:
-    """What runs of the same method and split took on average, training scaled to the epochs asked for; None of none.
+def nearest_of(experiment: Experiment, alike: Sequence[RunRecord]) -> list[RunRecord]:
+    """Of runs of the same method and split those with the same network and image size, all where there are none."""
+    asked, facts = experiment.run, [run.configuration.get("run", {}) for run in alike]
+    same = [all(fact.get(each) == getattr(asked, each) for each in COSTLY) for fact in facts]
+    return [run for run, taken in zip(alike, same, strict=True) if taken or not any(same)]
 
-    Runs of the same network and image size go before others.
-    """
-    asked, facts = experiment.run, [run.configuration.get("run", {}) for run in like]
-    same = [n for n, fact in enumerate(facts) if all(fact.get(each) == getattr(asked, each) for each in COSTLY)]
+
+def seconds_like(experiment: Experiment, alike: Sequence[RunRecord]) -> int | None:
+    """What such runs took on average, training scaled to the epochs that are asked for; None of none."""
     taken = []
-    for number in same or range(len(like)):
-        seconds, epochs = dict(like[number].seconds), facts[number].get("epochs")
-        training = seconds.pop("training", 0.0) * (asked.epochs / epochs if epochs else 1.0)
+    for run in nearest_of(experiment, alike):
+        seconds, epochs = dict(run.seconds), run.configuration.get("run", {}).get("epochs")
+        training = seconds.pop("training", 0.0) * (experiment.run.epochs / epochs if epochs else 1.0)
         taken.append(training + sum(seconds.values()))
     return round(sum(taken) / len(taken)) if taken else None
+
+
+def memory_like(experiment: Experiment, alike: Sequence[RunRecord]) -> int:
+    """Bytes: what such a run held at its peak, at least ``memory_needed``.
+
+    The least of them, since a process of several runs counts those before as well.
+    """
+    peaks = [int(run.cost["peak_memory"]) for run in nearest_of(experiment, alike) if "peak_memory" in run.cost]
+    return max(memory_needed(experiment), min(peaks, default=0))
 
 
 def memory_needed(experiment: Experiment) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.checkpoints import Checkpoints, load_exactly
 from bench.errors import LoadingError
-from bench.files import digest_of
+from bench.files import digest_of, write_tensors
 
 
 def network(seed: int, width: int = 4) -> nn.Module:
@@ -85,3 +86,24 @@ def test_nothing_is_loaded_as_far_as_it_happens_to_fit(state: dict[str, Tensor],
     with pytest.raises(LoadingError, match=rf"x\.safetensors does not fit this network \(first at {named}\)"):
         load_exactly(layer, state, Path("x.safetensors"))
     assert digest_of(dict(layer.state_dict())) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("strange.weight", {}),
+        ("optimiser.99.exp_avg", {}),
+        ("optimiser.first.exp_avg", {}),
+        ("extra.scores", {"history": 3}),
+        ("extra.scores", {"step": "last"}),
+    ],
+)
+def test_a_whole_file_that_another_version_wrote_is_told_of(name: str, facts: dict[str, Any], tmp_path: Path) -> None:
+    """Its digest is right and so is its key: nothing but the reading shows that it is none of ours."""
+    layers = network(0)
+    optimiser = torch.optim.Adam(layers.parameters())
+    tensors = {f"method.{each}": tensor for each, tensor in layers.state_dict().items()}
+    written = {"key": "key", "step": 3, "scaler": {}, "history": {}, **facts}
+    write_tensors(tmp_path / "x.safetensors", {**tensors, name: torch.zeros(1)}, written)
+    with pytest.raises(LoadingError, match="was written by another version of bench: remove it, or use --no-resume"):
+        Checkpoints(tmp_path / "x.safetensors", "key").restore(layers, optimiser, scaler())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from bench import database, migrations
 from bench.database import database_file, failures, on_network, open_engine, plain
-from bench.errors import StorageError
+from bench.errors import StorageError, UsageError
 from bench.store import Store, existing
 from tests.bench.test_store import IDENTITY
 
@@ -22,6 +23,10 @@ MOUNTS = """\
 server:/export /home nfs4 rw,hard 0 0
 /dev/vdb1 /home/scratch xfs rw 0 0
 //share/x /mnt/my\\040share cifs rw 0 0
+me@host:/ /mnt/ssh fuse.sshfs rw 0 0
+pool /mnt/pool fuse.glusterfs rw 0 0
+disk /mnt/disk fuseblk rw 0 0
+host:/new /home/scratch nfs4 rw 0 0
 """
 
 
@@ -72,9 +77,12 @@ def test_on_a_network_disk_the_file_is_locked_as_a_whole_and_the_user_is_told(
     [
         ("/var/bench.db", False),
         ("/home/user/bench.db", True),
-        ("/home/scratch/bench.db", False),
+        ("/home/scratch/bench.db", True),  # mounted over: the last one is what is seen
         ("/homework/bench.db", False),
         ("/mnt/my share/bench.db", True),
+        ("/mnt/ssh/bench.db", True),
+        ("/mnt/pool/bench.db", True),
+        ("/mnt/disk/bench.db", False),
     ],
 )
 def test_which_disks_are_network_disks(path: str, expected: bool) -> None:
@@ -168,6 +176,29 @@ def test_a_short_url_takes_the_driver_of_the_project() -> None:
     assert engine.dialect.driver == "psycopg"
     assert "secret" not in plain("postgresql://someone:secret@nowhere.invalid/base")
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://me:topsecret@host:notaport/base", "its port is no number"),
+        ("postgresql://me:topsecret", "its port is no number"),  # the host was forgotten
+        ("postgresql://me:top@secret@host/base", "write it %40"),
+        ("nosuch://me:topsecret@host/base", "not 'nosuch://me:***@host/base'"),
+        ("://me:topsecret@host", "takes a path or an SQLAlchemy URL"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_told_without_its_password(url: str, told: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)) as caught:
+        open_engine(url)
+    assert "secret" not in str(caught.value)
+    assert "secret" not in plain(url)
+    assert database_file(url) is None
+
+
+def test_a_password_among_a_url_s_parameters_is_hidden() -> None:
+    shown = plain("postgresql://host/base?user=me&password=topsecret&sslpassword=topsecret")
+    assert shown == "postgresql://host/base?user=me"
 
 
 def test_a_transaction_that_will_write_begins_with_the_lock(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_too_little_memory_halves_the_batch_and_changes_nothing_else(
 
     def failing(images: Tensor, is_photo: bool) -> Any:
         sizes.append(len(images))
-        if len(images) > 16:
+        if len(images) > 16 or len(sizes) == 5:  # the fifth: another program took memory in the middle
             raise error
         return whole(images, is_photo)
 
@@ -70,10 +70,11 @@ def test_too_little_memory_halves_the_batch_and_changes_nothing_else(
     told: list[int] = []
     with caplog.at_level(logging.WARNING):
         found = embedded(experiment, method, lambda done, total: told.append(done))
-    assert sizes == [64, 32, 16, 16, 16, 16, 6]
-    assert told == [16, 32, 48, 64, 70]
+    assert sizes == [64, 32, 16, 16, 16, 8, 8, 8, 8, 6]
+    assert told == [16, 32, 40, 48, 56, 64, 70]
     assert "Memory did not suffice for 64 images at a time: going on with 32." in caplog.text
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    # Sums of another batch size round differently.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     np.testing.assert_array_equal((found @ found.T).argmax(axis=1), (expected @ expected.T).argmax(axis=1))
 
 

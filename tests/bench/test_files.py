@@ -13,9 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import files
+from bench import writing
 from bench.errors import StorageError
-from bench.files import digest_of, read_tensors, write_tensors, write_whole
+from bench.files import digest_of, read_tensors, write_tensors
+from bench.writing import write_whole
 
 TENSORS = {"a": torch.arange(6, dtype=torch.float32).view(2, 3), "b": torch.tensor([1, 2], dtype=torch.int64)}
 
@@ -44,7 +45,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files.os, "fsync", fail) if moment == "fsync" else monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(writing.os, "fsync", fail) if moment == "fsync" else monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(StorageError, match=message):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
@@ -55,7 +56,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monkey
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.os, "fsync", interrupted)
+    monkeypatch.setattr(writing.os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "x", b"new")
     assert list(tmp_path.iterdir()) == []
@@ -64,17 +65,36 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(files.os, "fsync", lambda number: (order.append("flush"), fsync(number))[1])
+    monkeypatch.setattr(writing.os, "fsync", lambda number: (order.append("flush"), fsync(number))[1])
     monkeypatch.setattr(Path, "replace", lambda own, new: (order.append("rename"), replace(own, new))[1])
     write_whole(tmp_path / "x", b"new")
     assert order == ["flush", "rename"]
+
+
+def test_two_containers_that_share_a_folder_do_not_write_into_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their processes have the same numbers; what one has written halfway is not the other's."""
+    path, replace = tmp_path / "x", Path.replace
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+
+    def late(own: Path, new: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        write_whole(path, b"the other's")  # it begins and ends while this one is about to rename
+        assert own.read_bytes() == b"mine"
+        return replace(own, new)
+
+    monkeypatch.setattr(Path, "replace", late)
+    write_whole(path, b"mine")
+    assert path.read_bytes() == b"mine"
+    assert [each.name for each in tmp_path.iterdir()] == ["x"]
 
 
 def test_what_a_killed_process_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
     old, young, other = tmp_path / "x.17.tmp", tmp_path / "x.18.tmp", tmp_path / "y.17.tmp"
     for each in (old, young, other):
         each.write_bytes(b"half")
-    long_ago = time.time() - 2 * files.ABANDONED_SECONDS
+    long_ago = time.time() - 2 * writing.ABANDONED_SECONDS
     for each in (old, other):
         os.utime(each, (long_ago, long_ago))
     write_whole(tmp_path / "x", b"new")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.errors import StorageError
-from bench.files import write_whole
+from bench.merging import spool_of, take_up
 from bench.store import Store
+from bench.writing import write_whole
 from tests.bench.test_store import IDENTITY, SCORES
 from tests.pictures import words_of, write_folder
 from tests.processes import bench
@@ -56,14 +57,27 @@ def test_a_checkpoint_that_does_not_fit(pictures: Path, tmp_path: Path) -> None:
 
 def test_a_database_that_cannot_grow(pictures: Path, tmp_path: Path) -> None:
     run = committed(tmp_path)
-    limit = (tmp_path / "bench.db").stat().st_size
+    limit = (tmp_path / "bench.db").stat().st_size // 2
     ended = bench(tmp_path, "run", "-m", "imagenet", *words_of(pictures), file_limit=limit)
     assert ended.code == 6, ended.output
     assert "free some space" in ended.output
-    assert all(status in ("failed", "running") for status, _ in intact(tmp_path, run))
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert intact(tmp_path, run) == []
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["bench.db", "output.txt"]
     again = bench(tmp_path, "run", "-m", "imagenet", *words_of(pictures))  # space was freed
     assert again.code == 0, again.output
+
+
+def test_a_database_that_grows_too_late_is_given_what_was_kept_beside_it(pictures: Path, tmp_path: Path) -> None:
+    """The log of the database reaches the limit where the run ends, and is emptied when its last user leaves."""
+    run = committed(tmp_path)
+    limit = (tmp_path / "bench.db").stat().st_size
+    ended = bench(tmp_path, "run", "-m", "imagenet", *words_of(pictures), file_limit=limit)
+    assert ended.code == 0, ended.output
+    assert "The database is back; runs that were put into it: 1." in ended.output
+    found = intact(tmp_path, run)
+    assert [status for status, _ in found] == ["failed", "done"]
+    assert "The finished run is kept in" in found[0][1]
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
@@ -71,22 +85,38 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
 ) -> None:
     from bench.engine import Outcome
     from bench.experiment import Request, Resources, resolve
-    from bench.running import _keep
+    from bench.running import SpooledError, _keep
 
     resources = Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu")
     experiment = resolve(Request("imagenet", "emoji", per_class_limit=1), resources)
-    outcome = Outcome(SCORES, {"scoring": 1.0}, {}, {}, {})
+    entered = {**experiment.identity, "environment": {"device": "cpu"}}
+    run = store.claim(entered).run
+    outcome = Outcome(SCORES, {"scoring": 1.0}, {}, {"per-query": b"values"}, {"network": "n"})
 
-    def full(*_: object, **__: object) -> None:
-        raise StorageError("The results database cannot grow.")
+    def full(own: Store, *words: Any, **facts: Any) -> None:
+        if own is store:
+            raise StorageError("The results database cannot grow.")
+        finish(own, *words, **facts)
 
-    monkeypatch.setattr(store, "finish", full)
-    with pytest.raises(StorageError, match="The finished scores are in ") as caught:
-        _keep(store, 1, outcome, experiment, resources)
-    kept = json.loads(Path(str(caught.value).rpartition(" are in ")[2].rstrip(".")).read_text())
-    assert kept["key"] == experiment.key
-    assert kept["scores"][0]["value"] == 0.5
-    blocked = tmp_path / "file"
-    write_whole(blocked, b"a file where the cache folder should be")
-    with pytest.raises(StorageError, match="could not be kept in a file either"):
-        _keep(store, 1, outcome, experiment, Resources(tmp_path, blocked, device="cpu"))
+    finish = Store.finish
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "finish", full)
+        with pytest.raises(SpooledError, match=r"cannot grow\. The finished run is kept in ") as caught:
+            _keep(store, run, outcome, entered, resources)
+        spool = spool_of(store.where, resources.cache_dir)
+        assert str(spool) in str(caught.value)
+        blocked = tmp_path / "file"
+        write_whole(blocked, b"a file where the cache folder should be")
+        with pytest.raises(StorageError, match="could not be kept in a file either"):
+            _keep(store, run, outcome, entered, Resources(tmp_path, blocked, device="cpu"))
+        patch.setattr(Store, "finish", lambda *_, **__: full(store))
+        with pytest.raises(StorageError, match="could not be kept in a file either"):
+            _keep(store, run, outcome, entered, Resources(tmp_path, tmp_path / "second", device="cpu"))
+        assert not [path for path in (tmp_path / "second").rglob("*") if path.is_file()]
+    take_up(store, spool)  # space was freed
+    found = store.find(experiment.key)
+    assert found is not None
+    assert found.scores[:2] == tuple(SCORES[:2])
+    assert found.environment == {"device": "cpu", "network": "n"}
+    assert store.detail(found.id, "per-query") == b"values"
+    assert not spool.exists()

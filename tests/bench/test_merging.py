@@ -235,7 +235,7 @@ def test_a_database_that_comes_back_before_the_end_has_everything(
     monkeypatch.setattr(Store, "finish", back)
     found = runner.invoke(app, [*RUN, "--seed", "3", "--seed", "4"])
     assert found.exit_code == 0, found.output
-    assert "The database is back: 2 runs were put into it." in found.stderr
+    assert "The database is back; runs that were put into it: 2." in found.stderr
     with opened(Path("bench.db")) as store:
         assert [run.seed for run in store.runs(status="done")] == [3, 4]
     assert not spool_of("./bench.db", shared_cache).exists()

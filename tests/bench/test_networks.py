@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -36,14 +37,20 @@ def test_a_network_comes_back_with_what_its_training_took(method: Method, resour
     assert kept["commit"] == "abc+"
 
 
-def test_a_network_of_another_key_is_not_taken(method: Method, tmp_path: Path) -> None:
+def test_a_network_of_another_key_or_a_damaged_one_is_not_taken(
+    method: Method, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     networks = Networks(tmp_path)
     assert networks.load("key", method) is None
+    assert caplog.text == ""
     networks.save("another", method, {}, [])
     networks.path("another").rename(networks.path("key"))
     assert networks.load("key", method) is None
     networks.path("key").write_bytes(b"no such file")
-    assert networks.load("key", method) is None
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert networks.load("key", method) is None
+    assert "key.safetensors is damaged: it is trained again" in caplog.text
 
 
 def test_a_network_that_does_not_fit_is_an_error(method: Method, resources: Resources, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from methods.backbones import read_state
 from methods.class_tables import read_class_table
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("bench", "methods", "datasets", "reports", "tools", "benchmarks")
+PACKAGES = ("bench", "methods", "datasets", "reports", "tools", "benchmarks", "examples")
 # What would unpickle, or read with a function that may.
 FORBIDDEN = (
     r"\b(?:pickle|cPickle|cloudpickle|dill|joblib|shelve|marshal)\.\w",
@@ -32,6 +32,7 @@ FORBIDDEN = (
     r"allow_pickle\s*=\s*True",
     r"read_pickle|yaml\.(?:unsafe_)?load\(",
     r"weights_only\s*=\s*False",
+    r"jit\.load\(|hub\.load\(|torch\.package|loadmat\(",
     r"(?<![.\w])(?:eval|exec)\(",
 )
 LOADERS = {r"torch\.load\(": "weights_only=True", r"np\.load\(": "allow_pickle=False"}
@@ -70,7 +71,9 @@ def test_no_source_file_unpickles() -> None:
     assert calls >= 3  # weights, embeddings and class tables are read somewhere
 
 
-@pytest.mark.parametrize("line", ["x = torch.load(f)", "y = np.load(f)", "pickle.loads(b)", "import dill", "eval(x)"])
+@pytest.mark.parametrize(
+    "line", ["x = torch.load(f)", "y = np.load(f)", "pickle.loads(b)", "import dill", "eval(x)", "torch.jit.load(f)"]
+)
 def test_the_search_finds_what_it_looks_for(line: str) -> None:
     by_name = any(re.search(each, line) for each in FORBIDDEN)
     by_loader = any(needed not in call for pattern, needed in LOADERS.items() for call in statements(line, pattern))
@@ -148,7 +151,7 @@ def test_what_lies_in_the_database(files: dict[str, Path]) -> None:
     file = io.BytesIO()
     np.savez(file, positions=np.array([Bomb()], dtype=object))
     for content in (file.getvalue(), *(path.read_bytes() for path in files.values())):
-        for reading in (details.per_query, details.top, details.curve, details.history):
+        for reading in (details.per_query, details.top, details.curve, details.history, details.sums):
             with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the reader makes of it, nothing is run
                 reading(content)
     assert not Path("exploded").exists()

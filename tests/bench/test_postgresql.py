@@ -174,8 +174,11 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_the_command_line_never_shows_the_password(url: str, runner: CliRunner) -> None:
+def test_the_command_line_never_shows_the_password(
+    url: str, runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["--store", url]
+    monkeypatch.setattr("sys.argv", ["bench", "run", *words])
     assert runner.invoke(app, ["run", "-m", "imagenet", "--limit", "1", "--image-size", "32", *words]).exit_code == 0
     outputs = [
         runner.invoke(app, [*command, *words])
@@ -192,6 +195,11 @@ def test_the_command_line_never_shows_the_password(url: str, runner: CliRunner) 
     assert refused.exit_code == 2
     assert "pg_dump" in refused.stderr
     assert all("secret" not in output.output for output in (*outputs, refused))
+    store = Store(url)
+    (stored,) = store.runs()
+    store.close()
+    assert stored.environment["command"] == "bench run --store postgresql://..."
+    assert "secret" not in str(stored)  # nor does the database hold it
     with pytest.raises(UsageError, match="pg_dump"):
         backup(url, Path("copy.db"))
 

@@ -45,6 +45,7 @@ def test_nobody_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (["/usr/lib/python3/bench/__main__.py", "report"], "bench report"),
         (["bench", "--store", "postgresql+psycopg://me:pw@host:5432/base"], "bench --store postgresql+psycopg://..."),
         (["bench", "--store=postgresql://me:pw@host/base?x=1"], "bench --store=postgresql://..."),
+        (["bench", "--store", "postgresql://me:my pw@host/base"], "bench --store postgresql://..."),
         (["bench", "--set", "root=/home/me/my pictures/birds"], "bench --set root=.../birds"),
         (["bench", "--set", "unseen=@/home/me/list.txt"], "bench --set unseen=@.../list.txt"),
         (["bench", "-o", "/home/me/out/"], "bench -o .../out"),

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from bench.checkpoints import Checkpoints
 from bench.devices import choose_device
 from bench.engine import build
 from bench.errors import IncompleteError
 from bench.experiment import Request, Resources, resolve
+from bench.networks import network_hash
 from bench.selecting import BestEpoch, selector_of
 from bench.selection import selection
+from bench.training import TrainingData, train
+from datasets.images import Images
 from methods.base import Method
 
 SMALL = ("backbone=resnet18", "weights=none", "image_size=32", "dim=8")
@@ -61,6 +67,41 @@ def test_a_resumed_training_remembers_the_best_so_far(method: Method) -> None:
         resumed.after_epoch(method)
     resumed.put_back(method)
     assert marked(method) == 1
+
+
+def test_a_training_that_was_stopped_keeps_the_best_epoch_of_before(resources: Resources, tmp_path: Path) -> None:
+    """The best epoch is the second; the training is stopped in the third, and another process goes on."""
+    asked = resolve(Request("softmax", "emoji", assignments=(*SMALL, "epochs=4", "batch_size=16")), resources)
+    seen, split = asked.split.seen[:8], asked.split.limited(1)
+    split = replace(split, seen=seen, train=tuple(item for item in split.train if item.class_name in seen))
+    experiment = replace(asked, split=split)
+    data = TrainingData.of(split, Images(experiment.dataset, split.train, 32))
+
+    def through(name: str, scores: list[float], *, stopped: bool = False) -> str:
+        def on_step(done: int, steps: int, values: object) -> None:
+            if stopped and done > steps // 2:
+                raise KeyboardInterrupt
+
+        method = build(experiment, resources, torch.device("cpu"))
+        left = iter(scores)
+        train(
+            method,
+            data,
+            experiment.run,
+            seed=0,
+            device=torch.device("cpu"),
+            precision="fp32",
+            on_step=on_step,
+            checkpoints=Checkpoints(tmp_path / name, "key"),
+            selector=BestEpoch(selection("seen-validation"), lambda _: next(left)),
+        )
+        return network_hash(method)
+
+    expected = through("whole", [0.31, 0.47, 0.40, 0.33])
+    assert expected != through("other", [0.31, 0.40, 0.47, 0.33])
+    with pytest.raises(KeyboardInterrupt):
+        through("stopped", [0.31, 0.47], stopped=True)
+    assert through("stopped", [0.40, 0.33]) == expected
 
 
 def test_an_epoch_that_cannot_be_judged_is_named(method: Method) -> None:
