@@ -1,4 +1,4 @@
-"""Embeddings that anybody made: ``.npz`` and ``.safetensors`` files, read without running what they hold.
+"""Embeddings that anybody made: ``.npz`` and ``.safetensors`` files and folders of shards, read without running them.
 
 Arrays ``query`` [Q, D], ``gallery`` [G, D], ``query_labels`` [Q], ``gallery_labels`` [G]; optionally ``query_paths``
 [Q] and ``gallery_paths`` [G] as text (in ``.safetensors``, which holds numbers alone, metadata entries of these names
@@ -7,6 +7,7 @@ with one path a line).
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import DataError, MemoryExhaustedError
+from bench.shard_files import digest_of_shards, open_shards, open_side
 from bench.types import Embeddings, Floats, Labels
 
 VECTORS = ("query", "gallery")
@@ -40,6 +42,7 @@ class EmbeddingFile:
 def read_embeddings(path: Path) -> EmbeddingFile:
     """Read an embeddings file; which of the two formats it has is seen from its content, not from its name.
 
+    A folder of shards (``bench.shards``) is read into memory as a whole; ``open_shards`` leaves its photos on the disk.
     Numbers of any width are taken for vectors (integers and booleans too, for binary codes) and become float32.
 
     Raises DataError, one sentence that names the array, for a file that is missing or of neither format, a missing or
@@ -48,6 +51,8 @@ def read_embeddings(path: Path) -> EmbeddingFile:
     machine (or whose damaged header says so).
     """
     try:
+        if path.is_dir():
+            return _whole(path)
         with path.open("rb") as file:
             head = file.read(16)
         return _checked(path, head)
@@ -55,6 +60,23 @@ def read_embeddings(path: Path) -> EmbeddingFile:
         raise DataError(f"Embeddings file {path} cannot be read ({error.strerror}).") from error
     except MemoryError as error:
         raise MemoryExhaustedError(f"Embeddings file {path} does not fit into memory ({error}).") from error
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file of embeddings, or of the manifests of a folder of shards: 64 hex digits."""
+    if path.is_dir():
+        return digest_of_shards(path)
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _whole(folder: Path) -> EmbeddingFile:
+    """Both sides of shards, in memory."""
+    streamed = open_shards(folder)
+    photos = streamed.photos.shape[0]
+    gallery, labels = streamed.photos.vectors(0, photos), streamed.photos.labels(0, photos)
+    embeddings = Embeddings(streamed.query, gallery, streamed.query_labels, labels)
+    return EmbeddingFile(embeddings, open_side(folder, "query").paths(), open_side(folder, "gallery").paths())
 
 
 def _checked(path: Path, head: bytes) -> EmbeddingFile:

@@ -5,7 +5,9 @@ a thread at a time: a matrix product, the ranks of the relevant photos (``rankin
 Beyond the embeddings and the result there are only the tiles in work, whatever the number of queries.
 
 BLAS rounds differently for another number of rows or threads. So the tiles depend on the data alone and each is
-multiplied by one thread: the result has the same bits for any number of threads.
+multiplied by one thread, in blocks of photos that do too: the result has the same bits for any number of threads.
+A gallery that is read in blocks, and one of which a tile's scores would be too large, is streamed
+(``ranking_streamed``) over the same tiles and blocks, with the same bits.
 """
 
 from __future__ import annotations
@@ -23,10 +25,21 @@ from threadpoolctl import threadpool_limits
 
 from bench.errors import UsageError, nearest
 from bench.metrics import fill_values
-from bench.ranking_kernels import INDEX, OPTIMISTIC, PESSIMISTIC, apply_factors, bucket_count, rank_rows, top_rows
-from bench.ranking_plan import Plan, Ties, tile_size
+from bench.ranking_kernels import (
+    INDEX,
+    OPTIMISTIC,
+    PESSIMISTIC,
+    apply_factors,
+    bucket_count,
+    new_counters,
+    rank_rows,
+    sort_top,
+    top_block,
+)
+from bench.ranking_plan import BLOCK, Plan, Ties, tile_size, whole_tiles
+from bench.ranking_streamed import StreamedPass
 from bench.similarity import Scorer, scorer
-from bench.types import Distance, Doubles, Embeddings, Floats, Labels, Ranking
+from bench.types import Distance, Doubles, Embeddings, Floats, Labels, Ranking, StreamedEmbeddings
 
 log = logging.getLogger("bench.ranking")
 
@@ -39,7 +52,7 @@ ALL_TILES_BYTES = 160 * 2**20  # of all tiles in work: a large gallery on many p
 
 
 def rank(
-    embeddings: Embeddings,
+    embeddings: Embeddings | StreamedEmbeddings,
     metrics: Sequence[str],
     *,
     distance: Distance = "cosine",
@@ -68,13 +81,26 @@ def rank(
     for name, number, least in (("top", top, 0), ("threads", threads, 1)):
         if number < least:
             raise UsageError(f"{name} is {number}, but must be at least {least}.")
+    if isinstance(embeddings, StreamedEmbeddings):
+        if device != "cpu":
+            raise UsageError(
+                f"A gallery that is read in blocks is ranked on the cpu, not on {device}: leave --device out."
+            )
+        if rescore is not None:
+            raise UsageError("Re-ranking needs the whole gallery in memory: give a file that fits, or leave it out.")
+        return StreamedPass(embeddings, metrics, distance, TIES[ties], top).ranked(threads, progress)
     if device != "cpu" and rescore is None:
         from bench.ranking_torch import rank_with_torch
 
         return rank_with_torch(
             embeddings, metrics, distance=distance, top=top, ties=ties, device=device, progress=progress
         )
-    work = Pass(embeddings, Plan(embeddings, metrics), scorer(embeddings, distance), TIES[ties], top, rescore)
+    plan = Plan(embeddings, metrics)
+    queries, photos = len(embeddings.query), len(embeddings.gallery)
+    if rescore is None and not whole_tiles(queries, photos, plan.most, TILE_BYTES):
+        whole = StreamedEmbeddings(embeddings.query, embeddings.query_labels, embeddings.photos)
+        return StreamedPass(whole, metrics, distance, TIES[ties], top).ranked(threads, progress)
+    work = Pass(embeddings, plan, scorer(embeddings, distance), TIES[ties], top, rescore)
     while True:
         try:
             work.run(threads, progress)
@@ -85,7 +111,7 @@ def rank(
             # Fewer threads change no bit; smaller tiles can, in the last one, so they are the second resort.
             threads, work.tile = (threads // 2, work.tile) if threads > 1 else (1, work.tile // 2)
             log.warning("Memory did not suffice: ranking goes on with tiles of %d on %d threads.", work.tile, threads)
-    return Ranking(work.plan.metrics, work.values, work.plan.relevant, embeddings.query_labels, work.top)
+    return Ranking(plan.metrics, work.values, plan.relevant, embeddings.query_labels, work.top)
 
 
 class Pass:
@@ -116,12 +142,12 @@ class Pass:
 
         def one(begin: int) -> int:
             space = spare.get()
-            end = min(begin + self.tile, queries)
+            asked = self.plan.order[begin : begin + self.tile]
             try:
-                self.tile_of(slice(begin, end), space)
+                self.tile_of(asked, space)
             finally:  # or the next tile would wait for ever
                 spare.put(space)
-            return end - begin
+            return len(asked)
 
         done = 0
         with threadpool_limits(limits=1, user_api="blas"):
@@ -134,29 +160,40 @@ class Pass:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def tile_of(self, asked: slice, space: Space) -> None:
-        """Rank some queries and write their values and best photos."""
-        plan, rows = self.plan, asked.stop - asked.start
+    def tile_of(self, asked: Labels, space: Space) -> None:
+        """Rank the queries ``asked`` and write their values and best photos."""
+        plan, rows = self.plan, len(asked)
         scores, ranks, ends = space.scores[:rows], space.ranks[:rows], space.ends[:rows]
-        np.matmul(self.factors.queries(self.query[asked]), self.gallery.T, out=scores)
+        vectors = self.factors.queries(self.query[asked])
+        for begin in range(0, len(self.gallery), BLOCK):
+            block = slice(begin, begin + BLOCK)
+            np.matmul(vectors, self.gallery[block].T, out=scores[:, block])
         apply_factors(scores, self.factors.scale, self.factors.offset)
         if self.rescore is not None:
             self.rescore(scores)
-        buckets = bucket_count(len(self.gallery))
-        own = plan.classes[asked]
-        rank_rows(scores, own, plan.photo_classes, plan.starts, plan.members, buckets, self.ties, ranks, ends)
-        fill_values(plan.codes, plan.ks, ranks, ends, plan.relevant[asked], self.values[:, asked])
+        own, values = plan.classes[asked], np.empty((len(plan.metrics), rows))
+        rank_rows(scores, own, plan.photo_classes, plan.starts, plan.members, space.counters, self.ties, ranks, ends)
+        fill_values(plan.codes, plan.ks, ranks, ends, plan.relevant[asked], values)
+        self.values[:, asked] = values
         if self.top is not None:
-            top_rows(scores, self.top[asked])
+            best = np.empty((rows, self.top.shape[1]), dtype=np.float32)
+            top = np.empty(best.shape, dtype=np.int32)
+            top_block(scores, 0, best, top)
+            sort_top(best, top)
+            self.top[asked] = top
 
 
 class Space:
-    """What one thread writes to: ``scores`` float32 [tile, photos], ``ranks`` and ``ends`` int64 [tile, most]."""
+    """What one thread writes to: ``scores`` float32 [tile, photos], ``ranks`` and ``ends`` int64 [tile, most].
+
+    ``counters`` are those of one query.
+    """
 
     def __init__(self, tile: int, photos: int, most: int) -> None:
         self.scores: Floats = np.empty((tile, photos), dtype=np.float32)
         self.ranks: Labels = np.empty((tile, most), dtype=np.int64)
         self.ends: Labels = np.empty((tile, most), dtype=np.int64)
+        self.counters = new_counters(1, most, bucket_count(photos))
 
 
 def compile_kernels() -> None:
@@ -168,8 +205,7 @@ def compile_kernels() -> None:
     two = Embeddings(vectors, vectors, labels, labels)
     plan = Plan(two, ("mAP@all:plain", "P@1:k"))
     work = Pass(two, plan, scorer(two, "cosine"), INDEX, 1, None)
-    for asked in (slice(0, 2), slice(0, 1)):  # all queries at once, and a part: values in one piece, and in several
-        work.tile_of(asked, Space(work.tile, 2, plan.most))
+    work.tile_of(plan.order, Space(work.tile, 2, plan.most))
 
 
 def available_processors() -> int:

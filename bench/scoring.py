@@ -19,13 +19,25 @@ from bench.metric_ids import parse_metric
 from bench.protocols.base import PROTOCOLS, Protocol
 from bench.ranking import rank
 from bench.ranking_plan import Ties
-from bench.types import AVERAGES, Distance, Embeddings, EmptyQueries, Ranking, Score
+from bench.types import (
+    AVERAGES,
+    Distance,
+    Embeddings,
+    EmptyQueries,
+    Floats,
+    Gallery,
+    Labels,
+    Ranking,
+    Score,
+    StreamedEmbeddings,
+)
 
 Progress = Callable[[int, int], None]
 # What a ranking depends on: distance, gallery, codes.
 Recipe = tuple[str, str, str]
 Rankings = dict[Recipe, dict[Ties, Ranking]]
 TIED = "mAP@all:tied"
+AT_ONCE = 2**16  # photos of which some are taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ def ranked_by(protocol: Protocol, distance: Distance) -> Protocol:
 
 
 def score_protocols(
-    embeddings: Embeddings,
+    embeddings: Embeddings | StreamedEmbeddings,
     protocols: Sequence[Protocol],
     *,
     seed: int = 0,
@@ -89,7 +101,7 @@ def score_protocols(
 
 
 def rank_protocols(
-    embeddings: Embeddings,
+    embeddings: Embeddings | StreamedEmbeddings,
     protocols: Sequence[Protocol],
     *,
     seed: int = 0,
@@ -103,7 +115,8 @@ def rank_protocols(
     whether it is asked for alone or among others. ``top`` as in ``rank``, for rankings by gallery position.
     ``progress`` is called with the queries done, of all passes together.
 
-    Raises what ``rank`` and ``bench.itq.fit`` raise, and DataError when no query has a photo of its class to pair with.
+    Raises what ``rank`` and ``bench.itq.fit`` raise, DataError when no query has a photo of its class to pair with, and
+    UsageError for binary codes of a gallery that is read in blocks.
     """
     groups: dict[Recipe, list[Protocol]] = {}
     for protocol in protocols:
@@ -152,25 +165,35 @@ def tie_rules(distance: Distance) -> tuple[Ties, ...]:
     return ("index", "pessimistic", "optimistic") if distance == "hamming" else ("index",)
 
 
-def prepare(embeddings: Embeddings, protocol: Protocol, generator: np.random.Generator) -> Embeddings:
+def prepare(
+    embeddings: Embeddings | StreamedEmbeddings, protocol: Protocol, generator: np.random.Generator
+) -> Embeddings | StreamedEmbeddings:
     """The embeddings that a protocol ranks: its gallery, and binary codes where it has them."""
     if protocol.gallery == "paired":
-        chosen = paired_gallery(embeddings, generator)
-        embeddings = Embeddings(
-            embeddings.query, embeddings.gallery[chosen], embeddings.query_labels, embeddings.gallery_labels[chosen]
+        gallery, labels = _taken(embeddings.photos, paired_gallery(embeddings, generator))
+        embeddings = Embeddings(embeddings.query, gallery, embeddings.query_labels, labels)
+    if protocol.codes != "itq-test":
+        return embeddings
+    if isinstance(embeddings, StreamedEmbeddings):
+        raise UsageError(
+            f"Protocol {protocol.name} makes binary codes of the whole gallery, which shards are too large for: give a "
+            "file that fits into memory, or leave the protocol out."
         )
-    return fit_on_test(embeddings, generator).encode(embeddings) if protocol.codes == "itq-test" else embeddings
+    return fit_on_test(embeddings, generator).encode(embeddings)
 
 
-def paired_gallery(embeddings: Embeddings, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+def paired_gallery(
+    embeddings: Embeddings | StreamedEmbeddings, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
     """Gallery positions, int64 [queries with a photo of their class]: for each query a random photo of its class.
 
     Drawn with replacement, in the order of the queries.
 
     Raises DataError when no query has a photo of its class.
     """
-    order = np.argsort(embeddings.gallery_labels, kind="stable")
-    labels = embeddings.gallery_labels[order]
+    gallery_labels = embeddings.photos.labels(0, embeddings.photos.shape[0])
+    order = np.argsort(gallery_labels, kind="stable")
+    labels = gallery_labels[order]
     begin = np.searchsorted(labels, embeddings.query_labels, side="left")
     end = np.searchsorted(labels, embeddings.query_labels, side="right")
     has = end > begin
@@ -179,6 +202,19 @@ def paired_gallery(embeddings: Embeddings, generator: np.random.Generator) -> np
             "No class of 'query_labels' occurs in 'gallery_labels': there is no photo to pair a query with."
         )
     return order[generator.integers(begin[has], end[has])].astype(np.int64)
+
+
+def _taken(photos: Gallery, chosen: Labels) -> tuple[Floats, Labels]:
+    """Vectors and labels of the photos at the positions ``chosen`` int64 [photos], in that order."""
+    vectors = np.empty((len(chosen), photos.shape[1]), dtype=np.float32)
+    labels = np.empty(len(chosen), dtype=np.int64)
+    for begin in range(0, photos.shape[0], AT_ONCE):
+        end = min(begin + AT_ONCE, photos.shape[0])
+        here = np.flatnonzero((chosen >= begin) & (chosen < end))
+        if len(here):
+            vectors[here] = photos.vectors(begin, end)[chosen[here] - begin]
+            labels[here] = photos.labels(begin, end)[chosen[here] - begin]
+    return vectors, labels
 
 
 def _figure(rankings: Mapping[Ties, Ranking], text: str, empty: EmptyQueries, distance: Distance) -> Figure:

@@ -20,63 +20,103 @@ hamming
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 
 from bench.errors import DataError, UsageError, nearest
-from bench.types import Distance, Doubles, Embeddings, Floats
+from bench.types import Distance, Doubles, Embeddings, Floats, Rows
 
 UNIT_TOLERANCE = 1e-6
 LARGEST_SCORE = 1e37  # float32 ends at 3.4e38; sums and differences of scores must stay inside
 ROWS = 1024  # rows looked at together where a temporary of float64 is needed
+PART = 16 * ROWS  # photos of a streamed gallery that are read together
+NOTHING: Floats = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """The factors of one gallery: ``scale`` and ``offset`` float32 [photos], or [0] where they would change nothing.
+class Measure:
+    """What turns products into scores, for any part of one gallery.
 
-    ``shift`` float64 [width] is subtracted from queries, ``normalise`` scales them to length 1.
+    ``unit``: photos are used as they are. ``shift`` float64 [width] is subtracted from both sides for ``euclidean``.
     """
 
-    scale: Floats
-    offset: Floats
+    distance: Distance
+    unit: bool
     shift: Doubles | None
-    normalise: bool
 
     def queries(self, rows: Floats) -> Floats:
         """query' of the module's text for ``rows`` float32 [rows, width]: float32 [rows, width]."""
-        if self.normalise:
+        if self.distance == "cosine":
             factors = _unit_factors(_lengths(rows))
             return rows if (factors == 1).all() else (rows * factors[:, None]).astype(np.float32)
         return rows if self.shift is None else (rows - self.shift).astype(np.float32)
 
+    def factors(self, lengths: Doubles) -> tuple[Floats, Floats]:
+        """Scale and offset of photos less ``shift`` of these lengths: float32 [photos], or [0] for no change."""
+        if self.distance == "cosine":
+            return NOTHING if self.unit else _unit_factors(lengths).astype(np.float32), NOTHING
+        return NOTHING, (lengths**2 / 2).astype(np.float32)
+
+    def factors_of(self, photos: Floats) -> tuple[Floats, Floats]:
+        """The same for ``photos`` float32 [photos, width]."""
+        return (NOTHING, NOTHING) if self.unit else self.factors(_lengths(photos, self.shift))
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The factors of one gallery: ``scale`` and ``offset`` float32 [photos], or [0] where they would change nothing."""
+
+    scale: Floats
+    offset: Floats
+    measure: Measure
+
+    def queries(self, rows: Floats) -> Floats:
+        """As ``Measure.queries``."""
+        return self.measure.queries(rows)
+
 
 def scorer(embeddings: Embeddings, distance: Distance) -> Scorer:
-    """The factors for ranking ``embeddings.gallery`` by ``distance``.
+    """The factors for ranking ``embeddings.gallery`` by ``distance``; raises what ``measure`` raises."""
+    lengths: list[Doubles] = []
+    found = measure(embeddings.query, embeddings.photos, distance, lengths.append)
+    return Scorer(*found.factors(np.concatenate(lengths)), found)
 
-    Raises UsageError for an unknown distance, DataError for vectors so long that scores would overflow, and for
-    ``hamming`` where an array is no code of 0 and 1 (or of -1 and 1, the same on both sides).
+
+def measure(query: Floats, gallery: Rows, distance: Distance, seen: Callable[[Doubles], None] | None = None) -> Measure:
+    """Look through a gallery once (for ``euclidean`` twice) for what its scores by ``distance`` need.
+
+    ``seen`` is given the lengths of the photos less the shift, block by block.
+
+    Raises UsageError for an unknown distance, DataError for NaN or infinity, for vectors so long that scores would
+    overflow, and for ``hamming`` where an array is no code of 0 and 1 (or of -1 and 1, the same on both sides).
     """
     if distance not in get_args(Distance):
         raise UsageError(f"There is no distance {distance!r}. {nearest(distance, get_args(Distance))}")
-    query, gallery = embeddings.query, embeddings.gallery
-    nothing = np.empty(0, dtype=np.float32)
-    if distance == "cosine":
-        lengths = _lengths(gallery)
-        _check_size(lengths, np.ones(1))
-        factors = _unit_factors(lengths)
-        scale = nothing if (factors == 1).all() else factors.astype(np.float32)
-        return Scorer(scale, nothing, shift=None, normalise=True)
+    shift = _mean(gallery) if distance == "euclidean" else None
+    unit, longest, longest_less = distance == "cosine", 0.0, 0.0
+    query_symbols, symbols = _symbols(query) if distance == "hamming" else set(), set[str]()
+    for begin, rows in _parts(gallery):
+        lengths = _lengths(rows, shift)
+        if not np.isfinite(lengths).all():
+            raise _not_finite(rows, begin)
+        longest_less = max(longest_less, float(lengths.max()))
+        if distance == "euclidean":
+            longest = max(longest, float(_lengths(rows).max()))
+        unit = unit and bool((_unit_factors(lengths) == 1).all())
+        if distance == "hamming":
+            symbols |= _symbols(rows)
+        if seen is not None:
+            seen(lengths)
     if distance == "hamming":
-        _check_codes(query, gallery)
-        return Scorer(nothing, (_lengths(gallery) ** 2 / 2).astype(np.float32), shift=None, normalise=False)
-    mean = _mean(gallery)
-    lengths = _lengths(gallery, mean)
-    _check_size(np.concatenate((lengths, _lengths(gallery))), np.concatenate((lengths, _lengths(query, mean))))
-    return Scorer(nothing, (lengths**2 / 2).astype(np.float32), shift=mean, normalise=False)
+        _check_codes(query_symbols, symbols)
+    elif distance == "euclidean":
+        _check_size(max(longest, longest_less), max(longest_less, float(_lengths(query, shift).max())))
+    else:
+        _check_size(longest_less, 1.0)
+    return Measure(distance, unit, shift)
 
 
 def _blocks(vectors: Floats) -> Iterator[tuple[int, Doubles]]:
@@ -94,11 +134,22 @@ def _lengths(vectors: Floats, shift: Doubles | None = None) -> Doubles:
     return lengths
 
 
-def _mean(vectors: Floats) -> Doubles:
-    total = np.zeros(vectors.shape[1])
-    for _, rows in _blocks(vectors):
-        total += rows.sum(axis=0)
-    return total / len(vectors)
+def _parts(gallery: Rows) -> Iterator[tuple[int, Floats]]:
+    """Some megabytes at a time, cut where ``_blocks`` cuts."""
+    photos = gallery.shape[0]
+    for begin in range(0, photos, PART):
+        yield begin, gallery.vectors(begin, min(begin + PART, photos))
+
+
+def _mean(gallery: Rows) -> Doubles:
+    total = np.zeros(gallery.shape[1])
+    for begin, part in _parts(gallery):
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            for _, rows in _blocks(part):
+                total += rows.sum(axis=0)
+        if not np.isfinite(total).all():
+            raise _not_finite(part, begin)
+    return total / gallery.shape[0]
 
 
 def _unit_factors(lengths: Doubles) -> Doubles:
@@ -107,20 +158,35 @@ def _unit_factors(lengths: Doubles) -> Doubles:
     return factors
 
 
-def _check_size(one: Doubles, other: Doubles) -> None:
-    if one.max() * other.max() > LARGEST_SCORE:
+def _not_finite(rows: Floats, begin: int) -> DataError:
+    row = begin + int(np.argmin(np.isfinite(rows).all(axis=1)))
+    return DataError(f"Array 'gallery' holds NaN or infinity, first in row {row}: such scores cannot rank.")
+
+
+def _check_size(one: float, other: float) -> None:
+    if one * other > LARGEST_SCORE:
         raise DataError(
-            f"Arrays 'query' and 'gallery' hold vectors as long as {max(one.max(), other.max()):.1e}, whose scores "
+            f"Arrays 'query' and 'gallery' hold vectors as long as {max(one, other):.1e}, whose scores "
             "overflow float32: divide the embeddings by a constant."
         )
 
 
-def _check_codes(query: Floats, gallery: Floats) -> None:
-    # The lowest value of either side tells which of the two alphabets is meant.
-    lowest = min(query.min(), gallery.min())
-    zero = np.float32(-1 if lowest < 0 else 0)
-    for name, vectors in (("query", query), ("gallery", gallery)):
-        if any(((rows != zero) & (rows != 1)).any() for _, rows in _blocks(vectors)):
+def _symbols(vectors: Floats) -> set[str]:
+    """Which of -1, 0, 1 and other numbers occur."""
+    found = set()
+    for begin in range(0, len(vectors), ROWS):
+        rows = vectors[begin : begin + ROWS]
+        minus, zero, one = ((rows == symbol).sum() for symbol in (-1, 0, 1))
+        found |= {name for name, count in (("-1", minus), ("0", zero), ("1", one)) if count}
+        found |= {"other"} if minus + zero + one < rows.size else set()
+    return found
+
+
+def _check_codes(query: set[str], gallery: set[str]) -> None:
+    # A -1 on either side tells which of the two alphabets is meant.
+    wrong = {"other"} | ({"0"} if "-1" in query | gallery else set())
+    for name, symbols in (("query", query), ("gallery", gallery)):
+        if symbols & wrong:
             raise DataError(
                 f"Array {name!r} is no binary code for distance 'hamming': give only 0 and 1, or only -1 and 1, "
                 "in both 'query' and 'gallery'."

@@ -12,7 +12,7 @@ from bench.cli.common import print_table
 
 if TYPE_CHECKING:
     from bench.scoring import Figure
-    from bench.types import Embeddings
+    from bench.types import Embeddings, StreamedEmbeddings
 
 DIGITS = 4
 
@@ -88,9 +88,11 @@ def text(value: float | None) -> str:
     return "-" if shown is None else f"{shown:.{DIGITS}f}"
 
 
-def say_skipped(found: Mapping[str, Sequence[Figure]], embeddings: Embeddings) -> None:
+def say_skipped(found: Mapping[str, Sequence[Figure]], embeddings: Embeddings | StreamedEmbeddings) -> None:
     """Say on stderr how many queries have no relevant photo, and what became of them."""
-    photos = set(embeddings.gallery_labels.tolist())
+    from bench.ranking_plan import gallery_classes
+
+    photos = set(gallery_classes(embeddings.photos)[0].tolist())
     empty = sum(label not in photos for label in embeddings.query_labels.tolist())
     if not empty:
         return

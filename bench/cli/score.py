@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,14 +14,14 @@ from bench.cli.app import app
 from bench.cli.common import OutputFormat, global_option, print_json, stderr
 from bench.cli.data import open_dataset
 from bench.cli.figures import as_json, print_figures, say_skipped
-from bench.errors import UsageError
+from bench.errors import MemoryExhaustedError, UsageError
 
 if TYPE_CHECKING:
     from bench.embedding_files import EmbeddingFile
     from bench.protocols.base import Protocol
     from bench.scoring import Rankings
     from bench.submissions import Submission
-    from bench.types import Distance, Embeddings
+    from bench.types import Distance, Embeddings, StreamedEmbeddings
 
 
 class DistanceChoice(StrEnum):
@@ -39,7 +38,8 @@ def score(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A .npz or .safetensors file with query [Q, D], gallery [G, D], query_labels [Q], gallery_labels [G]."
+            help="A .npz or .safetensors file with query [Q, D], gallery [G, D], query_labels [Q], gallery_labels [G]; "
+            "or a folder of shards, whose gallery may be larger than memory."
         ),
     ],
     protocol: Annotated[
@@ -70,6 +70,11 @@ def score(
         int, typer.Option(min=0, help="Draws what a protocol draws at random; the seed of a stored run.")
     ] = 0,
     device: Annotated[str, typer.Option(help="Where to rank: cpu, auto, cuda, cuda:N or mps.")] = "cpu",
+    to_shards: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the embeddings of the file as shards into this folder, too."),
+    ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Compare every shard with its SHA-256 before.")] = False,
     format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
 ) -> None:
     """Rank embeddings that any program made and print their figures under published definitions.
@@ -80,17 +85,18 @@ def score(
     (as `bench data list` writes them) put rows into its order. --as stores the default figures as well.
     """
     check_options(name, dataset, split, assignments, unverified)
-    from bench.embedding_files import read_embeddings
     from bench.scoring import figures_of
+    from bench.types import StreamedEmbeddings
 
+    check_shards(file, to_shards, deep)
     wanted = asked_for(protocol or [], metric or [], distance)
-    read = read_embeddings(file)
-    submission = None if dataset is None else submitted(ctx, read, dataset, split, assignments, unverified)
-    embeddings = read.embeddings if submission is None else submission.embeddings
+    embeddings, submission = opened(ctx, file, to_shards, dataset, split, assignments, unverified)
     if device == "auto":
-        from bench.devices import choose_device  # imports torch, which takes seconds
+        device = "cpu"
+        if not isinstance(embeddings, StreamedEmbeddings):
+            from bench.devices import choose_device  # imports torch, which takes seconds
 
-        device = str(choose_device(device))
+            device = str(choose_device(device))
     how = How(seed=seed, device=device, title=f"scoring {file.name}", quiet=bool(global_option(ctx, "quiet")))
     run: dict[str, Any] = {}
     if name is None or submission is None:
@@ -105,6 +111,44 @@ def score(
     else:
         print_figures(found)
         say_skipped(found, embeddings)
+
+
+def check_shards(file: Path, to_shards: Path | None, deep: bool) -> None:
+    """Raise UsageError for options that do not fit the file, DataError for a shard that ``deep`` finds altered."""
+    if to_shards is not None and file.is_dir():
+        raise UsageError(f"{file} is a folder already: --to-shards writes the embeddings of a file.")
+    if deep and not file.is_dir():
+        raise UsageError(f"--deep looks at shards, and {file} is no folder of them.")
+    if deep:
+        from bench.shard_files import open_shards
+
+        open_shards(file, deep=True)
+
+
+def opened(
+    ctx: typer.Context,
+    file: Path,
+    to_shards: Path | None,
+    dataset: str | None,
+    split: str | None,
+    assignments: list[str] | None,
+    unverified: bool,
+) -> tuple[Embeddings | StreamedEmbeddings, Submission | None]:
+    """What to rank; a folder's photos stay on the disk unless they are held against a dataset."""
+    from bench.embedding_files import digest_of, read_embeddings
+    from bench.shard_files import open_shards
+    from bench.shards import write_shards
+
+    if file.is_dir() and dataset is None:
+        return open_shards(file), None
+    read = read_embeddings(file)
+    if to_shards is not None:
+        network = f"sha256:{digest_of(file)}"  # whatever made the file made both sides
+        write_shards(to_shards, read.embeddings, network, read.query_paths, read.gallery_paths)
+    if dataset is None:
+        return read.embeddings, None
+    submission = submitted(ctx, read, dataset, split, assignments, unverified)
+    return submission.embeddings, submission
 
 
 @dataclass(frozen=True)
@@ -172,21 +216,29 @@ def submitted(
     return found
 
 
-def rank_all(embeddings: Embeddings, protocols: list[Protocol], how: How, top: int = 0) -> Rankings:
+def rank_all(
+    embeddings: Embeddings | StreamedEmbeddings, protocols: list[Protocol], how: How, top: int = 0
+) -> Rankings:
     """Every ranking that the protocols need, with progress on stderr."""
     from bench.cli.progress import Bars
     from bench.scoring import rank_protocols
 
     with Bars(how.title, quiet=how.quiet) as bars:
         bars.phase("ranking")
-        return rank_protocols(
-            embeddings,
-            protocols,
-            seed=how.seed,
-            device=how.device,
-            top=top,
-            progress=lambda done, total: bars.progress(done, total, {}),
-        )
+        try:
+            return rank_protocols(
+                embeddings,
+                protocols,
+                seed=how.seed,
+                device=how.device,
+                top=top,
+                progress=lambda done, total: bars.progress(done, total, {}),
+            )
+        except MemoryError as error:
+            raise MemoryExhaustedError(
+                f"Memory does not suffice to rank {embeddings.photos.shape[0]} photos ({error}): free some, or write "
+                "the embeddings as shards where there is more (--to-shards) and rank those here."
+            ) from error
 
 
 def rank_and_store(
@@ -199,6 +251,7 @@ def rank_and_store(
     how: How,
 ) -> tuple[Rankings, dict[str, Any]]:
     """As ``rank_all``, and what identifies the run as which the default figures by ``distance`` are stored."""
+    from bench.embedding_files import digest_of
     from bench.external import METRICS, TOP, store_ranking
     from bench.scoring import chosen_metrics, recipe
     from bench.store import Store
@@ -208,8 +261,6 @@ def rank_and_store(
         stored = chosen_metrics(METRICS, distance, "to store")
         begun = time.perf_counter()
         rankings = rank_all(submission.embeddings, [*protocols, stored], how, TOP)
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
         run = store_ranking(
             database,
             name,
@@ -217,7 +268,7 @@ def rank_and_store(
             rankings[recipe(stored)]["index"],
             distance=distance,
             seed=how.seed,
-            file_sha256=digest,
+            file_sha256=digest_of(file),
             device=how.device,
             seconds=time.perf_counter() - begun,
         )
@@ -239,11 +290,11 @@ def rank_and_store(
     }
 
 
-def sizes(embeddings: Embeddings) -> dict[str, int]:
+def sizes(embeddings: Embeddings | StreamedEmbeddings) -> dict[str, int]:
     """What was ranked, for JSON."""
     return {
         "queries": len(embeddings.query),
-        "photos": len(embeddings.gallery),
+        "photos": embeddings.photos.shape[0],
         "width": embeddings.query.shape[1],
         "classes": len(set(embeddings.query_labels.tolist())),
     }
