@@ -21,7 +21,7 @@ demo: setup
 
 test: setup
 	@echo "== Tests"
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup
 	@echo "== Linters"

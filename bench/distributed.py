@@ -54,11 +54,12 @@ class Processes:
         takes_its_own = self.size > 1 and torch.cuda.is_available() and name in ("auto", "cuda")
         return f"cuda:{self.local_rank}" if takes_its_own else name
 
-    def share(self, count: int) -> range:
-        """The positions out of ``count`` that fall to this process: consecutive, as many as the others have, or one
-        more.
+    def share(self, count: int, rank: int | None = None) -> range:
+        """The positions out of ``count`` that fall to this process, or to another: consecutive, as many as the others
+        have, or one more.
         """
-        return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+        place = self.rank if rank is None else rank
+        return range(count * place // self.size, count * (place + 1) // self.size)
 
     def part(self, items: Sequence[T]) -> Sequence[T]:
         """The items out of all that fall to this process."""

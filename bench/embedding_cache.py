@@ -1,17 +1,26 @@
-"""Embeddings on disk under the hash of network, settings and images, so that nothing is embedded twice."""
+"""Embeddings on disk under the hash of network, settings and images, so that nothing is embedded twice.
+
+Those that memory holds are one file each, a gallery that it does not hold is a folder of shards.
+"""
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from bench.errors import StorageError
+from bench.errors import DataError, StorageError
 from bench.files import read_tensors, write_tensors
+from bench.shard_files import Shards, open_side
 from bench.types import Floats
+from bench.writing import ABANDONED_SECONDS
 
 log = logging.getLogger("bench.embedding")
 
@@ -45,3 +54,46 @@ class EmbeddingCache:
             write_tensors(self.path(key), {"embeddings": torch.from_numpy(vectors)}, {})
         except StorageError as error:
             log.warning("The embeddings are not kept: %s", error)
+
+    def folder(self, key: str) -> Path:
+        """The folder of an entry that is read in blocks."""
+        return self.cache_dir / "embeddings" / key
+
+    def read_shards(self, key: str) -> Shards | None:
+        """The rows of an entry, to be read in blocks; None when there is none, or one that is damaged: it is dropped.
+
+        Every file is compared with its SHA-256.
+        """
+        folder = self.folder(key)
+        if not folder.is_dir():
+            return None
+        try:
+            return open_side(folder, "gallery", deep=True)
+        except DataError as error:
+            log.warning("The cached embeddings %s are damaged: dropped, computed again (%s)", folder.name, error)
+            shutil.rmtree(folder, ignore_errors=True)  # also of a cache that may only be read
+            return None
+
+    @contextmanager
+    def writing_shards(self, key: str) -> Iterator[Path]:
+        """A folder to write shards into, which is the entry when the block ends and is removed when it raises.
+
+        Raises StorageError when the folder cannot take its place.
+        """
+        folder = self.folder(key)
+        for other in folder.parent.glob(f"{key}.*.tmp"):  # of processes that were killed
+            with suppress(OSError):
+                if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(other, ignore_errors=True)
+        aside = folder.with_name(f"{key}.{uuid.uuid4().hex[:12]}.tmp")
+        try:
+            yield aside
+            shutil.rmtree(folder, ignore_errors=True)  # of the same rows, from another process or an earlier call
+            aside.rename(folder)
+        except OSError as error:
+            raise StorageError(
+                f"Embeddings cannot be kept in {folder.parent} ({error.strerror}): check the folder, or choose another "
+                "by --cache-dir."
+            ) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,12 +26,15 @@ from bench.ranking import compile_kernels, rank
 from bench.reranking import Icfrr
 from bench.selecting import selector_of
 from bench.training import TrainingData, train
-from bench.types import Embeddings, Ranking, Score
+from bench.types import Embeddings, Ranking, Rows, Score, StreamedEmbeddings
 from datasets.images import Images
 from methods.backbones import Backbone
 from methods.base import Context, Method, TrainingPhotos
 
 log = logging.getLogger("bench.engine")
+
+SPREAD = 1e-6  # embeddings that differ by no more are one
+SPREAD_AT_ONCE = 2**16  # photos looked at together
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Embedded:
 
     method: Method
     device: torch.device
-    embeddings: Embeddings
+    embeddings: Embeddings | StreamedEmbeddings
     now: int
     quantiser: itq.Itq | None
     history: list[dict[str, float]]
@@ -97,14 +101,14 @@ def score(found: Embedded, experiment: Experiment, resources: Resources, observe
     with clock.part("scoring", observer):
         found.compiling.join()
         ranking = rank_embeddings(found, experiment, resources, observer)
-    classes = experiment.split.unseen + experiment.split.seen
+    classes, photos = experiment.split.unseen + experiment.split.seen, found.embeddings.photos
     return Outcome(
         scores=[
             each for metric in STORED_METRICS for each in (ranking.score(metric), ranking.score(metric, "classes"))
         ],
         seconds=clock.seconds,
         cost=cost_of(method, experiment.run.image_size, clock.seconds, found.now, found.device),
-        details=details.pack(ranking, found.embeddings.gallery_labels, classes, found.history),
+        details=details.pack(ranking, photos.labels(0, photos.shape[0]), classes, found.history),
         environment={**weights_of(method), **({"trained by": found.trained_by} if found.trained_by else {})},
     )
 
@@ -192,26 +196,36 @@ def rank_embeddings(found: Embedded, experiment: Experiment, resources: Resource
     Raises IncompleteError when the embeddings have collapsed to one point.
     """
     embeddings, method = found.embeddings, found.method
-    spread = float(embeddings.gallery.std(axis=0).max()) if len(embeddings.gallery) > 1 else 1.0
-    if spread < 1e-6:
+    if _collapsed(embeddings.photos):
         raise IncompleteError(
             f"The embeddings have collapsed: all photos have one and the same after epoch {experiment.run.epochs:g} of "
             f"{' + '.join(method.weights) or 'no training'}; lower --lr or --set head_lr=..."
         )
     post, rescore = experiment.post, None
-    if found.quantiser is not None:
-        embeddings = found.quantiser.encode(embeddings)
-    if post.rerank == "icfrr":
-        rescore = Icfrr(embeddings, post)
+    if isinstance(embeddings, Embeddings):  # what these need is never left on the disk
+        if found.quantiser is not None:
+            embeddings = found.quantiser.encode(embeddings)
+        if post.rerank == "icfrr":
+            rescore = Icfrr(embeddings, post)
     return rank(
         embeddings,
         (*STORED_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT)),
         distance=post.distance,
         top=resources.top,
         rescore=rescore,
-        device=str(found.device),
+        device=str(found.device) if isinstance(embeddings, Embeddings) else "cpu",
         progress=lambda done, total: observer.progress(done, total, {}),
     )
+
+
+def _collapsed(photos: Rows) -> bool:
+    """Whether all photos have one and the same embedding, but for rounding."""
+    count = photos.shape[0]
+    first = photos.vectors(0, 1)
+    for begin in range(0, count, SPREAD_AT_ONCE):
+        if np.abs(photos.vectors(begin, min(begin + SPREAD_AT_ONCE, count)) - first).max() > SPREAD:
+            return False
+    return count > 1
 
 
 def training_photos(

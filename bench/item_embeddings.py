@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
 from bench import itq
-from bench.embedding import embed
+from bench.embedding import BATCH, embed, embed_blocks
 from bench.embedding_cache import EmbeddingCache
 from bench.errors import IncompleteError
 from bench.experiment import Experiment, Resources
 from bench.networks import network_hash
 from bench.observing import Observer
-from bench.types import Embeddings, Floats, Item
+from bench.shards import ShardWriter
+from bench.types import Embeddings, Floats, Item, Labelled, Rows, StreamedEmbeddings
 from datasets.images import Images
 from methods.base import Method
+
+HELD_BYTES = 4 * 2**30  # of the embeddings of a gallery; what is larger goes to the disk block by block
+BLOCK_IMAGES = 64 * BATCH  # embedded between one block and the next
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Rows that the process that leads has: ``shape`` rows and width."""
+
+    shape: tuple[int, int]
+
+    def vectors(self, begin: int, end: int) -> Floats:
+        """Raises NotImplementedError: the leader alone ranks."""
+        raise NotImplementedError("rows of the leader")
 
 
 def embed_test_images(
@@ -30,22 +46,131 @@ def embed_test_images(
     observer: Observer,
     *,
     reuse: bool = True,
-) -> tuple[Embeddings, int]:
-    """Embeddings of queries and gallery, and how many images were embedded now (the others came from the cache)."""
+) -> tuple[Embeddings | StreamedEmbeddings, int]:
+    """Embeddings of queries and gallery, and how many images were embedded now (the others came from the cache).
+
+    A gallery of more than ``HELD_BYTES`` is read in blocks, unless what follows needs it as a whole.
+    """
     split = experiment.split
-    total = len(split.queries) + len(split.gallery)
-    before = 0
-    found = []
-    for items in (split.queries, split.gallery):
+    asked, photos = len(split.queries), len(split.gallery)
+    query, new_queries = embed_items(
+        method,
+        experiment,
+        split.queries,
+        resources,
+        device,
+        lambda done: observer.progress(done, asked + photos, {}),
+        reuse=reuse,
+    )
+    gallery, new_photos = embed_gallery(
+        method,
+        experiment,
+        split.gallery,
+        resources,
+        device,
+        lambda done: observer.progress(asked + done, asked + photos, {}),
+        width=query.shape[1],
+        reuse=reuse,
+    )
+    labels, gallery_labels = split.test_labels(split.queries), split.test_labels(split.gallery)
+    if isinstance(gallery, np.ndarray):
+        return Embeddings(query, gallery, labels, gallery_labels), new_queries + new_photos
+    return StreamedEmbeddings(query, labels, Labelled(gallery, gallery_labels)), new_queries + new_photos
 
-        def progress(done: int, before: int = before) -> None:
-            observer.progress(before + done, total, {})
 
-        found.append(embed_items(method, experiment, items, resources, device, progress, reuse=reuse))
-        before += len(items)
-    (query, new_queries), (gallery, new_photos) = found
-    labels = split.test_labels(split.queries), split.test_labels(split.gallery)
-    return Embeddings(query, gallery, *labels), new_queries + new_photos
+def embed_gallery(
+    method: Method,
+    experiment: Experiment,
+    items: Sequence[Item],
+    resources: Resources,
+    device: torch.device,
+    progress: Callable[[int], None],
+    *,
+    width: int,
+    reuse: bool = True,
+) -> tuple[Floats | Rows, int]:
+    """As ``embed_items`` for photos whose embeddings have ``width`` numbers; rows on the disk where they are too many.
+
+    Raises StorageError when the disk does not take those.
+    """
+    needed_whole = experiment.post.codes != "none" or experiment.post.rerank != "none"
+    if 4 * width * len(items) <= HELD_BYTES or needed_whole:
+        return embed_items(method, experiment, items, resources, device, progress, reuse=reuse)
+    cache, processes = EmbeddingCache(resources.cache_dir), resources.processes
+    key = key_of(method, experiment, items)
+    kept = cache.read_shards(key) if reuse and processes.leads else None
+    found = processes.told(kept is not None)
+    if found:
+        progress(len(items))
+    else:
+        with ExitStack() as stack:
+            writers = []
+            if processes.leads:
+                folder = stack.enter_context(cache.writing_shards(key))
+                writers = [
+                    stack.enter_context(
+                        ShardWriter(folder, "gallery", network=f"embeddings {key}", part=part, parts=processes.size)
+                    )
+                    for part in range(processes.size)
+                ]
+            for blocks in _blocks_of_all(method, experiment, items, resources, device, progress):
+                _check_finite(blocks, experiment)
+                for writer, block in zip(writers, blocks, strict=False):
+                    writer.add(block, np.zeros(len(block), dtype=np.int64))  # labels are the split's, not the network's
+        kept = cache.read_shards(key) if processes.leads else None
+    return kept if kept is not None else Elsewhere((len(items), width)), 0 if found else len(items)
+
+
+def _blocks_of_all(
+    method: Method,
+    experiment: Experiment,
+    items: Sequence[Item],
+    resources: Resources,
+    device: torch.device,
+    progress: Callable[[int], None],
+) -> Iterator[list[Floats]]:
+    """The next rows of each process's share, by rank: float32 [rows, width] each; all processes have those of all."""
+    processes = resources.processes
+    shares = [processes.share(len(items), rank) for rank in range(processes.size)]
+    mine = embed_blocks(
+        method,
+        Images(experiment.dataset, processes.part(items), experiment.run.image_size, workers=resources.workers),
+        BLOCK_IMAGES,
+        items[0].modality == "photo",
+        device,
+        experiment.precision,
+        lambda done, _: progress(min(len(items), done * processes.size)),
+    )
+    for begin in range(0, max(len(share) for share in shares), BLOCK_IMAGES):
+        block = next(mine, np.empty((0, 0), np.float32))
+        rows = processes.rows_of_all(torch.from_numpy(block)).numpy()
+        counts = [min(max(0, len(share) - begin), BLOCK_IMAGES) for share in shares]
+        yield np.split(rows, np.cumsum(counts)[:-1])
+
+
+def _check_finite(blocks: Sequence[Floats], experiment: Experiment) -> None:
+    if not all(np.isfinite(block).all() for block in blocks):
+        raise IncompleteError(
+            f"The network gives NaN or infinity after epoch {experiment.run.epochs:g}: lower --lr or --set head_lr=..."
+        )
+
+
+def key_of(method: Method, experiment: Experiment, items: Sequence[Item]) -> str:
+    """The hash of all that embeddings of items depend on: 64 hex digits."""
+    asked = [
+        experiment.method.name,
+        experiment.method.version,
+        asdict(experiment.own),
+        network_hash(method),
+        experiment.run.image_size,
+        experiment.precision,
+        experiment.identity["configuration"]["dataset"],
+        experiment.split.dataset,
+        experiment.split.content,
+        [item.path for item in items],
+        experiment.dataset.stamp(item.path for item in items),
+    ]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 def embed_items(
@@ -63,20 +188,7 @@ def embed_items(
     ``reuse`` takes those that the same network gave of the same files.
     """
     cache = EmbeddingCache(resources.cache_dir)
-    asked = [
-        experiment.method.name,
-        experiment.method.version,
-        asdict(experiment.own),
-        network_hash(method),
-        experiment.run.image_size,
-        experiment.precision,
-        experiment.identity["configuration"]["dataset"],
-        experiment.split.dataset,
-        experiment.split.content,
-        [item.path for item in items],
-        experiment.dataset.stamp(item.path for item in items),
-    ]
-    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    key = key_of(method, experiment, items)
     processes = resources.processes
     read = cache.read(key) if reuse and processes.leads else None
     cached = processes.tensors_told(({"embeddings": torch.from_numpy(read)}, {}) if read is not None else None)
@@ -92,10 +204,7 @@ def embed_items(
         progress=lambda done, _: progress(min(len(items), done * processes.size)),
         processes=processes,
     )
-    if not np.isfinite(vectors).all():
-        raise IncompleteError(
-            f"The network gives NaN or infinity after epoch {experiment.run.epochs:g}: lower --lr or --set head_lr=..."
-        )
+    _check_finite([vectors], experiment)
     if processes.leads:
         cache.write(key, vectors)
     return vectors, len(items)

@@ -22,7 +22,7 @@ from bench.embedding_cache import EmbeddingCache
 from bench.engine import build
 from bench.errors import DataError, IncompleteError, LoadingError, UsageError
 from bench.experiment import Experiment, Resources, weights_identity
-from bench.item_embeddings import embed_items, quantiser
+from bench.item_embeddings import embed_gallery, quantiser
 from bench.itq import Itq
 from bench.models import RunRecord
 from bench.networks import Networks, network_hash
@@ -30,7 +30,7 @@ from bench.postprocessing import PostProcessing
 from bench.settings import RunSettings
 from bench.single_query import SingleQuery
 from bench.store import Store
-from bench.types import Floats, Item
+from bench.types import Floats, Item, Rows
 from datasets.base import Dataset
 from datasets.drawings import drawing
 from datasets.images import load
@@ -69,7 +69,7 @@ class Searcher:
         device: torch.device,
         dataset: Dataset,
         photos: Sequence[Item],
-        embeddings: Floats,
+        embeddings: Floats | Rows,
         quantiser: Itq | None,
     ) -> None:
         self.method, self.experiment, self.device = method, experiment, device
@@ -120,7 +120,11 @@ def searcher(
     if photos is None:
         items: Sequence[Item] = experiment.split.gallery
         total = len(items)
-        found, _ = embed_items(method, experiment, items, resources, device, lambda done: progress(done, total))
+        with torch.inference_mode():
+            width = method.embed(torch.zeros(1, 3, *[experiment.run.image_size] * 2, device=device), True).shape[1]
+        found, _ = embed_gallery(
+            method, experiment, items, resources, device, lambda done: progress(done, total), width=width
+        )
         return Searcher(method, experiment, device, experiment.dataset, items, found, codes)
     folder = PhotoFolder(photos)
     items = folder.items

@@ -327,6 +327,27 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """A gallery of rows that are read in blocks and ``classes`` int64 [photos] that are at hand."""
+
+    rows: Rows
+    classes: Labels
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Photos and width."""
+        return self.rows.shape
+
+    def vectors(self, begin: int, end: int) -> Floats:
+        """As the rows give them."""
+        return self.rows.vectors(begin, end)
+
+    def labels(self, begin: int, end: int) -> Labels:
+        """A view of some labels."""
+        return self.classes[begin:end]
+
+
+@dataclass(frozen=True)
 class StreamedEmbeddings:
     """As ``Embeddings``, with photos that are read in blocks; those are checked while they are ranked.
 

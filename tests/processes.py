@@ -44,6 +44,17 @@ class Changed:
 
 
 @dataclass(frozen=True)
+class Constant:
+    """The name ``at`` (``module:name``) is ``value``."""
+
+    at: str
+    value: Any
+
+
+Planted = Fault | Changed | Constant
+
+
+@dataclass(frozen=True)
 class Ended:
     """How a process ended: its exit code (negative: the signal that killed it) and what it printed."""
 
@@ -58,7 +69,7 @@ def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     return process
 
 
-def bench(folder: Path, *words: str, faults: Sequence[Fault] = (), file_limit: int | None = None) -> Ended:
+def bench(folder: Path, *words: str, faults: Sequence[Planted] = (), file_limit: int | None = None) -> Ended:
     """``bench WORDS`` in ``folder``, with its cache there; a dead process's claim is stale at once.
 
     ``file_limit`` is the size in bytes beyond which no file grows, as on a full disk.
@@ -66,9 +77,7 @@ def bench(folder: Path, *words: str, faults: Sequence[Fault] = (), file_limit: i
     return ended(start(_program, folder, words, tuple(faults), file_limit, {}), folder)
 
 
-def team(
-    folder: Path, *words: Sequence[str], faults: Mapping[int, Sequence[Fault | Changed]] | None = None
-) -> list[Ended]:
+def team(folder: Path, *words: Sequence[str], faults: Mapping[int, Sequence[Planted]] | None = None) -> list[Ended]:
     """``bench WORDS`` as the processes of one run, the words of each by rank, each in a folder of its own.
 
     They find each other as those that torchrun starts.
@@ -98,7 +107,7 @@ def ended(process: BaseProcess, folder: Path) -> Ended:
 def _program(
     folder: Path,
     words: Sequence[str],
-    faults: Sequence[Fault | Changed],
+    faults: Sequence[Planted],
     file_limit: int | None,
     environment: Mapping[str, str],
 ) -> None:
@@ -106,9 +115,11 @@ def _program(
     os.environ.update({"NO_COLOR": "1", "COLUMNS": "200", "BENCH_CACHE_DIR": str(folder / "cache"), **environment})
     importlib.import_module("bench.store").STALE_SECONDS = 0.0  # type: ignore[attr-defined]
     for fault in faults:
+        module, _, name = fault.at.partition(":")
         if isinstance(fault, Changed):
-            module, _, name = fault.at.partition(":")
             setattr(importlib.import_module(module), name, lambda found=fault.result: found)
+        elif isinstance(fault, Constant):
+            setattr(importlib.import_module(module), name, fault.value)
         else:
             _plant(fault)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -22,7 +22,7 @@ from bench.store import Store
 from datasets.augmentation import Augmentation
 from datasets.samplers import BalancedBatches
 from tests.pictures import words_of, write_folder
-from tests.processes import Changed, Ended, Fault, bench, team
+from tests.processes import Changed, Ended, Fault, Planted, bench, team
 
 # 30 training images of 10 classes a modality, 16 a batch: 3 steps an epoch, 10 in all. The learning rates are low:
 # Adam's first steps turn the rounding of a tiny gradient into a step of the whole rate.
@@ -51,7 +51,7 @@ def methods() -> list[str]:
     return ["-m", "ours", "-m", "sake"]
 
 
-def pair(folder: Path, words: Sequence[str], **faults: Sequence[Fault | Changed]) -> list[Ended]:
+def pair(folder: Path, words: Sequence[str], **faults: Sequence[Planted]) -> list[Ended]:
     return team(folder, words, words, faults={int(rank.removeprefix("rank")): each for rank, each in faults.items()})
 
 

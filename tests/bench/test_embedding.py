@@ -161,4 +161,4 @@ def test_the_order_of_images_is_kept(experiment: Experiment, method: Method, tmp
     found = embedded(experiment, method)
     backwards = Images(experiment.dataset, experiment.split.gallery[:70][::-1], 32)
     turned = embed(method, backwards, is_photo=True, device=CPU, precision="fp32", progress=lambda *_: None)
-    np.testing.assert_allclose(turned[::-1], found, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(turned[::-1], found, rtol=0, atol=1e-5)  # another batch rounds otherwise
