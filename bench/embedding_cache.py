@@ -11,13 +11,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 
 from bench.errors import DataError, StorageError
 from bench.files import read_tensors, write_tensors
+from bench.itq import Itq
 from bench.shard_files import Shards, open_side
 from bench.types import Floats
 from bench.writing import ABANDONED_SECONDS
@@ -54,6 +55,24 @@ class EmbeddingCache:
             write_tensors(self.path(key), {"embeddings": torch.from_numpy(vectors)}, {})
         except StorageError as error:
             log.warning("The embeddings are not kept: %s", error)
+
+    def read_quantiser(self, key: str) -> Itq | None:
+        """What makes binary codes of an entry's embeddings; None when there is none, or one that is damaged."""
+        found = read_tensors(self._quantiser(key))
+        if found is None or found[0].keys() != {each.name for each in fields(Itq)}:
+            return None
+        return Itq(**{name: tensor.numpy() for name, tensor in found[0].items()})
+
+    def write_quantiser(self, key: str, quantiser: Itq) -> None:
+        """Keep a quantiser; where the disk does not take it the run goes on without."""
+        tensors = {each.name: torch.from_numpy(getattr(quantiser, each.name)) for each in fields(Itq)}
+        try:
+            write_tensors(self._quantiser(key), tensors, {})
+        except StorageError as error:
+            log.warning("The binary codes' rotation is not kept: %s", error)
+
+    def _quantiser(self, key: str) -> Path:
+        return self.cache_dir / "embeddings" / f"{key}.itq.safetensors"
 
     def folder(self, key: str) -> Path:
         """The folder of an entry that is read in blocks."""

@@ -213,16 +213,25 @@ def embed_items(
 def quantiser(method: Method, experiment: Experiment, resources: Resources, device: torch.device) -> itq.Itq | None:
     """What makes binary codes, fitted on the test queries or on the training images as the settings say.
 
-    Of several processes all embed what it is fitted on, and the leader alone fits it.
+    Fitting wide ones takes longer than embedding: it is kept with the embeddings. Of several processes all embed what
+    it is fitted on, and the leader alone fits it.
     """
     post, split = experiment.post, experiment.split
     if post.codes == "itq-test":
         images: Sequence[Sequence[Item]] = (split.queries, split.gallery)
     else:
         images = [[item for item in split.train if item.modality == modality] for modality in ("sketch", "photo")]
+    asked = [key_of(method, experiment, items) for items in images]
+    key = hashlib.sha256(json.dumps([*asked, experiment.seed, post.bits]).encode()).hexdigest()
+    cache, processes = EmbeddingCache(resources.cache_dir), resources.processes
+    kept = cache.read_quantiser(key) if processes.leads else None
+    if processes.told(kept is not None):
+        return kept
     sketches, photos = (
         embed_items(method, experiment, items, resources, device, lambda done: None)[0] for items in images
     )
-    if not resources.processes.leads:
+    if not processes.leads:
         return None
-    return itq.fit(sketches, photos, np.random.default_rng(experiment.seed), bits=post.bits or None)
+    found = itq.fit(sketches, photos, np.random.default_rng(experiment.seed), bits=post.bits or None)
+    cache.write_quantiser(key, found)
+    return found

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from bench import itq
 from bench.embedding_cache import EmbeddingCache
 from bench.engine import build
 from bench.experiment import Request, Resources, resolve
-from bench.item_embeddings import embed_items
+from bench.item_embeddings import embed_items, quantiser
 from tests.pictures import write_folder
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -79,3 +81,41 @@ def test_entries_follow_the_network_the_settings_and_the_files(tmp_path: Path) -
         os.utime(each, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
     assert picture.exists()
     assert computed() == 4
+
+
+def test_a_quantiser_is_fitted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_folder(tmp_path / "pictures", classes=5, images=2)
+    resources = Resources(tmp_path, tmp_path / "cache", device="cpu")
+    cpu = torch.device("cpu")
+    fitted = []
+
+    def counted(*arguments: Any, **keywords: Any) -> itq.Itq:
+        fitted.append(1)
+        return fit(*arguments, **keywords)
+
+    fit = itq.fit
+    monkeypatch.setattr(itq, "fit", counted)
+
+    def found(*assignments: str, seed: int = 0) -> itq.Itq:
+        settings = (f"root={root}", "draw=2", "backbone=resnet18", "weights=none", "image_size=32", *assignments)
+        experiment = resolve(Request("imagenet", "folder", seed=seed, assignments=settings), resources)
+        codes = quantiser(build(experiment, resources, cpu), experiment, resources, cpu)
+        assert codes is not None
+        return codes
+
+    first = found("codes=itq-test", "bits=8")
+    again = found("codes=itq-test", "bits=8")
+    assert len(fitted) == 1
+    np.testing.assert_array_equal(first.projection, again.projection)
+    np.testing.assert_array_equal(first.sketch_mean, again.sketch_mean)
+    np.testing.assert_array_equal(first.photo_mean, again.photo_mean)
+    found("codes=itq-test", "bits=4")
+    found("codes=itq-train", "bits=8")
+    found("codes=itq-test", "bits=8", seed=1)
+    assert len(fitted) == 4
+    for entry in (tmp_path / "cache" / "embeddings").glob("*.itq.safetensors"):
+        entry.write_bytes(entry.read_bytes()[:-1] + b"?")
+    np.testing.assert_array_equal(found("codes=itq-test", "bits=8").projection, first.projection)
+    assert len(fitted) == 5
