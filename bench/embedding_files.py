@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from bench.errors import DataError, MemoryExhaustedError
 from bench.shard_files import digest_of_shards, open_shards, open_side
-from bench.types import Embeddings, Floats, Labels
+from bench.types import Floats, Labels
+from bench.vectors import Embeddings
 
 VECTORS = ("query", "gallery")
 LABELS = ("query_labels", "gallery_labels")

@@ -26,7 +26,8 @@ from bench.ranking import compile_kernels, rank
 from bench.reranking import Icfrr
 from bench.selecting import selector_of
 from bench.training import TrainingData, train
-from bench.types import Embeddings, Ranking, Rows, Score, StreamedEmbeddings
+from bench.types import Ranking, Score
+from bench.vectors import Embeddings, Rows, StreamedEmbeddings
 from datasets.images import Images
 from methods.backbones import Backbone
 from methods.base import Context, Method, TrainingPhotos

@@ -19,7 +19,8 @@ from bench.experiment import Experiment, Resources
 from bench.networks import network_hash
 from bench.observing import Observer
 from bench.shards import ShardWriter
-from bench.types import Embeddings, Floats, Item, Labelled, Rows, StreamedEmbeddings
+from bench.types import Floats, Item
+from bench.vectors import Embeddings, Labelled, Rows, StreamedEmbeddings
 from datasets.images import Images
 from methods.base import Method
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.errors import DataError
-from bench.types import Doubles, Embeddings, Floats
+from bench.types import Doubles, Floats
+from bench.vectors import Embeddings
 
 ITERATIONS = 50
 

@@ -39,7 +39,8 @@ from bench.ranking_kernels import (
 from bench.ranking_plan import BLOCK, Plan, Ties, tile_size, whole_tiles
 from bench.ranking_streamed import StreamedPass
 from bench.similarity import Scorer, scorer
-from bench.types import Distance, Doubles, Embeddings, Floats, Labels, Ranking, StreamedEmbeddings
+from bench.types import Distance, Doubles, Floats, Labels, Ranking
+from bench.vectors import Embeddings, StreamedEmbeddings
 
 log = logging.getLogger("bench.ranking")
 

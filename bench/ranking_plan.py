@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from bench.metric_ids import parse_metric
-from bench.types import Embeddings, Gallery, Labels, StreamedEmbeddings
+from bench.types import Labels
+from bench.vectors import Embeddings, Gallery, StreamedEmbeddings
 
 Ties = Literal["index", "pessimistic", "optimistic"]
 

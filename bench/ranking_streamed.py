@@ -37,7 +37,8 @@ from bench.ranking_kernels import (
 )
 from bench.ranking_plan import BLOCK, TILE, Outline
 from bench.similarity import measure
-from bench.types import Distance, Doubles, Floats, Labels, Ranking, StreamedEmbeddings
+from bench.types import Distance, Doubles, Floats, Labels, Ranking
+from bench.vectors import StreamedEmbeddings
 
 log = logging.getLogger("bench.ranking")
 

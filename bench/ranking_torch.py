@@ -20,7 +20,8 @@ from bench.errors import MemoryExhaustedError, UsageError
 from bench.metrics import fill_values
 from bench.ranking_plan import Plan, Ties, tile_size
 from bench.similarity import scorer
-from bench.types import Distance, Doubles, Embeddings, Ranking
+from bench.types import Distance, Doubles, Ranking
+from bench.vectors import Embeddings
 
 LOW = 2**32  # the position takes the lower half of a key
 BYTES_PER_SCORE = 60  # score, keys, places, histogram source and what the sorting holds

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from bench.compiled import compiled
 from bench.postprocessing import PostProcessing
 from bench.ranking import Progress, rank
-from bench.types import Embeddings, Floats
+from bench.types import Floats
+from bench.vectors import Embeddings
 
 
 class Icfrr:

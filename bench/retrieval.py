@@ -30,7 +30,8 @@ from bench.postprocessing import PostProcessing
 from bench.settings import RunSettings
 from bench.single_query import SingleQuery
 from bench.store import Store
-from bench.types import Floats, Item, Rows
+from bench.types import Floats, Item
+from bench.vectors import Rows
 from datasets.base import Dataset
 from datasets.drawings import drawing
 from datasets.images import load

@@ -19,18 +19,8 @@ from bench.metric_ids import parse_metric
 from bench.protocols.base import PROTOCOLS, Protocol
 from bench.ranking import rank
 from bench.ranking_plan import Ties
-from bench.types import (
-    AVERAGES,
-    Distance,
-    Embeddings,
-    EmptyQueries,
-    Floats,
-    Gallery,
-    Labels,
-    Ranking,
-    Score,
-    StreamedEmbeddings,
-)
+from bench.types import AVERAGES, Distance, EmptyQueries, Floats, Labels, Ranking, Score
+from bench.vectors import Embeddings, Gallery, StreamedEmbeddings
 
 Progress = Callable[[int, int], None]
 # What a ranking depends on: distance, gallery, codes.

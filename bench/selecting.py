@@ -15,7 +15,8 @@ from bench.embedding import embed
 from bench.errors import IncompleteError
 from bench.ranking import rank
 from bench.selection import Selection, selection
-from bench.types import Embeddings, Item
+from bench.types import Item
+from bench.vectors import Embeddings
 from datasets.images import Images
 from methods.base import Method
 

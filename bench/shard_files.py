@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from bench.errors import DataError
 from bench.shards import FORMAT, SIDES, VERSION, Side
-from bench.types import Floats, Labels, StreamedEmbeddings
+from bench.types import Floats, Labels
+from bench.vectors import StreamedEmbeddings
 
 Array = npt.NDArray[Any]
 

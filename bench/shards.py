@@ -31,7 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import DataError, UsageError, nearest
-from bench.types import Embeddings, Floats, Labels
+from bench.types import Floats, Labels
+from bench.vectors import Embeddings
 from bench.writing import write_whole
 
 Side = Literal["query", "gallery"]

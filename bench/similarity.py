@@ -27,7 +27,8 @@ from typing import get_args
 import numpy as np
 
 from bench.errors import DataError, UsageError, nearest
-from bench.types import Distance, Doubles, Embeddings, Floats, Rows
+from bench.types import Distance, Doubles, Floats
+from bench.vectors import Embeddings, Rows
 
 UNIT_TOLERANCE = 1e-6
 LARGEST_SCORE = 1e37  # float32 ends at 3.4e38; sums and differences of scores must stay inside

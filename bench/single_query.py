@@ -8,7 +8,8 @@ import numpy.typing as npt
 from bench.itq import Itq
 from bench.postprocessing import PostProcessing
 from bench.reranking import Icfrr
-from bench.types import Embeddings, Floats, Rows
+from bench.types import Floats
+from bench.vectors import Embeddings, Rows
 
 AT_ONCE = 2**16  # photos of a gallery on the disk that are looked at together
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from bench.embedding_files import EmbeddingFile
 from bench.errors import DataError, UsageError, nearest
-from bench.types import Embeddings, Item, Labels, Split
+from bench.types import Item, Labels, Split
+from bench.vectors import Embeddings
 from datasets.base import Dataset
 from datasets.published import counts_of_split
 from datasets.split_lists import read_class_split

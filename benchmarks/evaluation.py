@@ -41,7 +41,8 @@ from threadpoolctl import threadpool_limits
 
 from bench.metric_ids import DEFAULT_METRICS
 from bench.ranking import available_processors, rank
-from bench.types import Embeddings, Floats, Labels
+from bench.types import Floats, Labels
+from bench.vectors import Embeddings
 from datasets.published import counts_of_split
 
 SPLITS = {

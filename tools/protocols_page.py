@@ -15,7 +15,7 @@ from bench.metric_ids import DEFINITIONS
 from bench.protocols.base import PROTOCOLS
 from bench.ranking import rank
 from bench.ranking_plan import Ties
-from bench.types import Embeddings
+from bench.vectors import Embeddings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "protocols.md"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -12,7 +12,7 @@ from bench.cli.common import print_table
 
 if TYPE_CHECKING:
     from bench.scoring import Figure
-    from bench.types import Embeddings, StreamedEmbeddings
+    from bench.vectors import Embeddings, StreamedEmbeddings
 
 DIGITS = 4
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from bench.protocols.base import Protocol
     from bench.scoring import Rankings
     from bench.submissions import Submission
-    from bench.types import Distance, Embeddings, StreamedEmbeddings
+    from bench.types import Distance
+    from bench.vectors import Embeddings, StreamedEmbeddings
 
 
 class DistanceChoice(StrEnum):
@@ -86,7 +87,7 @@ def score(
     """
     check_options(name, dataset, split, assignments, unverified)
     from bench.scoring import figures_of
-    from bench.types import StreamedEmbeddings
+    from bench.vectors import StreamedEmbeddings
 
     check_shards(file, to_shards, deep)
     wanted = asked_for(protocol or [], metric or [], distance)

@@ -19,7 +19,7 @@ from bench.postprocessing import PostProcessing
 from bench.shards import ShardWriter
 from bench.single_query import SingleQuery
 from bench.store import Store
-from bench.types import Labelled, Whole
+from bench.vectors import Labelled, Whole
 from methods.imagenet import ImageNet
 from tests.bench.clouds import clouds
 from tests.conftest import Quiet

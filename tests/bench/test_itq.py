@@ -8,7 +8,8 @@ import pytest
 from bench.errors import DataError
 from bench.itq import Itq, fit, fit_on_test
 from bench.ranking import rank
-from bench.types import Doubles, Embeddings
+from bench.types import Doubles
+from bench.vectors import Embeddings
 from tests.bench.clouds import clouds
 
 

@@ -19,7 +19,7 @@ from bench.scoring import (
     score_protocols,
     under_both_means,
 )
-from bench.types import Embeddings
+from bench.vectors import Embeddings
 from tests.bench.clouds import clouds
 
 CONTRACT = [

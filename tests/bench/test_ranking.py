@@ -18,7 +18,8 @@ from bench.ranking import Ties, compile_kernels, rank
 from bench.ranking_kernels import INDEX, bucket_count, new_counters, rank_rows, sort_top, top_block
 from bench.ranking_plan import TILE, Plan, tile_size
 from bench.ranking_torch import rank_with_torch
-from bench.types import Distance, Embeddings, Ranking
+from bench.types import Distance, Ranking
+from bench.vectors import Embeddings
 from tests.bench import oracle
 from tests.bench.clouds import clouds
 

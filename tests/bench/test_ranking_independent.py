@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, ndcg_score
 from torchmetrics.functional.retrieval import retrieval_average_precision, retrieval_precision
 
 from bench.ranking import rank
-from bench.types import Embeddings
+from bench.vectors import Embeddings
 from tests.bench.clouds import clouds
 
 

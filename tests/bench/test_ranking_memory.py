@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from bench.metric_ids import DEFAULT_METRICS
 from bench.ranking import rank
-from bench.types import Embeddings
+from bench.vectors import Embeddings
 
 def peak():
     lines = Path("{STATUS}").read_text().splitlines()

@@ -13,7 +13,8 @@ from bench.metric_ids import DEFAULT_METRICS
 from bench.ranking import TIES, rank
 from bench.ranking_plan import BLOCK, Ties
 from bench.ranking_streamed import StreamedPass, occurrences
-from bench.types import Distance, Embeddings, Labels, Ranking, StreamedEmbeddings, Whole
+from bench.types import Distance, Labels, Ranking
+from bench.vectors import Embeddings, StreamedEmbeddings, Whole
 from tests.bench import oracle
 from tests.bench.clouds import clouds
 

@@ -8,7 +8,8 @@ import pytest
 from bench.postprocessing import PostProcessing
 from bench.ranking import rank
 from bench.reranking import Icfrr, neighbours, votes
-from bench.types import Embeddings, Floats
+from bench.types import Floats
+from bench.vectors import Embeddings
 from tests.bench.clouds import clouds
 
 

@@ -20,7 +20,7 @@ from bench.metric_ids import DEFAULT_METRICS
 from bench.ranking import rank
 from bench.shard_files import open_shards, open_side
 from bench.shards import ShardWriter, write_shards
-from bench.types import Embeddings
+from bench.vectors import Embeddings
 from tests.bench.clouds import clouds
 
 EMBEDDINGS = clouds(queries=60, photos=1_000, width=8)

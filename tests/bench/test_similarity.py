@@ -9,7 +9,8 @@ import pytest
 from bench.errors import DataError
 from bench.metric_ids import DEFAULT_METRICS, DEFINITIONS
 from bench.ranking import Ties, rank
-from bench.types import Distance, Embeddings
+from bench.types import Distance
+from bench.vectors import Embeddings
 from tests.bench import oracle
 from tests.bench.clouds import clouds
 

@@ -13,7 +13,8 @@ import pytest
 from bench.embedding_files import EmbeddingFile
 from bench.errors import DataError, UsageError
 from bench.submissions import unverified, verify
-from bench.types import Embeddings, Labels, Split
+from bench.types import Labels, Split
+from bench.vectors import Embeddings
 from datasets.base import DATASETS, Dataset
 from datasets.emoji import Emoji
 from datasets.published import counts_of_split

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bench.errors import DataError
-from bench.types import Embeddings, Item, Split
+from bench.types import Item, Split
+from bench.vectors import Embeddings
 
 
 def item(path: str, class_name: str) -> Item:
