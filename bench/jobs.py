@@ -28,20 +28,22 @@ LOCAL_MINUTES = 60 * 24 * 365  # submitit wants a limit; nobody waits for a job 
 
 
 class CellJob:
-    """``bench WORDS`` as a job; ``key`` is the cell's, ``where`` its store.
+    """``bench WORDS`` as a job; ``key`` is the cell's, ``where`` its store, ``threads`` its share of a machine's.
 
     Calling it runs the program in a process of its own and gives its exit code. Before the scheduler ends it for lack
     of time, ``checkpoint`` has the program write its checkpoint, and hands the job in again.
     """
 
-    def __init__(self, words: Sequence[str], where: str, key: str) -> None:
-        self.words, self.where, self.key = tuple(words), where, key
+    def __init__(self, words: Sequence[str], where: str, key: str, threads: int | None = None) -> None:
+        self.words, self.where, self.key, self.threads = tuple(words), where, key, threads
         self._child: subprocess.Popen[bytes] | None = None
         self._waiting: threading.Thread | None = None
 
     def __call__(self) -> int:
         """Run the program; its exit code. A cell that did not even begin is marked failed in the store."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BENCH_")}
+        if self.threads is not None:  # more threads than processors wait for each other most of the time
+            environment.setdefault("OMP_NUM_THREADS", str(self.threads))
         child = subprocess.Popen([sys.executable, "-m", "bench", *self.words], env=environment)
         # Waited for by a thread: a signal's handler, which interrupts this one, can wait for it then too.
         self._child, self._waiting = child, threading.Thread(target=child.wait, daemon=True)
@@ -65,7 +67,7 @@ class CellJob:
         if self._child is not None and self._waiting is not None:
             self._child.send_signal(signal.SIGTERM)
             self._waiting.join()
-        return DelayedSubmission(CellJob(self.words, self.where, self.key))
+        return DelayedSubmission(CellJob(self.words, self.where, self.key, self.threads))
 
 
 @dataclass(frozen=True)
@@ -101,30 +103,35 @@ class Scheduler:
         handles = self._made(len(jobs), 0).map_array(CellJob.__call__, jobs)
         return [self._told(handle) for handle in handles]
 
-    def run_here(self, jobs: Sequence[CellJob], gpus: int, begun: Callable[[int, Submitted], None]) -> list[int | None]:
+    def run_here(
+        self, jobs: Sequence[CellJob], gpus: int, processors: int, begun: Callable[[int, Submitted], None]
+    ) -> list[int | None]:
         """Run all jobs in processes of this machine, ``at_once`` at a time; exit codes by job, None for one that died.
 
-        ``begun`` is told the position of a job that starts. Stopped, it stops the jobs, which write checkpoints.
+        They share the ``processors``. ``begun`` is told the position of a job that starts. Stopped, it stops the jobs,
+        which write checkpoints.
         """
-        slots = list(range(self.at_once or max(1, gpus)))
+        slots = list(range(min(len(jobs), self.at_once or max(1, gpus))))
+        for job in jobs:
+            job.threads = max(1, processors // len(slots)) if len(slots) > 1 else None
         todo, codes = list(range(len(jobs))), [None] * len(jobs)  # type: list[int], list[int | None]
         running: dict[int, tuple[int, Submitted]] = {}
         try:
             while todo or running:
                 while todo and slots:
                     slot, position = slots.pop(0), todo.pop(0)
-                    job = self._told(self._made(len(jobs), gpus, slot).submit(jobs[position]))
-                    running[slot] = (position, job)
-                    begun(position, job)
-                for slot, (position, job) in list(running.items()):
-                    if job.handle.done():
-                        codes[position] = _exit_code(job)
+                    handed = self._told(self._made(len(jobs), gpus, slot).submit(jobs[position]))
+                    running[slot] = (position, handed)
+                    begun(position, handed)
+                for slot, (position, handed) in list(running.items()):
+                    if handed.handle.done():
+                        codes[position] = _exit_code(handed)
                         del running[slot]
                         slots.append(slot)
                 time.sleep(POLL_SECONDS)
         finally:
-            for _, job in running.values():
-                job.handle.cancel(check=False)
+            for _, handed in running.values():
+                handed.handle.cancel(check=False)
         return codes
 
     def _made(self, count: int, gpus: int, slot: int = 0) -> Any:

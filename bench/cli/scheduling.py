@@ -78,6 +78,8 @@ def run_as_jobs(
         return done, 0
     import torch
 
+    from bench.ranking import available_processors
+
     gpus = torch.cuda.device_count() if options.device in ("auto", "cuda") else 0
     for number in todo:  # seen by others before they begin
         store.queue(experiments[number].identity, {"job": "local, not started"})
@@ -88,7 +90,7 @@ def run_as_jobs(
         stderr().print(line, markup=False, soft_wrap=True)
 
     try:
-        codes = scheduler.run_here(jobs, gpus, begun)
+        codes = scheduler.run_here(jobs, gpus, available_processors(), begun)
     finally:
         for number in todo:
             store.unqueue(experiments[number].key, "interrupted", "its sweep was stopped before it began")

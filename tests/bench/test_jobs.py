@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.jobs import CellJob, Scheduler
+from bench.ranking import available_processors
 from bench.store import Store
 from tests.bench.test_store import IDENTITY
 from tests.pictures import words_of, write_folder
@@ -34,8 +35,11 @@ def own_cache(runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return tmp_path / "cache"
 
 
-def test_cells_run_as_processes_of_this_machine(runner: CliRunner, own_cache: Path, pictures: Path) -> None:
+def test_cells_run_as_processes_of_this_machine(
+    runner: CliRunner, own_cache: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that works, one whose network gives no numbers: stored the first, failed the second, each with its log."""
+    monkeypatch.delenv("OMP_NUM_THREADS")  # the jobs share the processors
     call = ["run", "-m", "imagenet", "-m", "softmax", *words_of(pictures, "--epochs", "0.5", "--set", "head_lr=1e38")]
     found = runner.invoke(app, [*call, "--executor", "local", "--jobs", "2", "--format", "json"])
     assert found.exit_code == 4, found.output
@@ -53,6 +57,9 @@ def test_cells_run_as_processes_of_this_machine(runner: CliRunner, own_cache: Pa
     report = runner.invoke(app, ["report"])
     assert report.exit_code == 0, report.output
     assert "jobs" not in report.stdout  # a path of this machine
+    store = Store("bench.db")
+    assert store.runs()[0].environment["threads"] == str(max(1, available_processors() // 2))
+    store.close()
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
