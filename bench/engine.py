@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench import details, itq, provenance
+from bench.checkpoints import load_exactly
 from bench.cost import cost_of
 from bench.devices import choose_device, to_pixels
 from bench.distributed import ALONE, Processes
@@ -110,23 +111,33 @@ def score(found: Embedded, experiment: Experiment, resources: Resources, observe
         seconds=clock.seconds,
         cost=cost_of(method, experiment.run.image_size, clock.seconds, found.now, found.device),
         details=details.pack(ranking, photos.labels(0, photos.shape[0]), classes, found.history),
-        environment={**weights_of(method), **({"trained by": found.trained_by} if found.trained_by else {})},
+        environment={
+            **weights_of(method, begun=experiment.trained is None),
+            **({"trained by": found.trained_by} if found.trained_by else {}),
+        },
     )
 
 
-def weights_of(method: Method) -> dict[str, str]:
-    """Hashes (16 hex digits) of the weights that a method was built on and of the network as it is now."""
-    begun = [module.weights_hash for module in method.modules() if isinstance(module, Backbone)]
-    found = {"weights": " ".join(each[:16] for each in dict.fromkeys(begun))} if begun else {}
+def weights_of(method: Method, *, begun: bool = True) -> dict[str, str]:
+    """Hashes (16 hex digits) of the weights that a method was built on (``begun``) and of the network as it is now."""
+    if not begun:
+        return {"network": network_hash(method)[:16]}
+    built = [module.weights_hash for module in method.modules() if isinstance(module, Backbone)]
+    found = {"weights": " ".join(each[:16] for each in dict.fromkeys(built))} if built else {}
     return {**found, "network": network_hash(method)[:16]} if state_of(method) else found
 
 
 def build(experiment: Experiment, resources: Resources, device: torch.device) -> Method:
     """The method with freshly drawn new layers (a function of the seed), on its device."""
-    context = Context(experiment.run, experiment.split.seen, resources.cache_dir)
+    run, seen = experiment.run, experiment.split.seen
+    if experiment.trained is not None:  # whose tensors are all in its file
+        run, seen = replace(run, weights="none"), experiment.trained.seen
+    context = Context(run, seen, resources.cache_dir)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         method = experiment.method(experiment.own, context)
+    if experiment.trained is not None:
+        load_exactly(method, experiment.trained.tensors, experiment.trained.path)
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -147,7 +158,7 @@ def trained(
     when the training itself begins, the one part that is long enough to do something else beside it.
     """
     split, run, processes = experiment.split, experiment.run, resources.processes
-    if not method.weights:
+    if not method.weights or experiment.trained is not None:
         return [], ""
     networks = Networks(resources.cache_dir)
     key = experiment.training_key
@@ -184,7 +195,7 @@ def trained(
         return history, ""
     taken = {name: seconds for name, seconds in clock.seconds.items() if name not in before}
     try:
-        networks.save(key, method, taken, history, provenance.commit())
+        networks.save(key, method, taken, history, provenance.commit(), experiment.described)
         checkpoints.remove()
     except StorageError as error:  # the scores are worth more than the file
         log.warning("The trained network is not kept, its scores are: %s", error)

@@ -14,6 +14,7 @@ from bench.distributed import ALONE, Processes
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.postprocessing import PostProcessing
 from bench.settings import RunSettings, assign, with_recipe
+from bench.transfer import Trained, description, opened
 from bench.types import Split
 from datasets.base import DATASETS, Dataset
 from datasets.health import ROLES, Role, Verdicts
@@ -39,6 +40,7 @@ class Request:
     gallery: str = "unseen"
     per_class_limit: int | None = None
     on_bad_image: str = "error"
+    checkpoint: str = ""  # file of a trained network that is scored as it is
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Experiment:
     """One cell with every name resolved; ``key`` identifies what was asked.
 
     ``dropped`` are the images that could not be decoded and were taken out of the split, with the reason for each.
+    ``trained`` is a network that is scored as it is; otherwise one is trained.
     """
 
     method: type[Method]
@@ -75,6 +78,7 @@ class Experiment:
     precision: str
     per_class_limit: int | None
     dropped: Mapping[str, str]
+    trained: Trained | None = None
 
     @property
     def ablation(self) -> str:
@@ -90,6 +94,8 @@ class Experiment:
         for the precision).
         """
         configuration = configuration_of(self.method, self.dataset, self.run, self.own, self.post, self.precision)
+        if self.trained is not None:
+            configuration["checkpoint"] = self.trained.identity(self.split.unseen)
         asked = {
             "method": self.method.name,
             "dataset": self.split.dataset,
@@ -124,12 +130,15 @@ class Experiment:
 
         The files' stamp is in it where no hash pins their content: what was trained on other pictures is not taken.
         """
-        identity = self.identity
-        scored = ("post", "caution", "dropped", "gallery_name")
-        settings = {name: value for name, value in identity["configuration"].items() if name not in scored}
-        training = {name: identity[name] for name in ("method", "dataset", "split", "fingerprint", "seed", "selection")}
         stamp = self.dataset.stamp(item.path for item in (*self.split.train, *self.split.validation))
-        return hashlib.sha256(json.dumps([training, settings, stamp], sort_keys=True).encode()).hexdigest()
+        described = self.described
+        text = json.dumps([described["training"], described["settings"], stamp], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What identifies the training but for the files' stamp, as a trained network's file tells it."""
+        return description(self.identity, self.identity["configuration"])
 
 
 def configuration_of(
@@ -163,7 +172,7 @@ def ablation_of(method: type[Method], own: Any, default: Any) -> str:
 
 def weights_identity(weights: str) -> str:
     """What stands for a weights setting in a run's key: a file's SHA-256, otherwise the word itself."""
-    if weights in ("", "none"):
+    if weights in ("", "none") or weights.startswith("sha256:"):
         return weights
     try:
         return _hash_of(weights)
@@ -233,18 +242,25 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
 
     Raises UsageError for an unknown name or setting, DataError for data that is missing; nothing was computed then.
     """
-    kind = METHODS.get(request.method)
     dataset_kind = DATASETS.get(request.dataset)
-    run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
+    trained = opened(Path(request.checkpoint)) if request.checkpoint else None
+    if trained is not None:
+        kind, run, own = trained.method, trained.run, trained.own
+        dataset_settings, post = settings_after(request, trained, dataset_kind)
+        request = replace(request, method=kind.name, seed=trained.seed, selection=trained.selection)
+    else:
+        kind = METHODS.get(request.method)
+        run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
     for name, value, known in (
         ("--gallery", request.gallery, GALLERIES),
         ("--on-bad-image", request.on_bad_image, ON_BAD_IMAGE),
     ):
         if value not in known:
             raise UsageError(f"Option {name} takes {' or '.join(known)}, not {value!r}.")
-    roles: tuple[Role, ...] = ROLES if kind.terms else ("queries", "gallery")
+    trains = bool(kind.terms) and trained is None
+    roles: tuple[Role, ...] = ROLES if trains else ("queries", "gallery")
     dataset, split, dropped = (splits or Splits()).of(request, dataset_kind, dataset_settings, resources, roles)
-    if kind.terms and not split.train:
+    if trains and not split.train:
         raise DataError(
             f"Split {split.name!r} has no seen class to train {request.method!r} on: leave some classes seen, or take "
             "a method that is not trained."
@@ -262,7 +278,25 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
         precision=resources.precision,
         per_class_limit=request.per_class_limit,
         dropped=dropped,
+        trained=trained,
     )
+
+
+def settings_after(request: Request, trained: Trained, dataset_kind: type[Dataset]) -> list[Any]:
+    """Settings of the dataset and of what follows embedding, where a trained network is scored as it is.
+
+    Raises UsageError for whatever would have to be known before it was trained.
+    """
+    said = f"--checkpoint scores {trained.path.name} as it was trained"
+    if request.method and request.method != trained.method.name:
+        raise UsageError(f"{said}, which was by {trained.method.name!r}: leave out -m {request.method}.")
+    if request.without or request.structural or request.selection != "last":
+        raise UsageError(f"{said}: leave out --without, --structural and --select.")
+    try:
+        found = assign([dataset_kind.Settings(), PostProcessing()], request.assignments)
+    except UsageError as error:
+        raise UsageError(f"{error} {said}: settings of its training are those of then.") from error
+    return found
 
 
 def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:

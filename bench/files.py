@@ -38,6 +38,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]] | No
     return (tensors, facts) if digest_of(tensors, kept["facts"]) == kept.get("digest") else None
 
 
+def facts_of(path: Path) -> dict[str, object] | None:
+    """The facts that ``write_tensors`` wrote, without reading the tensors or comparing the digest."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts: dict[str, object] = json.loads((file.metadata() or {})["facts"])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+    return facts
+
+
 def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
     """SHA-256 of names, shapes, types and bytes of tensors and of ``text``: 64 hex digits."""
     digest = hashlib.sha256(text.encode())

@@ -19,7 +19,7 @@ def stored_like(request: Request, where: str, precision: str) -> RunRecord | Non
     what its folder holds has none.
     """
     store = existing(where)
-    if store is None:
+    if store is None or request.checkpoint:
         return None
     kind, dataset_kind = METHODS.get(request.method), DATASETS.get(request.dataset)
     run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
@@ -42,6 +42,7 @@ def stored_like(request: Request, where: str, precision: str) -> RunRecord | Non
         each
         for each in runs
         if all(each.configuration.get(name) == value for name, value in asked.items())
+        and "checkpoint" not in each.configuration
         and (request.on_bad_image == "drop" or not each.configuration.get("dropped"))
     ]
     return same[-1] if len({each.fingerprint for each in same}) == 1 else None

@@ -112,7 +112,13 @@ class RunRecord:
         """What tables call the run: method, what it leaves out, what follows it, the rule that chose its epoch."""
         post = PostProcessing(**self.configuration.get("post", {})).title
         mark = selection(self.selection).mark
-        return " ".join(part for part in (self.method, self.ablation, post, mark, self.origin) if part)
+        words = (self.method, self.ablation, post, self.trained_on, mark, self.origin)
+        return " ".join(part for part in words if part)
+
+    @property
+    def trained_on(self) -> str:
+        """The mark of a run whose network was trained on another split, with how much of the test it had seen there."""
+        return trained_on(self.configuration.get("checkpoint"), self.dataset, self.split)
 
     @property
     def origin(self) -> str:
@@ -128,6 +134,14 @@ class RunRecord:
             if score.metric == metric and score.average == average:
                 return score.value
         return math.nan
+
+
+def trained_on(checkpoint: Mapping[str, Any] | None, dataset: str, split: str) -> str:
+    """What stands behind a method's name where its network, ``checkpoint`` of a configuration, is of another split."""
+    if checkpoint is None or (checkpoint["dataset"], checkpoint["split"]) == (dataset, split):
+        return ""
+    saw = len(checkpoint["saw"])
+    return f"trained on {checkpoint['split']}" + (f" (saw {saw} test class{'es' * (saw != 1)})" if saw else "")
 
 
 RUN_COLUMNS = tuple(name for name in RunRecord.__dataclass_fields__ if name != "scores")

@@ -33,13 +33,27 @@ class Networks:
         return Checkpoints(self.cache_dir / "checkpoints" / f"{key}.safetensors", key)
 
     def save(
-        self, key: str, method: Method, seconds: Mapping[str, float], history: list[dict[str, float]], commit: str = ""
+        self,
+        key: str,
+        method: Method,
+        seconds: Mapping[str, float],
+        history: list[dict[str, float]],
+        commit: str = "",
+        trained: Mapping[str, Any] | None = None,
     ) -> None:
-        """Keep a trained method, with what its training took and the code's commit.
+        """Keep a trained method, with what its training took, the code's commit and what was asked (``trained``).
 
         Raises StorageError when the disk is full.
         """
-        facts = {"key": key, "seconds": dict(seconds), "history": history, "commit": commit}
+        facts = {
+            "key": key,
+            "seconds": dict(seconds),
+            "history": history,
+            "commit": commit,
+            "trained": dict(trained) if trained is not None else None,
+            "seen": list(method.context.seen),
+            "network": network_hash(method),
+        }
         write_tensors(self.path(key), state_of(method), facts)
 
     def load(self, key: str, method: Method, processes: Processes = ALONE) -> dict[str, Any] | None:

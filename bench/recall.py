@@ -52,6 +52,8 @@ def recalled(run: RunRecord, resources: Resources, assignments: Sequence[str] = 
     """
     if "external" in run.configuration:
         raise UsageError(f"The embeddings of run {run.id} were made elsewhere: nothing of its training is known here.")
+    if "checkpoint" in run.configuration:
+        raise UsageError(f"Run {run.id} trained nothing (--checkpoint): name the run that trained its network.")
     experiment = resolve(request_of(run, assignments), resources)
     if experiment.split.fingerprint != run.fingerprint:
         raise DataError(

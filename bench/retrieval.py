@@ -30,6 +30,7 @@ from bench.postprocessing import PostProcessing
 from bench.settings import RunSettings
 from bench.single_query import SingleQuery
 from bench.store import Store
+from bench.transfer import file_of, opened
 from bench.types import Floats, Item
 from bench.vectors import Rows
 from datasets.base import Dataset
@@ -112,7 +113,8 @@ def searcher(
     device = choose_device(resources.device)
     experiment = experiment_of(run, store, resources, weights)
     method = build(experiment, resources, device).eval()
-    if method.weights and Networks(resources.cache_dir).load(experiment.training_key, method) is None:
+    trains = bool(method.weights) and experiment.trained is None
+    if trains and Networks(resources.cache_dir).load(experiment.training_key, method) is None:
         raise LoadingError(
             f"The network of run {run.id} is not in the cache folder {resources.cache_dir}: name the one that it was "
             f"trained with by --cache-dir, or train it again by `{again(run)}`."
@@ -156,7 +158,8 @@ def experiment_of(run: RunRecord, store: Store, resources: Resources, weights: P
     kind = METHODS.get(run.method)
     configuration = run.configuration
     settings = RunSettings(**configuration["run"])
-    if settings.weights.startswith("sha256:"):
+    trained = opened(file_of(run, resources.cache_dir)) if "checkpoint" in configuration else None
+    if trained is None and settings.weights.startswith("sha256:"):
         settings = replace(settings, weights=str(_checked(run, settings.weights, weights)))
     elif weights is not None:
         raise UsageError(f"Run {run.id} did not begin with a file of weights: leave out --weights.")
@@ -177,6 +180,7 @@ def experiment_of(run: RunRecord, store: Store, resources: Resources, weights: P
         precision=configuration.get("precision", "fp32"),
         per_class_limit=run.per_class_limit,
         dropped=configuration.get("dropped", {}),
+        trained=trained,
     )
 
 

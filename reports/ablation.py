@@ -37,7 +37,7 @@ def is_ablation_of(row: Row, full: Row) -> bool:
     if not one.ablation or other.ablation or one.method != other.method or one.selection != other.selection:
         return False
     same_post = one.configuration.get("post") == other.configuration.get("post")
-    return same_post and one.configuration["run"] == other.configuration["run"]
+    return same_post and one.trained_on == other.trained_on and one.configuration["run"] == other.configuration["run"]
 
 
 def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: int) -> Table:

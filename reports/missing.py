@@ -75,7 +75,7 @@ def command(
     like: RunRecord | None = None,
     told: Sequence[tuple[str, object]] = (),
 ) -> str:
-    """The command that fills a cell; PATH and FILE in it are for the reader to replace.
+    """The command that fills a cell; PATH, FILE and RUN in it are for the reader to replace.
 
     ``like`` is a run of the same row, for what it leaves out, does otherwise or ranks by; ``told`` are
     the settings that tell the row from others of its name. Without ``like`` the method runs as it is by default.
@@ -86,17 +86,23 @@ def command(
     structural = len(left_out) < len(parts)  # `bench run` has no option for these
     asked = dict(first.configuration.get("dataset", {}))
     dataset = "folder" if "name" in asked else first.dataset  # a user's own has a name that no registry knows
-    words = [f"bench {'ablate' if structural else 'run'} -m {method} -d {dataset} --split {first.split}"]
-    words += ["--structural"] * structural + [f"--seed {seed}" for seed in seeds]
-    words += [f"--without {term}" for term in left_out]
+    scored_only = like is not None and "checkpoint" in like.configuration  # as it was trained, whatever was asked then
+    if scored_only:
+        words = [f"bench run --checkpoint RUN -d {dataset} --split {first.split}"]
+    else:
+        words = [f"bench {'ablate' if structural else 'run'} -m {method} -d {dataset} --split {first.split}"]
+        words += ["--structural"] * structural + [f"--seed {seed}" for seed in seeds]
+        words += [f"--without {term}" for term in left_out]
     settings = {"root": "PATH", **choice_of(first.split, ("@FILE",))} if dataset == "folder" else {}
     settings |= _unusual(dataset, asked)
-    if like is not None:
+    if like is not None and scored_only:
+        settings |= _unusual(dataset, like.configuration.get("post", {}))
+    elif like is not None:
         settings |= _of_run(dataset, like, told)
     words += [f"--set {shlex.quote(f'{key}={_or_file(value)}')}" for key, value in settings.items()]
     if like is not None and like.configuration.get("precision", "fp32") != "fp32":
         words.append(f"--precision {like.configuration['precision']}")
-    if like is not None and like.selection != "last":
+    if like is not None and like.selection != "last" and not scored_only:
         words.append(f"--select {like.selection}")
     if first.gallery != "unseen":
         words.append(f"--gallery {first.gallery}")

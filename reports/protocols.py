@@ -7,7 +7,7 @@ import math
 from bench.metric_ids import parse_metric
 from bench.models import RunRecord
 from bench.postprocessing import PostProcessing
-from bench.protocols.base import PROTOCOLS, Protocol
+from bench.protocols.base import PROTOCOLS, Protocol, name_over
 from reports.base import KINDS, Options, Table
 from reports.source import Group, Row, Source
 from reports.tables import shown_rows, spread
@@ -71,7 +71,7 @@ def _table(group: Group, digits: int) -> Table:
             other.append(name)
         for text in protocol.metrics:
             figures = [spread(row_values(row, protocol, text), digits) for row in ordered]
-            rows.append((name, text.removesuffix("@queries"), *figures))
+            rows.append((name_over(name, group.first.gallery), text.removesuffix("@queries"), *figures))
     notes = [
         "Every column is one ranking: what differs between its rows is the formula alone. A metric's name in print "
         "does not say which of them was meant.",

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.comparison import SeededSums, clear_best_of, compare_sums
-from bench.errors import UsageError, nearest
+from bench.errors import IncompleteError, UsageError, nearest
 from bench.metric_ids import parse_metric
 from bench.models import RunRecord
-from bench.protocols.base import PROTOCOLS, Protocol
+from bench.protocols.base import Protocol, name_over, protocol_of
 from bench.statistics import interval_of, seed_spread
 from bench.types import Labels
 from reports import missing, published
@@ -30,11 +30,11 @@ class View:
 
     metrics: tuple[str, ...]
     protocol: Protocol | None
+    gallery: str | None = None  # of the runs that are shown; None: any
 
-    @property
-    def title(self) -> str:
-        """How the table's title tells the protocol."""
-        return f", protocol {self.protocol.name if self.protocol else 'standard'}"
+    def name(self, group: Group) -> str:
+        """What the protocol is called over the gallery of a table."""
+        return name_over(self.protocol.name if self.protocol else "standard", group.first.gallery)
 
     def values(self, row: Row, metric: str) -> list[float]:
         """The figures of each run of a row that has one."""
@@ -54,14 +54,22 @@ class View:
 def main_tables(source: Source, options: Options) -> list[Table]:
     """A row for each method and ablation: means over its seeds, and the 95 % interval of the first metric.
 
-    Raises UsageError for an unknown protocol, and for a baseline of which nothing is stored.
+    Raises UsageError for an unknown protocol, and for a baseline of which nothing is stored; IncompleteError where no
+    run has the gallery that a protocol's name asks for.
     """
     if options.baseline and not any(baseline_row(group, options.baseline) for group in source.groups):
         known = {row.name for group in source.groups for row in group.rows}
         raise UsageError(f"No run of {options.baseline!r} is stored. {nearest(options.baseline, known)}")
-    named = [PROTOCOLS.get(name) for name in options.protocols]
-    views = [View(protocol.metrics, protocol) for protocol in named] or [View(MAIN_METRICS, None)]
-    tables = [_table(source, group, view, options) for group in source.groups for view in views]
+    named = [protocol_of(name) for name in options.protocols]
+    views = [View(each.metrics, each, gallery) for each, gallery in named] or [View(MAIN_METRICS, None)]
+    tables = [
+        _table(source, group, view, options)
+        for group in source.groups
+        for view in views
+        if view.gallery in (None, group.first.gallery)
+    ]
+    if not tables:
+        raise IncompleteError("No run ranks a gallery of all classes: `bench run --gallery all` makes one.")
     if options.published:
         tables += published.homeless(sorted({group.first.dataset for group in source.groups}))
     return tables
@@ -98,7 +106,7 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
     notes = _notes(group, view, bold is not None, any(found is not None for found in sums), options, absent)
     if options.published and (reported := published.rows_for(group.first, view.metrics)):
         columns.append("definition")
-        cells = [[*row, view.protocol.name if view.protocol else "standard"] for row in cells]
+        cells = [[*row, view.name(group)] for row in cells]
         blank = [""] * (1 if options.baseline else 0)
         cells += [
             [f"{each.name} (reported)", "", each.figures[0], "-", *each.figures[1:], *blank, each.definition]
@@ -106,7 +114,7 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
         ]
         notes += published.notes(group.first)
     return Table(
-        f"{group.title}{view.title}",
+        f"{group.title}, protocol {view.name(group)}",
         tuple(columns),
         tuple(tuple(row) for row in cells),
         tuple(notes),

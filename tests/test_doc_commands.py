@@ -1,8 +1,8 @@
 """Every command that the documentation shows in a block of code is run as it stands there, page by page, in order.
 
-The folder is prepared once: a database with three runs of an untrained method and many made-up ones, files of
-embeddings, pictures. ``RULES`` say what a command needs beyond that; one that fits no rule fails, so that a new command
-is thought about once. What is run: everything, but
+The folder is prepared once: a database with a small trained run, three of an untrained method and many made-up ones, a
+network, files of embeddings, pictures. ``RULES`` say what a command needs beyond that; one that fits no rule fails, so
+that a new command is thought about once. What is run: everything, but
 
 - trainings (``bench run``, ``bench ablate``) by ``--dry-run``: every name is resolved and the split is loaded;
 - what reads a published dataset, which no machine for tests has: it must come as far as missing that dataset, exit 3;
@@ -33,6 +33,7 @@ from typer.testing import CliRunner, Result
 from bench.cli.main import app
 from bench.store import Store
 from tests.datasets.trees import write
+from tests.pictures import words_of as words_on
 from tests.pictures import write_folder
 from tests.reports.filling import everything, fill
 
@@ -101,11 +102,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("NO_COLOR", "1")
         patch.setenv("COLUMNS", "200")
         patch.setattr(socketserver.BaseServer, "serve_forever", ctrl_c)
-        made = CliRunner().invoke(app, ["run", "-m", "hog", "-d", "emoji", "--limit", "2", "--seeds", "3"])
-        assert made.exit_code == 0, made.output
+        write_folder(folder / "Pictures", classes=6)
+        for call in (
+            ["-m", "softmax", "--epochs", "0.5", *words_on(folder / "Pictures")],
+            ["-m", "hog", "-d", "emoji", "--limit", "2", "--seeds", "3"],
+        ):
+            made = CliRunner().invoke(app, ["run", *call])
+            assert made.exit_code == 0, made.output
+        (network,) = (folder / "cache" / "networks").iterdir()
+        shutil.copy(network, "network.safetensors")
         store = Store("bench.db")
         everything(store)
         fill(store, level=0.3, dataset="sketchy", split="sketchy-21", method="imagenet")
+        fill(store, level=0.2, gallery="all", method="imagenet")
         store.close()
         for name in ("a.db", "b.db", "A.db", "B.db"):
             shutil.copy("bench.db", name)
@@ -113,7 +122,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for class_name in ("cat", "ice cream", *(f"class {number}" for number in range(20))):
             for modality in ("sketch", "photo"):
                 write(folder / "my-drawings" / modality / class_name / "1.png")
-        write_folder(folder / "Pictures", classes=2)
         for name in ("sketch.png", "banana.png"):
             shutil.copy(next((folder / "Pictures" / "sketch").rglob("*.png")), name)
         Path("tables").mkdir()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -12,11 +14,12 @@ import typer
 from bench.cli.common import OutputFormat, cache_dir, global_option, print_json, print_table, stderr
 from bench.cli.in_turn import Cells, follow_all
 from bench.cli.options import RunOptions
-from bench.cli.plan import show_plan
+from bench.cli.plan import show_plan, title
 from bench.cli.progress import Bars
 from bench.cli.runs import scores_of
 from bench.cli.scheduling import run_as_jobs, scheduler_of
 from bench.cli.words import places_of, words_of
+from bench.database import plain
 from bench.distributed import Processes, joined
 from bench.errors import DataError, IncompleteError, UsageError
 from bench.experiment import Experiment, Request, Resources, Splits, resolve
@@ -24,7 +27,9 @@ from bench.lookup import stored_like
 from bench.merging import spool_of, take_up
 from bench.models import RunRecord
 from bench.provenance import code_hash
-from bench.store import Store
+from bench.retrieval import stored_run
+from bench.store import Store, existing
+from bench.transfer import file_of
 
 SHOWN = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
 
@@ -61,6 +66,37 @@ def request(
         per_class_limit=options.limit,
         on_bad_image=options.on_bad_image,
     )
+
+
+def run_checkpoints(
+    ctx: typer.Context, checkpoints: list[str], methods: list[str], without: list[str], options: RunOptions
+) -> None:
+    """Score trained networks, files or those of stored runs, on each dataset."""
+    if len(methods) > 1 or options.seed or options.seeds or options.compile:
+        raise UsageError(
+            "--checkpoint scores a network as it was trained: leave out --seed, --compile and a second -m."
+        )
+    files = [_network_file(each, str(global_option(ctx, "store")), cache_dir(ctx)) for each in checkpoints]
+    method = methods[0] if methods else ""
+    asked = [
+        replace(request(options, method, dataset, 0, without=tuple(without)), checkpoint=str(file))
+        for dataset in options.dataset
+        for file in files
+    ]
+    run_all(ctx, asked, options)
+
+
+def _network_file(checkpoint: str, where: str, cache: Path) -> Path:
+    """The file of a trained network: that of a run where a number was given, otherwise the path itself."""
+    if not checkpoint.isdecimal():
+        return Path(checkpoint)
+    store = existing(where)
+    if store is None:
+        raise IncompleteError(f"There is no run {checkpoint}, since there is no results database {plain(where)}.")
+    try:
+        return file_of(stored_run(store, int(checkpoint)), cache)
+    finally:
+        store.close()
 
 
 def run_all(ctx: typer.Context, requests: list[Request], options: RunOptions) -> None:
@@ -103,6 +139,15 @@ def _run_together(ctx: typer.Context, requests: list[Request], options: RunOptio
         if not dry_run:
             follow_all(experiments, resources, force=force)
         return
+    for each in experiments:
+        saw = each.trained.identity(each.split.unseen)["saw"] if each.trained else []
+        if saw:
+            typer.echo(
+                f"WARNING: {title(each)}: the network saw {len(saw)} of {len(each.split.unseen)} test classes in "
+                f"training, by their names ({', '.join(saw[:5])}{', ...' if len(saw) > 5 else ''}): for these the run "
+                "is not zero-shot, and every table says so.",
+                err=True,
+            )
     for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
         typer.echo(f"dropped: {reason}", err=True)
     calls = [words_of(request, options) for request in asked]
@@ -194,6 +239,7 @@ def as_json(record: RunRecord, already_done: bool) -> dict[str, Any]:
         "selection": record.selection,
         "gallery": record.gallery,
         "post": record.configuration.get("post", {}),
+        **({"checkpoint": kept} if (kept := record.configuration.get("checkpoint")) else {}),
         "fingerprint": record.fingerprint,
         "seconds": sum(record.seconds.values()),
         "already_done": already_done,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.cli.common import OutputFormat, print_json, print_table, stderr
 from bench.experiment import Experiment
-from bench.models import RunRecord
+from bench.models import RunRecord, trained_on
 from bench.store import existing
 
 COSTLY = ("backbone", "image_size")  # settings that a run's time hangs on most, beside the epochs
@@ -14,7 +14,9 @@ COSTLY = ("backbone", "image_size")  # settings that a run's time hangs on most,
 
 def title(experiment: Experiment) -> str:
     """What a cell is called on the screen."""
+    split, checkpoint = experiment.split, experiment.identity["configuration"].get("checkpoint")
     words = [experiment.method.name, experiment.ablation, experiment.post.title]
+    words.append(trained_on(checkpoint, split.dataset, split.name))
     facts = [f"seed {experiment.seed}"]
     if experiment.selection != "last":
         facts.append(f"selection {experiment.selection}")
@@ -103,6 +105,7 @@ def memory_needed(experiment: Experiment) -> int:
     from datasets.images import CACHE_BYTES
 
     split, size = experiment.split, experiment.run.image_size
-    decoded = len(split.train) * 3 * size**2 if experiment.method.terms else 0
+    trains = bool(experiment.method.terms) and experiment.trained is None
+    decoded = len(split.train) * 3 * size**2 if trains else 0
     width = getattr(experiment.own, "dim", 0) or 2048  # the widest pooled feature of common backbones
     return (decoded if decoded <= CACHE_BYTES else 0) + 4 * width * (len(split.queries) + len(split.gallery))

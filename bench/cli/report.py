@@ -56,7 +56,7 @@ def report(
     check: Annotated[Path | None, typer.Option(help="Exit 4 unless the report equals this file.")] = None,
 ) -> None:
     """Print stored results: one table for each dataset, split, gallery and protocol."""
-    from bench.protocols.base import PROTOCOLS
+    from bench.protocols.base import protocol_of
     from bench.store import existing
     from bench.types import AVERAGES, Average
     from reports.base import FORMATS, KINDS, Options
@@ -75,7 +75,7 @@ def report(
         if each != "all":
             KINDS.get(each)  # a wrong name is said before the store is opened
     for each in protocols:
-        PROTOCOLS.get(each)
+        protocol_of(each)
     where = global_option(ctx, "store")
     store = existing(where)
     if store is None:

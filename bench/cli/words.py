@@ -19,7 +19,11 @@ CARRIED = ("device", "precision", "workers", "save_topk")
 
 def words_of(request: Request, options: RunOptions) -> list[str]:
     """``run ...`` that asks for this cell and no other, every option that has not its default spelt out."""
-    words = ["run", "-m", request.method, "-d", request.dataset, "--seed", str(request.seed)]
+    words = ["run", "-d", request.dataset]
+    if request.checkpoint:
+        words += ["--checkpoint", str(Path(request.checkpoint).resolve())]
+    else:
+        words += ["-m", request.method, "--seed", str(request.seed)]
     if request.split is not None:
         words += ["--split", request.split]
     for term in request.without:

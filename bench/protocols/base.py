@@ -12,6 +12,7 @@ from bench.metric_ids import parse_metric
 from bench.registry import Registry, not_a
 from bench.types import Distance, EmptyQueries
 
+GENERALIZED = "generalized-"  # before the name of a protocol whose gallery holds photos of seen classes, too
 Gallery = Literal["full", "paired"]
 Codes = Literal["none", "itq-test"]
 
@@ -58,3 +59,20 @@ PROTOCOLS: Registry[Protocol] = Registry("protocol", "bench.protocols", "bench.p
 def declare(protocol: Protocol) -> Protocol:
     """Enter a protocol into ``PROTOCOLS`` under its own name."""
     return PROTOCOLS.register(protocol.name)(protocol)
+
+
+def protocol_of(name: str) -> tuple[Protocol, str | None]:
+    """The protocol of a name, and the gallery that the name asks for: "all" with ``GENERALIZED``, otherwise any.
+
+    Raises UsageError for an unknown name.
+    """
+    return PROTOCOLS.get(name.removeprefix(GENERALIZED)), "all" if name.startswith(GENERALIZED) else None
+
+
+def name_over(name: str, gallery: str) -> str:
+    """What a protocol is called over the gallery of a run: ``unseen``, or ``all`` classes.
+
+    >>> name_over("sake", "unseen"), name_over("sake", "all")
+    ('sake', 'generalized-sake')
+    """
+    return f"{GENERALIZED}{name}" if gallery == "all" else name

@@ -143,3 +143,30 @@ def test_a_wrong_configuration_file(text: str, message: str, runner: CliRunner) 
     result = runner.invoke(app, ["run", "-m", "imagenet"])
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_gallery_of_all_classes_has_tables_and_protocols_of_its_own(runner: CliRunner) -> None:
+    call = ["run", "-m", "imagenet", "--limit", "2", "--image-size", "32", "--format", "json"]
+    plain = runner.invoke(app, call)
+    assert plain.exit_code == 0, plain.output
+    none = runner.invoke(app, ["report", "--include-smoke", "--protocol", "generalized-sake"])
+    assert (none.exit_code, "No run ranks a gallery of all classes" in none.stderr) == (4, True)
+    found = runner.invoke(app, [*call, "--gallery", "all"])
+    assert found.exit_code == 0, found.output
+    one, other = (json.loads(each.stdout) for each in (plain, found))
+    assert one["fingerprint"] != other["fingerprint"]
+    figures = [each["scores"][0]["value"] for each in (one, other)]
+    assert figures[1] < figures[0]  # more photos to be wrong with
+
+    def titles(*words: str) -> list[str]:
+        report = runner.invoke(app, ["report", "--include-smoke", *words])
+        assert report.exit_code == 0, report.output
+        return [line for line in report.stdout.splitlines() if line.startswith("## ")]
+
+    generalized, unseen = titles()
+    assert "gallery: all classes" in generalized
+    assert generalized.endswith("protocol generalized-standard")
+    assert unseen.endswith("protocol standard")
+    assert [title.rpartition(" ")[2] for title in titles("--protocol", "sake")] == ["generalized-sake", "sake"]
+    assert [title.rpartition(" ")[2] for title in titles("--protocol", "generalized-sake")] == ["generalized-sake"]
+    assert "| generalized-zse-sbir " in runner.invoke(app, ["report", "--include-smoke", "--kind", "protocols"]).stdout
