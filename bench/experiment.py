@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.distributed import ALONE, Processes
-from bench.errors import DataError, LoadingError, UsageError, nearest
+from bench.errors import DataError, LoadingError
 from bench.postprocessing import PostProcessing
-from bench.settings import RunSettings, assign, with_recipe
-from bench.transfer import Trained, description, opened
+from bench.settings import RunSettings
+from bench.transfer import Trained, description
 from bench.types import Split
-from datasets.base import DATASETS, Dataset
-from datasets.health import ROLES, Role, Verdicts
-from datasets.shaping import shaped
-from methods.base import METHODS, Method
-
-ON_BAD_IMAGE = ("error", "drop")
-GALLERIES = ("unseen", "all")
+from datasets.base import Dataset
+from methods.base import Method
 
 
 @dataclass(frozen=True)
@@ -193,135 +188,3 @@ def file_identity(name: str, path: str) -> str:
 
 def _hash_of(path: str) -> str:
     return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
-
-
-class Splits:
-    """Datasets with their splits as runs need them, so that cells that ask for the same share it: listing and checking
-    a large dataset takes seconds, decoding all of it minutes. With ``keep=False`` no file is written.
-    """
-
-    def __init__(self, progress: Callable[[int, int], None] | None = None, *, keep: bool = True) -> None:
-        self._progress = progress
-        self._keep = keep
-        self._known: dict[tuple[object, ...], tuple[Dataset, Split, dict[str, str]]] = {}
-
-    def of(
-        self, request: Request, kind: type[Dataset], settings: Any, resources: Resources, roles: tuple[Role, ...]
-    ) -> tuple[Dataset, Split, dict[str, str]]:
-        """Dataset, split and dropped images (path to reason); ``roles`` are those whose images must not be broken."""
-        key = (
-            request.dataset,
-            request.split,
-            settings,
-            request.per_class_limit,
-            request.gallery,
-            request.selection,
-            request.on_bad_image,
-            roles,
-        )
-        if key not in self._known:
-            dataset = kind(resources.data_root, settings)
-            split = shaped(
-                dataset.split(request.split),
-                per_class_limit=request.per_class_limit,
-                gallery=request.gallery,
-                rule=request.selection,
-            )
-            dropped: dict[str, str] = {}
-            if request.on_bad_image == "drop":
-                workers = resources.workers or 2
-                verdicts = Verdicts(resources.cache_dir, keep=self._keep)
-                dropped = verdicts.of(dataset, split, roles=roles, workers=workers, progress=self._progress)
-                split = split.without(dropped) if dropped else split
-            self._known[key] = dataset, split, dropped
-        return self._known[key]
-
-
-def resolve(request: Request, resources: Resources, splits: Splits | None = None) -> Experiment:
-    """Look every name up and load the split, from ``splits`` where another cell had it loaded.
-
-    Raises UsageError for an unknown name or setting, DataError for data that is missing; nothing was computed then.
-    """
-    dataset_kind = DATASETS.get(request.dataset)
-    trained = opened(Path(request.checkpoint)) if request.checkpoint else None
-    if trained is not None:
-        kind, run, own = trained.method, trained.run, trained.own
-        dataset_settings, post = settings_after(request, trained, dataset_kind)
-        request = replace(request, method=kind.name, seed=trained.seed, selection=trained.selection)
-    else:
-        kind = METHODS.get(request.method)
-        run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
-    for name, value, known in (
-        ("--gallery", request.gallery, GALLERIES),
-        ("--on-bad-image", request.on_bad_image, ON_BAD_IMAGE),
-    ):
-        if value not in known:
-            raise UsageError(f"Option {name} takes {' or '.join(known)}, not {value!r}.")
-    trains = bool(kind.terms) and trained is None
-    roles: tuple[Role, ...] = ROLES if trains else ("queries", "gallery")
-    dataset, split, dropped = (splits or Splits()).of(request, dataset_kind, dataset_settings, resources, roles)
-    if trains and not split.train:
-        raise DataError(
-            f"Split {split.name!r} has no seen class to train {request.method!r} on: leave some classes seen, or take "
-            "a method that is not trained."
-        )
-    return Experiment(
-        method=kind,
-        dataset=dataset,
-        split=split,
-        seed=request.seed,
-        run=run,
-        own=own,
-        post=post,
-        selection=request.selection,
-        gallery=request.gallery,
-        precision=resources.precision,
-        per_class_limit=request.per_class_limit,
-        dropped=dropped,
-        trained=trained,
-    )
-
-
-def settings_after(request: Request, trained: Trained, dataset_kind: type[Dataset]) -> list[Any]:
-    """Settings of the dataset and of what follows embedding, where a trained network is scored as it is.
-
-    Raises UsageError for whatever would have to be known before it was trained.
-    """
-    said = f"--checkpoint scores {trained.path.name} as it was trained"
-    if request.method and request.method != trained.method.name:
-        raise UsageError(f"{said}, which was by {trained.method.name!r}: leave out -m {request.method}.")
-    if request.without or request.structural or request.selection != "last":
-        raise UsageError(f"{said}: leave out --without, --structural and --select.")
-    try:
-        found = assign([dataset_kind.Settings(), PostProcessing()], request.assignments)
-    except UsageError as error:
-        raise UsageError(f"{error} {said}: settings of its training are those of then.") from error
-    return found
-
-
-def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
-    """Settings of the run, the method, the dataset and what follows embedding: defaults, recipe, options, ablation."""
-    recipe = dataset_kind.recipe
-    parts = [with_recipe(RunSettings(), recipe), with_recipe(kind.Settings(), recipe)]
-    run, own, dataset_settings, post = assign([*parts, dataset_kind.Settings(), PostProcessing()], request.assignments)
-    for term in request.without:
-        if term not in kind.terms:
-            raise UsageError(f"Method {request.method!r} has no loss term {term!r}. {nearest(term, kind.terms)}")
-        own = replace(own, **{f"weight_{term}": 0.0})
-    if request.structural:
-        if request.structural not in kind.structural:
-            raise UsageError(
-                f"Method {request.method!r} has no structural ablation {request.structural!r}. "
-                f"{nearest(request.structural, kind.structural)}"
-            )
-        own = replace(own, **kind.structural[request.structural])
-    if kind.terms and run.batch_size < 2 * run.per_class:
-        raise UsageError(
-            f"A batch of {run.batch_size} images cannot hold {run.per_class} sketches and as many photos of a class: "
-            "raise --batch-size or lower --set per_class=N."
-        )
-    if kind.terms and not any(getattr(own, f"weight_{term}") for term in kind.terms):
-        raise UsageError(
-            f"Method {request.method!r} is left without any loss term: keep one of {', '.join(kind.terms)}."
-        )
-    return [run, own, dataset_settings, post]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.experiment import Request, configuration_of, settings_of
+from bench.experiment import Request, configuration_of
 from bench.models import RunRecord
+from bench.resolving import settings_of
 from bench.store import existing
 from datasets.base import DATASETS
 from methods.base import METHODS

@@ -10,9 +10,10 @@ from torch import Tensor
 from bench.devices import choose_device
 from bench.engine import build, training_photos
 from bench.errors import DataError, UsageError
-from bench.experiment import Experiment, Request, Resources, resolve
+from bench.experiment import Experiment, Request, Resources
 from bench.models import RunRecord
 from bench.observing import Observer
+from bench.resolving import resolve
 from bench.training import TrainingData
 from datasets.images import Images
 

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from bench.devices import to_pixels
 from bench.engine import build
-from bench.experiment import Experiment, Request, Resources, resolve
+from bench.experiment import Experiment, Request, Resources
+from bench.resolving import resolve
 from bench.training import TrainingData, make_optimiser
 from bench.types import Batch
 from datasets.images import Images

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from bench.engine import build, execute
-from bench.experiment import Experiment, Request, Resources, resolve
+from bench.experiment import Experiment, Request, Resources
 from bench.item_embeddings import embed_test_images
+from bench.resolving import resolve
 from bench.training import TrainingData, train
 from datasets.images import Images
 from methods import heads, losses

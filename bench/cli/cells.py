@@ -22,11 +22,12 @@ from bench.cli.words import places_of, words_of
 from bench.database import plain
 from bench.distributed import Processes, joined
 from bench.errors import DataError, IncompleteError, UsageError
-from bench.experiment import Experiment, Request, Resources, Splits, resolve
+from bench.experiment import Experiment, Request, Resources
 from bench.lookup import stored_like
 from bench.merging import spool_of, take_up
 from bench.models import RunRecord
 from bench.provenance import code_hash
+from bench.resolving import Splits, resolve
 from bench.retrieval import stored_run
 from bench.store import Store, existing
 from bench.transfer import file_of

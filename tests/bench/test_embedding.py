@@ -15,8 +15,9 @@ from torch import Tensor
 from bench import embedding
 from bench.embedding import embed
 from bench.engine import build
-from bench.experiment import Experiment, Request, Resources, resolve
+from bench.experiment import Experiment, Request, Resources
 from bench.ranking import Pass, rank
+from bench.resolving import resolve
 from bench.types import Floats
 from datasets.images import Images
 from methods.base import Method

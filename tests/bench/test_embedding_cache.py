@@ -14,8 +14,9 @@ import torch
 from bench import itq
 from bench.embedding_cache import EmbeddingCache
 from bench.engine import build
-from bench.experiment import Request, Resources, resolve
+from bench.experiment import Request, Resources
 from bench.item_embeddings import embed_items, quantiser
+from bench.resolving import resolve
 from tests.pictures import write_folder
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from bench.errors import DataError, LoadingError, UsageError
-from bench.experiment import Experiment, Request, Resources, resolve
+from bench.experiment import Experiment, Request, Resources
+from bench.resolving import resolve
 from datasets.base import Dataset
 from methods.backbones import Backbone
 from tests.pictures import write_folder

@@ -84,7 +84,8 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench.engine import Outcome
-    from bench.experiment import Request, Resources, resolve
+    from bench.experiment import Request, Resources
+    from bench.resolving import resolve
     from bench.running import SpooledError, _keep
 
     resources = Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu")

@@ -14,8 +14,9 @@ from bench import details, item_embeddings
 from bench.embedding_cache import EmbeddingCache
 from bench.engine import Outcome, execute
 from bench.errors import IncompleteError, StorageError
-from bench.experiment import Request, Resources, resolve
+from bench.experiment import Request, Resources
 from bench.postprocessing import PostProcessing
+from bench.resolving import resolve
 from bench.shards import ShardWriter
 from bench.single_query import SingleQuery
 from bench.store import Store

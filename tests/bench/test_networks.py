@@ -10,8 +10,9 @@ import torch
 
 from bench.engine import build, weights_of
 from bench.errors import LoadingError
-from bench.experiment import Request, Resources, resolve
+from bench.experiment import Request, Resources
 from bench.networks import Networks, network_hash
+from bench.resolving import resolve
 from methods.base import Method
 
 SMALL = ("backbone=resnet18", "weights=none", "image_size=32", "dim=8")

@@ -16,10 +16,11 @@ from bench import details
 from bench.devices import out_of_memory
 from bench.engine import execute
 from bench.errors import IncompleteError, MemoryExhaustedError, StorageError
-from bench.experiment import Experiment, Request, Resources, resolve
+from bench.experiment import Experiment, Request, Resources
 from bench.metric_ids import STORED_METRICS
 from bench.models import DetailRow
 from bench.networks import Networks
+from bench.resolving import resolve
 from bench.running import run_and_store
 from bench.store import Store
 from methods.imagenet import ImageNet

@@ -13,8 +13,9 @@ from bench.checkpoints import Checkpoints
 from bench.devices import choose_device
 from bench.engine import build
 from bench.errors import IncompleteError
-from bench.experiment import Request, Resources, resolve
+from bench.experiment import Request, Resources
 from bench.networks import network_hash
+from bench.resolving import resolve
 from bench.selecting import BestEpoch, selector_of
 from bench.selection import selection
 from bench.training import TrainingData, train

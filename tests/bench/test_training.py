@@ -11,7 +11,8 @@ import torch
 
 from bench.engine import build
 from bench.errors import DataError, IncompleteError, UsageError
-from bench.experiment import Request, Resources, resolve
+from bench.experiment import Request, Resources
+from bench.resolving import resolve
 from bench.settings import RunSettings
 from bench.training import TrainingData, make_optimiser, rate, train
 from datasets.images import Images

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.engine import build, training_photos
-from bench.experiment import Request, Resources, resolve
+from bench.experiment import Request, Resources
 from bench.recall import recalled
+from bench.resolving import resolve
 from bench.store import Store
 from bench.training import TrainingData
 from datasets.images import Images

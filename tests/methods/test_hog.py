@@ -8,9 +8,10 @@ import torch
 
 from bench.engine import build
 from bench.errors import UsageError
-from bench.experiment import Request, Resources, resolve
+from bench.experiment import Request, Resources
 from bench.item_embeddings import embed_test_images
 from bench.ranking import rank
+from bench.resolving import resolve
 from methods.base import Method
 from tests.conftest import Quiet
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from bench.engine import build
 from bench.errors import DataError, UsageError
-from bench.experiment import Request, Resources, resolve
+from bench.experiment import Request, Resources
+from bench.resolving import resolve
 from bench.types import Batch
 from methods.base import Method, TrainingPhotos
 from methods.sake import start_from_classifier

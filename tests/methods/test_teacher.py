@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 
 from bench.engine import build
-from bench.experiment import Request, Resources, resolve
+from bench.experiment import Request, Resources
+from bench.resolving import resolve
 from bench.types import Batch
 from methods.backbones import PACKAGED, Backbone
 from methods.base import TrainingPhotos
