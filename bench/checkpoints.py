@@ -79,6 +79,11 @@ class Checkpoints:
                 f"Checkpoint {self.path.name} was written by another version of bench: remove it, or use --no-resume."
             ) from error
 
+    def seconds(self) -> float:
+        """What the training took until the state was saved; 0 when there is none to use."""
+        found = self._read()
+        return float(found[1]["history"].get("seconds", 0.0)) if found is not None else 0.0
+
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         found = read_tensors(self.path)
         if found is not None and found[1].get("key") == self.key:

@@ -177,6 +177,7 @@ def trained(
     if not (resources.resume and reuse) and processes.leads:
         checkpoints.remove()
     meanwhile()
+    earlier = checkpoints.seconds() if processes.leads else 0.0  # of the training that is gone on with
     with clock.part("training", observer):
         history = train(
             method,
@@ -193,6 +194,7 @@ def trained(
         )
     if not processes.leads:
         return history, ""
+    clock.seconds["training"] = round(clock.seconds["training"] + earlier, 2)
     taken = {name: seconds for name, seconds in clock.seconds.items() if name not in before}
     try:
         networks.save(key, method, taken, history, provenance.commit(), experiment.described)

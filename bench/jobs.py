@@ -13,11 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UsageError, nearest
+from bench.errors import StorageError, UsageError, nearest
 from bench.store import Store
 
 EXECUTORS = ("local", "slurm")
@@ -55,9 +56,10 @@ class CellJob:
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
         if child.returncode:
-            store = Store(self.where)
-            store.unqueue(self.key, "failed", f"its job ended with exit code {child.returncode} before it began")
-            store.close()
+            with suppress(StorageError):  # a store that is out of reach may be why the program ended
+                store = Store(self.where)
+                store.unqueue(self.key, "failed", f"its job ended with exit code {child.returncode} before it began")
+                store.close()
         return int(child.returncode)
 
     def checkpoint(self) -> Any:
@@ -148,6 +150,10 @@ class Scheduler:
             raise UsageError(
                 f"--job {unknown[0]} is no parameter of the local executor. {nearest(unknown[0], LOCAL_PARAMETERS)}"
             )
+        for name in chosen if self.executor == "local" else ():
+            least = 0 if name == "gpus_per_node" else 1
+            if not isinstance(chosen[name], int) or chosen[name] < least:
+                raise UsageError(f"--job {name} takes a whole number from {least}, not {self.parameters[name]!r}.")
         try:
             if self.executor == "local":
                 # Each job has a GPU of its own where there are some; submitit hides them all otherwise.

@@ -6,11 +6,12 @@ Other scores under one key are a conflict: both are kept, the one that was there
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -55,24 +56,48 @@ def merge(store: Store, source: str, progress: Callable[[int, int], None] = lamb
     again enters nothing. Raises UsageError for the store itself, StorageError for a source that is missing, cannot be
     read or was written by a newer program, and for a store that cannot be written; whole runs are entered or none.
     """
-    if _same(store.where, source):
-        raise UsageError(f"Database {plain(source)} is the store itself: name the other one, or another --store.")
-    merged = Merged(plain(source))
+    _refuse_itself(store.where, source)
     with _reading(source) as other:
-        signs, runs = other.doing(), other.runs()
-        for done, run in enumerate(runs, start=1):
-            progress(done, len(runs))
-            status, failure, ended = run.status, run.failure, run.ended
-            if status == "queued":
+        return _take(store, other, source, progress)
+
+
+def merge_all(
+    where: str, sources: Sequence[str], progress: Callable[[str, int, int], None] = lambda source, done, total: None
+) -> list[Merged]:
+    """``merge`` of each source into the store at ``where``, which is touched only when all of them could be opened."""
+    for source in sources:
+        _refuse_itself(where, source)
+    with ExitStack() as stack:
+        others = [stack.enter_context(_reading(source)) for source in sources]
+        store = Store(where)
+        stack.callback(store.close)
+        return [
+            _take(store, other, source, functools.partial(progress, source))
+            for source, other in zip(sources, others, strict=True)
+        ]
+
+
+def _refuse_itself(where: str, source: str) -> None:
+    if _same(where, source):
+        raise UsageError(f"Database {plain(source)} is the store itself: name the other one, or another --store.")
+
+
+def _take(store: Store, other: Store, source: str, progress: Callable[[int, int], None]) -> Merged:
+    merged = Merged(plain(source))
+    signs, runs = other.doing(), other.runs()
+    for done, run in enumerate(runs, start=1):
+        progress(done, len(runs))
+        status, failure, ended = run.status, run.failure, run.ended
+        if status == "queued":
+            merged.running += 1
+            continue
+        if status == "running":
+            if run.id in signs and signs[run.id][0] < STALE_SECONDS:
                 merged.running += 1
                 continue
-            if status == "running":
-                if run.id in signs and signs[run.id][0] < STALE_SECONDS:
-                    merged.running += 1
-                    continue
-                status, failure, ended = "interrupted", "its process ended", now()
-            found = {**asdict(run), "status": status, "failure": failure, "ended": ended, "scores": run.scores}
-            enter(store, RunRecord(**found), other.details_of(run.id), merged)
+            status, failure, ended = "interrupted", "its process ended", now()
+        found = {**asdict(run), "status": status, "failure": failure, "ended": ended, "scores": run.scores}
+        enter(store, RunRecord(**found), other.details_of(run.id), merged)
     return merged
 
 
@@ -139,11 +164,16 @@ def _reading(source: str) -> Iterator[Store]:
             server.close()
         return
     if not file.is_file():
-        raise StorageError(f"There is no results database {source} to merge: check the path.")
+        what = "is a folder" if file.is_dir() else "is not there"
+        raise StorageError(f"Nothing was merged: database {source} {what}; check the path.")
     with tempfile.TemporaryDirectory(prefix="bench-merge-") as folder:
         copy = Path(folder) / "copy.db"
-        backup(source, copy)
-        opened = Store(str(copy))
+        try:
+            backup(source, copy)
+            opened = Store(str(copy))
+        except StorageError as error:
+            said = str(error).replace(str(copy), source).replace("another path by --store", "another source")
+            raise StorageError(f"Nothing was merged: {said}") from error
         try:
             yield opened
         finally:

@@ -55,6 +55,7 @@ class Registry(Generic[T]):
         self._known: dict[str, T] = {}
         self._plugins: dict[str, list[EntryPoint]] = {}  # of one name only the first counts
         self._told: set[str] = set()
+        self._failed: dict[str, LoadingError] = {}
         self._discovered = False
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -138,10 +139,13 @@ class Registry(Generic[T]):
     def _load(self, name: str) -> T:
         """What the first entry point of that name leads to; raises LoadingError unless it can be used."""
         point = self._plugins[name][0]
+        if name in self._failed:  # a module that is imported again may fail otherwise, having done half of its work
+            raise self._failed[name]
         try:
             thing = point.load()
-        except Exception as error:  # whatever a stranger's module raises, the cure is the same
-            raise self._unusable(name, point, f"{type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:  # whatever a stranger's module raises, the cure is the same
+            self._failed[name] = self._unusable(name, point, f"{type(error).__name__}: {error}")
+            raise self._failed[name] from error
         wrong = self._wrong(thing)
         if not wrong and getattr(thing, "name", name) != name:
             wrong = f"it calls itself {thing.name!r}"

@@ -60,7 +60,7 @@ def run_and_store(
             outcome = execute(experiment, resources, beating, reuse=not force)
         _keep(store, run, outcome, entered, resources)
     except KeyboardInterrupt:
-        _note(store, run, "interrupted", "stopped by the user")
+        _note(store, run, "interrupted", "stopped by a signal")
         raise
     except LostProcessError as error:
         _note(store, run, "interrupted", str(error))

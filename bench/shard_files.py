@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import DataError
-from bench.shards import FORMAT, SIDES, VERSION, Side
+from bench.shards import FORMAT, MOST_PARTS, SIDES, VERSION, Side
 from bench.types import Floats, Labels
 from bench.vectors import StreamedEmbeddings
 
@@ -141,11 +141,13 @@ def mapped(folder: Path, shard: dict[str, Any], kind: str, width: int) -> Array:
     except (ValueError, EOFError) as error:
         raise DataError(f"Shard {name} in {folder} is damaged ({error}).") from error
     dtype, shape = (np.float32, (shard["rows"], width)) if kind == "vectors" else (np.int64, (shard["rows"],))
-    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+    if array.dtype != dtype or array.shape != shape:
         raise DataError(
             f"Shard {name} in {folder} holds {array.dtype} {array.shape}, but its manifest tells "
             f"{np.dtype(dtype)} {shape}: write it again."
         )
+    if not array.flags.c_contiguous:
+        raise DataError(f"Shard {name} in {folder} is stored column by column (Fortran's order): write it by rows.")
     return np.asarray(array.view(np.ndarray))
 
 
@@ -162,6 +164,12 @@ def _manifest(path: Path) -> dict[str, Any]:
         numbers += [file["bytes"] for file in files]
         if not all(isinstance(each, int) and each >= 0 for each in numbers):
             raise ValueError("a number that is none")
+        if not facts["part"] < facts["parts"] <= MOST_PARTS:
+            raise ValueError(f"part {facts['part']} of {facts['parts']}")
+        if path.name != f"{facts['side']}-{facts['part']:03}.json":
+            raise ValueError(f"side {facts['side']}, part {facts['part']}")
+        if len({file["file"] for file in files}) < len(files):
+            raise ValueError("a file twice")
         if any(Path(file["file"]).name != file["file"] for file in files):
             raise ValueError("a file elsewhere")
         if not facts["shards"] or sum(shard["rows"] for shard in facts["shards"]) != facts["rows"]:
@@ -170,7 +178,7 @@ def _manifest(path: Path) -> dict[str, Any]:
             raise ValueError("entries that differ")
     except OSError as error:
         raise DataError(f"Manifest {path} cannot be read ({error.strerror}).") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"Manifest {path} is no manifest of shards ({error}): write the shards again.") from error
     return dict(facts)
 

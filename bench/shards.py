@@ -41,6 +41,7 @@ FORMAT, VERSION = "bench shards", 1
 SHARD_BYTES = 64 * 2**20
 ROUND = 2048  # rows of a shard are a multiple: what the ranking engine multiplies together then lies in one file
 ELSEWHERE = "--to-shards"
+MOST_PARTS = 1000
 
 
 class ShardWriter:
@@ -64,8 +65,10 @@ class ShardWriter:
     def __init__(self, folder: Path, side: Side, *, network: str, part: int = 0, parts: int = 1) -> None:
         if side not in SIDES:
             raise UsageError(f"There is no side {side!r}. {nearest(side, SIDES)}")
-        if not 0 <= part < parts <= 1000:
-            raise UsageError(f"Part {part} of {parts} does not exist: parts count from 0, and there are at most 1000.")
+        if not 0 <= part < parts <= MOST_PARTS:
+            raise UsageError(
+                f"Part {part} of {parts} does not exist: parts count from 0, and there are at most {MOST_PARTS}."
+            )
         if not network.strip() or not network.isprintable():
             raise UsageError(f"A network is identified by one line of text, not by {network!r}.")
         self.folder, self.side, self.part, self.parts, self.network = Path(folder), side, part, parts, network
@@ -75,7 +78,7 @@ class ShardWriter:
         self._files: list[Path] = []
         self._shards: list[dict[str, Any]] = []
         self._width = self._rows = self._held = 0
-        self._has_paths = False
+        self._has_paths = self._closed = False
         self._vectors: Floats = np.empty((0, 0), dtype=np.float32)
         self._labels: Labels = np.empty(0, dtype=np.int64)
         self._paths: list[str] = []
@@ -84,8 +87,11 @@ class ShardWriter:
         """Append rows: ``vectors`` numbers [rows, width], ``labels`` integers from 0 [rows], ``paths`` [rows] or none.
 
         Raises DataError for arrays that do not fit together or to the rows before, for NaN and infinity, and where
-        paths are given for some rows only; StorageError when the disk is full or the folder cannot be written.
+        paths are given for some rows only; UsageError after ``close``; StorageError when the disk is full or the folder
+        cannot be written.
         """
+        if self._closed:
+            raise UsageError(f"Part {self.part} of the {self.side} side is ended: rows are added within its 'with'.")
         block, classes = np.asarray(vectors), np.asarray(labels)
         if block.ndim != 2 or block.dtype.kind not in "fiub" or not block.shape[1]:
             raise DataError(f"Vectors are numbers [rows, width], not {block.dtype} {block.shape}.")
@@ -115,6 +121,7 @@ class ShardWriter:
 
     def close(self) -> None:
         """Write what is held and the manifest; raises DataError when there are no rows, StorageError as ``add``."""
+        self._closed = True
         self._flush()
         if not self._shards:
             raise DataError(f"There are no rows to write for part {self.part} of the {self.side} side.")

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from bench import migrations
 from bench.database import choose_journal, database_file, failures, open_engine, plain
-from bench.errors import StorageError
+from bench.errors import DatabaseError, StorageError
 from bench.models import (
     RUN_COLUMNS,
     Base,
@@ -53,6 +53,8 @@ class Store:
 
     def __init__(self, where: str, *, changes: bool = True) -> None:
         self.where = where
+        file = database_file(where)
+        self._file = file.absolute() if file is not None else None
         self._engine = open_engine(where)
         self._writing = self._engine.execution_options(writes=True)
         try:
@@ -64,6 +66,7 @@ class Store:
                         self.was = migrations.upgrade(connection, Base.metadata.create_all)
                 if changes:
                     choose_journal(self._engine)
+            self._place = self._found()
         except BaseException:
             self.close()
             raise
@@ -246,14 +249,32 @@ class Store:
             query = select(DetailRow.name, DetailRow.content).where(DetailRow.run_id == run)
             return {row.name: row.content for row in session.execute(query)}
 
+    def _found(self) -> tuple[int, int] | None:
+        """Which file lies at the database's path, by device and number; None without a path or a file."""
+        try:
+            found = self._file.stat() if self._file is not None else None
+        except OSError:
+            return None
+        return (found.st_dev, found.st_ino) if found is not None else None
+
+    def _check_place(self) -> None:
+        # SQLite goes on with a file that was removed, moved or replaced: what it writes would be found by nobody.
+        if self._found() != self._place:
+            raise DatabaseError(
+                f"The results database {plain(self.where)} was removed, moved or replaced while it was in use: put it "
+                "back."
+            )
+
     @contextmanager
     def _read(self) -> Iterator[Session]:
+        self._check_place()
         with failures(self.where), Session(self._engine) as session, session.begin():
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A transaction that may write: whole or not at all; raises StorageError."""
+        self._check_place()
         with failures(self.where), Session(self._writing) as session, session.begin():
             yield session
 

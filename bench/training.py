@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,10 +99,11 @@ def train(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     weights = method.weights
     history = History(steps)
-    start = 0
+    start, began, spent = 0, time.perf_counter(), 0.0
     if checkpoints is not None:
         start, kept_history, extra = checkpoints.restore(method, optimiser, scaler, processes)
         history.restore(kept_history)
+        spent = float(kept_history.get("seconds", 0.0))
         if start:
             log.info("The training goes on after step %d of %d.", start, steps)
         if selector is not None and start:
@@ -111,7 +113,8 @@ def train(
     def save() -> None:
         if checkpoints is not None and processes.leads:
             kept = selector.tensors() if selector is not None else {}
-            checkpoints.save(done, method, optimiser, scaler, history.state(), kept)
+            seconds = spent + time.perf_counter() - began
+            checkpoints.save(done, method, optimiser, scaler, {**history.state(), "seconds": seconds}, kept)
 
     method.train()
     losses = spread(WholeBatchLosses(method, processes, rows, compiled), optimiser, processes, device)

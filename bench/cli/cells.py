@@ -133,6 +133,13 @@ def _run_together(ctx: typer.Context, requests: list[Request], options: RunOptio
         asked, experiments, kept = processes.together(
             lambda: _resolved(requests, resources, splits, "" if force or dry_run else where)
         )
+    for each in experiments if processes.size > 1 else ():
+        if each.method.terms and each.trained is None and not each.run.frozen_batchnorm:
+            error = UsageError(
+                "Several processes cannot train batch normalisation, which would see a part of each batch only: "
+                "leave out --set frozen_batchnorm=false, or use one process."
+            )
+            processes.fail(error)
     if processes.size > 1:
         cells_asked = [(each.split.fingerprint, each.key) for each in experiments]
         processes.compare({"code": code_hash(), "torch": version("torch")}, cells_asked)

@@ -100,7 +100,7 @@ class Cells:
             return False
         if found[1]:
             note = f"{counter}{title(experiment)}: already done, run {found[0].id} of {found[0].ended}"
-            stderr().print(note, markup=False)
+            stderr().print(note, markup=False, soft_wrap=True)
         self.done.append(found)
         return True
 

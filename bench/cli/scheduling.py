@@ -56,7 +56,9 @@ def run_as_jobs(
         stored = None if options.force else store.find(experiment.key)
         if stored is not None:
             done.append((stored, True))
-            stderr().print(f"{title(experiment)}: already done, run {stored.id} of {stored.ended}", markup=False)
+            stderr().print(
+                f"{title(experiment)}: already done, run {stored.id} of {stored.ended}", markup=False, soft_wrap=True
+            )
         else:
             todo.append(number)
     jobs = [CellJob(calls[number], where, experiments[number].key) for number in todo]
@@ -89,11 +91,13 @@ def run_as_jobs(
         line = f"[{position + 1}/{len(jobs)}] {title(experiments[todo[position]])}: {job.name}, log {job.log}"
         stderr().print(line, markup=False, soft_wrap=True)
 
+    status, why = "interrupted", "its sweep was stopped before it began"
     try:
         codes = scheduler.run_here(jobs, gpus, available_processors(), begun)
+        status, why = "failed", "its job ended before the run began"
     finally:
         for number in todo:
-            store.unqueue(experiments[number].key, "interrupted", "its sweep was stopped before it began")
+            store.unqueue(experiments[number].key, status, why)
     failed = [(number, code) for number, code in zip(todo, codes, strict=True) if code != 0]
     for number, code in failed:
         how = "was killed" if code is None else f"ended with exit code {code}"

@@ -118,7 +118,7 @@ def check_shards(file: Path, to_shards: Path | None, deep: bool) -> None:
     """Raise UsageError for options that do not fit the file, DataError for a shard that ``deep`` finds altered."""
     if to_shards is not None and file.is_dir():
         raise UsageError(f"{file} is a folder already: --to-shards writes the embeddings of a file.")
-    if deep and not file.is_dir():
+    if deep and file.is_file():
         raise UsageError(f"--deep looks at shards, and {file} is no folder of them.")
     if deep:
         from bench.shard_files import open_shards

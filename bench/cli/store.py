@@ -41,19 +41,19 @@ def merge(
     """
     from bench.cli.progress import Bars
     from bench.database import plain
-    from bench.merging import conflict_lines
-    from bench.merging import merge as take
-    from bench.store import Store
+    from bench.merging import conflict_lines, merge_all
 
-    store = Store(str(global_option(ctx, "store")))
-    merged = []
-    try:
-        for source in sources:
-            with Bars(f"merging {plain(source)}", quiet=bool(global_option(ctx, "quiet"))) as bars:
-                bars.phase("runs")
-                merged.append(take(store, source, lambda done, total, bars=bars: bars.progress(done, total, {})))  # type: ignore[misc]
-    finally:
-        store.close()
+    with Bars("merging", quiet=bool(global_option(ctx, "quiet"))) as bars:
+        doing = ""
+
+        def progress(source: str, done: int, total: int) -> None:
+            nonlocal doing
+            if source != doing:
+                doing = source
+                bars.phase(plain(source))
+            bars.progress(done, total, {})
+
+        merged = merge_all(str(global_option(ctx, "store")), sources, progress)
     for line in conflict_lines(merged):
         typer.echo(line, err=True)
     rows = [

@@ -146,6 +146,15 @@ def test_processes_with_other_data_or_options_are_refused(pictures: Path, tmp_pa
     assert "error: Process 1 was asked for other runs than process 0" in leader.output
 
 
+def test_what_several_processes_cannot_do_is_refused_before_anything_is_entered(pictures: Path, tmp_path: Path) -> None:
+    call = ("run", "-m", "ours", *words_of(pictures), "--set", "frozen_batchnorm=false")
+    leader, follower = pair(tmp_path, call)
+    assert (leader.code, follower.code) == (2, 2), leader.output
+    assert "error: Several processes cannot train batch normalisation" in leader.output
+    assert follower.output == ""
+    assert not (tmp_path / "rank0" / "bench.db").exists()
+
+
 def test_processes_with_other_code_are_refused(pictures: Path, tmp_path: Path) -> None:
     call = ("run", "-m", "ours", *words_of(pictures))
     leader, follower = pair(tmp_path, call, rank1=[Changed("bench.cli.cells:code_hash", "0123456789abcdef")])

@@ -88,7 +88,7 @@ def test_a_job_that_runs_out_of_time_writes_a_checkpoint_and_goes_on(
     assert submitted.handle.result() == 0
     assert "Interrupted; what was finished is stored." in log.read_text()
     assert "The training goes on after step" in log.read_text()
-    assert [(run.status, run.failure) for run in store.runs()] == [("interrupted", "stopped by the user"), ("done", "")]
+    assert [(run.status, run.failure) for run in store.runs()] == [("interrupted", "stopped by a signal"), ("done", "")]
     store.close()
 
 
@@ -137,6 +137,15 @@ def test_a_cluster_is_given_an_array_with_its_limit(
         (["--executor", "lokal"], "There is no executor 'lokal'. Did you mean 'local'?"),
         (["--executor", "local", "--job", "partition=x"], "--job partition is no parameter of the local executor."),
         (["--executor", "local", "--job", "timeout"], "--job takes KEY=VALUE, not 'timeout'."),
+        (
+            ["--executor", "local", "--job", "timeout_min=abc"],
+            "--job timeout_min takes a whole number from 1, not 'abc'.",
+        ),
+        (["--executor", "local", "--job", "timeout_min=0"], "--job timeout_min takes a whole number from 1, not '0'."),
+        (
+            ["--executor", "local", "--job", "timeout_min=0.2"],
+            "--job timeout_min takes a whole number from 1, not '0.2'.",
+        ),
         (["--jobs", "2"], "--jobs and --job are for jobs: name an --executor, local or slurm."),
     ],
 )
@@ -188,3 +197,8 @@ def test_a_queued_run_is_taken_by_whoever_claims_it_and_handed_in_twice_it_is_on
     assert (run.status, dict(run.environment)) == ("running", {"torch": "2", "job": "slurm 2", "log": "b"})
     store.unqueue(IDENTITY["key"], "failed", "too late")
     assert store.runs()[0].status == "running"
+
+
+def test_a_job_whose_store_is_out_of_reach_ends_with_its_code(tmp_path: Path) -> None:
+    where = str(tmp_path / "nowhere" / "bench.db")
+    assert CellJob(["--store", where, "run", "-m", "imagenet", *SMALL], where, "none")() == 6

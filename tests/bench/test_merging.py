@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -117,7 +117,7 @@ def test_an_older_database_is_read_and_left_as_it_was(tmp_path: Path) -> None:
 def test_wrong_sources(tmp_path: Path) -> None:
     (tmp_path / "no.db").write_text("a song")
     with opened(tmp_path / "all.db") as store:
-        with pytest.raises(StorageError, match=r"no results database .*nothing\.db to merge: check the path"):
+        with pytest.raises(StorageError, match=r"Nothing was merged: database .*nothing\.db is not there"):
             merge(store, str(tmp_path / "nothing.db"))
         with pytest.raises(StorageError, match="is not a database file"):
             merge(store, str(tmp_path / "no.db"))
@@ -220,6 +220,52 @@ def test_a_sweep_goes_on_without_its_database_and_nothing_is_lost(
     assert not spool.exists()
 
 
+def away(place: Path) -> None:
+    place.rename("away")
+
+
+def gone(place: Path) -> None:
+    shutil.rmtree(place)
+    place.mkdir()
+
+
+def replaced(place: Path) -> None:
+    shutil.copytree(place, "away")
+    (place / "bench.db").unlink()
+    (place / "bench.db").mkdir()
+
+
+@pytest.mark.parametrize("happens", [away, gone, replaced])
+def test_a_database_file_that_is_moved_removed_or_replaced_is_noticed(
+    happens: Callable[[Path], None], runner: CliRunner, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself would go on with a file that nobody finds again."""
+    Path("db").mkdir()
+    finish, begun = Store.finish, []
+
+    def disturbed(store: Store, *arguments: object, **keywords: object) -> None:
+        if not begun:
+            begun.append(happens(Path("db")))
+        finish(store, *arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "finish", disturbed)
+    words = ["--store", "db/bench.db", *RUN, "--seeds", "2"]
+    found = runner.invoke(app, words)
+    assert "was removed, moved or replaced while it was in use" in " ".join(found.stderr.split())
+    spool = spool_of("db/bench.db", shared_cache)
+    if happens is gone:  # a new file can be made in its place
+        assert (found.exit_code, spool.exists()) == (0, False), found.output
+    else:
+        assert (found.exit_code, spool.exists()) == (6, True), found.output
+        shutil.rmtree("db", ignore_errors=True)
+        Path("away").rename("db")
+        again = runner.invoke(app, words)
+        assert again.exit_code == 0, again.output
+        assert "2 runs that were kept in a file" in again.stderr
+    with opened(Path("db/bench.db")) as store:
+        assert [run.seed for run in store.runs(status="done")] == [0, 1]
+
+
 def test_a_database_that_comes_back_before_the_end_has_everything(
     runner: CliRunner, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,3 +295,20 @@ def test_a_spool_that_others_still_write_to_is_left(tmp_path: Path) -> None:
         assert found is not None
         assert (found.new, found.running) == (1, 1)
         assert spool.exists()
+
+
+def test_of_several_sources_all_are_opened_before_anything_is_entered(tmp_path: Path, runner: CliRunner) -> None:
+    good = with_runs(tmp_path / "good.db", "k1")
+    (tmp_path / "text.db").write_text("no database at all, however long it is" * 50)
+    (tmp_path / "folder.db").mkdir()
+    for source, code, message in (
+        ("all.db", 2, "is the store itself"),
+        ("none.db", 6, "Nothing was merged: database none.db is not there"),
+        ("folder.db", 6, "Nothing was merged: database folder.db is a folder"),
+        ("text.db", 6, "Nothing was merged: "),
+    ):
+        found = runner.invoke(app, ["--store", "all.db", "store", "merge", str(good), source])
+        assert found.exit_code == code, found.output
+        assert message in " ".join(found.stderr.split())
+        assert "--store" not in found.stderr or code == 2
+        assert not (tmp_path / "all.db").exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from bench.registry import Plugin, Registry, not_derived_from
 from datasets.base import DATASETS, Dataset
 from methods.base import METHODS, Method
 from reports.base import FORMATS, KINDS, PICTURES
+
+half: list[int] = []  # what a plug-in did before it failed
 
 
 def registry() -> Registry[str]:
@@ -45,6 +48,30 @@ def test_a_broken_plug_in_hurts_only_who_asks_for_it() -> None:
     assert known.get("apple") == "red"
     with pytest.raises(LoadingError, match=r"The fruit 'pear' .* cannot be loaded \(ModuleNotFoundError"):
         known.get("pear")
+
+
+@pytest.mark.parametrize(
+    "body", ["raise SystemExit(0)", "import sys; sys.exit('no')", "1 / 0", "half.append(1); 1 / 0"]
+)
+def test_whatever_a_plug_in_does_when_it_is_imported_it_says_the_same_each_time(
+    body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plug_in_that_fails.py").write_text(
+        f"from tests.bench.test_registry import half\nassert not half, 'imported twice'\n{body}\n"
+    )
+    half.clear()
+    monkeypatch.syspath_prepend(tmp_path)
+    known = registry()
+    known.names()
+    known._plugins["pear"] = [EntryPoint("pear", "plug_in_that_fails:Pear", "bench.none")]
+    said = set()
+    for _ in range(2):
+        with pytest.raises(LoadingError, match="cannot be loaded") as caught:
+            known.get("pear")
+        said.add(str(caught.value))
+    assert len(said) == 1
+    assert [value for _, value in known.items()] == ["yellow", "red"]
+    half.clear()
 
 
 class Distribution:

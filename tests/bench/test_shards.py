@@ -170,6 +170,13 @@ def other_array(name: str, array: object) -> Damage:
     return damage
 
 
+def twice(folder: Path) -> None:
+    """A manifest that tells of one shard two times."""
+    facts = json.loads((folder / "gallery-000.json").read_text())
+    facts |= {"shards": 2 * facts["shards"], "rows": 2 * facts["rows"]}
+    (folder / "gallery-000.json").write_text(json.dumps(facts))
+
+
 SHARD = "gallery-000-00000.npy"
 
 
@@ -192,10 +199,20 @@ SHARD = "gallery-000-00000.npy"
         (replaced("gallery-000.json", '"shards": [', '"shards": [1,'), "is no manifest of shards"),
         (replaced("gallery-000.json", SHARD, f"../{SHARD}"), "is no manifest of shards"),
         (replaced("gallery-000.json", "{", ""), "is no manifest of shards"),
+        (lambda folder: (folder / "gallery-000.json").write_text("[" * 100_000), "is no manifest of shards"),
+        (
+            replaced("gallery-000.json", '"parts": 1', '"parts": 1000000000'),
+            r"is no manifest of shards \(part 0 of 1000",
+        ),
+        (
+            replaced("gallery-000.json", '"side": "gallery"', '"side": "query"'),
+            r"is no manifest of shards \(side query",
+        ),
+        (twice, r"is no manifest of shards \(a file twice"),
         (lambda folder: (folder / "query-000.json").unlink(), "has no shards of the query side"),
         (other_array(SHARD, np.zeros((1_000, 9), np.float32)), r"float32 \(1000, 9\), but its manifest tells"),
         (other_array(SHARD, np.zeros((1_000, 8))), "float64"),
-        (other_array(SHARD, np.zeros((8, 1_000), np.float32).T), "holds float32"),
+        (other_array(SHARD, np.zeros((8, 1_000), np.float32).T), "is stored column by column"),
         (other_array(SHARD, np.array([{}], dtype=object)), "is damaged"),
     ],
 )
@@ -278,6 +295,10 @@ def test_a_writer_that_makes_no_sense(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             ShardWriter(tmp_path, **{"side": "gallery", "network": "net", **settings})  # type: ignore[arg-type]
         assert sentence in str(caught.value)
+    with ShardWriter(tmp_path / "ended", "query", network="net") as ended:
+        ended.add(np.ones((2, 3)), [0, 1])
+    with pytest.raises(UsageError, match="Part 0 of the query side is ended"):
+        ended.add(np.ones((2, 3)), [0, 1])
     with pytest.raises(DataError, match="no rows to write"), ShardWriter(tmp_path, "query", network="net"):
         pass
     written(tmp_path)
