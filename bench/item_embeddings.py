@@ -35,8 +35,8 @@ class Elsewhere:
     shape: tuple[int, int]
 
     def vectors(self, begin: int, end: int) -> Floats:
-        """Raises NotImplementedError: the leader alone ranks."""
-        raise NotImplementedError("rows of the leader")
+        """Raises RuntimeError: the leader alone ranks."""
+        raise RuntimeError("the rows are with the process that leads")
 
 
 def embed_test_images(
