@@ -197,7 +197,8 @@ def trained(
     clock.seconds["training"] = round(clock.seconds["training"] + earlier, 2)
     taken = {name: seconds for name, seconds in clock.seconds.items() if name not in before}
     try:
-        networks.save(key, method, taken, history, provenance.commit(), experiment.described)
+        limit = experiment.per_class_limit
+        networks.save(key, method, taken, history, provenance.commit(), experiment.described, limit)
         checkpoints.remove()
     except StorageError as error:  # the scores are worth more than the file
         log.warning("The trained network is not kept, its scores are: %s", error)

@@ -59,6 +59,9 @@ class LoadingError(BenchError):
     exit_code = 7
 
 
+MOST_NAMED = 40  # names that a sentence lists
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """The ending of a sentence about an unknown name: its nearest relative, else everything there is."""
     known = sorted(names)
@@ -66,4 +69,6 @@ def nearest(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
     if close:
         return f"Did you mean {by_lower_case[close[0]]!r}?"
+    if len(known) > MOST_NAMED:
+        return f"There are {len(known)} others, none of them like it."
     return f"There is {', '.join(known)}." if known else "There is none."

@@ -118,7 +118,13 @@ class RunRecord:
     @property
     def trained_on(self) -> str:
         """The mark of a run whose network was trained on another split, with how much of the test it had seen there."""
-        return trained_on(self.configuration.get("checkpoint"), self.dataset, self.split)
+        return trained_on(self.configuration.get("checkpoint"))
+
+    @property
+    def smoke(self) -> bool:
+        """Whether it was limited to some images a class, or its network was trained on so few."""
+        checkpoint = self.configuration.get("checkpoint") or {}
+        return self.per_class_limit is not None or checkpoint.get("limit") is not None
 
     @property
     def origin(self) -> str:
@@ -136,12 +142,17 @@ class RunRecord:
         return math.nan
 
 
-def trained_on(checkpoint: Mapping[str, Any] | None, dataset: str, split: str) -> str:
-    """What stands behind a method's name where its network, ``checkpoint`` of a configuration, is of another split."""
-    if checkpoint is None or (checkpoint["dataset"], checkpoint["split"]) == (dataset, split):
+def trained_on(checkpoint: Mapping[str, Any] | None) -> str:
+    """What stands behind a method's name where its network, ``checkpoint`` of a configuration, came ready trained.
+
+    Also where it was trained on the run's own split, so that the row of a training is never mixed with another.
+    """
+    if checkpoint is None:
         return ""
-    saw = len(checkpoint["saw"])
-    return f"trained on {checkpoint['split']}" + (f" (saw {saw} test class{'es' * (saw != 1)})" if saw else "")
+    saw, limit = len(checkpoint["saw"]), checkpoint.get("limit")
+    marks = [f"smoke: {limit} images a class"] if limit is not None else []
+    marks += [f"saw {saw} test class{'es' * (saw != 1)}"] if saw else []
+    return f"trained on {checkpoint['split']}" + (f" ({', '.join(marks)})" if marks else "")
 
 
 RUN_COLUMNS = tuple(name for name in RunRecord.__dataclass_fields__ if name != "scores")

@@ -40,9 +40,11 @@ class Networks:
         history: list[dict[str, float]],
         commit: str = "",
         trained: Mapping[str, Any] | None = None,
+        limit: int | None = None,
     ) -> None:
         """Keep a trained method, with what its training took, the code's commit and what was asked (``trained``).
 
+        ``limit`` is the number of images a class that a smoke run had.
         Raises StorageError when the disk is full.
         """
         facts = {
@@ -52,6 +54,7 @@ class Networks:
             "commit": commit,
             "trained": dict(trained) if trained is not None else None,
             "seen": list(method.context.seen),
+            "limit": limit,
             "network": network_hash(method),
         }
         write_tensors(self.path(key), state_of(method), facts)

@@ -16,6 +16,7 @@ from bench.types import Split
 from datasets.base import DATASETS, Dataset
 from datasets.health import ROLES, Role, Verdicts
 from datasets.shaping import shaped
+from methods.backbones import check_backbone
 from methods.base import METHODS, Method
 
 ON_BAD_IMAGE = ("error", "drop")
@@ -78,6 +79,10 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
     else:
         kind = METHODS.get(request.method)
         run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
+    if post.bits and post.codes == "none":
+        raise UsageError("Setting 'bits' is the width of binary codes: give codes=itq-test or codes=itq-train, too.")
+    if any(each.partition("=")[0].strip() == "backbone" for each in request.assignments):
+        check_backbone(run.backbone)  # before a run of it is entered
     for name, value, known in (
         ("--gallery", request.gallery, GALLERIES),
         ("--on-bad-image", request.on_bad_image, ON_BAD_IMAGE),
@@ -114,7 +119,7 @@ def settings_after(request: Request, trained: Trained, dataset_kind: type[Datase
 
     Raises UsageError for whatever would have to be known before it was trained.
     """
-    said = f"--checkpoint scores {trained.path.name} as it was trained"
+    said = "--checkpoint scores a network as it was trained"
     if request.method and request.method != trained.method.name:
         raise UsageError(f"{said}, which was by {trained.method.name!r}: leave out -m {request.method}.")
     if request.without or request.structural or request.selection != "last":
@@ -122,6 +127,8 @@ def settings_after(request: Request, trained: Trained, dataset_kind: type[Datase
     try:
         found = assign([dataset_kind.Settings(), PostProcessing()], request.assignments)
     except UsageError as error:
+        if not str(error).startswith("There is no setting"):
+            raise
         raise UsageError(f"{error} {said}: settings of its training are those of then.") from error
     return found
 

@@ -29,7 +29,8 @@ TRAINING = ("method", "dataset", "split", "fingerprint", "seed", "selection")
 class Trained:
     """A trained network: ``tensors`` by name, and how it came to be.
 
-    ``asked`` is what identifies its training, as ``description`` gives it; ``seen`` names its seen classes, by label.
+    ``asked`` is what identifies its training, as ``description`` gives it; ``seen`` names its seen classes, by label;
+    ``limit`` is the number of images a class that a smoke run was trained on.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Trained:
     run: RunSettings
     own: Any
     seen: tuple[str, ...]
+    limit: int | None
     asked: Mapping[str, Any]
 
     @property
@@ -57,6 +59,7 @@ class Trained:
             **{name: training[name] for name in ("dataset", "split", "fingerprint")},
             "network": digest_of(self.tensors),
             "saw": seen_in_both(self.seen, unseen),
+            "limit": self.limit,
         }
 
 
@@ -97,6 +100,7 @@ def opened(path: Path) -> Trained:
             run=RunSettings(**_known(RunSettings, settings["run"])),
             own=method.Settings(**_known(method.Settings, settings["method"])),
             seen=tuple(facts["seen"]),  # type: ignore[arg-type]
+            limit=facts["limit"],  # type: ignore[arg-type]
             asked=asked,
         )
     except (KeyError, TypeError) as error:

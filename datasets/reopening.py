@@ -27,6 +27,10 @@ def reopen(run: RunRecord, data_root: Path, unseen: Sequence[str]) -> tuple[Data
     own_folder = "name" in asked
     kind = DATASETS.get("folder" if own_folder else run.dataset)
     known = {each.name for each in fields(kind.Settings)}
+    if own_folder and not data_root.is_dir():
+        raise DataError(
+            f"Run {run.id} is of a folder of your own, and there is no folder {data_root}: name yours by --data-root."
+        )
     if own_folder:
         asked |= {"root": str(data_root), **choice_of(run.split, unseen)}
     dataset = kind(data_root, kind.Settings(**{name: value for name, value in asked.items() if name in known}))

@@ -33,8 +33,7 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, weights: str = "", *, frozen_blocks: int = 0, frozen_batchnorm: bool = True) -> None:
         super().__init__()
-        if not timm.is_model(name):
-            raise UsageError(f"There is no backbone {name!r}. {nearest(name, timm.list_models())}")
+        check_backbone(name)
         self.network: Any = timm.create_model(name, pretrained=False)
         self.width = int(self.network.num_features)
         self.weights_hash = load_weights(self.network, name, weights)
@@ -81,6 +80,14 @@ class Backbone(nn.Module):
         """Parameters of the feature extractor that training may change (the classifier is not among them)."""
         classifier = {id(each) for each in self.network.get_classifier().parameters()}
         return [each for each in self.network.parameters() if each.requires_grad and id(each) not in classifier]
+
+
+def check_backbone(name: str) -> None:
+    """Raise UsageError, with the nearest name, unless timm has a network of this name."""
+    if not timm.is_model(name):
+        raise UsageError(
+            f"There is no backbone {name!r}. {nearest(name, timm.list_models())} 'bench list backbones' lists them."
+        )
 
 
 def load_weights(network: nn.Module, name: str, weights: str) -> str:

@@ -92,9 +92,7 @@ class Source:
     ) -> None:
         done = [run for run in runs if run.status == "done"]
         finished = [
-            run
-            for run in done
-            if (include_smoke or run.per_class_limit is None) and (include_oracle or run.selection != "oracle")
+            run for run in done if (include_smoke or not run.smoke) and (include_oracle or run.selection != "oracle")
         ]
         if not finished:
             if done:
@@ -104,7 +102,13 @@ class Source:
             raise IncompleteError("No finished run fits this report: run something first, such as `bench run -m ours`.")
         self.runs = finished
         over = {run.key for run in done}
-        newest = {run.key: run for run in runs if run.status in ("failed", "interrupted", "running", "queued")}
+        newest = {
+            run.key: run
+            for run in runs
+            if run.status in ("failed", "interrupted", "running", "queued")
+            and (include_smoke or not run.smoke)
+            and (include_oracle or run.selection != "oracle")
+        }
         self.unfinished = [run for run in newest.values() if run.key not in over]
         self.data_root = data_root
         self._store = store

@@ -75,6 +75,15 @@ def test_smoke_runs_stand_in_tables_of_their_own(filled: Store) -> None:
     assert "smoke: 1 images a class" in tables[1].title
 
 
+def test_smoke_and_oracle_runs_that_failed_are_left_out_as_others_of_theirs(filled: Store) -> None:
+    before = build(Source(filled, filled.runs()), ["all"], Options())
+    for key, kind in (("g", {"per_class_limit": 1}), ("h", {"selection": "oracle"})):
+        filled.fail(filled.begin({**IDENTITY, "key": key, "method": "hopeless", **kind}), "failed", "NaN")
+    assert build(Source(filled, filled.runs()), ["all"], Options()) == before
+    shown = build(Source(filled, filled.runs(), include_smoke=True, include_oracle=True), ["all"], Options())
+    assert "hopeless" in str(shown)
+
+
 def test_the_same_store_gives_the_same_bytes(filled: Store) -> None:
     runs = filled.runs()
     sources = [Source(filled, each) for each in (runs, runs[::-1])]

@@ -8,6 +8,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import RunOptions, takes_run_options
+from bench.errors import UsageError
 
 
 @app.command(epilog="Example: [bold]bench ablate -d emoji --seeds 5[/bold]")
@@ -31,6 +32,8 @@ def ablate(
     from bench.cli.cells import chosen_seeds, request, run_all
     from bench.sweep import ablations
 
+    if all_subsets and without:
+        raise UsageError("--all-subsets leaves out every choice of terms: leave out --without.")
     rows = ablations(method, without=without or (), all_subsets=all_subsets, structural=structural)
     requests = [
         request(options, method, each_dataset, each_seed, without=row.without, structural=row.structural)

@@ -249,7 +249,7 @@ def as_json(record: RunRecord, already_done: bool) -> dict[str, Any]:
         "post": record.configuration.get("post", {}),
         **({"checkpoint": kept} if (kept := record.configuration.get("checkpoint")) else {}),
         "fingerprint": record.fingerprint,
-        "seconds": sum(record.seconds.values()),
+        "seconds": round(sum(record.seconds.values()), 2),
         "already_done": already_done,
         "scores": scores_of(record),
     }

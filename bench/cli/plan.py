@@ -14,9 +14,9 @@ COSTLY = ("backbone", "image_size")  # settings that a run's time hangs on most,
 
 def title(experiment: Experiment) -> str:
     """What a cell is called on the screen."""
-    split, checkpoint = experiment.split, experiment.identity["configuration"].get("checkpoint")
+    checkpoint = experiment.identity["configuration"].get("checkpoint")
     words = [experiment.method.name, experiment.ablation, experiment.post.title]
-    words.append(trained_on(checkpoint, split.dataset, split.name))
+    words.append(trained_on(checkpoint))
     facts = [f"seed {experiment.seed}"]
     if experiment.selection != "last":
         facts.append(f"selection {experiment.selection}")

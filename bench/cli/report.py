@@ -89,7 +89,7 @@ def report(
         averages: tuple[Average, ...] = AVERAGES if all_ids else ("queries",)
         asked = {column: values for column, values in asked.items() if values}
         runs = store.runs(metrics=metrics, averages=averages, **asked)
-        if not runs:
+        if not runs or any(len(values) > 1 for values in asked.values()):
             refuse_unknown(store, asked)
         source = Source(
             store,

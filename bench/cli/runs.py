@@ -31,7 +31,7 @@ def row_of(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
         "mAP@all": None if value != value else round(value, 4),
         "started": run.started,
         "ended": run.ended,
-        "seconds": sum(run.seconds.values()),
+        "seconds": round(sum(run.seconds.values()), 2),
         "silent": None if sign is None else round(sign[0], 1),
         "job": run.environment.get("job"),
         "log": run.environment.get("log"),

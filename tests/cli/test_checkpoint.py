@@ -64,7 +64,8 @@ def test_on_its_own_images_it_scores_as_it_did(by: str, asked: Any, pictures: Pa
     store = Store("bench.db")
     first, _, again = store.runs()
     assert again.scores == first.scores
-    assert again.title == first.title == "softmax"
+    assert first.title == "softmax"
+    assert again.title == f"softmax trained on {first.split}"  # never in the row of a training
     assert again.key != first.key
     assert again.environment["network"] == first.environment["network"]
     assert "training" not in again.seconds
@@ -113,6 +114,7 @@ def test_a_sketch_asks_a_network_that_came_from_elsewhere(asked: Any, pictures: 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
+        (["1", "--set", "codes=itq"], 2, "Setting 'codes' has no choice 'itq'. Did you mean 'itq-test'?"),
         (["9"], 4, "There is no run 9: "),
         (["9", "--store", "none.db"], 4, "there is no results database none.db"),
         (["2"], 2, "Run 2 trained nothing: ask for -m imagenet on the other dataset"),
@@ -177,3 +179,17 @@ def test_the_words_can_be_pasted(asked: Any, trained: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*shlex.split(shlex.join(row["command"]))[1:], "--dry-run"])
     assert ended.value.code == 0
+
+
+def test_a_network_of_a_smoke_run_stays_smoke(asked: Any, runner: CliRunner, tmp_path: Path) -> None:
+    """Otherwise figures of a network that saw one image a class would stand in a report as any other."""
+    cache = ("--cache-dir", str(tmp_path / "own"))
+    call = ("run", "-m", "softmax", "--limit", "2", "--epochs", "0.1", "--image-size", "32", "--device", "cpu")
+    made = asked(*cache, *call, "--format", "json")
+    assert made.exit_code == 0, made.output
+    found = asked(*cache, "run", "--checkpoint", str(json.loads(made.stdout)["run"]), "--device", "cpu")
+    assert found.exit_code == 0, found.output
+    refused = asked("report", "-d", "emoji")
+    assert (refused.exit_code, "Only smoke or oracle runs fit" in refused.stderr) == (4, True)
+    report = asked("report", "-d", "emoji", "--include-smoke")
+    assert "| softmax trained on emoji-93 (smoke: 2 images a class) | 0 " in report.stdout

@@ -170,3 +170,35 @@ def test_a_gallery_of_all_classes_has_tables_and_protocols_of_its_own(runner: Cl
     assert [title.rpartition(" ")[2] for title in titles("--protocol", "sake")] == ["generalized-sake", "sake"]
     assert [title.rpartition(" ")[2] for title in titles("--protocol", "generalized-sake")] == ["generalized-sake"]
     assert "| generalized-zse-sbir " in runner.invoke(app, ["report", "--include-smoke", "--kind", "protocols"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["run", "-m", "ours", "--backbone", "nope"], 2, "There is no backbone 'nope'. There are "),
+        (
+            ["run", "-m", "ours", "--backbone", "resnet5O"],
+            2,
+            "There is no backbone 'resnet5O'. Did you mean 'resnet50'?",
+        ),
+        (["run", "-m", "imagenet", "--set", "bits=8"], 2, "Setting 'bits' is the width of binary codes: give codes="),
+        (["ablate", "--all-subsets", "--without", "quadruplet"], 2, "leave out --without"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_cannot_be_is_said_before_a_run_is_entered(
+    words: list[str], code: int, message: str, runner: CliRunner
+) -> None:
+    for more in ([], ["--dry-run"]):
+        found = runner.invoke(app, [*words, "--limit", "1", *more])
+        assert found.exit_code == code, found.output
+        assert message in found.stderr
+        assert len(found.stderr) < 300  # no list of a thousand names
+    assert not Path("bench.db").exists()
+
+
+def test_one_unknown_dataset_among_others_is_named(runner: CliRunner) -> None:
+    assert runner.invoke(app, ["run", "-m", "hog", "--limit", "1"]).exit_code == 0
+    found = runner.invoke(app, ["report", "--include-smoke", "-d", "emoji", "-d", "emojj"])
+    assert found.exit_code == 4, found.output
+    assert "No run of dataset 'emojj' is stored. Did you mean 'emoji'?" in found.stderr
