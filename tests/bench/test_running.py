@@ -171,7 +171,7 @@ def test_a_network_trained_by_other_code_says_so(
     experiment = asked(pictures, own, "softmax", "epochs=0.5")
     first = run_and_store(experiment, store, own, quiet)
     monkeypatch.setattr(provenance, "commit", lambda: "newer")
-    coded = asked(pictures, own, "softmax", "epochs=0.5", "bits=64")  # of no effect without codes
+    coded = asked(pictures, own, "softmax", "epochs=0.5", "rerank=icfrr")  # which follows the training
     second = run_and_store(coded, store, own, quiet)
     assert first is not None
     assert second is not None
