@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ Tensors = dict[str, Tensor]
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 PATIENCE = timedelta(days=1)  # a cell that another team computes is waited for; a dead process is noticed at once
+WORD = timedelta(seconds=5)  # how long the second process waits for the first one's word that it ends
 LOST = ("closed by peer", "reset by peer", "broken pipe", "gloo", "nccl", "remote process exited", "timed out waiting")
 
 
@@ -43,6 +44,7 @@ class Processes:
     rank: int = 0
     size: int = 1
     local_rank: int = 0  # among those of this machine: the number of the GPU
+    board: Any = field(default=None, compare=False, repr=False)  # torch's store where torchrun keeps it, else None
 
     @property
     def leads(self) -> bool:
@@ -190,8 +192,27 @@ class Processes:
                 "Another process of this run ended: what was finished is stored, and asking again goes on from the "
                 "last checkpoint."
             )
-            ended.said_elsewhere = not self.leads
+            self.give_word()
+            ended.said_elsewhere = not (self.leads or self._leader_was_killed())
             raise ended from error
+
+    def give_word(self) -> None:
+        """Let the others know that the leader says why it ends."""
+        if self.leads and self.board is not None:
+            with suppress(RuntimeError):  # the board may be what was lost
+                self.board.set(_word(), "given")
+
+    def _leader_was_killed(self) -> bool:
+        """Whether this is the second process and the first ended without a word: it then speaks and saves instead."""
+        if self.rank != 1 or self.board is None:
+            return False
+        try:
+            self.board.wait([_word()], WORD)
+        except dist.DistStoreError:  # nothing came
+            return True
+        except RuntimeError:  # the board is gone too, so nobody can tell
+            return False
+        return False
 
 
 ALONE = Processes()
@@ -216,15 +237,20 @@ def joined(device: str) -> Iterator[Processes]:
         )
     uses_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     try:
-        found = Processes(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"]))
+        rank, size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
         dist.init_process_group("cpu:gloo,cuda:nccl" if uses_gpu else "gloo", timeout=PATIENCE)
+        found = Processes(rank, size, local_rank, _board())
     except (ValueError, RuntimeError) as error:
         raise UsageError(
             f"The processes of this run do not find each other ({str(error).splitlines()[0]}): check torchrun's "
             "rendezvous."
         ) from error
-    with found.company():
-        yield found
+    try:
+        with found.company():
+            yield found
+    except BaseException:
+        found.give_word()
+        raise
     dist.destroy_process_group()  # not after a failure, where it would wait for processes that are gone
 
 
@@ -244,6 +270,19 @@ class _WholeBatch(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (rows,) = ctx.saved_tensors
         return gradient[rows] * ctx.size, None, None, None
+
+
+def _board() -> Any:
+    """The store by which the processes met, kept by torchrun's agent; None where rank 0 keeps it and takes it along."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False
+    )
+
+
+def _word() -> str:
+    return f"bench: the leader of attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')} says why it ends"
 
 
 def _name(kind: torch.dtype) -> str:

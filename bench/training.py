@@ -85,8 +85,8 @@ def train(
     ``compiled`` has torch compile what looks at images.
 
     Raises IncompleteError that names epoch and term when a loss is not finite, StorageError when a checkpoint cannot be
-    written, UsageError when a batch cannot be split, LostProcessError when another process ended; the leader has
-    then saved the state after the last whole step.
+    written, UsageError when a batch cannot be split, LostProcessError when another process ended; the leader,
+    or the second process where the leader was killed, has then saved the state after the last whole step.
     """
     sampler = BalancedBatches(
         data.labels.numpy(), data.is_photo.numpy(), batch_size=run.batch_size, per_class=run.per_class
@@ -110,8 +110,8 @@ def train(
             selector.restore(extra)
     done = start
 
-    def save() -> None:
-        if checkpoints is not None and processes.leads:
+    def save(stands_in: bool = False) -> None:
+        if checkpoints is not None and (processes.leads or stands_in):
             kept = selector.tensors() if selector is not None else {}
             seconds = spent + time.perf_counter() - began
             checkpoints.save(done, method, optimiser, scaler, {**history.state(), "seconds": seconds}, kept)
@@ -147,8 +147,9 @@ def train(
                 if signals.asked or (epoch_ends and done < steps):
                     save()
                 signals.raise_if_asked()
-        except LostProcessError:
-            save()  # as it was after the last whole step: a step that fails halfway has changed no parameter
+        except LostProcessError as error:
+            # As it was after the last whole step: a step that fails halfway has changed no parameter.
+            save(stands_in=not error.said_elsewhere)
             raise
     method.eval()
     if selector is not None:

@@ -18,6 +18,7 @@ import torch
 from bench import details
 from bench.distributed import ALONE, VARIABLES, Processes, joined
 from bench.errors import UsageError
+from bench.files import read_tensors
 from bench.store import Store
 from datasets.augmentation import Augmentation
 from datasets.samplers import BalancedBatches
@@ -178,6 +179,33 @@ def test_torchrun_starts_it_and_progress_is_shown_once(pictures: Path, tmp_path:
     store = Store(str(tmp_path / "bench.db"))
     assert [run.environment["processes"] for run in store.runs()] == ["2"]
     store.close()
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_whichever_process_is_killed_one_sentence_says_it(killed: int, pictures: Path, tmp_path: Path) -> None:
+    """Also the first, which speaks and saves otherwise: the second does so in its place."""
+    places = ["--store", str(tmp_path / "bench.db"), "--cache-dir", str(tmp_path / "cache")]
+    call = ["-m", "bench", *places, "run", "-m", "softmax", *words_of(pictures, "--epochs", "400")]
+    fault = ["import os, signal, sys, runpy", "from bench.training import History", "add = History.add"]
+    fault += ["def planted(self, step, values):", "    add(self, step, values)"]
+    fault += [f"    if step == 5 and os.environ['RANK'] == '{killed}': os.kill(os.getpid(), signal.SIGKILL)"]
+    fault += ["History.add = planted", "runpy.run_module('bench', run_name='__main__', alter_sys=True)"]
+    (tmp_path / "planted.py").write_text("\n".join(fault))
+    ended = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", tmp_path / "planted.py", *call[2:]],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "PYTHONPATH": str(Path.cwd())},
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 1  # torchrun's own, whatever the processes say
+    assert ended.stderr.count(f"error: {GONE}") == 1, ended.stderr
+    assert 'Traceback (most recent call last):\n  File "' + str(tmp_path) not in ended.stderr
+    (kept,) = (tmp_path / "cache" / "checkpoints").glob("*.safetensors")
+    found = read_tensors(kept)
+    assert found is not None
+    assert found[1]["step"] in (4, 5)  # an epoch has 3 steps: this is not what its end left
 
 
 def test_every_position_falls_to_one_process() -> None:
