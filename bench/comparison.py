@@ -136,15 +136,8 @@ def _difference(ours: SeededSums, other: SeededSums) -> tuple[ClassSums, SeedSpr
     return ours.sums.over_seeds.minus(other.sums.over_seeds), spread
 
 
-def compare_all(
-    others: Mapping[str, Results],
-    reference: Results,
-    labels: Labels,
-    average: Average,
-    generator: np.random.Generator,
-) -> dict[str, Comparison]:
-    """Each of ``others`` minus ``reference``, such as every ablation minus the full method; p adjusted after Holm."""
-    found = {name: compare(each, reference, labels, average, generator) for name, each in others.items()}
+def within_family(found: Mapping[str, Comparison]) -> dict[str, Comparison]:
+    """The comparisons, such as each ablation's with the full method, with p adjusted after Holm as one family."""
     adjusted = holm([each.p for each in found.values()])
     return {name: replace(each, adjusted=float(p)) for (name, each), p in zip(found.items(), adjusted, strict=True)}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -18,8 +20,8 @@ def cost_of(
     """Figures by name, of the network that embeds (losses, heads and teachers are not counted).
 
     ``parameters`` and ``flops`` (of one photo; multiply and add are two) are absent for methods without a network,
-    ``images_per_second`` for embeddings that were cached; ``peak_memory`` (resident) and ``peak_device_memory`` are
-    bytes of this process until now, so that the first run of several tells the truth best.
+    ``images_per_second`` for embeddings that were cached; ``peak_memory`` (resident) and ``peak_device_memory`` are the
+    most bytes of this process since ``forget_peak``.
     """
     found = {name: float(value) for name, value in size_of(method, image_size, device).items() if value}
     if embedded and seconds.get("embedding"):
@@ -49,7 +51,22 @@ def size_of(method: Method, image_size: int, device: torch.device) -> dict[str, 
     return {"parameters": sum(used.values()), "flops": int(counter.get_total_flops())}
 
 
+def forget_peak(device: torch.device) -> None:
+    """Let the peaks of memory begin anew, so that of several runs of a process each has its own.
+
+    Resident memory needs Linux for it; elsewhere a run has the peak of the process until its end.
+    """
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak to what is held now
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory() -> int:
-    """Most memory that this process has held resident, bytes."""
+    """Most memory that this process has held resident since ``forget_peak``, bytes."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench import details, itq, provenance
 from bench.checkpoints import load_exactly
-from bench.cost import cost_of
+from bench.cost import cost_of, forget_peak
 from bench.devices import choose_device, to_pixels
 from bench.distributed import ALONE, Processes
 from bench.embedding import BATCH
@@ -81,6 +81,7 @@ class Embedded:
 def embedded(experiment: Experiment, resources: Resources, observer: Observer, *, reuse: bool = True) -> Embedded:
     """Train and embed as ``execute`` does; all processes of a run call it together."""
     device = choose_device(resources.device)
+    forget_peak(device)
     clock = Clock()
     with clock.part("loading the network", observer):
         method = build(experiment, resources, device)

@@ -78,7 +78,7 @@ class Experiment:
     @property
     def ablation(self) -> str:
         """What the settings leave out or change of the method, in words; empty for the method as it is."""
-        return ablation_of(self.method, self.own, type(self.own)())
+        return " and ".join(ablations_of(self.method, self.own, type(self.own)()))
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -102,7 +102,9 @@ class Experiment:
             "per_class_limit": self.per_class_limit,
         }
         text = json.dumps([asked, configuration], sort_keys=True)  # both have a key "method"
+        ablations = ablations_of(self.method, self.own, type(self.own)())
         notes = {
+            "ablated": sorted(setting for changed in ablations.values() for setting in changed),
             "caution": self.dataset.caution,
             "dropped": dict(self.dropped),
             "gallery_name": self.split.gallery_name,
@@ -150,19 +152,22 @@ def configuration_of(
     }
 
 
-def ablation_of(method: type[Method], own: Any, default: Any) -> str:
-    """Loss terms with weight 0 that have one by default, and the structural ablation whose settings hold, in words."""
-    left_out = [
-        f"without {term}"
+def ablations_of(method: type[Method], own: Any, default: Any) -> dict[str, tuple[str, ...]]:
+    """Loss terms with weight 0 that have one by default, and the structural ablations whose settings hold.
+
+    In words, each with the settings that it changes.
+    """
+    left_out = {
+        f"without {term}": (f"weight_{term}",)
         for term in method.terms
         if not getattr(own, f"weight_{term}") and getattr(default, f"weight_{term}")
-    ]
-    structural = [
-        name
+    }
+    structural = {
+        name: tuple(changes)
         for name, changes in method.structural.items()
         if all(getattr(own, key) == value != getattr(default, key) for key, value in changes.items())
-    ]
-    return " and ".join(left_out + structural)
+    }
+    return left_out | structural
 
 
 def weights_identity(weights: str) -> str:

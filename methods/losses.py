@@ -25,9 +25,9 @@ def preservation(logits: Tensor, knowledge: Tensor) -> Tensor:
 
 
 def distillation(logits: Tensor, taught: Tensor, is_photo: Tensor) -> Tensor:
-    """Preservation against an online teacher, which looks at the photos only: sketches have no target.
+    """Preservation against an online teacher, for photos only: sketches have no target.
 
-    ``logits`` [batch, 1000], ``taught`` [batch, 1000] (rows of photos sum to 1, those of sketches are not looked at),
+    ``logits`` [batch, 1000], ``taught`` [batch, 1000] (rows of photos sum to 1, those of sketches are not used),
     ``is_photo`` bool [batch]; a scalar, the mean over the photos (0 when there is none).
     """
     photos = taught[is_photo]
@@ -51,6 +51,8 @@ def balanced_quadruplet(
     same_domain = is_photo[:, None] == is_photo[None, :]
     positive = same_class & ~same_domain
     near, far = ~same_class & same_domain, ~same_class & ~same_domain
+    anchors = near.any(dim=1) & far.any(dim=1)
+    positive = positive & anchors[:, None]  # whoever lacks a negative of one domain would count in one half alone
     return (_hinge(distance, positive, near, margin, mining) + _hinge(distance, positive, far, margin, mining)) / 2
 
 

@@ -35,7 +35,7 @@ class OursSettings(NetworkSettings):
     # a photo must have its class's majority prediction among its own so many best; 0: all count
     agreement: int = number(0, 0, 1000)
     balanced: bool = True  # quadruplets; false: the batch-hard triplet of the mixed batch, whatever the domains
-    teacher: Literal["prepared", "online"] = "prepared"  # class table; or the frozen network on every training photo
+    teacher: Literal["prepared", "online"] = "prepared"  # class table; or the frozen network beside the student
     weight_quadruplet: float = 1.0
     weight_classification: float = 1.0
     weight_preservation: float = 1.0
@@ -81,10 +81,10 @@ class Ours(SingleNetwork):
         self.register_buffer("knowledge", table.to(self.projection.weight.device), persistent=False)
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """``embedding`` [batch, dim]; with the online teacher also ``taught`` [batch, 1000], what it says of photos."""
+        """``embedding`` [batch, dim]; with the online teacher also ``taught`` [batch, 1000], what it says."""
         found = super().outputs(batch)
         if "preservation" in self.weights and self.settings.teacher == "online":
-            logits = self.teacher.logits_of_photos(batch.images, batch.is_photo)
+            logits = self.teacher.logits(batch.images)
             found["taught"] = torch.softmax(logits / self.settings.temperature, dim=1)
         return found
 

@@ -3,7 +3,7 @@
 Paper: Liu, Xie, Wang and Yuille, "Semantic-aware knowledge preservation for zero-shot sketch-based image retrieval",
 ICCV 2019. Implemented, after its published code: the domain tag in squeeze-and-excitation (``methods/conditional.py``);
 cross-entropy over the seen classes for both domains; cross-entropy against the frozen ImageNet network's output, which
-runs beside the student on every photo of the batch (sketches have no target); the first values of the embedding layer
+runs beside the student (on whole batches, as there; sketches have no target); the first values of the embedding layer
 and of the semantic head from the singular value decomposition of the ImageNet classifier; the WordNet adjustment of the
 teacher's logits, when its table is given.
 
@@ -94,13 +94,13 @@ class Sake(SingleNetwork):
         return feature
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """``embedding`` [batch, dim] and ``taught`` [batch, 1000], what the teacher says of photos.
+        """``embedding`` [batch, dim] and ``taught`` [batch, 1000], what the teacher says.
 
         Its logits are adjusted by WordNet where there is a table.
         """
         found = super().outputs(batch)
         if "preservation" in self.weights:
-            logits = self.settings.teacher_scale * self.teacher.logits_of_photos(batch.images, batch.is_photo)
+            logits = self.settings.teacher_scale * self.teacher.logits(batch.images)
             if self.wordnet is not None:
                 logits = logits + self.settings.wordnet_scale * self.wordnet[batch.labels]
             found["taught"] = torch.softmax(logits, dim=1)

@@ -1,4 +1,9 @@
-"""The online teacher: the frozen ImageNet network that runs beside the student while it is trained."""
+"""The online teacher: the frozen ImageNet network that runs beside the student while it is trained.
+
+It looks at every image of a batch, and its word on sketches is not used: so has it the published code of SAKE
+(qliu24/SAKE, ``src/train_cse_resnet_tuberlin_ext.py``, ``train``: the teacher's pass over ``input_all``, the mask of
+``SoftCrossEntropy``). Whoever compares what methods cost compares what their authors' code does.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +32,3 @@ class Teacher:
     def logits(self, images: Tensor) -> Tensor:
         """ImageNet logits: float32 [batch, 3, size, size] in 0..1 to [batch, 1000], without gradient."""
         return self.network.classify(self.network(images))
-
-    def logits_of_photos(self, images: Tensor, is_photo: Tensor) -> Tensor:
-        """As ``logits``, of the photos of a batch alone (bool [batch]): rows of sketches, not looked at, are 0."""
-        photos = self.logits(images[is_photo])  # [photos, 1000]
-        return photos.new_zeros((len(images), photos.shape[1])).index_put((is_photo,), photos)

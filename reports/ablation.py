@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.comparison import POINTS, Comparison, Results, SeededSums, compare_all, compare_sums
+from bench.comparison import POINTS, Comparison, Results, SeededSums, compare, compare_sums, within_family
 from bench.errors import IncompleteError
+from bench.models import RunRecord
 from bench.statistics import ClassSums
 from reports.base import KINDS, Options, Table
-from reports.source import SEED, Group, Row, Source
+from reports.source import SEED, Group, Row, Source, settings_of
 from reports.tables import labels_of, mean, spread
 
 METRIC = "mAP@all:plain"
@@ -36,8 +37,23 @@ def is_ablation_of(row: Row, full: Row) -> bool:
     one, other = row.runs[0], full.runs[0]
     if not one.ablation or other.ablation or one.method != other.method or one.selection != other.selection:
         return False
-    same_post = one.configuration.get("post") == other.configuration.get("post")
-    return same_post and one.trained_on == other.trained_on and one.configuration["run"] == other.configuration["run"]
+    changed = _changed_by(one, other)
+    mine, its = ([(name, value) for name, value in settings_of(run) if name not in changed] for run in (one, other))
+    return mine == its and one.trained_on == other.trained_on
+
+
+def _changed_by(one: RunRecord, full: RunRecord) -> set[str]:
+    """The settings that an ablation changes. A run of before they were noted says which loss terms it leaves out, and
+    where more differs the difference counts as its structural ablation's.
+    """
+    noted = one.configuration.get("ablated")
+    if noted is not None:
+        return set(noted)
+    parts = one.ablation.split(" and ")
+    if all(part.startswith("without ") for part in parts):
+        return {f"weight_{part.removeprefix('without ')}" for part in parts}
+    own, its = one.configuration["method"], full.configuration["method"]
+    return {name for name, value in own.items() if its.get(name) != value}
 
 
 def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: int) -> Table:
@@ -52,11 +68,10 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
         labels = labels_of(source, full)
         shared = {name: _paired(each, reference) for name, each in found.items()}
         generator = np.random.default_rng(SEED)
-        if all(mine.seeds == its.seeds == reference.seeds for mine, its in shared.values()):
-            compared = compare_all(found, reference, labels, "queries", generator)
-        else:  # an unfinished sweep: each row against the full method on the seeds that both have
-            for name, (mine, its) in shared.items():
-                compared |= compare_all({name: mine}, its, labels, "queries", generator)
+        # Each row against the full method on the seeds that both have; all rows are one family of tests.
+        compared = within_family(
+            {name: compare(mine, its, labels, "queries", generator) for name, (mine, its) in shared.items()}
+        )
     rows = [(full.name, full.seeds, spread(full.values(METRIC), digits), "", "", "")]
     for row in sorted(changed, key=lambda row: (-mean(row.values(METRIC)), row.name)):
         rows.append((row.name, row.seeds, spread(row.values(METRIC), digits), *_cells(compared.get(row.name))))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.app import app
+from bench.cli.common import OutputFormat
 from bench.cli.options import RunOptions, takes_run_options
-from bench.errors import UsageError
+from bench.errors import IncompleteError, UsageError
+
+if TYPE_CHECKING:
+    from bench.models import RunRecord
+    from bench.store import Store
 
 
 @app.command(epilog="Example: [bold]bench ablate -d emoji --seeds 5[/bold]")
@@ -26,8 +32,9 @@ def ablate(
 ) -> None:
     """Run a method in full and with parts left out; same seeds for all, so that differences are paired.
 
-    Cells that are stored are reused; an interrupted call goes on where it was. `bench report --kind ablation` shows
-    the differences with their intervals.
+    Behind the runs stands what each part is worth: mean and spread, the difference to the full method with its 95 %
+    interval, p adjusted for all rows; `bench report --kind ablation` has the same of all that is stored, also as
+    JSON. Cells that are stored are reused; an interrupted call goes on where it was.
     """
     from bench.cli.cells import chosen_seeds, request, run_all
     from bench.sweep import ablations
@@ -41,4 +48,21 @@ def ablate(
         for each_seed in chosen_seeds(options)  # a whole table of one seed first: an early end leaves whole tables
         for row in rows
     ]
-    run_all(ctx, requests, options)
+    run_all(ctx, requests, options, _show)
+
+
+def _show(done: list[tuple[RunRecord, bool]], format: OutputFormat, store: Store) -> None:
+    """The runs, and in a table's format the differences of these runs to those of the full method."""
+    from bench.cli.cells import show
+    from bench.cli.report import show_tables
+    from reports.ablation import ablation_tables
+    from reports.base import Options
+    from reports.source import Source
+
+    show(done, format, store)
+    runs = [record for record, _ in done]
+    if format is OutputFormat.json or not runs:
+        return
+    source = Source(store, runs, include_smoke=True, include_oracle=True)
+    with suppress(IncompleteError):  # the full method failed, or everything else did
+        show_tables(ablation_tables(source, Options()))

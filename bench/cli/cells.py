@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +33,8 @@ from bench.retrieval import stored_run
 from bench.store import Store, existing
 from bench.transfer import file_of
 
+# Prints runs, each with whether it was done already, that a store holds.
+Shown = Callable[[list[tuple[RunRecord, bool]], OutputFormat, Store], None]
 SHOWN = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
 
 
@@ -100,17 +103,19 @@ def _network_file(checkpoint: str, where: str, cache: Path) -> Path:
         store.close()
 
 
-def run_all(ctx: typer.Context, requests: list[Request], options: RunOptions) -> None:
+def run_all(ctx: typer.Context, requests: list[Request], options: RunOptions, shown: Shown | None = None) -> None:
     """Resolve every cell first, so that a mistake in the last is found before the first is computed; then run them.
 
-    A cell whose data is not at hand is shown as it is stored. Raises IncompleteError when some failed; the others are
-    stored and shown.
+    A cell whose data is not at hand is shown as it is stored. ``shown`` prints what is done, instead of ``show``.
+    Raises IncompleteError when some failed; the others are stored and shown.
     """
     with joined(options.device) as processes:
-        _run_together(ctx, requests, options, processes)
+        _run_together(ctx, requests, options, processes, shown or show)
 
 
-def _run_together(ctx: typer.Context, requests: list[Request], options: RunOptions, processes: Processes) -> None:
+def _run_together(
+    ctx: typer.Context, requests: list[Request], options: RunOptions, processes: Processes, shown: Shown
+) -> None:
     force, dry_run, format = options.force, options.dry_run, options.format
     resources = Resources(
         data_root=global_option(ctx, "data_root"),
@@ -173,7 +178,7 @@ def _run_together(ctx: typer.Context, requests: list[Request], options: RunOptio
             done, failed = run_as_jobs(
                 experiments, [[*places, *words] for words in calls], scheduler, store, places[1], options
             )
-            show([*((record, True) for record in kept), *done], format)
+            shown([*((record, True) for record in kept), *done], format, store)
         finally:
             store.close()
         if failed:
@@ -183,7 +188,7 @@ def _run_together(ctx: typer.Context, requests: list[Request], options: RunOptio
     try:
         cells.run()
     finally:
-        show([*((record, True) for record in kept), *cells.done], format)
+        shown([*((record, True) for record in kept), *cells.done], format, cells.store)
         cells.store.close()
         store.close()
     processes.told(None)  # nothing more to follow
@@ -214,7 +219,7 @@ def _resolved(
     return asked, experiments, kept
 
 
-def show(done: list[tuple[RunRecord, bool]], format: OutputFormat) -> None:
+def show(done: list[tuple[RunRecord, bool]], format: OutputFormat, store: Store) -> None:
     """Results on stdout: a table, or JSON (an object for one run, a list for several)."""
     if not done:
         return

@@ -139,17 +139,22 @@ def refuse_unknown(store: Store, asked: Mapping[str, Sequence[str]]) -> None:
 
 
 def show(report: Report) -> None:
-    """The tables on a terminal, with their notes."""
+    """The tables on a terminal, with their notes, and the footer."""
+    show_tables(report.tables)
+    for line in report.footer:
+        typer.echo(f"- {line}")
+
+
+def show_tables(tables: Sequence[Table]) -> None:
+    """Tables on a terminal, each with its notes."""
     from reports.base import plain
 
-    for table in report.tables:
+    for table in tables:
         rows = [[plain(cell) for cell in row] for row in table.rows]
         print_table(table.columns, rows, title=table.title)
         for note in table.notes:
             typer.echo(note)
         typer.echo()
-    for line in report.footer:
-        typer.echo(f"- {line}")
 
 
 def tell(tables: Sequence[Table]) -> None:

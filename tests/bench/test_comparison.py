@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.comparison import Results, clear_best, compare, compare_all, contributions, holm, sign_flip_p
+from bench.comparison import Results, clear_best, compare, contributions, holm, sign_flip_p, within_family
 from bench.statistics import RESAMPLES, SeedSpread, class_sums
 from bench.types import Average, Doubles, Labels
 from benchmarks.intervals import by_queries, two_methods
@@ -223,11 +223,15 @@ def test_results_check_themselves() -> None:
 def test_a_family_is_adjusted_together() -> None:
     rows, labels = methods(count=4, better=0.5)
     names = ("without quadruplet", "without preservation", "without classification")
-    found = compare_all(dict(zip(names, rows[1:], strict=True)), rows[0], labels, "queries", fresh())
+    alone = {
+        name: compare(each, rows[0], labels, "queries", fresh()) for name, each in zip(names, rows[1:], strict=True)
+    }
+    found = within_family(alone)
     assert tuple(found) == names
     assert all(each.points < 0 for each in found.values())
     np.testing.assert_allclose([each.adjusted for each in found.values()], holm([each.p for each in found.values()]))
-    assert compare_all({}, rows[0], labels, "queries", fresh()) == {}
+    assert [each.p for each in found.values()] == [each.adjusted for each in alone.values()]
+    assert within_family({}) == {}
 
 
 # Bold

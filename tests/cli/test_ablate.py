@@ -46,6 +46,9 @@ def test_cells_are_reused_and_reported_in_pairs(runner: CliRunner, words: list[s
     runs = store.runs()
     store.close()
     assert [run.status for run in runs] == ["done"] * 4
+    table = runner.invoke(app, ["ablate", *words, "--without", "preservation", "--seeds", "2"]).stdout
+    for words_of_it in ("Ablation of ours", "difference", "95 % interval", "adjusted p", "for the 1 rows"):
+        assert words_of_it in table
     report = runner.invoke(app, ["report", "--kind", "ablation"])
     assert report.exit_code == 0, report.stderr
     assert "Ablation of ours" in report.stdout

@@ -90,16 +90,33 @@ def test_balanced_means_that_both_domains_give_negatives() -> None:
     assert balanced[photo].norm() > 0.05
 
 
-def test_the_mixed_triplet_equals_plain_loops() -> None:
+@pytest.mark.parametrize("mining", ["hard", "all"])
+def test_the_mixed_triplet_equals_plain_loops(mining: str) -> None:
     embedding, labels, _ = batch(3)
     total = []
     for a in range(len(labels)):
-        positives = [p for p in range(len(labels)) if labels[p] == labels[a] and p != a]
-        negatives = [n for n in range(len(labels)) if labels[n] != labels[a]]
-        farthest = max(distance(embedding[a], embedding[p]) for p in positives)
-        nearest = min(distance(embedding[a], embedding[n]) for n in negatives)
-        total.append(max(0.0, MARGIN + farthest - nearest))
-    assert float(mixed_triplet(embedding, labels, MARGIN)) == pytest.approx(sum(total) / len(total), abs=1e-12)
+        hinges = [
+            max(0.0, MARGIN + distance(embedding[a], embedding[p]) - distance(embedding[a], embedding[n]))
+            for p in range(len(labels))
+            for n in range(len(labels))
+            if p != a and labels[p] == labels[a] != labels[n]
+        ]
+        total.append(max(hinges) if mining == "hard" else sum(hinges) / len(hinges))
+    loss = mixed_triplet(embedding, labels, MARGIN, mining)
+    assert float(loss) == pytest.approx(sum(total) / len(total), abs=1e-12)
+
+
+def test_an_anchor_counts_with_negatives_of_both_domains_or_not_at_all() -> None:
+    # Class 0 has a sketch and a photo, class 1 a sketch alone: no anchor has a negative photo.
+    embedding, _, _ = batch()
+    labels, is_photo = torch.tensor([0, 0, 1]), torch.tensor([False, True, False])
+    assert balanced_quadruplet(embedding[:3], labels, is_photo, 1.5).item() == 0
+    # With a photo of class 2, the images of class 0 are anchors, and no other image has a positive.
+    labels, is_photo = torch.tensor([0, 0, 1, 2]), torch.tensor([False, True, False, True])
+    d = [[distance(one, other) for other in embedding[:4]] for one in embedding[:4]]
+    hinges = [max(0.0, 1.5 + d[0][1] - d[a][n]) for a, n in ((0, 2), (0, 3), (1, 3), (1, 2))]
+    expected = sum(hinges) / 4
+    assert float(balanced_quadruplet(embedding[:4], labels, is_photo, 1.5)) == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_batch_of_one_class_has_no_quadruplet() -> None:

@@ -23,18 +23,19 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.main import app
-from bench.comparison import Results, compare
+from bench.comparison import Results, compare, holm
 from bench.errors import IncompleteError, UsageError
 from bench.protocols.base import PROTOCOLS
 from bench.statistics import interval
 from bench.store import Store
 from reports import latex, published
+from reports.ablation import METRIC, ablation_tables
 from reports.base import FORMATS, KINDS, Options, Report, Section, Table
 from reports.build import build
 from reports.gallery import chosen
 from reports.markdown import flush_right
 from reports.source import Source
-from reports.tables import shown_rows
+from reports.tables import labels_of, shown_rows
 from tests.reports.filling import CLASSES, EACH, begin, everything, fill
 from tests.test_reports import same_as_committed
 
@@ -116,6 +117,48 @@ def test_missing_failed_and_running_cells_are_told_apart(filled: Store) -> None:
     assert not any("-m ours -d emoji" in command for command in emoji.commands)
     footer = report(filled, "main").footer
     assert any("(sake on emoji-93, seed 1) is failed: RuntimeError: NaN." in line for line in footer)
+
+
+def test_rows_of_an_ablation_are_one_family_of_tests_whatever_seeds_they_have(store: Store) -> None:
+    ablations = {"without quadruplet": (3, 0.585), "without preservation": (2, 0.58), "unbalanced": (1, 0.59)}
+    for seed in range(3):
+        fill(store, level=0.6, seed=seed)
+    for name, (seeds, level) in ablations.items():
+        for seed in range(seeds):
+            fill(store, level=level, seed=seed, ablation=name)
+    source = Source(store, store.runs())
+    (table,) = ablation_tables(source, Options())
+    rows = {row.name: row for row in source.groups[0].rows}
+    labels = labels_of(source, rows["ours"])
+    full = source.results(rows["ours"], METRIC)
+    assert full is not None
+    raw = []
+    for name, (seeds, _) in ablations.items():
+        mine = source.results(rows[f"ours {name}"], METRIC)
+        assert mine is not None
+        its = Results(full.values[:seeds], full.seeds[:seeds])
+        raw.append(compare(mine, its, labels, "queries", np.random.default_rng(0)).p)
+    printed = {row[0].removeprefix("ours "): float(row[5]) for row in table.rows[1:]}
+    expected = dict(zip(ablations, holm(raw), strict=True))
+    assert printed == {name: pytest.approx(p, abs=6e-4) for name, p in expected.items()}
+    assert max(printed[name] - p for name, p in zip(ablations, raw, strict=True)) > 0.05  # one family, not three
+    assert "adjusted after Holm for the 3 rows" in table.notes[1]
+
+
+def test_an_ablation_is_held_against_the_method_with_its_own_settings_or_none(store: Store) -> None:
+    def of(margin: float, weight: float, **rest: Any) -> dict[str, Any]:
+        own = {"margin": margin, "weight_quadruplet": weight}
+        return {"configuration": {"run": {"lr": 3e-4}, "method": own, "caution": "", **rest}}
+
+    fill(store, level=0.6, **of(0.3, 1.0))
+    fill(store, level=0.5, ablation="without quadruplet", **of(0.3, 0.0, ablated=["weight_quadruplet"]))
+    fill(store, level=0.4, ablation="without quadruplet", **of(0.9, 0.0, ablated=["weight_quadruplet"]))
+    fill(store, level=0.4, ablation="without quadruplet", **of(0.8, 0.0))  # of before ablations noted their settings
+    other = {"precision": "bf16", "ablated": ["weight_quadruplet"]}
+    fill(store, level=0.4, ablation="without quadruplet", **of(0.3, 0.0, **other))
+    (table,) = ablation_tables(Source(store, store.runs()), Options())
+    assert len(table.rows) == 2
+    assert table.rows[1][2] == "0.511"
 
 
 def test_the_command_of_a_missing_seed_asks_for_what_the_row_is(store: Store) -> None:
