@@ -14,10 +14,13 @@ from bench import migrations, provenance
 from bench.database import plain
 from bench.errors import BenchError
 from bench.protocols.base import PROTOCOLS
+from bench.settings import RunSettings
 from bench.store import existing
 from datasets.base import DATASETS
-from methods.backbones import PACKAGED, Backbone
+from methods.backbones import Backbone
 from methods.base import METHODS
+from methods.published_weights import PACKAGED, PUBLISHED, default_file, how_to_get
+from methods.weights import checked_hash
 from reports.base import FORMATS, KINDS, PICTURES
 
 LITTLE_SPACE = 2e9  # bytes; a training keeps a checkpoint, the network and embeddings
@@ -38,7 +41,7 @@ def examine(where: str, data_root: Path, cache_dir: Path) -> list[Finding]:
     return [
         *_program(),
         *_devices(),
-        _weights(),
+        *_weights(),
         *_datasets(data_root),
         *_disks({"store": Path(where) if "://" not in where else Path(), "cache": cache_dir, "data": data_root}),
         _store(where),
@@ -67,12 +70,24 @@ def _devices() -> Iterator[Finding]:
         yield Finding("device", "mps", True, "Apple's graphics processor")
 
 
-def _weights() -> Finding:
+def _weights() -> Iterator[Finding]:
     try:
         weights_hash = Backbone(PACKAGED).weights_hash
     except BenchError as error:
-        return Finding("weights", PACKAGED, False, str(error))
-    return Finding("weights", PACKAGED, True, f"ImageNet, sha256 {weights_hash[:16]}; others by --weights FILE")
+        yield Finding("weights", PACKAGED, False, str(error))
+    else:
+        yield Finding("weights", PACKAGED, True, f"ImageNet, sha256 {weights_hash[:16]}; others by --weights FILE")
+    default = RunSettings().backbone
+    for name in PUBLISHED:
+        try:
+            path = default_file(name)
+            if path is not None:
+                yield Finding("weights", name, True, f"ImageNet, sha256 {checked_hash(path)[:16]}, {path}")
+            elif name == default:
+                said = f"none at hand, so that {PACKAGED} is taken where no --backbone is named: {how_to_get(name)}"
+                yield Finding("weights", name, False, said)
+        except BenchError as error:
+            yield Finding("weights", name, False, str(error))
 
 
 def _datasets(data_root: Path) -> Iterator[Finding]:

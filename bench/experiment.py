@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.distributed import ALONE, Processes
-from bench.errors import DataError, LoadingError
+from bench.errors import DataError
+from bench.files import file_digest
 from bench.postprocessing import PostProcessing
 from bench.settings import RunSettings
 from bench.transfer import Trained, description
 from bench.types import Split
 from datasets.base import Dataset
 from methods.base import Method
+from methods.weights import checked_hash
 
 
 @dataclass(frozen=True)
@@ -171,13 +173,13 @@ def ablations_of(method: type[Method], own: Any, default: Any) -> dict[str, tupl
 
 
 def weights_identity(weights: str) -> str:
-    """What stands for a weights setting in a run's key: a file's SHA-256, otherwise the word itself."""
+    """What stands for a weights setting in a run's key: a file's SHA-256, otherwise the word itself.
+
+    Raises LoadingError for a file that cannot be read or is not what its name says.
+    """
     if weights in ("", "none") or weights.startswith("sha256:"):
         return weights
-    try:
-        return _hash_of(weights)
-    except OSError as error:
-        raise LoadingError(f"Weights file {weights} cannot be loaded ({error.strerror}): check --weights.") from error
+    return f"sha256:{checked_hash(Path(weights))}"
 
 
 def file_identity(name: str, path: str) -> str:
@@ -186,10 +188,6 @@ def file_identity(name: str, path: str) -> str:
     Raises DataError when it cannot be read.
     """
     try:
-        return _hash_of(path) if path else ""
+        return f"sha256:{file_digest(Path(path))}" if path else ""
     except OSError as error:
         raise DataError(f"File {path} cannot be read ({error.strerror}): check --set {name}=FILE.") from error
-
-
-def _hash_of(path: str) -> str:
-    return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"

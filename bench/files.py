@@ -1,10 +1,11 @@
-"""Tensors in files that are whole or absent, with a digest of what they hold."""
+"""Tensors in files that are whole or absent, with a digest of what they hold; digests of any file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,18 @@ def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
         content: Any = tensor.reshape(-1).view(torch.uint8).numpy()
         digest.update(content)
     return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of what is in a file, 64 hex digits; a file that has not changed since is not read again.
+
+    Raises OSError when it cannot be read.
+    """
+    facts = path.stat()
+    return _digest_of_file(path.absolute(), facts.st_mtime_ns, facts.st_size, facts.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _digest_of_file(path: Path, *_: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,17 +10,20 @@ from typing import Any
 from bench.errors import DataError, UsageError, nearest
 from bench.experiment import Experiment, Request, Resources
 from bench.postprocessing import PostProcessing
-from bench.settings import RunSettings, assign, with_recipe
+from bench.settings import RunSettings, assign, given, recipe_for, with_recipe
 from bench.transfer import Trained, opened
 from bench.types import Split
 from datasets.base import DATASETS, Dataset
 from datasets.health import ROLES, Role, Verdicts
 from datasets.shaping import shaped
-from methods.backbones import check_backbone
+from methods.architectures import check_backbone, check_network
 from methods.base import METHODS, Method
+from methods.published_weights import PACKAGED, default_file, how_to_get
+from methods.weights import checked_hash, no_weights
 
 ON_BAD_IMAGE = ("error", "drop")
 GALLERIES = ("unseen", "all")
+NETWORK = ("backbone", "image_size", "frozen_blocks")  # settings by which a network may not fit
 
 
 class Splits:
@@ -68,8 +71,10 @@ class Splits:
 def resolve(request: Request, resources: Resources, splits: Splits | None = None) -> Experiment:
     """Look every name up and load the split, from ``splits`` where another cell had it loaded.
 
-    Raises UsageError for an unknown name or setting, DataError for data that is missing; nothing was computed then.
+    Raises UsageError for an unknown name or setting, LoadingError for weights that are missing, DataError for data that
+    is; nothing was computed then.
     """
+    request, _ = with_weights_at_hand(request)
     dataset_kind = DATASETS.get(request.dataset)
     trained = opened(Path(request.checkpoint)) if request.checkpoint else None
     if trained is not None:
@@ -81,8 +86,6 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
         run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
     if post.bits and post.codes == "none":
         raise UsageError("Setting 'bits' is the width of binary codes: give codes=itq-test or codes=itq-train, too.")
-    if any(each.partition("=")[0].strip() == "backbone" for each in request.assignments):
-        check_backbone(run.backbone)  # before a run of it is entered
     for name, value, known in (
         ("--gallery", request.gallery, GALLERIES),
         ("--on-bad-image", request.on_bad_image, ON_BAD_IMAGE),
@@ -90,6 +93,9 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
         if value not in known:
             raise UsageError(f"Option {name} takes {' or '.join(known)}, not {value!r}.")
     trains = bool(kind.terms) and trained is None
+    if trained is None and kind.uses_backbone and {*NETWORK} & {*given(request.assignments)}:
+        taught = tuple(each for each in kind.taught if each in kind.terms and getattr(own, f"weight_{each}"))
+        check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, taught)
     roles: tuple[Role, ...] = ROLES if trains else ("queries", "gallery")
     dataset, split, dropped = (splits or Splits()).of(request, dataset_kind, dataset_settings, resources, roles)
     if trains and not split.train:
@@ -114,6 +120,39 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
     )
 
 
+def with_weights_at_hand(request: Request) -> tuple[Request, str]:
+    """The request with the backbone and weights spelled out that this machine has for it, and what the user must know.
+
+    Whoever names neither gets the default backbone with the file that is its default, whose content the run's key then
+    has; where no such file is at hand, ``PACKAGED`` and a sentence that says so. Raises LoadingError for a damaged file
+    and for a backbone that was asked for without weights at hand, UsageError for an unknown backbone.
+    """
+    if request.checkpoint:
+        return request, ""
+    kind = METHODS.get(request.method)
+    run = settings_of(request, kind, DATASETS.get(request.dataset))[0]
+    check_backbone(run.backbone)
+    if run.weights == "none" or not kind.uses_backbone:
+        return request, ""
+    if run.weights:
+        checked_hash(Path(run.weights))
+        return request, ""
+    file = default_file(run.backbone)
+    if run.backbone == PACKAGED:
+        return request, ""
+    if file is not None:
+        checked_hash(file)
+        return replace(request, assignments=(*request.assignments, f"weights={file}")), ""
+    if "backbone" in given(request.assignments):
+        raise no_weights(run.backbone)
+    default_file(PACKAGED)
+    said = (
+        f"No ImageNet weights of {run.backbone!r}, the default backbone, are on this machine, so that {PACKAGED!r} is "
+        f"taken instead, whose weights come with the project: {how_to_get(run.backbone)}, or name a --backbone."
+    )
+    return replace(request, assignments=(*request.assignments, f"backbone={PACKAGED}")), said
+
+
 def settings_after(request: Request, trained: Trained, dataset_kind: type[Dataset]) -> list[Any]:
     """Settings of the dataset and of what follows embedding, where a trained network is scored as it is.
 
@@ -135,7 +174,7 @@ def settings_after(request: Request, trained: Trained, dataset_kind: type[Datase
 
 def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
     """Settings of the run, the method, the dataset and what follows embedding: defaults, recipe, options, ablation."""
-    recipe = dataset_kind.recipe
+    recipe = recipe_for(dataset_kind.recipe, given(request.assignments).get("backbone"))
     of_method = {**recipe, **dataset_kind.method_recipes.get(kind.name, {})}
     parts = [with_recipe(RunSettings(), recipe), with_recipe(kind.Settings(), of_method)]
     run, own, dataset_settings, post = assign([*parts, dataset_kind.Settings(), PostProcessing()], request.assignments)

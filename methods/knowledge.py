@@ -15,7 +15,7 @@ import torch
 from timm.data import ImageNetInfo
 from torch import Tensor
 
-from bench.files import read_tensors, write_tensors
+from bench.files import digest_of, read_tensors, write_tensors
 from methods.backbones import Backbone
 from methods.base import TrainingPhotos
 
@@ -27,10 +27,10 @@ def class_knowledge(
 
     ``temperature`` divides the logits. ``agreement`` k > 0 keeps only the photos that have the class's majority
     prediction among their own k best, which drops mislabelled and cluttered ones; 0 keeps all. The table is read from
-    the cache when one was made with the same weights, photos and settings; a file that was cut off or altered is not
-    used.
+    the cache when one was made with the same network, weights, photos and settings; a file that was cut off or altered
+    is not used. Raises UsageError for a network without an ImageNet classifier.
     """
-    asked = [backbone.weights_hash, photos.identity, list(photos.paths), classes, temperature, agreement]
+    asked = [*_identity(backbone), photos.identity, list(photos.paths), classes, temperature, agreement]
     path = cache_dir / "knowledge" / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]}.safetensors"
     kept = read_tensors(path)
     cached = photos.told(kept[0]["knowledge"] if kept is not None else None)
@@ -69,11 +69,17 @@ def top_classes(table: Tensor, k: int) -> list[list[tuple[str, float]]]:
     ]
 
 
+def _identity(backbone: Backbone) -> tuple[str, str]:
+    """timm's name of the network and the hash of its weights; random ones have no file, and are hashed themselves."""
+    weights = backbone.weights_hash
+    return backbone.name, digest_of(backbone.network.state_dict()) if weights == "none" else weights
+
+
 @torch.inference_mode()
 def _look(backbone: Backbone, photos: TrainingPhotos) -> Tensor:
     """Logits [photos, 1000] of all training photos, on the CPU."""
     was_training = backbone.training
     backbone.eval()
-    logits = photos.through(lambda images: backbone.classify(backbone(images)))
+    logits = photos.through(lambda images: backbone.logits(images))
     backbone.train(was_training)
     return logits

@@ -32,6 +32,7 @@ class SingleNetwork(Method):
     """A backbone and a linear projection to ``settings.dim`` numbers, the same for sketches and photos."""
 
     version = 2  # 2: frozen normalisations are folded into convolutions, and gradients of small maps are products
+    taught = ("preservation",)  # where a subclass has that term
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)

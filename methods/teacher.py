@@ -31,4 +31,4 @@ class Teacher:
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """ImageNet logits: float32 [batch, 3, size, size] in 0..1 to [batch, 1000], without gradient."""
-        return self.network.classify(self.network(images))
+        return self.network.logits(images)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.models import RunRecord
 from bench.postprocessing import PostProcessing
-from bench.settings import RunSettings, with_recipe
+from bench.settings import RunSettings, recipe_for, with_recipe
 from datasets.base import DATASETS
 from datasets.reopening import choice_of
 from reports.footer import ranges
@@ -117,25 +117,27 @@ def _of_run(dataset: str, run: RunRecord, told: Sequence[tuple[str, object]]) ->
     own, common = run.configuration.get("method", {}), run.configuration.get("run", {})
     given = re.findall(r"--set[= ]'?([\w-]+)=", str(run.environment.get("command", "")))
     called = {key: own[key] for name in given if (key := name.replace("-", "_")) in own}
-    usual = _usual(dataset)
+    usual = _usual(dataset, common.get("backbone"))
     apart = {key: value for key, value in told if key not in NO_SETTINGS and usual.get(key) != value}
     return {**_unusual(dataset, common), **called, **apart, **_unusual(dataset, run.configuration.get("post", {}))}
 
 
 def _unusual(dataset: str, settings: Mapping[str, Any]) -> dict[str, object]:
     """Those of the ``settings`` that a run on this dataset has not without being told."""
-    usual = _usual(dataset)
+    usual = _usual(dataset, settings.get("backbone"))
     return {key: value for key, value in settings.items() if key in usual and usual[key] != value}
 
 
 @cache
-def _usual(dataset: str) -> Mapping[str, Any]:
-    """What a run on a dataset, the dataset and what follows the embedding are set to by default.
+def _usual(dataset: str, backbone: str | None) -> Mapping[str, Any]:
+    """What a run on a dataset (with this backbone), the dataset and what follows the embedding are set to by default.
 
     Of another package's dataset the last alone: to look it up is to import all that datasets import, torch too.
     """
     kind, after = DATASETS.at_hand(dataset), asdict(PostProcessing())
-    return after if kind is None else asdict(with_recipe(RunSettings(), kind.recipe)) | asdict(kind.Settings()) | after
+    if kind is None:
+        return after
+    return asdict(with_recipe(RunSettings(), recipe_for(kind.recipe, backbone))) | asdict(kind.Settings()) | after
 
 
 def _or_file(value: object) -> str:

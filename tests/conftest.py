@@ -27,6 +27,14 @@ class Quiet:
             self.terms.append(dict(terms))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Torch's folder of fetched weights is empty: what a run begins with does not hang on whose machine this is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        yield
+
+
 @pytest.fixture
 def quiet() -> Quiet:
     return Quiet()

@@ -28,7 +28,7 @@ from bench.lookup import stored_like
 from bench.merging import spool_of, take_up
 from bench.models import RunRecord
 from bench.provenance import code_hash
-from bench.resolving import Splits, resolve
+from bench.resolving import Splits, resolve, with_weights_at_hand
 from bench.retrieval import stored_run
 from bench.store import Store, existing
 from bench.transfer import file_of
@@ -201,11 +201,14 @@ def _run_together(
 def _resolved(
     requests: list[Request], resources: Resources, splits: Splits, where: str
 ) -> tuple[list[Request], list[Experiment], list[RunRecord]]:
-    """Every cell, also with its names resolved; those whose data is not at hand as ``where`` (if given) stores them."""
+    """Every cell with its weights spelled out, also with its names resolved; those whose data is not at hand as
+    ``where`` (if given) stores them.
+    """
     asked: list[Request] = []
     experiments: list[Experiment] = []
     kept: list[RunRecord] = []
-    for request in requests:
+    chosen = [with_weights_at_hand(request) for request in requests]
+    for request, _ in chosen:
         try:
             experiments.append(resolve(request, resources, splits))
             asked.append(request)
@@ -216,6 +219,8 @@ def _resolved(
                 raise
             kept.append(found)
             typer.echo(f"{error} Run {found.id} of {found.ended} was asked for in the same words.", err=True)
+    for said in dict.fromkeys(said for _, said in chosen if said and resources.processes.leads):
+        typer.echo(f"WARNING: {said}", err=True)
     return asked, experiments, kept
 
 

@@ -137,7 +137,12 @@ def backbones(
     from bench.errors import UsageError, nearest
     from bench.settings import RunSettings, with_recipe
     from datasets.base import DATASETS
-    from methods.backbones import PACKAGED
+    from methods.published_weights import PACKAGED, default_file
+
+    def weights_of(name: str) -> str:
+        if name == PACKAGED:
+            return "come with the project"
+        return str(default_file(name) or "--weights FILE")
 
     names = timm.list_models(pattern)
     if not names:
@@ -149,7 +154,7 @@ def backbones(
         [
             {
                 "backbone": name,
-                "ImageNet weights": "come with the project" if name == PACKAGED else "--weights FILE",
+                "ImageNet weights": weights_of(name),
                 "default for": ", ".join(default.get(name, ())),
             }
             for name in names

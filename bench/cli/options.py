@@ -40,8 +40,10 @@ class RunOptions:
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated.")
     ] = None
-    backbone: Annotated[str | None, typer.Option(help="Network, by timm's name.")] = None
-    weights: Annotated[str | None, typer.Option(help="Backbone weights: a file, or none.")] = None
+    backbone: Annotated[str | None, typer.Option(help="Network, by timm's name.", show_default="the dataset's")] = None
+    weights: Annotated[
+        str | None, typer.Option(help="Backbone weights: a file, or none.", show_default="ImageNet's on this machine")
+    ] = None
     image_size: Annotated[int | None, typer.Option(min=32, help="Side of the square, pixels.")] = None
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None
     batch_size: Annotated[int | None, typer.Option(min=4, help="Images a batch, half of them sketches.")] = None

@@ -36,7 +36,7 @@ def asked(resources: Resources) -> Experiment:
         {"assignments": ("lr=0.001",)},
         {"assignments": ("margin=0.2",)},
         {"assignments": ("image_size=64",)},
-        {"assignments": ("backbone=resnet18",)},
+        {"assignments": ("backbone=resnet18", "weights=none")},
         {"assignments": ("weights=none",)},
         {"assignments": ("codes=itq-train",)},
         {"assignments": ("rerank=icfrr",)},

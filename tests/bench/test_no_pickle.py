@@ -20,8 +20,8 @@ from bench.cli.main import app
 from bench.embedding_cache import EmbeddingCache
 from bench.errors import DataError, LoadingError
 from bench.files import read_tensors
-from methods.backbones import read_state
 from methods.class_tables import read_class_table
+from methods.weights import read_state
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("bench", "methods", "datasets", "reports", "tools", "benchmarks", "examples")

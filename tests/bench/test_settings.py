@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import doctest
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import pytest
 
+import bench.settings
 from bench.errors import UsageError
 from bench.settings import Range, RunSettings, assign, check, names, with_recipe
 from datasets.base import DATASETS
@@ -72,6 +74,10 @@ def test_every_default_is_in_its_range() -> None:
 def test_a_range_may_leave_its_lower_end_out() -> None:
     assert [value in Range(0, 1, open=True) for value in (-1, 0, 0.5, 1, 1.5)] == [False, False, True, True, False]
     assert [value in Range(0) for value in (-0.1, 0, 1e9)] == [False, True, True]
+
+
+def test_the_examples_in_the_module_hold() -> None:
+    assert doctest.testmod(bench.settings) == (0, 2)
 
 
 def test_a_recipe_changes_only_what_there_is() -> None:

@@ -116,7 +116,7 @@ def test_time_and_memory_of_a_run_are_those_of_its_like_and_time_grows_with_the_
     from bench.resolving import resolve
     from tests.bench.test_provenance import record
 
-    asked = ("epochs=6", "image_size=64", "backbone=resnet18")
+    asked = ("epochs=6", "image_size=64", "backbone=resnet18", "weights=none")
     experiment = resolve(Request("softmax", "emoji", assignments=asked), Resources(tmp_path, tmp_path))
 
     def stored(number: int, training: float, **run: Any) -> Any:

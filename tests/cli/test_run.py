@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.store import Store
+from tests.pictures import write_folder
 
 SMOKE = ["--limit", "1", "--image-size", "32", "--epochs", "0.1", "--set", "batch_size=16"]
 
@@ -63,6 +64,27 @@ def test_an_ablation_is_another_run_with_its_name(runner: CliRunner) -> None:
     call = ["run", "-m", "ours", "--without", "quadruplet", "--without", "preservation", *SMOKE, "--format", "json"]
     result = json.loads(runner.invoke(app, call).stdout)
     assert result["ablation"] == "without quadruplet and without preservation"
+
+
+def test_a_default_without_weights_gives_way_in_one_warning(runner: CliRunner, tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "pictures", classes=6, images=2)
+    call = ["run", "-m", "imagenet", "-d", "folder", "--set", f"root={root}", "--set", "draw=2", "--image-size", "32"]
+    result = runner.invoke(app, [*call, "--seed", "0", "--seed", "1"])
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("WARNING: No ImageNet weights of 'resnet50', the default backbone") == 1
+    store = Store("bench.db")
+    assert [run.configuration["run"]["backbone"] for run in store.runs()] == ["tf_efficientnet_lite0"] * 2
+    store.close()
+    plan = json.loads(runner.invoke(app, [*call, "--dry-run", "--format", "json"]).stdout)
+    assert plan[0]["state"].startswith("done")
+    assert "backbone=tf_efficientnet_lite0" in plan[0]["command"]  # what another machine is told
+
+
+def test_a_backbone_without_weights_enters_no_run(runner: CliRunner) -> None:
+    result = runner.invoke(app, ["run", "-m", "ours", "--backbone", "resnet50", *SMOKE])
+    assert result.exit_code == 7
+    assert result.stderr.startswith("error: No ImageNet weights of 'resnet50' are on this machine: put https://")
+    assert not Path("bench.db").exists()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from torch import Tensor
 from bench.errors import LoadingError, UsageError
 from datasets.base import DATASETS
 from datasets.images import load
-from methods.backbones import PACKAGED, Backbone, load_weights, read_state
+from methods.backbones import Backbone
+from methods.published_weights import PACKAGED
+from methods.weights import load_weights, read_state
 
 CLASS_OF_PICTURE = {
     "image/ambulance/twemoji.webp": 407,
@@ -95,14 +97,11 @@ def test_what_is_frozen_stays(tmp_path: Path) -> None:
     assert 0 < count < sum(each.numel() for each in backbone.parameters())
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
-def test_other_networks_by_name(name: str) -> None:
-    backbone = Backbone(name, "none", frozen_blocks=2)
-    images = torch.rand(1, 3, 224, 224)
-    feature = backbone.eval()(images)
-    assert feature.shape == (1, backbone.width)
-    assert backbone.classify(feature).shape == (1, 1000)
-    assert any(not each.requires_grad for each in backbone.parameters())
+def test_logits_are_those_of_the_feature_bit_for_bit() -> None:
+    backbone = Backbone(PACKAGED).eval()
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(backbone.logits(images), backbone.classify(backbone(images)))
 
 
 def test_weights_from_a_file(tmp_path: Path) -> None:

@@ -92,3 +92,15 @@ def test_the_top_classes_bear_imagenets_names() -> None:
     named = top_classes(table, 2)
     assert [[name for name, _ in row] for row in named] == [["ambulance", "minivan"], ["baseball", "basketball"]]
     assert [value for row in named for _, value in row] == pytest.approx([0.7, 0.3, 0.75, 0.25])
+
+
+def test_networks_without_a_weights_file_have_tables_of_their_own(tmp_path: Path) -> None:
+    """Two draws of random weights, and two networks, are not one because neither has a file."""
+    calls: list[int] = []
+    tables = []
+    for name, seed in (("test_resnet", 0), ("test_resnet", 1), ("test_byobnet", 0), ("test_resnet", 0)):
+        torch.manual_seed(seed)
+        tables.append(table(Backbone(name, "none"), photos(calls), tmp_path))
+    assert len(calls) == 3
+    assert torch.equal(tables[0], tables[3])
+    assert len({each.numpy().tobytes() for each in tables}) == 3

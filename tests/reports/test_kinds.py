@@ -119,6 +119,18 @@ def test_missing_failed_and_running_cells_are_told_apart(filled: Store) -> None:
     assert any("(sake on emoji-93, seed 1) is failed: RuntimeError: NaN." in line for line in footer)
 
 
+def test_the_command_of_a_run_with_another_backbone_says_how_much_of_it_was_frozen(store: Store) -> None:
+    """How many blocks a dataset's recipe freezes goes for its own backbone."""
+    for seed in range(2):
+        fill(store, level=0.5, seed=seed)
+    common = {"lr": 3e-4, "backbone": "resnet18", "frozen_blocks": 5}
+    fill(store, level=0.6, configuration={"run": common, "method": {"margin": 0.3}, "caution": ""})
+    (table,) = report(store, "main", options=Options(published=False)).tables
+    (command,) = table.commands
+    assert "--set backbone=resnet18" in command
+    assert "--set frozen_blocks=5" in command
+
+
 def test_rows_of_an_ablation_are_one_family_of_tests_whatever_seeds_they_have(store: Store) -> None:
     ablations = {"without quadruplet": (3, 0.585), "without preservation": (2, 0.58), "unbalanced": (1, 0.59)}
     for seed in range(3):
