@@ -175,8 +175,7 @@ def settings_after(request: Request, trained: Trained, dataset_kind: type[Datase
 def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
     """Settings of the run, the method, the dataset and what follows embedding: defaults, recipe, options, ablation."""
     recipe = recipe_for(dataset_kind.recipe, given(request.assignments).get("backbone"))
-    of_method = {**recipe, **dataset_kind.method_recipes.get(kind.name, {})}
-    parts = [with_recipe(RunSettings(), recipe), with_recipe(kind.Settings(), of_method)]
+    parts = [with_recipe(RunSettings(), recipe), with_recipe(kind.Settings(), recipe)]
     run, own, dataset_settings, post = assign([*parts, dataset_kind.Settings(), PostProcessing()], request.assignments)
     for term in request.without:
         if term not in kind.terms:

@@ -64,10 +64,9 @@ class Dataset(ABC):
 
     ``summary`` is one sentence for ``bench list datasets``, ``licence`` says under what terms its images may be used,
     ``split_names`` its frozen splits with the default one first, ``recipe`` the run settings that it asks for unless
-    told otherwise, ``method_recipes`` those that it asks for of one method alone, by its name, ``caution`` a sentence
-    that every report of it carries, ``Settings`` a frozen dataclass of what ``--set key=value`` can change,
-    ``locating`` those settings that only say where the images lie or which split is meant, which the split itself
-    tells.
+    told otherwise, ``caution`` a sentence that every report of it carries, ``Settings`` a frozen dataclass of what
+    ``--set key=value`` can change, ``locating`` those settings that only say where the images lie or which split is
+    meant, which the split itself tells.
     """
 
     name: ClassVar[str]
@@ -75,7 +74,6 @@ class Dataset(ABC):
     licence: ClassVar[str]
     split_names: ClassVar[tuple[str, ...]]
     recipe: ClassVar[Mapping[str, Any]] = {}
-    method_recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     caution: ClassVar[str] = ""
     Settings: ClassVar[type] = NoSettings
     locating: ClassVar[frozenset[str]] = frozenset(("root",))

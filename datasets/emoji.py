@@ -49,9 +49,6 @@ class Emoji(Dataset):
         "rank_by": "feature",
         "initialisation": "random",  # SAKE's own start does worse on seen classes held out: docs/results/emoji.md
     }
-    method_recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "ours": {"weight_preservation": 0.25},  # better than 1 on seen classes held out: docs/results/emoji.md
-    }
 
     def load_split(self, name: str) -> Split:
         """Classes and roles of ``split.csv``; members in archive name order are the canonical order."""
