@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from bench.errors import DatabaseError, StorageError, UsageError
@@ -161,8 +161,22 @@ def plain(where: str) -> str:
         url = None
     if url is None or "@" in (url.host or ""):
         return f"{where.partition('://')[0]}://..."
-    secrets = [name for name in url.query if SECRET.search(name)]
-    return url.difference_update_query(secrets).render_as_string(hide_password=True)
+    return url.difference_update_query(_secrets(url)).render_as_string(hide_password=True)
+
+
+def holds_secret(where: str) -> bool:
+    """Whether a URL has a password in it, or what may be one since it cannot be read."""
+    if "://" not in where:
+        return False
+    try:
+        url = make_url(where)
+    except (ArgumentError, ValueError):
+        return True
+    return url.password is not None or "@" in (url.host or "") or bool(_secrets(url))
+
+
+def _secrets(url: URL) -> list[str]:
+    return [name for name in url.query if SECRET.search(name)]
 
 
 def _reason(error: BaseException | None) -> str:

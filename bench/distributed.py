@@ -1,15 +1,16 @@
 """Several processes that carry out one run together, started by torchrun: who they are and what passes between them.
 
 The first process (rank 0) leads: it alone claims, stores and shows. Whatever depends on a disk is read by the leader
-and told to the others, so that no two of them can decide differently and wait for each other for ever.
+and told to the others, so that no two of them can decide differently and wait for each other for ever. Who speaks
+when they end is another matter: ``bench/voice.py``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -19,19 +20,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from bench import errors
-from bench.errors import BenchError, DataError, IncompleteError, UsageError
+from bench.errors import BenchError, UsageError
+from bench.interrupts import Deferred
+from bench.voice import Voice, of_this_process, tells_of_a_loss
 
 T = TypeVar("T")
 Tensors = dict[str, Tensor]
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 PATIENCE = timedelta(days=1)  # a cell that another team computes is waited for; a dead process is noticed at once
-WORD = timedelta(seconds=5)  # how long the second process waits for the first one's word that it ends
-LOST = ("closed by peer", "reset by peer", "broken pipe", "gloo", "nccl", "remote process exited", "timed out waiting")
-
-
-class LostProcessError(IncompleteError):
-    """Another process of the run ended, so that this one cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Processes:
     rank: int = 0
     size: int = 1
     local_rank: int = 0  # among those of this machine: the number of the GPU
-    board: Any = field(default=None, compare=False, repr=False)  # torch's store where torchrun keeps it, else None
+    voice: Voice = field(default_factory=Voice, compare=False, repr=False)
 
     @property
     def leads(self) -> bool:
@@ -122,8 +119,9 @@ class Processes:
     def whole_batch(self, values: Tensor, rows: Sequence[int], count: int) -> Tensor:
         """The rows of a batch of ``count`` whose rows at ``rows`` this process has: float [own, ...] to [count, ...].
 
-        Gradients flow back to the process that has the row, times the number of processes: every process computes the
-        loss of the whole batch, and DistributedDataParallel then takes the mean over processes of what is their sum.
+        Gradients flow back to the process that has the row, times the number of processes, by which each divides the
+        loss of the whole batch that all of them compute: what belongs to no image has a part of its gradient on each,
+        and what looks at images has the gradients that it would have in one process, which fp16 may overflow.
         """
         if self.size == 1:
             return values
@@ -145,74 +143,27 @@ class Processes:
                 self.fail(getattr(errors, each[0], BenchError)(said))
         return found
 
-    def compare(self, code: Mapping[str, str], cells: Sequence[tuple[str, str]]) -> None:
-        """Refuse processes that would not do the same: ``code`` is facts by name, ``cells`` fingerprint and key each.
-
-        Raises UsageError for other code or another question, DataError for other data; the leader says it.
-        """
-        every = self.all_told((dict(code), [list(cell) for cell in cells]))
-        for rank, (their_code, their_cells) in enumerate(every):
-            differing = [name for name, value in every[0][0].items() if their_code.get(name) != value]
-            if differing:
-                what = ", ".join(f"{name} {their_code.get(name)} against {every[0][0][name]}" for name in differing)
-                said = f"Process {rank} runs other code than process 0 ({what}): install one version for all of them."
-                self.fail(UsageError(said))
-            if [cell[0] for cell in their_cells] != [cell[0] for cell in every[0][1]]:
-                self.fail(
-                    DataError(
-                        f"Process {rank} has other data than process 0 (their lists of images differ): give every "
-                        "machine the same files under --data-root."
-                    )
-                )
-            if their_cells != every[0][1]:
-                said = f"Process {rank} was asked for other runs than process 0: give every process the same options."
-                self.fail(UsageError(said))
-
     def fail(self, error: BenchError) -> None:
         """Raise an error that every process has; one of them says it."""
         error.said_elsewhere = not self.leads
         raise error
 
-    def lost(self, error: BaseException) -> bool:
-        """Whether an exception says that another process is not there any more."""
-        if self.size == 1 or not isinstance(error, RuntimeError):
-            return False
-        said = str(error).lower()
-        return isinstance(error, dist.DistError) or any(words in said for words in LOST)
-
     @contextmanager
-    def company(self) -> Iterator[None]:
-        """Within the block, the end of another process is LostProcessError, one sentence that the leader says."""
+    def company(self, signals: Deferred | None = None) -> Iterator[None]:
+        """Within the block, the end of another process is LostProcessError, one sentence that one process says.
+
+        So is a signal that torchrun sent because of it; of a user's signal, too, one process speaks. ``signals`` are
+        those that the block has waited with. Nothing changes for one process.
+        """
         try:
             yield
-        except RuntimeError as error:
-            if not self.lost(error):
+        except (RuntimeError, KeyboardInterrupt) as error:
+            if self.size == 1 or not (isinstance(error, KeyboardInterrupt) or tells_of_a_loss(error)):
                 raise
-            ended = LostProcessError(
-                "Another process of this run ended: what was finished is stored, and asking again goes on from the "
-                "last checkpoint."
-            )
-            self.give_word()
-            ended.said_elsewhere = not (self.leads or self._leader_was_killed())
+            ended = self.voice.end(error, signals.asked if signals is not None else None)
+            if ended is error:
+                raise
             raise ended from error
-
-    def give_word(self) -> None:
-        """Let the others know that the leader says why it ends."""
-        if self.leads and self.board is not None:
-            with suppress(RuntimeError):  # the board may be what was lost
-                self.board.set(_word(), "given")
-
-    def _leader_was_killed(self) -> bool:
-        """Whether this is the second process and the first ended without a word: it then speaks and saves instead."""
-        if self.rank != 1 or self.board is None:
-            return False
-        try:
-            self.board.wait([_word()], WORD)
-        except dist.DistStoreError:  # nothing came
-            return True
-        except RuntimeError:  # the board is gone too, so nobody can tell
-            return False
-        return False
 
 
 ALONE = Processes()
@@ -239,17 +190,19 @@ def joined(device: str) -> Iterator[Processes]:
     try:
         rank, size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
         dist.init_process_group("cpu:gloo,cuda:nccl" if uses_gpu else "gloo", timeout=PATIENCE)
-        found = Processes(rank, size, local_rank, _board())
+        found = Processes(rank, size, local_rank, of_this_process())
     except (ValueError, RuntimeError) as error:
         raise UsageError(
             f"The processes of this run do not find each other ({str(error).splitlines()[0]}): check torchrun's "
             "rendezvous."
         ) from error
     try:
-        with found.company():
+        with found.voice.answering(), found.company():
             yield found
-    except BaseException:
-        found.give_word()
+    except BenchError:  # the command line says it, or leaves it to another process
+        raise
+    except Exception:  # a bug, whose traceback is what is said
+        found.voice.claim()
         raise
     dist.destroy_process_group()  # not after a failure, where it would wait for processes that are gone
 
@@ -270,19 +223,6 @@ class _WholeBatch(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (rows,) = ctx.saved_tensors
         return gradient[rows] * ctx.size, None, None, None
-
-
-def _board() -> Any:
-    """The store by which the processes met, kept by torchrun's agent; None where rank 0 keeps it and takes it along."""
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return None
-    return dist.TCPStore(  # type: ignore[attr-defined]
-        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False
-    )
-
-
-def _word() -> str:
-    return f"bench: the leader of attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')} says why it ends"
 
 
 def _name(kind: torch.dtype) -> str:

@@ -1,4 +1,4 @@
-"""Cells as jobs of a scheduler, through submitit: one job a cell, which goes on where it was when its time is over.
+"""Handing cells to a scheduler, through submitit: one job a cell, which goes on where it was when its time is over.
 
 submitit keeps each job in a file that it pickles, writes and reads itself, in a folder of its own; what is in it here
 is a list of words, and the harness loads nothing that way.
@@ -8,68 +8,23 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import StorageError, UsageError, nearest
-from bench.store import Store
+from bench.cell_job import POLL_SECONDS, CellJob
+from bench.errors import UsageError, nearest
 
 EXECUTORS = ("local", "slurm")
-POLL_SECONDS = 0.5
 TIMEOUTS = 1000  # how often a job may run out of time and go on: it loses no more than a step each time
 LOCAL_PARAMETERS = ("timeout_min", "signal_delay_s", "gpus_per_node")
 LOCAL_MINUTES = 60 * 24 * 365  # submitit wants a limit; nobody waits for a job of this machine to be over
-
-
-class CellJob:
-    """``bench WORDS`` as a job; ``key`` is the cell's, ``where`` its store, ``threads`` its share of a machine's.
-
-    Calling it runs the program in a process of its own and gives its exit code. Before the scheduler ends it for lack
-    of time, ``checkpoint`` has the program write its checkpoint, and hands the job in again.
-    """
-
-    def __init__(self, words: Sequence[str], where: str, key: str, threads: int | None = None) -> None:
-        self.words, self.where, self.key, self.threads = tuple(words), where, key, threads
-        self._child: subprocess.Popen[bytes] | None = None
-        self._waiting: threading.Thread | None = None
-
-    def __call__(self) -> int:
-        """Run the program; its exit code. A cell that did not even begin is marked failed in the store."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("BENCH_")}
-        if self.threads is not None:  # more threads than processors wait for each other most of the time
-            environment.setdefault("OMP_NUM_THREADS", str(self.threads))
-        child = subprocess.Popen([sys.executable, "-m", "bench", *self.words], env=environment)
-        # Waited for by a thread: a signal's handler, which interrupts this one, can wait for it then too.
-        self._child, self._waiting = child, threading.Thread(target=child.wait, daemon=True)
-        self._waiting.start()
-        try:
-            while self._waiting.is_alive():
-                self._waiting.join(POLL_SECONDS)
-        finally:
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
-        if child.returncode:
-            with suppress(StorageError):  # a store that is out of reach may be why the program ended
-                store = Store(self.where)
-                store.unqueue(self.key, "failed", f"its job ended with exit code {child.returncode} before it began")
-                store.close()
-        return int(child.returncode)
-
-    def checkpoint(self) -> Any:
-        """Stop the program, which writes its checkpoint, and give the same job to be submitted again."""
-        from submitit.helpers import DelayedSubmission
-
-        if self._child is not None and self._waiting is not None:
-            self._child.send_signal(signal.SIGTERM)
-            self._waiting.join()
-        return DelayedSubmission(CellJob(self.words, self.where, self.key, self.threads))
 
 
 @dataclass(frozen=True)
@@ -102,39 +57,55 @@ class Scheduler:
 
     def submit(self, jobs: Sequence[CellJob]) -> list[Submitted]:
         """Hand all jobs to the cluster as one array."""
-        handles = self._made(len(jobs), 0).map_array(CellJob.__call__, jobs)
-        return [self._told(handle) for handle in handles]
+        # Not map_array(CellJob.__call__, ...): submitit asks what it calls for ``checkpoint``, and a function has none.
+        return [self._told(handle) for handle in self._made(len(jobs), 0).submit_array(jobs)]
 
     def run_here(
-        self, jobs: Sequence[CellJob], gpus: int, processors: int, begun: Callable[[int, Submitted], None]
-    ) -> list[int | None]:
-        """Run all jobs in processes of this machine, ``at_once`` at a time; exit codes by job, None for one that died.
+        self,
+        jobs: Sequence[CellJob],
+        gpus: int,
+        processors: int,
+        begun: Callable[[int, Submitted], None],
+        ended: Callable[[int, int | None], bool],
+    ) -> None:
+        """Run all jobs in processes of this machine, ``at_once`` at a time; they share the ``processors``.
 
-        They share the ``processors``. ``begun`` is told the position of a job that starts. Stopped, it stops the jobs,
-        which write checkpoints.
+        ``begun`` is told the position of a job that starts, ``ended`` that of one that is over, with its exit code or
+        None for one that gave none; where it answers True, the job at this position runs once more. Stopped, it stops
+        the jobs, which write checkpoints.
         """
         slots = list(range(min(len(jobs), self.at_once or max(1, gpus))))
-        for job in jobs:
-            job.threads = max(1, processors // len(slots)) if len(slots) > 1 else None
-        todo, codes = list(range(len(jobs))), [None] * len(jobs)  # type: list[int], list[int | None]
-        running: dict[int, tuple[int, Submitted]] = {}
+        share = max(1, processors // len(slots)) if len(slots) > 1 else None
+        todo, rounds = list(range(len(jobs))), Counter[int]()
+        running: dict[int, tuple[int, CellJob, Submitted]] = {}
         try:
             while todo or running:
                 while todo and slots:
                     slot, position = slots.pop(0), todo.pop(0)
-                    handed = self._told(self._made(len(jobs), gpus, slot).submit(jobs[position]))
-                    running[slot] = (position, handed)
+                    job = jobs[position]
+                    job.threads, job.mark = share, self.folder / f"{uuid.uuid4().hex}.waits"
+                    executor = self._made(len(jobs), gpus, slot)
+                    with _heirs_ignore_interrupts():
+                        handed = self._told(executor.submit(job))
+                    running[slot] = (position, job, handed)
                     begun(position, handed)
-                for slot, (position, handed) in list(running.items()):
-                    if handed.handle.done():
-                        codes[position] = _exit_code(handed)
-                        del running[slot]
-                        slots.append(slot)
+                for slot, (position, job, handed) in list(running.items()):
+                    if not handed.handle.done():
+                        continue
+                    del running[slot]
+                    slots.append(slot)
+                    # submitit's controller hands a job in again a few times, and then ends without a word.
+                    rounds[position] += job.waits()
+                    if job.waits() and rounds[position] < TIMEOUTS:
+                        todo.insert(0, position)
+                    elif ended(position, _exit_code(handed)):
+                        todo.append(position)
+                    job.forget()
                 time.sleep(POLL_SECONDS)
         finally:
-            for _, handed in running.values():
-                handed.handle.cancel(check=False)
-        return codes
+            for _, job, handed in running.values():
+                _stop(handed)
+                job.forget()
 
     def _made(self, count: int, gpus: int, slot: int = 0) -> Any:
         try:
@@ -177,6 +148,26 @@ class Scheduler:
 
     def _told(self, handle: Any) -> Submitted:
         return Submitted(f"{self.executor} {handle.job_id}", Path(handle.paths.stderr), handle)
+
+
+@contextmanager
+def _heirs_ignore_interrupts() -> Iterator[None]:
+    """Processes that are started within ignore Ctrl-C, which a terminal sends to all: who started them stops them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _stop(job: Submitted) -> None:
+    """Tell a job of this machine to stop. submitit's own way is SIGINT, which jobs ignore, as all in the background."""
+    if not job.handle.done():
+        with suppress(ProcessLookupError):
+            os.kill(int(job.handle.job_id), signal.SIGTERM)
 
 
 def _exit_code(job: Submitted) -> int | None:

@@ -1,7 +1,8 @@
 """Results databases put together: what several machines stored, or what was kept while a database was out of reach.
 
-A run is known by its key and by what it found: the same key with the same scores is the same run, whoever computed it.
-Other scores under one key are a conflict: both are kept, the one that was there first stays the one that counts.
+A run is known by its key and by what it found: the same key with the same scores, but for ``ROUNDING``, is the same
+run, whoever computed it on however many processes. Other scores under one key are a conflict: both are kept, the one
+that was there first stays the one that counts.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bench.models import RUN_COLUMNS, DetailRow, RunRecord, RunRow, ScoreRow, sc
 from bench.store import STALE_SECONDS, Store, existing, now
 
 Answer = Literal["new", "known", "conflict"]
+ROUNDING = 1e-4  # that scores of one run differ by at most where machines or processes add up in another order
 NOT_COMPARED = ("id", "status", "failure", "ended", "scores")  # what may change of a run, and what is compared apart
 
 
@@ -112,7 +114,7 @@ def enter(store: Store, run: RunRecord, details: Mapping[str, bytes], merged: Me
             merged.known += 1
             return
         counts = next((each for each in reversed(there) if each.status == "done"), None)
-        if run.status == "done" and counts is not None and _scores(counts) == _scores(run):
+        if run.status == "done" and counts is not None and _alike(_scores(counts), _scores(run)):
             merged.known += 1
             return
         status = "superseded" if run.status == "done" and counts is not None else run.status
@@ -141,6 +143,14 @@ def _conflict(counts: RunRecord, run: RunRecord, entered: int) -> Conflict:
 def _scores(run: RunRecord) -> dict[tuple[str, str], float | None]:
     """Value of every metric and average; None where no query counted, which NaN would make unequal to itself."""
     return {(score.metric, score.average): None if score.value != score.value else score.value for score in run.scores}
+
+
+def _alike(mine: Mapping[tuple[str, str], float | None], theirs: Mapping[tuple[str, str], float | None]) -> bool:
+    """Whether these are the same metrics with the same values, but for ``ROUNDING``."""
+    return mine.keys() == theirs.keys() and all(
+        value == other if value is None or other is None else abs(value - other) <= ROUNDING
+        for value, other in ((value, theirs[name]) for name, value in mine.items())
+    )
 
 
 def _signature(run: RunRecord) -> str:

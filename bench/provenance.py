@@ -10,7 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -70,10 +70,29 @@ def commit() -> str:
 def code_hash() -> str:
     """What identifies the code that computes, installed or not: 16 hex digits of its files' SHA-256."""
     here = Path(__file__).resolve().parent.parent
+    return _hash_of_sources({name: [here / name] for name in PACKAGES_OF_CODE})
+
+
+def plugin_hash(kinds: Iterable[type]) -> str:
+    """As ``code_hash`` for the packages of other distributions that these classes and their bases are of; "none"."""
+    ours = {*PACKAGES_OF_CODE, "torch", *sys.stdlib_module_names}
+    names = {base.__module__.partition(".")[0] for kind in kinds for base in kind.__mro__} - ours
+    places: dict[str, list[Path]] = {}
+    for name in sorted(names):
+        module = sys.modules[name]
+        found = list(getattr(module, "__path__", ())) or [getattr(module, "__file__", None)]
+        places[name] = [Path(each) for each in found if each]
+    return _hash_of_sources(places) if places else "none"
+
+
+def _hash_of_sources(places: Mapping[str, Sequence[Path]]) -> str:
+    """16 hex digits of the SHA-256 of Python files, by package: its folders, or its one file."""
     digest = hashlib.sha256()
-    for file in sorted(file for package in PACKAGES_OF_CODE for file in (here / package).rglob("*.py")):
-        digest.update(f"{file.relative_to(here).as_posix()}\n".encode())
-        digest.update(file.read_bytes())
+    for package, folders in places.items():
+        for folder in folders:
+            for file in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
+                digest.update(f"{package}/{file.relative_to(folder).as_posix()}\n".encode())
+                digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 

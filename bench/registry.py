@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
+from bench.declared import misdeclared, takes, unsettable
 from bench.errors import LoadingError, UsageError, nearest
 
 T = TypeVar("T")
@@ -143,10 +144,10 @@ class Registry(Generic[T]):
             raise self._failed[name]
         try:
             thing = point.load()
+            wrong = self._wrong(thing)
         except (Exception, SystemExit) as error:  # whatever a stranger's module raises, the cure is the same
             self._failed[name] = self._unusable(name, point, f"{type(error).__name__}: {error}")
             raise self._failed[name] from error
-        wrong = self._wrong(thing)
         if not wrong and getattr(thing, "name", name) != name:
             wrong = f"it calls itself {thing.name!r}"
         if wrong:
@@ -173,26 +174,34 @@ class Registry(Generic[T]):
 
 
 def not_derived_from(base: type) -> Callable[[Any], str]:
-    """For ``wrong``: an object must be a class below ``base``, with nothing left that a subclass has to give."""
+    """For ``wrong``: an object must be a class below ``base`` that declares what a subclass has to, and rightly."""
 
     def wrong(thing: Any) -> str:
         if not (isinstance(thing, type) and issubclass(thing, base)):
             return f"it is no class derived from {base.__module__}.{base.__name__}"
         missing = [name for name in inspect.get_annotations(base) if not hasattr(thing, name)]
         missing += [name for name in dir(thing) if getattr(getattr(thing, name), "__isabstractmethod__", False)]
-        return f"its class lacks {', '.join(missing)}" if missing else ""
+        if missing:
+            return f"its class lacks {', '.join(missing)}"
+        return misdeclared(base, thing) or unsettable(thing)
 
     return wrong
 
 
 def not_a(kind: type) -> Callable[[Any], str]:
-    """For ``wrong``: an object must be an instance of ``kind``."""
-    return lambda thing: "" if isinstance(thing, kind) else f"it is no {kind.__module__}.{kind.__name__}"
+    """For ``wrong``: an object must be an instance of ``kind``, a dataclass, with fields of their types."""
+
+    def wrong(thing: Any) -> str:
+        return misdeclared(kind, thing) if isinstance(thing, kind) else f"it is no {kind.__module__}.{kind.__name__}"
+
+    return wrong
 
 
 def not_callable(thing: Any) -> str:
-    """For ``wrong``: an object must be a function."""
-    return "" if callable(thing) and not isinstance(thing, type) else "it is no function"
+    """For ``wrong``: an object must be a function of two arguments, as those that make tables and pictures are."""
+    if not callable(thing) or isinstance(thing, type):
+        return "it is no function"
+    return "" if takes(thing, 2) else "it does not take two arguments, the source and the options"
 
 
 def _source(point: EntryPoint) -> str:

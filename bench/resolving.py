@@ -93,9 +93,6 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
         if value not in known:
             raise UsageError(f"Option {name} takes {' or '.join(known)}, not {value!r}.")
     trains = bool(kind.terms) and trained is None
-    if trained is None and kind.uses_backbone and {*NETWORK} & {*given(request.assignments)}:
-        taught = tuple(each for each in kind.taught if each in kind.terms and getattr(own, f"weight_{each}"))
-        check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, taught)
     roles: tuple[Role, ...] = ROLES if trains else ("queries", "gallery")
     dataset, split, dropped = (splits or Splits()).of(request, dataset_kind, dataset_settings, resources, roles)
     if trains and not split.train:
@@ -103,6 +100,9 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
             f"Split {split.name!r} has no seen class to train {request.method!r} on: leave some classes seen, or take "
             "a method that is not trained."
         )
+    if trained is None and kind.uses_backbone and {*NETWORK} & {*given(request.assignments)}:
+        taught = tuple(each for each in kind.taught if each in kind.terms and getattr(own, f"weight_{each}"))
+        check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, taught)
     return Experiment(
         method=kind,
         dataset=dataset,

@@ -8,7 +8,6 @@ from typing import Any
 
 from bench import provenance
 from bench.devices import be_deterministic, choose_device, out_of_memory
-from bench.distributed import LostProcessError
 from bench.engine import Outcome, embedded, execute
 from bench.errors import DatabaseError, MemoryExhaustedError, StorageError
 from bench.experiment import Experiment, Resources
@@ -17,6 +16,7 @@ from bench.merging import spool_of
 from bench.models import RunRecord
 from bench.observing import Observer
 from bench.store import Store
+from bench.voice import LostProcessError
 from datasets.base import DATASETS
 from datasets.split_lists import hash_of_classes
 from methods.base import METHODS
@@ -55,7 +55,7 @@ def run_and_store(
         return store.runs(id=claim.run)[0], True
     run = claim.run
     try:
-        with Heartbeat(store, run, observer) as beating:
+        with Heartbeat(store, run, observer) as beating, resources.processes.company():
             begin()
             outcome = execute(experiment, resources, beating, reuse=not force)
         _keep(store, run, outcome, entered, resources)
@@ -66,15 +66,9 @@ def run_and_store(
         _note(store, run, "interrupted", str(error))
         raise
     except Exception as error:
-        if resources.processes.lost(error):  # said by a collective outside the training loop
-            _note(store, run, "interrupted", "another process of the run ended")
-            raise
         if out_of_memory(error):
             _note(store, run, "failed", "out of memory")
-            said = str(error).splitlines()[0] if str(error) else "host memory"
-            raise MemoryExhaustedError(
-                f"Memory did not suffice ({said}): lower --batch-size or --image-size, or take a smaller --backbone."
-            ) from error
+            raise _memory_exhausted(error) from error
         _note(store, run, "failed", f"{type(error).__name__}: {error}")
         raise
     return store.runs(id=run)[0], False
@@ -88,11 +82,7 @@ def follow(experiment: Experiment, resources: Resources, *, force: bool = False)
     except Exception as error:
         if not out_of_memory(error):
             raise
-        said = str(error).splitlines()[0] if str(error) else "host memory"
-        raise MemoryExhaustedError(
-            f"Memory did not suffice on process {resources.processes.rank} ({said}): lower --batch-size or "
-            "--image-size, or take a smaller --backbone."
-        ) from error
+        raise _memory_exhausted(error) from error
 
 
 class SpooledError(DatabaseError):
@@ -114,6 +104,13 @@ def _plugins(experiment: Experiment) -> dict[str, str]:
     sources = (METHODS.source(experiment.method.name), DATASETS.source(experiment.dataset.name))
     found = ", ".join(dict.fromkeys(filter(None, sources)))
     return {"plug-ins": found} if found else {}
+
+
+def _memory_exhausted(error: BaseException) -> MemoryExhaustedError:
+    said = str(error).splitlines()[0] if str(error) else "host memory"
+    return MemoryExhaustedError(
+        f"Memory did not suffice ({said}): lower --batch-size or --image-size, or take a smaller --backbone."
+    )
 
 
 def _note(store: Store, run: int, status: str, failure: str) -> None:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from bench.checkpoints import Checkpoints
 from bench.devices import autocast, to_pixels
-from bench.distributed import ALONE, LostProcessError, Processes
+from bench.distributed import ALONE, Processes
 from bench.errors import IncompleteError, UsageError, nearest
-from bench.interrupts import deferred_signals
+from bench.interrupts import Deferred, deferred_signals
 from bench.settings import RunSettings
-from bench.types import Batch, Split
+from bench.spreading import WholeBatchLosses, spread
+from bench.types import Split
+from bench.voice import LostProcessError
 from datasets.augmentation import Augmentation
 from datasets.images import Images
 from datasets.samplers import BalancedBatches
@@ -85,8 +85,8 @@ def train(
     ``compiled`` has torch compile what looks at images.
 
     Raises IncompleteError that names epoch and term when a loss is not finite, StorageError when a checkpoint cannot be
-    written, UsageError when a batch cannot be split, LostProcessError when another process ended; the leader,
-    or the second process where the leader was killed, has then saved the state after the last whole step.
+    written, UsageError when a batch cannot be split, LostProcessError when another process ended; the leader, or
+    the process that speaks in its place, has then saved the state after the last whole step.
     """
     sampler = BalancedBatches(
         data.labels.numpy(), data.is_photo.numpy(), batch_size=run.batch_size, per_class=run.per_class
@@ -100,6 +100,7 @@ def train(
     weights = method.weights
     history = History(steps)
     start, began, spent = 0, time.perf_counter(), 0.0
+    kept_history: Mapping[str, Any] = {}
     if checkpoints is not None:
         start, kept_history, extra = checkpoints.restore(method, optimiser, scaler, processes)
         history.restore(kept_history)
@@ -108,18 +109,36 @@ def train(
             log.info("The training goes on after step %d of %d.", start, steps)
         if selector is not None and start:
             selector.restore(extra)
-    done = start
+    done, saved, whole = start, -1, True  # whole: no step is half done
+    to_judge = bool(kept_history.get("to judge"))  # the epoch that ended at ``done``
+    memory: Mapping[str, Tensor] = selector.tensors() if selector is not None else {}  # when it last had judged
 
     def save(stands_in: bool = False) -> None:
-        if checkpoints is not None and (processes.leads or stands_in):
-            kept = selector.tensors() if selector is not None else {}
-            seconds = spent + time.perf_counter() - began
-            checkpoints.save(done, method, optimiser, scaler, {**history.state(), "seconds": seconds}, kept)
+        nonlocal saved
+        if checkpoints is not None and (processes.leads or stands_in) and saved != done:
+            facts = {**history.state(), "seconds": spent + time.perf_counter() - began, "to judge": to_judge}
+            checkpoints.save(done, method, optimiser, scaler, facts, memory)
+            saved = done
+
+    def judge(signals: Deferred) -> None:
+        nonlocal memory, to_judge
+        if selector is None:
+            return
+        to_judge = True
+        try:
+            with signals.at_once():  # it may take long, and can be done again
+                selector.after_epoch(method)
+        except KeyboardInterrupt:
+            save()
+            raise
+        memory, to_judge = selector.tensors(), False
 
     method.train()
     losses = spread(WholeBatchLosses(method, processes, rows, compiled), optimiser, processes, device)
-    with deferred_signals() as signals, torch.random.fork_rng(devices=[]):
-        try:
+    try:
+        with deferred_signals() as signals, torch.random.fork_rng(devices=[]), processes.company(signals):
+            if to_judge:
+                judge(signals)
             for positions, images in _stream(sampler, data.images, seed, start, steps, rows):
                 # Whatever a network draws (dropout) is a function of the seed and the step, as the augmentation is.
                 torch.manual_seed(_mix(seed, done))
@@ -127,74 +146,36 @@ def train(
                 pixels = augmentation(to_pixels(images, device), draws, rows, sampler.batch)  # [own, 3, size, size]
                 labels = data.labels[positions].to(device)  # [batch]
                 is_photo = data.is_photo[positions].to(device)  # [batch]
-                with processes.company(), autocast(device, precision):
+                with autocast(device, precision):
                     terms = losses(pixels, labels, is_photo)  # each a scalar
                     loss = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
                 values = _finite(terms, done, len(sampler))
                 for group, lr in zip(optimiser.param_groups, highest, strict=True):
                     group["lr"] = lr * rate(done, steps, run)
                 optimiser.zero_grad(set_to_none=True)
-                with processes.company():
-                    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                scaler.scale(loss / processes.size).backward()  # type: ignore[no-untyped-call]
+                whole = False
                 scaler.step(optimiser)
                 scaler.update()
                 done += 1
                 history.add(done, values)
+                whole = True
                 on_step(done, steps, values)
                 epoch_ends = done % len(sampler) == 0 or done == steps
-                if epoch_ends and selector is not None:
-                    selector.after_epoch(method)
+                if epoch_ends:
+                    judge(signals)
                 if signals.asked or (epoch_ends and done < steps):
                     save()
                 signals.raise_if_asked()
-        except LostProcessError as error:
-            # As it was after the last whole step: a step that fails halfway has changed no parameter.
-            save(stands_in=not error.said_elsewhere)
-            raise
+    except (LostProcessError, KeyboardInterrupt) as error:
+        # As it was after the last whole step: a step that fails halfway has changed no parameter.
+        if whole and processes.size > 1:
+            save(stands_in=isinstance(error, LostProcessError) and not error.said_elsewhere)
+        raise
     method.eval()
     if selector is not None:
         selector.put_back(method)
     return history.points
-
-
-class WholeBatchLosses(nn.Module):
-    """The loss terms of a batch whose images are spread over processes, as one module."""
-
-    def __init__(self, method: Method, processes: Processes, rows: Sequence[int], compiled: bool) -> None:
-        super().__init__()
-        self.method = method
-        self._processes, self._rows = processes, list(rows)
-        self._outputs = torch.compile(method.outputs) if compiled else method.outputs
-
-    def forward(self, images: Tensor, labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
-        """Terms by name, scalars: of own images [own, 3, size, size], labels and is_photo of the batch, [batch]."""
-        outputs = self._outputs(Batch(images, labels[self._rows], is_photo[self._rows]))
-        whole = {name: self._processes.whole_batch(value, self._rows, len(labels)) for name, value in outputs.items()}
-        return self.method.losses(whole, labels, is_photo)
-
-
-def spread(
-    losses: WholeBatchLosses, optimiser: torch.optim.Optimizer, processes: Processes, device: torch.device
-) -> Callable[..., dict[str, Tensor]]:
-    """The module with gradients that are the same on every process; as it is where there is one.
-
-    Raises UsageError for a network whose batch normalisation would see a part of the batch.
-    """
-    if processes.size == 1:
-        return losses
-    if any(isinstance(each, nn.modules.batchnorm._BatchNorm) and each.training for each in losses.modules()):
-        raise UsageError(
-            "Several processes cannot train batch normalisation, which would see a part of each batch only: "
-            "use --set frozen_batchnorm=true, or one process."
-        )
-    trained = {id(each) for group in optimiser.param_groups for each in group["params"]}
-    for parameter in losses.parameters():  # a gradient that nobody uses (a classifier's) would be waited for
-        if id(parameter) not in trained:
-            parameter.requires_grad_(False)
-    # Gradients of 1x1 convolutions may lie in another order than their weights, which costs a copy.
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    gpu = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(losses, device_ids=gpu, forward_sync_buffers=False)
 
 
 class History:

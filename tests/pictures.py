@@ -9,6 +9,7 @@ from datasets.emoji import Emoji
 
 CLASSES = 14
 IMAGES = 3  # of each class and modality
+SMALL = ("--backbone", "test_efficientnet", "--weights", "none")  # a network of 0.4 million random numbers
 
 
 def write_folder(root: Path, classes: int = CLASSES, images: int = IMAGES) -> Path:

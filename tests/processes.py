@@ -13,11 +13,14 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+from torch.distributed import TCPStore
 
 PRELOADED = ["bench.cli.main", "bench.cli.cells", "methods.ours", "methods.imagenet", "datasets.emoji", "reports.build"]
 SECONDS = 600.0  # a child that takes longer hangs
@@ -51,7 +54,25 @@ class Constant:
     value: Any
 
 
-Planted = Fault | Changed | Constant
+@dataclass(frozen=True)
+class Busy:
+    """The ``call``-th call of ``at`` (``module:name.name``) takes ``seconds`` more."""
+
+    at: str
+    call: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Fails:
+    """The ``call``-th call of ``at`` (``module:name.name``) raises ``error``."""
+
+    at: str
+    call: int
+    error: Exception
+
+
+Planted = Fault | Changed | Constant | Busy | Fails
 
 
 @dataclass(frozen=True)
@@ -77,21 +98,32 @@ def bench(folder: Path, *words: str, faults: Sequence[Planted] = (), file_limit:
     return ended(start(_program, folder, words, tuple(faults), file_limit, {}), folder)
 
 
-def team(folder: Path, *words: Sequence[str], faults: Mapping[int, Sequence[Planted]] | None = None) -> list[Ended]:
+def team(
+    folder: Path, *words: Sequence[str], faults: Mapping[int, Sequence[Planted]] | None = None, agent: bool = False
+) -> list[Ended]:
     """``bench WORDS`` as the processes of one run, the words of each by rank, each in a folder of its own.
 
-    They find each other as those that torchrun starts.
+    They find each other as those that torchrun starts. With ``agent`` this process does what torchrun's agent does: it
+    keeps the store by which they meet, and once one of them fails the others get SIGTERM.
     """
+    board = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) if agent else None
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+        port = found.getsockname()[1] if board is None else board.port
     processes, folders = [], []
     for rank, own in enumerate(words):
         folders.append(folder / f"rank{rank}")
         folders[-1].mkdir(exist_ok=True)
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(len(words))}
         place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        place |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"} if agent else {}
         processes.append(start(_program, folders[-1], own, tuple((faults or {}).get(rank, ())), None, place))
+    if agent:
+        while any(each.is_alive() for each in processes) and not any(each.exitcode for each in processes):
+            time.sleep(0.1)
+        for each in processes:
+            if each.is_alive():
+                each.terminate()
     return [ended(process, own) for process, own in zip(processes, folders, strict=True)]
 
 
@@ -132,7 +164,7 @@ def _program(
             importlib.import_module("bench.cli.main").main(words)
 
 
-def _plant(fault: Fault) -> None:
+def _plant(fault: Fault | Busy | Fails) -> None:
     module, _, path = fault.at.partition(":")
     owner: Any = importlib.import_module(module)
     *parents, name = path.split(".")
@@ -145,7 +177,12 @@ def _plant(fault: Fault) -> None:
         nonlocal calls
         calls += 1
         if calls == fault.call:
-            os.kill(os.getpid(), fault.number)
+            if isinstance(fault, Fails):
+                raise fault.error
+            if isinstance(fault, Busy):
+                time.sleep(fault.seconds)
+            else:
+                os.kill(os.getpid(), fault.number)
         return original(*arguments, **keywords)
 
     setattr(owner, name, planted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -52,11 +53,12 @@ class Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            if not error.said_elsewhere:
-                typer.echo(f"error: {error}", err=True)
+            if (beginning := beginning_of(error)) is not None:
+                typer.echo(f"error: {beginning}{error}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            typer.echo("Interrupted; what was finished is stored.", err=True)
+            if beginning_of(error) is not None:
+                typer.echo("Interrupted; what was finished is stored.", err=True)
             raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
 
 
@@ -70,6 +72,15 @@ app = typer.Typer(
     epilog="Global options may stand anywhere. Option --some-thing of command run is also BENCH_RUN_SOME_THING. "
     "Example: [bold]bench run -m imagenet -m ours -d emoji[/bold]",
 )
+
+
+def beginning_of(error: BaseException) -> str | None:
+    """How this process begins its sentence on ``error``; None where another process of the same run says it."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return ""
+    from bench.voice import of_this_process  # torch takes a second to import, which one process need not spend here
+
+    return of_this_process().beginning(error)
 
 
 def _print_version(wanted: bool) -> None:

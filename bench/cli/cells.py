@@ -6,19 +6,20 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from bench.agreement import agree
 from bench.cli.common import OutputFormat, cache_dir, global_option, print_json, print_table, stderr
 from bench.cli.in_turn import Cells, follow_all
 from bench.cli.options import RunOptions
 from bench.cli.plan import show_plan, title
 from bench.cli.progress import Bars
 from bench.cli.runs import scores_of
-from bench.cli.scheduling import run_as_jobs, scheduler_of
+from bench.cli.scheduling import hand_in, scheduler_of
+from bench.cli.side_by_side import JobsHere
 from bench.cli.words import places_of, words_of
 from bench.database import plain
 from bench.distributed import Processes, joined
@@ -27,7 +28,7 @@ from bench.experiment import Experiment, Request, Resources
 from bench.lookup import stored_like
 from bench.merging import spool_of, take_up
 from bench.models import RunRecord
-from bench.provenance import code_hash
+from bench.queueing import settle
 from bench.resolving import Splits, resolve, with_weights_at_hand
 from bench.retrieval import stored_run
 from bench.store import Store, existing
@@ -131,7 +132,7 @@ def _run_together(
     where, quiet = str(global_option(ctx, "store")), bool(global_option(ctx, "quiet")) or not processes.leads
     if not processes.leads:
         logging.getLogger("bench").setLevel(logging.ERROR)  # what goes on is said once
-    scheduler = scheduler_of(options, resources)
+    scheduler = processes.together(lambda: scheduler_of(options, resources))
     with Bars("checking images", quiet=quiet or all(each.on_bad_image == "error" for each in requests)) as bars:
         bars.phase("decoding")
         splits = Splits(lambda done, total: bars.progress(done, total, {}), keep=not dry_run and processes.leads)
@@ -145,9 +146,7 @@ def _run_together(
                 "leave out --set frozen_batchnorm=false, or use one process."
             )
             processes.fail(error)
-    if processes.size > 1:
-        cells_asked = [(each.split.fingerprint, each.key) for each in experiments]
-        processes.compare({"code": code_hash(), "torch": version("torch")}, cells_asked)
+    agree(processes, experiments)
     if not processes.leads:
         if not dry_run:
             follow_all(experiments, resources, force=force)
@@ -163,28 +162,28 @@ def _run_together(
             )
     for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
         typer.echo(f"dropped: {reason}", err=True)
-    calls = [words_of(request, options) for request in asked]
+    places, words = places_of(ctx), [words_of(request, options) for request in asked]
     if dry_run:
-        show_plan(experiments, [["bench", *words] for words in calls], where, force, format)
+        show_plan(experiments, [[*places, *each] for each in words], where, force, format)
         return
     store = Store(where)
     if (merged := take_up(store, spool_of(where, resources.cache_dir))) is not None and merged.new:
         typer.echo(
             f"{merged.new} runs that were kept in a file while the database was out of reach are in it now.", err=True
         )
-    if scheduler is not None:
-        places = places_of(ctx)
+    settle(store)
+    if scheduler is not None and scheduler.executor == "slurm":
         try:
-            done, failed = run_as_jobs(
-                experiments, [[*places, *words] for words in calls], scheduler, store, places[1], options
-            )
+            calls = [[*places, *each] for each in words]
+            done = hand_in(experiments, calls, scheduler, store, places[1], options)
             shown([*((record, True) for record in kept), *done], format, store)
         finally:
             store.close()
-        if failed:
-            raise IncompleteError(f"{failed} of {len(experiments)} runs failed, the others are stored.")
         return
-    cells = Cells(experiments, resources, store, force=force, keep_going=options.keep_going, quiet=quiet)
+    how = {"force": force, "keep_going": options.keep_going, "quiet": quiet}
+    cells = Cells(experiments, resources, store, **how)
+    if scheduler is not None:
+        cells = JobsHere(experiments, resources, store, **how, scheduler=scheduler, places=places, words=words)
     try:
         cells.run()
     finally:

@@ -9,13 +9,13 @@ import typer
 from bench.cli.common import stderr
 from bench.cli.plan import title
 from bench.cli.progress import Bars
-from bench.distributed import LostProcessError
 from bench.errors import BenchError, DatabaseError, IncompleteError, StorageError
 from bench.experiment import Experiment, Resources
 from bench.merging import spool_of, take_up
 from bench.models import RunRecord
 from bench.running import SpooledError, follow, run_and_store
 from bench.store import Store
+from bench.voice import LostProcessError
 
 POLL_SECONDS = 2.0  # how often a cell that another process computes is asked for
 

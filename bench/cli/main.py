@@ -12,7 +12,7 @@ from types import FrameType
 
 import bench.cli
 from bench.cli.app import app
-from bench.interrupts import Terminated
+from bench.interrupts import Terminated, ignore_signals
 
 NOT_COMMANDS = {
     "app",
@@ -27,6 +27,7 @@ NOT_COMMANDS = {
     "progress",
     "runs",
     "scheduling",
+    "side_by_side",
     "words",
 }
 
@@ -46,8 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=None if arguments is None else list(arguments), prog_name="bench")
     finally:
         # How it ends is decided: one more Ctrl-C, while the interpreter tidies up, must not change the exit code.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()
 
 
 def _unwind_on_sigterm(number: int, frame: FrameType | None) -> None:

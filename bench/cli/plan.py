@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.cli.common import OutputFormat, print_json, print_table, stderr
+from bench.cli.words import without_secret
+from bench.database import holds_secret
 from bench.experiment import Experiment
 from bench.models import RunRecord, trained_on
 from bench.store import existing
@@ -32,7 +34,7 @@ def show_plan(
 ) -> None:
     """What would be run and what is done, with estimates from stored runs of the same kind; writes nothing.
 
-    ``calls`` are the words that run each cell alone: JSON has them, for whatever scheduler.
+    ``calls`` are the words that run each cell alone: JSON has them, for whatever scheduler, but no password.
     """
     store = existing(where)
     doing = store.doing() if store else {}
@@ -50,13 +52,16 @@ def show_plan(
                 "megabytes": round(memory_like(experiment, alike) / 1e6),
                 "key": experiment.key[:16],
                 "fingerprint": experiment.split.fingerprint[:16],
-                "command": call,
+                "command": ["bench", *without_secret(call)],
             }
         )
     if store:
         store.close()
     if format is OutputFormat.json:
         print_json(rows)
+        if holds_secret(where):
+            said = "The commands leave out --store, whose URL holds a password: give it to them as BENCH_STORE."
+            stderr().print(said, soft_wrap=True)
         return
     shown = [name for name in rows[0] if name != "command"]
     print_table(shown, [["-" if row[name] is None else str(row[name]) for name in shown] for row in rows])

@@ -1,17 +1,19 @@
-"""``--executor``: the cells of a call as jobs, queued in the store; waited for on this machine, left to a cluster."""
+"""``--executor``: which scheduler runs the cells of a call, which are to run, and how they are left to a cluster.
+
+Jobs of this machine are waited for: ``side_by_side.py``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import typer
-
+from bench.cell_job import CellJob
 from bench.cli.common import OutputFormat, print_json, print_table, stderr
 from bench.cli.options import RunOptions
 from bench.cli.plan import title
 from bench.errors import UsageError, nearest
 from bench.experiment import Experiment, Resources
-from bench.jobs import EXECUTORS, CellJob, Scheduler, Submitted
+from bench.jobs import EXECUTORS, Scheduler, Submitted
 from bench.models import RunRecord
 from bench.store import Store
 
@@ -29,7 +31,7 @@ def scheduler_of(options: RunOptions, resources: Resources) -> Scheduler | None:
     parameters = {}
     for each in options.job or ():
         name, equals, value = each.partition("=")
-        if not equals:
+        if not equals or not name.strip():
             raise UsageError(f"--job takes KEY=VALUE, not {each!r}.")
         parameters[name.strip()] = value.strip()
     found = Scheduler(options.executor, resources.cache_dir.resolve() / "jobs", options.jobs, parameters)
@@ -38,73 +40,50 @@ def scheduler_of(options: RunOptions, resources: Resources) -> Scheduler | None:
     return found
 
 
-def run_as_jobs(
+def hand_in(
     experiments: Sequence[Experiment],
     calls: Sequence[Sequence[str]],
     scheduler: Scheduler,
     store: Store,
     where: str,
     options: RunOptions,
-) -> tuple[list[tuple[RunRecord, bool]], int]:
-    """Submit every cell that is not stored; what is done, each with whether it had been stored before; how many failed.
+) -> list[tuple[RunRecord, bool]]:
+    """Hand every cell that is not stored to a cluster, queue and show it; those that are stored.
 
-    ``calls`` are the words of each cell, ``where`` is the store as jobs find it. On this machine it waits for the jobs.
+    ``calls`` are the words of each cell, ``where`` is the store as jobs find it.
     """
+    done, todo = still_to_do(experiments, store, force=options.force)
+    jobs = [CellJob(calls[number], where, experiments[number].key) for number in todo]
+    if not jobs:
+        return done
+    rows = []
+    for number, job in zip(todo, scheduler.submit(jobs), strict=True):
+        run = store.queue(experiments[number].identity, facts_of(job))
+        rows.append((title(experiments[number]), run, job))
+    _show(rows, options.format)
+    return done
+
+
+def still_to_do(
+    experiments: Sequence[Experiment], store: Store, *, force: bool
+) -> tuple[list[tuple[RunRecord, bool]], list[int]]:
+    """What is stored, each marked as done before, and the positions of the others; all with ``force``."""
     done: list[tuple[RunRecord, bool]] = []
     todo: list[int] = []
     for number, experiment in enumerate(experiments):
-        stored = None if options.force else store.find(experiment.key)
-        if stored is not None:
-            done.append((stored, True))
-            stderr().print(
-                f"{title(experiment)}: already done, run {stored.id} of {stored.ended}", markup=False, soft_wrap=True
-            )
-        else:
+        stored = None if force else store.find(experiment.key)
+        if stored is None:
             todo.append(number)
-    jobs = [CellJob(calls[number], where, experiments[number].key) for number in todo]
-    if not jobs:
-        return done, 0
+            continue
+        done.append((stored, True))
+        note = f"{title(experiment)}: already done, run {stored.id} of {stored.ended}"
+        stderr().print(note, markup=False, soft_wrap=True)
+    return done, todo
 
-    def queued(position: int, job: Submitted) -> int:
-        identity = experiments[todo[position]].identity
-        return store.queue(identity, {"job": job.name, "log": str(job.log)})
 
-    if scheduler.executor == "slurm":
-        _show(
-            [
-                (title(experiments[number]), queued(position, job), job)
-                for position, (number, job) in enumerate(zip(todo, scheduler.submit(jobs), strict=True))
-            ],
-            options.format,
-        )
-        return done, 0
-    import torch
-
-    from bench.ranking import available_processors
-
-    gpus = torch.cuda.device_count() if options.device in ("auto", "cuda") else 0
-    for number in todo:  # seen by others before they begin
-        store.queue(experiments[number].identity, {"job": "local, not started"})
-
-    def begun(position: int, job: Submitted) -> None:
-        queued(position, job)
-        line = f"[{position + 1}/{len(jobs)}] {title(experiments[todo[position]])}: {job.name}, log {job.log}"
-        stderr().print(line, markup=False, soft_wrap=True)
-
-    status, why = "interrupted", "its sweep was stopped before it began"
-    try:
-        codes = scheduler.run_here(jobs, gpus, available_processors(), begun)
-        status, why = "failed", "its job ended before the run began"
-    finally:
-        for number in todo:
-            store.unqueue(experiments[number].key, status, why)
-    failed = [(number, code) for number, code in zip(todo, codes, strict=True) if code != 0]
-    for number, code in failed:
-        how = "was killed" if code is None else f"ended with exit code {code}"
-        typer.echo(f"error: {title(experiments[number])}: its job {how}; 'bench list runs' names its log.", err=True)
-    found = [store.find(experiments[number].key) for number, code in zip(todo, codes, strict=True) if code == 0]
-    done += [(record, False) for record in found if record is not None]
-    return done, len(failed)
+def facts_of(job: Submitted) -> dict[str, str]:
+    """What a queued run says of its job."""
+    return {"job": job.name, "log": str(job.log)}
 
 
 def _show(rows: Sequence[tuple[str, int, Submitted]], format: OutputFormat) -> None:

@@ -42,6 +42,7 @@ def merge(
     from bench.cli.progress import Bars
     from bench.database import plain
     from bench.merging import conflict_lines, merge_all
+    from bench.queueing import settle
 
     with Bars("merging", quiet=bool(global_option(ctx, "quiet"))) as bars:
         doing = ""
@@ -54,6 +55,11 @@ def merge(
             bars.progress(done, total, {})
 
         merged = merge_all(str(global_option(ctx, "store")), sources, progress)
+    store = opened_store(ctx)
+    try:
+        settle(store)
+    finally:
+        store.close()
     for line in conflict_lines(merged):
         typer.echo(line, err=True)
     rows = [

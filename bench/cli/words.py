@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import typer
+from sqlalchemy import make_url
 
 from bench.cli.common import cache_dir, global_option
 from bench.cli.options import RunOptions
+from bench.database import database_file, holds_secret
 from bench.experiment import Request
 from methods.base import METHODS
 
@@ -29,7 +32,9 @@ def words_of(request: Request, options: RunOptions) -> list[str]:
     for term in request.without:
         words += ["--without", term]
     changes = METHODS.get(request.method).structural[request.structural] if request.structural else {}
-    for assignment in (*request.assignments, *(f"{name}={value}" for name, value in changes.items())):
+    files = METHODS.get(request.method).files if request.method else ()
+    spelt = [from_anywhere(each, files) for each in request.assignments]
+    for assignment in (*spelt, *(f"{name}={value}" for name, value in changes.items())):
         words += ["--set", assignment]
     default = {each.name: each.default for each in fields(RunOptions)}
     asked = {
@@ -46,16 +51,49 @@ def words_of(request: Request, options: RunOptions) -> list[str]:
     return words + [flag for flag, given in flags.items() if given]
 
 
+def from_anywhere(assignment: str, files: Sequence[str] = ()) -> str:
+    """``key=value`` with a path in it as it is found from whatever folder; ``files`` are other settings that are paths.
+
+    A link is not followed: weights are known by the hash in their file's name.
+
+    >>> from_anywhere("weights=none"), from_anywhere("lr=0.1"), from_anywhere("root=/pictures")
+    ('weights=none', 'lr=0.1', 'root=/pictures')
+    """
+    key, equals, text = assignment.partition("=")
+    name, value = key.strip().replace("-", "_"), text.strip()
+    mark = "@" if name == "unseen" and value.startswith("@") else ""
+    is_path = mark or name in ("root", *files) or (name == "weights" and value != "none")
+    if not is_path or not value.removeprefix(mark):
+        return assignment
+    return f"{key}{equals}{mark}{Path(value.removeprefix(mark)).expanduser().absolute()}"
+
+
+def without_secret(call: Sequence[str]) -> list[str]:
+    """The words of a call without ``--store`` where its URL holds a password, which is for nobody to see."""
+    words = list(call)
+    if holds_secret(words[words.index("--store") + 1]):
+        del words[words.index("--store") : words.index("--store") + 2]
+    return words
+
+
 def places_of(ctx: typer.Context) -> list[str]:
-    """The global options that say where store, data and cache are, from whatever folder they are read.
+    """The global options that say where store (the first), data and cache are, from whatever folder they are read.
 
     No configuration file is looked at, since every value that it gave is spelt out.
     """
-    store = str(global_option(ctx, "store"))
     found = {
-        "--store": store if "://" in store else str(Path(store).resolve()),
+        "--store": _store_from_anywhere(str(global_option(ctx, "store"))),
         "--data-root": str(Path(global_option(ctx, "data_root")).resolve()),
         "--cache-dir": str(cache_dir(ctx).resolve()),
         "--config": os.devnull,
     }
     return [word for pair in found.items() for word in pair]
+
+
+def _store_from_anywhere(store: str) -> str:
+    file = database_file(store)
+    if file is None:
+        return store
+    if "://" not in store:
+        return str(file.resolve())
+    return make_url(store).set(database=str(file.resolve())).render_as_string(hide_password=False)

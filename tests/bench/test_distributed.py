@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,20 +18,16 @@ import torch
 from bench import details
 from bench.distributed import ALONE, VARIABLES, Processes, joined
 from bench.errors import UsageError
-from bench.files import read_tensors
 from bench.store import Store
 from datasets.augmentation import Augmentation
 from datasets.samplers import BalancedBatches
-from tests.pictures import words_of, write_folder
-from tests.processes import Changed, Ended, Fault, Planted, bench, team
+from tests.pictures import SMALL, words_of, write_folder
+from tests.processes import Constant, Ended, Fault, Planted, bench, team
 
 # 30 training images of 10 classes a modality, 16 a batch: 3 steps an epoch, 10 in all. The learning rates are low:
 # Adam's first steps turn the rounding of a tiny gradient into a step of the whole rate.
 TRAINING = ("--epochs", "3.34", "--lr", "1e-5", "--set", "head_lr=1e-4")
 STEPS = 10
-GONE = (
-    "Another process of this run ended: what was finished is stored, and asking again goes on from the last checkpoint."
-)
 
 
 @pytest.fixture(scope="module")
@@ -56,60 +52,77 @@ def pair(folder: Path, words: Sequence[str], **faults: Sequence[Planted]) -> lis
     return team(folder, words, words, faults={int(rank.removeprefix("rank")): each for rank, each in faults.items()})
 
 
-def test_two_processes_do_what_one_does(pictures: Path, alone: Path, tmp_path: Path) -> None:
-    """Losses of ten steps, scores of the trained network, the run's key; and one of them speaks."""
-    leader, follower = pair(tmp_path, ("run", *methods(), *TRAINING, *words_of(pictures)))
-    assert (leader.code, follower.code) == (0, 0), leader.output + follower.output
-    assert follower.output == ""
-    assert not (tmp_path / "rank1" / "bench.db").exists()
-    one, two = Store(str(alone / "bench.db")), Store(str(tmp_path / "rank0" / "bench.db"))
-    first, second = one.runs(), two.runs()
-    assert [run.method for run in second] == [run.method for run in first]
-    for each, other in zip(first, second, strict=True):
+def same(alone: Path, together: Path, losses: float, scores: float, first: float = 1e-5) -> None:
+    """The runs of two databases have the same keys and, but for so much, the same losses and scores.
+
+    ``first`` is for the losses of the first step, which no rounding of an optimiser has moved.
+    """
+    one, two = Store(str(alone / "bench.db")), Store(str(together / "bench.db"))
+    runs = list(zip(one.runs(), two.runs(), strict=True))
+    assert runs
+    for each, other in runs:
         assert other.key == each.key
         assert other.environment["processes"] == "2"
         assert "processes" not in each.environment
         history = [
             details.history(store.detail(run.id, details.HISTORY) or b"") for store, run in ((one, each), (two, other))
         ]
-        assert [len(points) for points in history] == [STEPS, STEPS]
-        for mine, theirs in zip(*history, strict=True):
+        for step, (mine, theirs) in enumerate(zip(*history, strict=True)):
             assert mine.keys() == theirs.keys()
-            assert all(abs(mine[term] - theirs[term]) <= 1e-5 for term in mine), (each.method, mine, theirs)
-        for mine, theirs in zip(each.scores, other.scores, strict=True):
-            assert abs(mine.value - theirs.value) <= 1e-4, (each.method, mine, theirs)
+            bound = losses if step else first
+            assert all(abs(mine[term] - theirs[term]) <= bound for term in mine), (each.method, mine, theirs)
+        for score, found in zip(each.scores, other.scores, strict=True):
+            assert abs(score.value - found.value) <= scores, (each.method, score, found)
     one.close()
     two.close()
 
 
-def test_a_process_that_dies_ends_the_run_with_a_sentence_and_a_checkpoint(
-    pictures: Path, alone: Path, tmp_path: Path
-) -> None:
-    call = ("run", "-m", "ours", *TRAINING, *words_of(pictures))
-    leader, follower = pair(tmp_path, call, rank1=[Fault("bench.training:History.add", 5)])
-    assert (leader.code, follower.code) == (4, -signal.SIGKILL), leader.output
-    assert leader.output.count(GONE) == 1
-    assert "Traceback" not in leader.output
-    place = tmp_path / "rank0"
-    store = Store(str(place / "bench.db"))
-    assert [(run.status, run.failure) for run in store.runs()] == [("interrupted", GONE)]
-    store.close()
-    final = bench(place, *call)  # alone: how many processes there are is no part of what was asked
-    assert final.code == 0, final.output
-    assert re.search("The training goes on after step [45] of 10.", final.output)
-    store, undisturbed = Store(str(place / "bench.db")), Store(str(alone / "bench.db"))
-    (run,), expected = store.runs(status="done"), undisturbed.runs(method="ours")[0]
-    assert np.allclose([s.value for s in run.scores], [s.value for s in expected.scores], atol=1e-4)
-    store.close()
-    undisturbed.close()
-
-
-def test_the_leader_s_end_ends_the_others_without_a_word(pictures: Path, tmp_path: Path) -> None:
-    call = ("run", "-m", "ours", *TRAINING, *words_of(pictures))
-    leader, follower = pair(tmp_path, call, rank0=[Fault("bench.training:History.add", 2, signal.SIGTERM)])
-    assert (leader.code, follower.code) == (143, 4), leader.output + follower.output
+def test_two_processes_do_what_one_does(pictures: Path, alone: Path, tmp_path: Path) -> None:
+    """Losses of ten steps, scores of the trained network, the run's key; and one of them speaks."""
+    leader, follower = pair(tmp_path, ("run", *methods(), *TRAINING, *words_of(pictures)))
+    assert (leader.code, follower.code) == (0, 0), leader.output + follower.output
     assert follower.output == ""
-    assert list((tmp_path / "rank0" / "cache" / "checkpoints").glob("*.safetensors"))
+    assert not (tmp_path / "rank1" / "bench.db").exists()
+    store = Store(str(alone / "bench.db"))
+    assert [len(details.history(store.detail(n, details.HISTORY) or b"")) for n in (1, 2)] == [STEPS, STEPS]
+    store.close()
+    same(alone, tmp_path / "rank0", losses=1e-5, scores=1e-4)
+
+
+def test_at_the_usual_rates_two_processes_do_what_one_does_but_for_rounding(pictures: Path, tmp_path: Path) -> None:
+    """Measured: losses of ten steps differ by 5e-5 at most, scores not at all; one and two threads, by 1.5e-5."""
+    call = ("run", "-m", "ours", "--epochs", "3.34", *words_of(pictures))
+    assert bench(tmp_path, *call).code == 0
+    assert [each.code for each in pair(tmp_path, call)] == [0, 0]
+    same(tmp_path, tmp_path / "rank0", losses=2e-4, scores=0.02)  # a rank that rounding turns over is worth that
+
+
+@pytest.mark.parametrize(
+    ("precision", "losses"),
+    [
+        ("bf16", 0.005),  # measured: 0.0003
+        ("fp16", 0.05),  # measured: 0.007, and 0.7 where the processes leave out other steps as too large
+    ],
+)
+def test_in_mixed_precision_two_processes_do_what_one_does_but_for_rounding(
+    precision: str, losses: float, pictures: Path, tmp_path: Path
+) -> None:
+    call = ("run", "-m", "softmax", *words_of(pictures, *SMALL), *TRAINING, "--epochs", "2", "--precision", precision)
+    assert bench(tmp_path, *call).code == 0
+    assert [each.code for each in pair(tmp_path, call)] == [0, 0]
+    same(tmp_path, tmp_path / "rank0", losses=losses, scores=0.05, first=1e-3)
+
+
+def test_two_processes_compile_what_one_computes(pictures: Path, tmp_path: Path) -> None:
+    """By torch's compiler without what makes machine code, which would take minutes."""
+    call = ("run", "-m", "softmax", *words_of(pictures, *SMALL), "--epochs", "0.67")
+    assert bench(tmp_path, *call).code == 0
+    eager = [Constant("torch:compile", functools.partial(torch.compile, backend="eager"))]
+    assert [each.code for each in pair(tmp_path, (*call, "--compile"), rank0=eager, rank1=eager)] == [0, 0]
+    same(tmp_path, tmp_path / "rank0", losses=1e-5, scores=1e-4)
+    store = Store(str(tmp_path / "rank0" / "bench.db"))
+    assert [run.environment["compiled"] for run in store.runs()] == ["by torch.compile"]
+    store.close()
 
 
 def test_a_checkpoint_of_one_process_is_taken_up_by_two(pictures: Path, alone: Path, tmp_path: Path) -> None:
@@ -127,26 +140,6 @@ def test_a_checkpoint_of_one_process_is_taken_up_by_two(pictures: Path, alone: P
     undisturbed.close()
 
 
-def test_a_process_without_the_data_is_named(pictures: Path, tmp_path: Path) -> None:
-    call, other = ("run", "-m", "ours", *words_of(pictures)), ("run", "-m", "ours", *words_of(tmp_path / "nothing"))
-    leader, follower = team(tmp_path, call, other)
-    assert (leader.code, follower.code) == (3, 3), leader.output
-    assert "error: Process 1 of 2: " in leader.output
-    assert "nothing" in leader.output
-    assert follower.output == ""
-
-
-def test_processes_with_other_data_or_options_are_refused(pictures: Path, tmp_path: Path) -> None:
-    fewer = write_folder(tmp_path / "fewer", images=2)
-    call = ("run", "-m", "ours", *words_of(pictures))
-    leader, _ = team(tmp_path, call, ("run", "-m", "ours", *words_of(fewer)))
-    assert leader.code == 3
-    assert "error: Process 1 has other data than process 0" in leader.output
-    leader, _ = team(tmp_path, call, (*call, "--epochs", "7"))
-    assert leader.code == 2
-    assert "error: Process 1 was asked for other runs than process 0" in leader.output
-
-
 def test_what_several_processes_cannot_do_is_refused_before_anything_is_entered(pictures: Path, tmp_path: Path) -> None:
     call = ("run", "-m", "ours", *words_of(pictures), "--set", "frozen_batchnorm=false")
     leader, follower = pair(tmp_path, call)
@@ -154,13 +147,6 @@ def test_what_several_processes_cannot_do_is_refused_before_anything_is_entered(
     assert "error: Several processes cannot train batch normalisation" in leader.output
     assert follower.output == ""
     assert not (tmp_path / "rank0" / "bench.db").exists()
-
-
-def test_processes_with_other_code_are_refused(pictures: Path, tmp_path: Path) -> None:
-    call = ("run", "-m", "ours", *words_of(pictures))
-    leader, follower = pair(tmp_path, call, rank1=[Changed("bench.cli.cells:code_hash", "0123456789abcdef")])
-    assert (leader.code, follower.code) == (2, 2), leader.output
-    assert "error: Process 1 runs other code than process 0 (code 0123456789abcdef against" in leader.output
 
 
 def test_torchrun_starts_it_and_progress_is_shown_once(pictures: Path, tmp_path: Path) -> None:
@@ -179,33 +165,6 @@ def test_torchrun_starts_it_and_progress_is_shown_once(pictures: Path, tmp_path:
     store = Store(str(tmp_path / "bench.db"))
     assert [run.environment["processes"] for run in store.runs()] == ["2"]
     store.close()
-
-
-@pytest.mark.parametrize("killed", [0, 1])
-def test_whichever_process_is_killed_one_sentence_says_it(killed: int, pictures: Path, tmp_path: Path) -> None:
-    """Also the first, which speaks and saves otherwise: the second does so in its place."""
-    places = ["--store", str(tmp_path / "bench.db"), "--cache-dir", str(tmp_path / "cache")]
-    call = ["-m", "bench", *places, "run", "-m", "softmax", *words_of(pictures, "--epochs", "400")]
-    fault = ["import os, signal, sys, runpy", "from bench.training import History", "add = History.add"]
-    fault += ["def planted(self, step, values):", "    add(self, step, values)"]
-    fault += [f"    if step == 5 and os.environ['RANK'] == '{killed}': os.kill(os.getpid(), signal.SIGKILL)"]
-    fault += ["History.add = planted", "runpy.run_module('bench', run_name='__main__', alter_sys=True)"]
-    (tmp_path / "planted.py").write_text("\n".join(fault))
-    ended = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", tmp_path / "planted.py", *call[2:]],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "PYTHONPATH": str(Path.cwd())},
-        check=False,
-        timeout=120,
-    )
-    assert ended.returncode == 1  # torchrun's own, whatever the processes say
-    assert ended.stderr.count(f"error: {GONE}") == 1, ended.stderr
-    assert 'Traceback (most recent call last):\n  File "' + str(tmp_path) not in ended.stderr
-    (kept,) = (tmp_path / "cache" / "checkpoints").glob("*.safetensors")
-    found = read_tensors(kept)
-    assert found is not None
-    assert found[1]["step"] in (4, 5)  # an epoch has 3 steps: this is not what its end left
 
 
 def test_every_position_falls_to_one_process() -> None:
@@ -256,7 +215,8 @@ def test_alone_nothing_is_passed() -> None:
     assert ALONE.whole_batch(rows, [0, 1, 2], 3) is rows
     assert ALONE.told({"a": 1}) == {"a": 1}
     assert ALONE.tensors_told(None) is None
-    assert not ALONE.lost(RuntimeError("Connection closed by peer"))
+    with pytest.raises(RuntimeError, match="closed by peer"), ALONE.company():
+        raise RuntimeError("Connection closed by peer")
     with pytest.raises(UsageError, match=r"^wrong$"):
         ALONE.together(wrong)
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from bench.interrupts import Deferred, Terminated, deferred_signals
+from bench.interrupts import Deferred, Terminated, deferred_signals, last_signals
 
 
 @pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
@@ -45,6 +45,41 @@ def test_a_second_signal_is_raised_at_once() -> None:
     with pytest.raises(Terminated):
         loop()
     assert steps == ["went on"]
+
+
+def test_where_a_signal_can_be_borne_at_any_point_it_does_not_wait() -> None:
+    steps: list[str] = []
+
+    def loop() -> None:
+        with deferred_signals() as signals, signals.at_once():
+            os.kill(os.getpid(), signal.SIGTERM)
+            steps.append("not reached")
+
+    def late() -> None:
+        with deferred_signals() as signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+            with signals.at_once():
+                steps.append("not reached")
+
+    for each in (loop, late):
+        with pytest.raises(Terminated):
+            each()
+    assert steps == []
+
+
+def test_the_last_signals_are_noted_and_from_then_on_ignored() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with deferred_signals():
+            with last_signals() as last:
+                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGINT)
+            assert type(last.asked) is Terminated
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # also after the block around it
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_without_a_signal_nothing_is_raised() -> None:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from submitit.core.utils import DelayedSubmission
 from typer.testing import CliRunner
 
+from bench.cell_job import CellJob
 from bench.cli.main import app
-from bench.jobs import CellJob, Scheduler
+from bench.jobs import Scheduler
 from bench.ranking import available_processors
 from bench.store import Store
 from tests.bench.test_store import IDENTITY
 from tests.pictures import words_of, write_folder
+from tests.processes import team
 
+WAITING = "for n in $(seq 600); do sleep 0.05; done"  # a program that ends by itself if nobody ends it
 SMALL = ["--limit", "1", "--image-size", "32", "--device", "cpu"]
 
 
@@ -69,27 +75,113 @@ def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
-def test_a_job_that_runs_out_of_time_writes_a_checkpoint_and_goes_on(
-    runner: CliRunner, own_cache: Path, pictures: Path, tmp_path: Path
+def test_a_job_that_runs_out_of_time_writes_a_checkpoint_waits_and_goes_on(
+    runner: CliRunner, own_cache: Path, pictures: Path
 ) -> None:
     """What a scheduler does before it ends a job: the signal of submitit, in the middle of the training."""
-    where = str(tmp_path / "bench.db")
-    store = Store(where)
-    words = ["--store", where, "--cache-dir", str(own_cache), "run", "-m", "softmax"]
-    job = CellJob([*words, *words_of(pictures, "--epochs", "60")], where, "none")
-    scheduler = Scheduler("local", own_cache / "jobs", None, {})
-    (submitted,) = scheduler.submit([job])
-    log = submitted.log
-    wait_for(lambda: any("training (" in doing for _, doing in store.doing().values()))
-    controller = submitted.handle.job_id
-    (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
-    os.kill(int(task), signal.SIGUSR2)
-    wait_for(submitted.handle.done)
-    assert submitted.handle.result() == 0
-    assert "Interrupted; what was finished is stored." in log.read_text()
-    assert "The training goes on after step" in log.read_text()
-    assert [(run.status, run.failure) for run in store.runs()] == [("interrupted", "stopped by a signal"), ("done", "")]
+    store = Store("bench.db")
+    call = ["run", "-m", "softmax", *words_of(pictures, "--epochs", "20"), "--executor", "local"]
+    with ThreadPoolExecutor(1) as threads:
+        sweep = threads.submit(runner.invoke, app, [*call, "--job", "timeout_min=9"])
+        wait_for(lambda: sweep.done() or any((own_cache / "checkpoints").glob("*.safetensors")))
+        (first,) = store.runs()
+        controller = first.environment["job"].removeprefix("local ")
+        (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
+        os.kill(int(task), signal.SIGUSR2)
+        wait_for(lambda: sweep.done() or [run.status for run in store.runs()] == ["interrupted", "queued"])
+        found = sweep.result()
+    assert found.exit_code == 0, found.output
+    log = Path(first.environment["log"]).read_text()
+    assert "Interrupted; what was finished is stored." in log
+    assert "The training goes on after step" in log
+    runs = store.runs()
+    assert [(run.status, run.failure) for run in runs] == [("interrupted", "stopped by a signal"), ("done", "")]
+    for name in ("job", "log"):
+        assert runs[1].environment[name] == runs[0].environment[name]
     store.close()
+
+
+def test_a_job_of_this_machine_goes_on_however_often_its_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """submitit's controller starts a job six times at most, here once."""
+
+    class Slow(CellJob):  # pickled as it is, so that a job need not import this file
+        def command(self) -> list[str]:
+            begin = f"n=$(cat {self.where} 2>/dev/null || echo 0); echo $((n + 1)) >{self.where}; [ $n = 2 ] && exit 0"
+            return ["sh", "-c", f"{begin}; trap 'exit 143' TERM; sleep 0.3; kill -USR2 $PPID; {WAITING}"]
+
+    once = "import sys\nif 'submitit.local._local' in sys.orig_argv:\n    from submitit.local.local import Controller"
+    (tmp_path / "sitecustomize.py").write_text(f"{once}\n    Controller.run.__defaults__ = (1,)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    scheduler = Scheduler("local", tmp_path / "jobs", None, {"timeout_min": "9"})
+    names: list[str] = []
+    codes: list[int | None] = []
+    scheduler.run_here(
+        [Slow([], str(tmp_path / "count"), "none")],
+        0,
+        1,
+        lambda position, job: names.append(job.name),
+        lambda position, code: bool(codes.append(code)),
+    )
+    assert codes == [0]
+    assert len(set(names)) == 3  # each a job of its own, with a log of its own
+    assert (tmp_path / "count").read_text() == "3\n"
+    assert not list((tmp_path / "jobs").glob("*.waits"))
+
+
+STOPPED = f"""
+import signal, sys
+from pathlib import Path
+from bench.cell_job import CellJob
+from bench.jobs import Scheduler
+
+class Patient(CellJob):
+    def command(self):
+        return ["sh", "-c", "trap 'echo TERM >> stopped; exit 143' TERM; touch began; {WAITING}"]
+
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+never = lambda position, told: False
+try:
+    Scheduler("local", Path("jobs"), None, {{}}).run_here([Patient([], "none", "none")], 0, 1, never, never)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(
+    ("begin", "number", "code"),
+    [
+        ("trap '' INT; ", signal.SIGTERM, 143),  # as a script begins it in the background
+        ("", signal.SIGINT, 130),  # as a terminal sends Ctrl-C: to all processes
+    ],
+    ids=["in the background", "Ctrl-C"],
+)
+def test_a_sweep_that_is_stopped_stops_its_jobs(begin: str, number: int, code: int, tmp_path: Path) -> None:
+    (tmp_path / "sweep.py").write_text(STOPPED)
+    words = ["sh", "-c", f'{begin}exec "$@"', "sh", sys.executable, "sweep.py"]
+    with (tmp_path / "said").open("w") as said:
+        sweep = subprocess.Popen(words, cwd=tmp_path, start_new_session=True, stderr=said)
+        wait_for((tmp_path / "began").exists)
+        if number == signal.SIGINT:
+            os.killpg(sweep.pid, number)
+        else:
+            sweep.send_signal(number)
+        assert sweep.wait(60) == code
+    wait_for((tmp_path / "stopped").exists, 15)
+    (log,) = (tmp_path / "jobs").glob("*.err")
+    wait_for(lambda: any((tmp_path / "jobs").glob("*_result.pkl")), 15)  # its controller ends, too
+    assert (tmp_path / "stopped").read_text() == "TERM\n"
+    assert (log.read_text(), (tmp_path / "said").read_text()) == ("", "")
+
+
+def test_jobs_are_refused_once_by_processes_of_one_run(tmp_path: Path) -> None:
+    call = ("run", "-m", "imagenet", *SMALL, "--executor", "local")
+    leader, follower = team(tmp_path, call, call)
+    assert (leader.code, follower.code) == (2, 2), leader.output
+    said = "error: --executor hands cells to other processes: use it without torchrun."
+    assert leader.output.strip() == said
+    assert follower.output == ""
 
 
 def test_a_cluster_is_given_an_array_with_its_limit(
@@ -110,6 +202,8 @@ def test_a_cluster_is_given_an_array_with_its_limit(
     for line in ("#SBATCH --array=0-2%2", "#SBATCH --partition=long", "#SBATCH --time=90", "#SBATCH --job-name=bench"):
         assert line in script
     assert "--signal=USR2@90" in script  # seconds before the end, when checkpoints are written
+    for handed in (own_cache / "jobs").glob("*_submitted.pkl"):  # one that submitit cannot ask for this is not requeued
+        assert isinstance(DelayedSubmission.load(handed)._checkpoint_function(), DelayedSubmission)
     listed = runner.invoke(app, ["list", "runs", "--status", "queued", "--format", "json"])
     rows = json.loads(listed.stdout)
     assert [(row["status"], row["seed"], row["log"]) for row in rows] == [
@@ -137,6 +231,7 @@ def test_a_cluster_is_given_an_array_with_its_limit(
         (["--executor", "lokal"], "There is no executor 'lokal'. Did you mean 'local'?"),
         (["--executor", "local", "--job", "partition=x"], "--job partition is no parameter of the local executor."),
         (["--executor", "local", "--job", "timeout"], "--job takes KEY=VALUE, not 'timeout'."),
+        (["--executor", "local", "--job", "=3"], "--job takes KEY=VALUE, not '=3'."),
         (
             ["--executor", "local", "--job", "timeout_min=abc"],
             "--job timeout_min takes a whole number from 1, not 'abc'.",

@@ -67,6 +67,20 @@ def test_one_key_with_equal_scores_is_one_run_wherever_it_was_computed(tmp_path:
         assert [run.environment["commit"] for run in store.runs()] == ["a"]
 
 
+def test_scores_that_differ_by_rounding_are_one_run_and_the_first_is_kept_as_it_is(tmp_path: Path) -> None:
+    """What one process and two found, 0.0930814 and 0.0930806, and what lies just beyond rounding."""
+    mine = with_runs(tmp_path / "a.db", "k1", value=0.0930814)
+    theirs = with_runs(tmp_path / "b.db", "k1", value=0.0930806)
+    beyond = with_runs(tmp_path / "c.db", "k1", value=0.0930814 + 1.1e-4)
+    with opened(mine) as store:
+        for _ in range(2):
+            found = merge(store, str(theirs))
+            assert (found.new, found.known, found.conflicts) == (0, 1, [])
+        assert [(run.status, run.value("mAP@all:plain")) for run in store.runs()] == [("done", 0.0930814)]
+        found = merge(store, str(beyond))
+        assert (found.new, found.known, len(found.conflicts)) == (1, 0, 1)
+
+
 def test_other_scores_under_one_key_are_named_and_both_kept(tmp_path: Path) -> None:
     mine, theirs = with_runs(tmp_path / "a.db", "k1"), with_runs(tmp_path / "b.db", "k1", value=0.75)
     with opened(mine) as store:

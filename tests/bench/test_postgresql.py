@@ -188,9 +188,10 @@ def test_the_command_line_never_shows_the_password(
             ["store", "migrate"],
             ["doctor"],
             ["report", "--include-smoke"],
+            ["run", "-m", "imagenet", "--limit", "1", "--image-size", "32", "--dry-run", "--format", "json"],
         )
     ]
-    assert [output.exit_code for output in outputs] == [0] * 5
+    assert [output.exit_code for output in outputs] == [0] * 6
     refused = runner.invoke(app, ["store", "backup", "copy.db", *words])
     assert refused.exit_code == 2
     assert "pg_dump" in refused.stderr

@@ -22,7 +22,7 @@ from bench.training import TrainingData, train
 from datasets.images import Images
 from methods.base import Method
 
-SMALL = ("backbone=resnet18", "weights=none", "image_size=32", "dim=8")
+SMALL = ("backbone=test_efficientnet", "weights=none", "image_size=32", "dim=8")
 SCORES = [0.31, 0.47, 0.40, 0.47, 0.33]
 
 
@@ -71,7 +71,7 @@ def test_a_resumed_training_remembers_the_best_so_far(method: Method) -> None:
 
 
 def test_a_training_that_was_stopped_keeps_the_best_epoch_of_before(resources: Resources, tmp_path: Path) -> None:
-    """The best epoch is the second; the training is stopped in the third, and another process goes on."""
+    """The best epoch is the second; the training is stopped in the third, or while that is judged, and gone on with."""
     asked = resolve(Request("softmax", "emoji", assignments=(*SMALL, "epochs=4", "batch_size=16")), resources)
     seen, split = asked.split.seen[:8], asked.split.limited(1)
     split = replace(split, seen=seen, train=tuple(item for item in split.train if item.class_name in seen))
@@ -80,11 +80,18 @@ def test_a_training_that_was_stopped_keeps_the_best_epoch_of_before(resources: R
 
     def through(name: str, scores: list[float], *, stopped: bool = False) -> str:
         def on_step(done: int, steps: int, values: object) -> None:
+            counted.append(done)
             if stopped and done > steps // 2:
                 raise KeyboardInterrupt
 
+        def score(_: Method) -> float:
+            if not left:
+                raise KeyboardInterrupt
+            return left.pop(0)
+
+        counted.clear()
         method = build(experiment, resources, torch.device("cpu"))
-        left = iter(scores)
+        left = list(scores)
         train(
             method,
             data,
@@ -94,15 +101,21 @@ def test_a_training_that_was_stopped_keeps_the_best_epoch_of_before(resources: R
             precision="fp32",
             on_step=on_step,
             checkpoints=Checkpoints(tmp_path / name, "key"),
-            selector=BestEpoch(selection("seen-validation"), lambda _: next(left)),
+            selector=BestEpoch(selection("seen-validation"), score),
         )
         return network_hash(method)
 
+    counted: list[int] = []  # steps
     expected = through("whole", [0.31, 0.47, 0.40, 0.33])
     assert expected != through("other", [0.31, 0.40, 0.47, 0.33])
     with pytest.raises(KeyboardInterrupt):
         through("stopped", [0.31, 0.47], stopped=True)
     assert through("stopped", [0.40, 0.33]) == expected
+    with pytest.raises(KeyboardInterrupt):
+        through("judging", [0.31])
+    done = counted[-1]
+    assert through("judging", [0.47, 0.40, 0.33]) == expected
+    assert counted[0] == done + 1  # the second epoch is judged, and not trained again
 
 
 def test_an_epoch_that_cannot_be_judged_is_named(method: Method) -> None:
