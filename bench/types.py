@@ -150,7 +150,8 @@ class Split:
         """The split with a part of its seen classes, at least one and not all, kept for validation instead.
 
         Those are the first by ``salted_order``, so that they depend on the class names alone. ``validation`` then
-        holds their images only; single images that were held out of other classes stay out of training.
+        holds their images only; single images that were held out of other classes stay out of training. Photos of
+        theirs in a gallery of all classes leave it: it holds seen and unseen classes.
         Raises UsageError unless 0 < fraction < 1, DataError when there are fewer than two seen classes.
         """
         if not 0 < fraction < 1:
@@ -165,6 +166,7 @@ class Split:
             held_out=tuple(name for name in self.seen if name in chosen),
             train=tuple(item for item in self.train if item.class_name not in chosen),
             validation=tuple(item for item in (*self.train, *self.validation) if item.class_name in chosen),
+            gallery=tuple(item for item in self.gallery if item.class_name not in chosen),
         )
 
     def for_tuning(self, name: str, fraction: float = 0.25) -> Split:
@@ -186,17 +188,21 @@ class Split:
     def hold_out_images(self, fraction: float, salt: str = "validation") -> Split:
         """The split with a part of the training images of every class and modality moved to validation.
 
-        Those are the first by ``salted_order`` of their paths; a class with one image keeps it for training. Raises
-        UsageError unless 0 < fraction < 1.
+        Those are the first by ``salted_order`` of their paths; a class with one image keeps it for training. Files of
+        one name in several folders are copies of one image (Sketchy's originals lie in EXTEND once more) and stay
+        together. Raises UsageError unless 0 < fraction < 1.
         """
         if not 0 < fraction < 1:
             raise UsageError(f"The part of the images to hold out lies between 0 and 1, not {fraction}.")
-        groups: dict[tuple[str, str], list[str]] = {}
+        groups: dict[tuple[str, str], dict[str, list[str]]] = {}
         for item in self.train:
-            groups.setdefault((item.class_name, item.modality), []).append(item.path)
+            images = groups.setdefault((item.class_name, item.modality), {})
+            images.setdefault(item.path.rpartition("/")[2], []).append(item.path)
         chosen: set[str] = set()
-        for paths in groups.values():
-            chosen.update(salted_order(paths, salt)[: min(max(1, round(fraction * len(paths))), len(paths) - 1)])
+        for images in groups.values():
+            copies = {min(paths): paths for paths in images.values()}
+            count = min(max(1, round(fraction * len(copies))), len(copies) - 1)
+            chosen.update(path for first in salted_order(copies, salt)[:count] for path in copies[first])
         moved = tuple(item for item in self.train if item.path in chosen)
         kept = tuple(item for item in self.train if item.path not in chosen)
         return replace(self, train=kept, validation=(*self.validation, *moved))

@@ -1,7 +1,7 @@
 """The ranking engine beside a bare matrix product and beside the ways in which others evaluate.
 
-Run: python benchmarks/evaluation.py [--size tuberlin|sketchy|quickdraw] [--dim N] [--repeats N] [--sample N]
-[--only NAME ...]
+Run: python benchmarks/evaluation.py [--size tuberlin|sketchy|quickdraw] [--limit N] [--dim N] [--repeats N]
+[--sample N] [--only NAME ...]
 
 Synthetic unit vectors with the published number of sketches and photos of every unseen class. Each evaluator runs in a
 process of its own that makes the same vectors, so its peak memory beyond them is its own:
@@ -54,15 +54,21 @@ BLOCK = 256  # queries whose scores are computed together
 SEPARATION = 2.3  # standard deviations between the cosines of one class and those of others: an mAP of about 0.6
 
 
-def embeddings(size: str, width: int) -> Embeddings:
+def counts_of(size: str, limit: int | None) -> list[tuple[int, int]]:
+    """Sketches and photos of each unseen class as published, ``limit`` at most."""
+    most = limit or sys.maxsize
+    published = counts_of_split(*SPLITS[size]).values()
+    return [(min(sketches or 0, most), min(photos or 0, most)) for sketches, photos in published]
+
+
+def embeddings(counts: list[tuple[int, int]], width: int) -> Embeddings:
     """A normal cloud around a centre for each class, unit length, classes in random order."""
     generator = np.random.default_rng(0)
-    counts = list(counts_of_split(*SPLITS[size]).values())
     centres = generator.standard_normal((len(counts), width), dtype=np.float32)
     weight = np.float32(np.sqrt(SEPARATION / (np.sqrt(width) - SEPARATION)))
 
     def side(column: int) -> tuple[Floats, Labels]:
-        labels = np.repeat(np.arange(len(counts)), [pair[column] or 0 for pair in counts])
+        labels = np.repeat(np.arange(len(counts)), [pair[column] for pair in counts])
         generator.shuffle(labels)
         vectors = generator.standard_normal((len(labels), width), dtype=np.float32)
         for begin in range(0, len(labels), BLOCK):  # in place: the peak of this process is to be the evaluator's
@@ -182,12 +188,12 @@ def timed(run: Callable[[Embeddings], float], data: Embeddings) -> dict[str, flo
     return {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - used, "map": value}
 
 
-def child(name: str, size: str, width: int, repeats: int, sample: int) -> dict[str, dict[str, float]]:
+def child(name: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Measure one evaluator in this process, the bare product with the engine."""
-    data = embeddings(size, width)
+    data = embeddings(counts_of(options.size, options.limit), options.dim)
     small = Embeddings(data.query[:4], data.gallery[:400], data.query_labels[:4], data.gallery_labels[:400])
     if name != "engine":
-        data = part(data, sample)
+        data = part(data, options.sample)
     EVALUATORS[name](small)  # imports, compilation
     before = peak_mb()
     runs = [timed(EVALUATORS[name], data)]
@@ -195,7 +201,7 @@ def child(name: str, size: str, width: int, repeats: int, sample: int) -> dict[s
     if name != "engine":
         return {name: {**runs[0], **facts}}
     products = []
-    for _ in range(repeats):
+    for _ in range(options.repeats):
         products.append(timed(bare_product, data))
         runs.append(timed(engine, data))
     return {"engine": {**best(runs), **facts}, "bare product": {**best(products), **facts}}
@@ -210,6 +216,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, dict[str, floa
     """``child`` in a process of its own."""
     call = [sys.executable, "-P", __file__, "--child", name, "--size", options.size, "--dim", str(options.dim)]
     call += ["--repeats", str(options.repeats), "--sample", str(options.sample)]
+    call += [] if options.limit is None else ["--limit", str(options.limit)]
     result = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, dict[str, float]] = json.loads(result.stdout)
     return found
@@ -229,6 +236,7 @@ def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SPLITS, default="tuberlin", help="whose numbers of sketches and photos")
+    parser.add_argument("--limit", type=int, help="sketches and photos a class at most, for a quick try")
     parser.add_argument("--dim", type=int, default=512, help="width of the vectors")
     parser.add_argument("--repeats", type=int, default=5, help="of the engine and the bare product")
     parser.add_argument("--sample", type=int, default=2_400, help="queries that the others see at most")
@@ -236,10 +244,9 @@ def main() -> None:
     parser.add_argument("--child", choices=EVALUATORS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(child(options.child, options.size, options.dim, options.repeats, options.sample)))
+        print(json.dumps(child(options.child, options)))
         return
-    counts = counts_of_split(*SPLITS[options.size]).values()
-    queries, photos = (sum(pair[column] or 0 for pair in counts) for column in (0, 1))
+    queries, photos = map(sum, zip(*counts_of(options.size, options.limit), strict=True))
     print(
         f"{options.size}: {queries:,} queries x {photos:,} photos, {options.dim}-d, {available_processors()} processors"
     )

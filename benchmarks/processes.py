@@ -1,6 +1,7 @@
 """A training on one process beside the same training split over several, from one call of each.
 
-    python benchmarks/processes.py [PROCESSES ...] [--threads N]
+    python benchmarks/processes.py [PROCESSES ...] [--threads N] [--limit N] [--epochs X] [--image-size N]
+        [--no-warm-up]
 
 Every training has the same batches; ``threads`` (all cores by default) are shared out among its processes. Seconds are
 those of the training alone, without the first start of compiled kernels. On one machine the processes share cores and
@@ -14,20 +15,19 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import details
 from bench.store import Store
 
-SMALL = ["--limit", "4", "--epochs", "2", "--select", "last"]
 
-
-def training(processes: int, threads: int, folder: Path) -> tuple[float, int, float]:
+def training(processes: int, threads: int, folder: Path, words: Sequence[str]) -> tuple[float, int, float]:
     """Seconds of a training of ``ours``, its steps, and the mAP that it comes to."""
     store = folder / f"{processes}.db"
     places = ["--store", str(store), "--cache-dir", str(folder / f"cache{processes}"), "-q"]
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    call = [*start, "-m", "bench", *places, "run", "-m", "ours", "-d", "emoji", *SMALL, "--device", "cpu"]
+    call = [*start, "-m", "bench", *places, "run", "-m", "ours", "-d", "emoji", *words, "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, threads // processes))}
     subprocess.run(call, env=environment, check=True, stdout=subprocess.DEVNULL)
     opened = Store(str(store))
@@ -42,14 +42,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("processes", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--limit", type=int, default=4, help="images a class and modality")
+    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--image-size", type=int, help="side of the square, pixels; without it the dataset's")
+    parser.add_argument("--no-warm-up", action="store_true", help="the kernels are compiled already")
     asked = parser.parse_args()
+    words = ["--limit", str(asked.limit), "--epochs", f"{asked.epochs:g}"]
+    words += ["--image-size", str(asked.image_size)] if asked.image_size else []
     print("| processes | threads each | seconds a step | times one process | mAP@all |")
     print("| --- | --- | --- | --- | --- |")
     first = None
     with tempfile.TemporaryDirectory() as name:
-        training(1, asked.threads, Path(tempfile.mkdtemp(dir=name)))  # compiles the kernels
+        if not asked.no_warm_up:
+            training(1, asked.threads, Path(tempfile.mkdtemp(dir=name)), words)  # compiles the kernels
         for processes in asked.processes:
-            seconds, steps, value = training(processes, asked.threads, Path(name))
+            seconds, steps, value = training(processes, asked.threads, Path(name), words)
             first = first or seconds
             each = max(1, asked.threads // processes)
             print(f"| {processes} | {each} | {seconds / steps:.3f} | {first / seconds:.2f} | {value:.3f} |", flush=True)

@@ -1,145 +1,125 @@
-"""Every command that the documentation shows in a block of code is run as it stands there, page by page, in order.
+"""Every command that the documentation shows is run, page by page, in order: those of blocks and those of sentences.
 
-The folder is prepared once: a database with a small trained run, three of an untrained method and many made-up ones, a
-network, files of embeddings, pictures. ``RULES`` say what a command needs beyond that; one that fits no rule fails, so
-that a new command is thought about once. What is run: everything, but
-
-- trainings (``bench run``, ``bench ablate``) by ``--dry-run``: every name is resolved and the split is loaded;
-- what reads a published dataset, which no machine for tests has: it must come as far as missing that dataset, exit 3;
-- a server is stopped as by Ctrl-C as soon as it would wait for calls;
-- what takes hosts or a cluster (torchrun) is parsed by the command line with all its options;
-- targets of the Makefile are looked at by ``make --dry-run``.
-
-The example's own README is run by ``tests/test_plugin.py``, where the example is installed. Commands within sentences
-name things (``RUN``, ``A|B``) and are checked option by option in ``tests/test_docs.py``.
+``RULES`` say what is changed in a command so that it is a matter of seconds here: a training is done on a few pictures.
+``NOT_RUN`` are those that are not carried out as a page means them, and why; ``ELSEWHERE`` names the tests that run the
+rest. A command that fits none fails, so that a new one is thought about once.
 """
 
 from __future__ import annotations
 
+import doctest
 import re
 import shlex
-import shutil
-import socketserver
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from bench.cli.main import app
+import tests.documented
 from bench.store import Store
-from tests.datasets.trees import write
+from tests.documented import PAGES, ROOT, commands_of, shown
+from tests.documented_folder import Documented
+from tests.documented_folder import documented as documented  # a fixture
+from tests.documented_ways import Way, arguments, inside, makefile, parsed, process, shell
 from tests.pictures import words_of as words_on
-from tests.pictures import write_folder
-from tests.reports.filling import everything, fill
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-STANDS_FOR = {"RUN": "3", "PATH": "my-drawings", "FILE": "embeddings.npz", "DATASET": "emoji", "METHOD": "imagenet"}
+STANDS_FOR = (  # what a page leaves to the reader
+    (r"(?<=-m )(NAME|METHOD)\b", "imagenet"),
+    (r"(?<=-d )(NAME|DATASET)\b", "emoji"),
+    (r"(?<=--backbone )NAME\b", "tf_efficientnet_lite0"),
+    (r"(?<=--protocol )NAME\b", "standard"),
+    (r"(?<=--kind )NAME\b", "main"),
+    (r"(?<=--metric )ID\b", "P@10:k"),
+    (r"\bnew (\w+) NAME\b", r"new \1 a-\1"),
+    (r"(?<=bench data )(\w+) (NAME|DATASET)", r"\1 emoji"),
+    (r"(?<=bench data list )-o$", "emoji -o lists/"),
+    (r"\bbench score (?=--)", "bench score FILE "),
+    (r"\bCOMMAND\b", "run"),
+    (r"\bRUN\b", "3"),
+    (r"\bPATH\b", "my-drawings"),
+    (r"\bFILE\b", "embeddings.npz"),
+    (r"\bDIR\b", "lists/"),
+)
 PUBLISHED = r"-d (sketchy|tuberlin|quickdraw)\b"
+NO_DATA = ((rf" ({PUBLISHED}|-d emoji\b)", ""), (r" --split \S+", ""))
+FEW = (*NO_DATA, (r"--seeds \d+", "--seeds 1"))
+ONE_PART = (*NO_DATA, (r"--seeds \d+", "--seed 7 --without quadruplet"))
+TWO = (*NO_DATA, (r"(?<=--nproc-per-node )\d+", "2"))
+PICTURES = ("-d", "folder", "--set", "root=Pictures", "--set", "draw=4", "--device", "cpu")
+TINY = (*words_on(Path("Pictures")), "--epochs", "0.3")
+OWN = "--epochs 0.2 --image-size 32 --batch-size 16 --backbone tf_efficientnet_lite0 --set frozen_blocks=5 --device cpu"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """For commands that ``pattern`` finds: what is added to them, and the exit code and sentence to expect."""
+    """For commands that ``pattern`` finds: what is put for what, what is added, the exit code and sentence to expect.
+
+    ``how`` carries out the words in the folder; of a run that it stores ``stored`` is known. ``why``: the reason where
+    that is not what the page means.
+    """
 
     pattern: str
+    swapped: tuple[tuple[str, str], ...] = ()
     added: tuple[str, ...] = ()
     code: int = 0
     says: str = ""
-    parsed_only: bool = False
+    how: Way = inside
+    stored: str = ""
+    why: str = ""
 
 
-RULES = (
-    Rule(r"^torchrun ", parsed_only=True),
-    Rule(rf"^bench (run|ablate) .*{PUBLISHED}", ("--dry-run",), 3, "was not found"),
-    Rule(r"^bench (run|ablate) ", ("--dry-run",)),
-    Rule(rf"^bench score .*{PUBLISHED}", code=3, says="as published has"),
-    Rule(r"^bench data (check|list) (sketchy|tuberlin|quickdraw)\b", code=3, says="was not found"),
-    Rule(r"^bench serve ", ("--port", "0"), 130, "Stopped."),
-    Rule(r"^bench (report|score|query|show|doctor)\b"),
-    Rule(r"^bench (data|list|new|store) [a-z]+"),
+NOT_RUN = (
+    Rule(r"^make ", how=makefile, why="they install, test, lint and train for minutes; CI calls them"),
+    Rule(r"--executor slurm", FEW, ("--dry-run",), why="no cluster; tests/bench/test_jobs.py has a stand-in"),
+    Rule(r"^bench --store \.\.\./", how=parsed, why="the record of what made the results, with paths cut short"),
+    Rule(r"^python -m tools\.emoji\.(fetch|build) ", how=arguments, why="they need packages of the network"),
+    Rule(r"^bench data (check|list) (sketchy|tuberlin|quickdraw)\b", code=3, says="was not found", why="no data"),
+    Rule(rf"^bench score .*{PUBLISHED}", code=3, says="as published has", why="no data to make embeddings of"),
+    Rule(
+        r"^\.venv/bin/pip install -e '\.\[dev\]'$",
+        added=("--dry-run", "--no-index", "--no-deps", "--no-build-isolation"),
+        says="Would install zs-sbir-bench",
+        how=partial(process, cwd="checkout"),
+        why="it would take torch and others from the network",
+    ),
 )
-
-
-def shown(page: Path) -> list[str]:
-    """The commands of a page in order, without the words that explain them; alternatives (``a|b``) one by one."""
-    text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(?:sh|console|bash)?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    lines = [line.removeprefix("$ ") for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    lines += [
-        line.strip()
-        for line in re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE).splitlines()
-        if line.startswith("    ")
-    ]
-    bare = [re.split(r"\s{2,}|\s+#\s", line)[0] for line in lines if re.match(r"(bench|torchrun|make) ", line)]
-    return [each for line in bare for each in alternatives(line)]
-
-
-def alternatives(command: str) -> Iterator[str]:
-    """``list a|b`` as ``list a`` and ``list b``."""
-    found = re.search(r" ([a-z]+(?:\|[a-z]+)+)", command)
-    for choice in found[1].split("|") if found else [""]:
-        yield command.replace(found[1], choice) if found else command
-
-
-# Each once: what one page has made is there when another page says the same.
-CALLS = [(page, command) for command, page in {each: page for page in reversed(PAGES) for each in shown(page)}.items()]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with everything that the commands name."""
-    folder = tmp_path_factory.mktemp("documented")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("HOME", str(folder))
-        patch.setenv("BENCH_CACHE_DIR", str(folder / "cache"))
-        patch.setenv("NO_COLOR", "1")
-        patch.setenv("COLUMNS", "200")
-        patch.setattr(socketserver.BaseServer, "serve_forever", ctrl_c)
-        write_folder(folder / "Pictures", classes=6)
-        for call in (
-            ["-m", "softmax", "--epochs", "0.5", *words_on(folder / "Pictures")],
-            ["-m", "hog", "-d", "emoji", "--limit", "2", "--seeds", "3"],
-        ):
-            made = CliRunner().invoke(app, ["run", *call])
-            assert made.exit_code == 0, made.output
-        (network,) = (folder / "cache" / "networks").iterdir()
-        shutil.copy(network, "network.safetensors")
-        store = Store("bench.db")
-        everything(store)
-        fill(store, level=0.3, dataset="sketchy", split="sketchy-21", method="imagenet")
-        fill(store, level=0.2, gallery="all", method="imagenet")
-        store.close()
-        for name in ("a.db", "b.db", "A.db", "B.db"):
-            shutil.copy("bench.db", name)
-        embeddings()
-        for class_name in ("cat", "ice cream", *(f"class {number}" for number in range(20))):
-            for modality in ("sketch", "photo"):
-                write(folder / "my-drawings" / modality / class_name / "1.png")
-        for name in ("sketch.png", "banana.png"):
-            shutil.copy(next((folder / "Pictures" / "sketch").rglob("*.png")), name)
-        Path("tables").mkdir()
-        yield folder
-
-
-def ctrl_c(*_: Any, **__: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def embeddings() -> None:
-    """Files as somebody else's code may write them."""
-    generator = np.random.default_rng(0)
-    labels = {"query_labels": np.arange(40) % 8, "gallery_labels": np.arange(300) % 8}
-    real = {"query": generator.normal(size=(40, 16)), "gallery": generator.normal(size=(300, 16))}
-    for name in ("embeddings.npz", "mine.npz"):
-        np.savez(name, **real, **labels)
-    np.savez("codes.npz", **{side: (values > 0).astype(np.float32) for side, values in real.items()}, **labels)
+RULES = (
+    *NOT_RUN,
+    Rule(r"^torchrun ", TWO, (*TINY, "--seed", "7"), how=process, stored="processes"),
+    Rule(r"^bench ablate .*--executor local", ONE_PART, TINY, stored="job"),
+    Rule(r"^bench run -m my-method$", added=TINY, says="training", how=partial(process, own=True)),
+    Rule(r"^bench (run|ablate) .*--dry-run"),
+    Rule(r"^bench run --checkpoint .*-d folder", added=("--device", "cpu")),
+    Rule(r"^bench run --checkpoint ", FEW, PICTURES),
+    Rule(r"^bench run .*-d folder", added=tuple(OWN.split())),
+    Rule(r"^bench run (-d emoji|--backbone \S+|--on-bad-image drop)$", FEW, ("-m", "imagenet", *TINY)),
+    Rule(r"^bench (run|ablate) -", FEW, TINY),
+    Rule(r"^bench serve ", ((r" --port \d+", ""),), ("--port", "0"), code=130, says="Stopped."),
+    Rule(r"^bench show knowledge ", ((r"knowledge 3", "knowledge 1"),), PICTURES[2:6]),
+    Rule(r"^bench (report|score|query|show|doctor|--help|run --help)\b"),
+    Rule(r"^bench (data|list|new|store) [a-z]+"),
+    Rule(r"^python -m tools\.(commands|protocols)_page$", how=process),
+    Rule(r"^pip install --no-build-isolation -e lab$", added=("--no-index",), how=partial(process, own=True)),
+    Rule(r"^pip freeze$", says="torch==", how=process),
+    Rule(r"^\. \.venv/bin/activate$", how=shell),
+)
+ELSEWHERE = {  # how commands begin that another test runs
+    "python benchmarks/": "tests/benchmarks/test_benchmarks.py",
+    "python -m pytest": "tests/cli/test_new.py",
+}
+# Each once: what one page has made is there when another page says the same. The page of the example is tried by
+# ``tests/test_plugin.py``, where the example is installed.
+CALLS = [
+    (page, command)
+    for command, page in {
+        each: page for page in reversed(PAGES) if "examples" not in page.parts for each in shown(page)
+    }.items()
+    if not command.startswith(tuple(ELSEWHERE))
+]
 
 
 def rule_of(command: str) -> Rule:
@@ -150,59 +130,87 @@ def rule_of(command: str) -> Rule:
     pytest.fail(f"No rule of this file says how to try {command!r}: add one.")
 
 
-def words_of(command: str) -> list[str]:
-    """What the program is called with: placeholders replaced, the home folder as a shell gives it."""
-    words = shlex.split(command)
-    words = words[words.index("bench") + 1 :]
-    replaced = [
-        re.sub(r"\b[A-Z]{3,}\b(?!\.)", lambda found: STANDS_FOR.get(found[0], found[0]), word) for word in words
-    ]
-    return [word.replace("~", str(Path.home()), 1) if word.startswith("~/") else word for word in replaced]
+def swapped(command: str, pairs: tuple[tuple[str, str], ...]) -> str:
+    """The command with every pattern replaced."""
+    for pattern, text in pairs:
+        command = re.sub(pattern, text, command)
+    return command
 
 
-def parse(words: list[str]) -> Result:
-    """Let the command line read all words without doing anything: help comes after an unknown option is refused."""
-    return CliRunner().invoke(app, [*words, "--help"])
+def words_of(command: str, rule: Rule) -> Iterator[str]:
+    """The words to carry out, the home folder as a shell gives it."""
+    for word in shlex.split(swapped(command, rule.swapped)):
+        yield re.sub(r"^~(?=/)", str(Path.home()), word)
+    yield from rule.added
+
+
+def run(command: str, folder: Documented) -> tuple[Rule, Result | subprocess.CompletedProcess[str]]:
+    """Carry a command out by its rule."""
+    command = swapped(command, STANDS_FOR)
+    rule = rule_of(command)
+    return rule, rule.how(folder, list(words_of(command, rule)))
 
 
 @pytest.mark.parametrize(
     ("page", "command"), CALLS, ids=[f"{page.relative_to(ROOT)}: {command}" for page, command in CALLS]
 )
-def test_a_documented_command_works(page: Path, command: str, folder: Path) -> None:
-    if command.startswith("make "):
-        tried = subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, check=False)
-        assert tried.returncode == 0
-        return
-    rule = rule_of(command)
-    words = words_of(command)
-    if rule.added and rule.added[0] in words:  # the test's own value, if the option has one
-        place = words.index(rule.added[0])
-        del words[place : place + len(rule.added)]
-    words += rule.added
-    if rule.parsed_only:
-        assert parse(words).exit_code == 0
-        return
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == rule.code, result.output
-    assert rule.says in result.stderr
-    assert "Traceback" not in result.output
+def test_a_documented_command_works(page: Path, command: str, documented: Documented) -> None:
+    rule, done = run(command, documented)
+    said = done.stdout + done.stderr
+    assert (done.exit_code if isinstance(done, Result) else done.returncode) == rule.code, said
+    assert rule.says in said
+    assert "Traceback" not in said
+    if rule.stored:
+        store = Store("bench.db")
+        assert any(rule.stored in run.environment for run in store.runs())
+        store.close()
 
 
-def test_a_command_of_no_rule_and_a_renamed_option_are_noticed() -> None:
+def test_the_pages_that_are_made_are_as_they_are_in_the_project(documented: Documented) -> None:
+    for name in ("commands.md", "protocols.md"):
+        assert (documented.path / "docs" / name).read_text() == (ROOT / "docs" / name).read_text()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "```sh\nfrobnicate --all\n```\n",
+        "```\n$ bench frobnicate --all   does it\n```\n",
+        "Do it:\n\n    cd lab\n\nand so on.\n",
+        "Do it with `python\ntools/frobnicate.py`.\n",
+        "Do it with `BENCH_STORE=a.db .venv/bin/pip install frobnicate`.\n",
+    ],
+)
+def test_a_command_that_no_rule_knows_is_noticed(page: str) -> None:
+    (command,) = commands_of(page)
     with pytest.raises(pytest.fail.Exception, match="No rule of this file"):
-        rule_of("bench frobnicate --all")
-    assert parse(["run", "-m", "ours", "--dataset", "emoji", "--seeds", "3"]).exit_code == 0
-    renamed = parse(["run", "-m", "ours", "--datset", "emoji"])
+        rule_of(command)
+
+
+def test_a_renamed_option_is_noticed(documented: Documented) -> None:
+    _, renamed = run("bench --store .../a.db run -m ours --datset emoji", documented)
+    assert isinstance(renamed, Result)
     assert renamed.exit_code == 2
     assert "No such option" in renamed.stderr
+    _, script = run("python -m tools.emoji.fetch --src npm --symbola symbola --jbos 2", documented)
+    assert "unrecognized arguments: --jbos" in script.stderr
 
 
-def test_the_pages_show_commands() -> None:
-    """Were the blocks written otherwise, nothing would be found and everything would pass."""
-    assert {"README.md", "index.md", "datasets.md", "protocols.md", "reports.md", "extending.md"} <= {
-        page.name for page, _ in CALLS
-    }
-    assert len(CALLS) > 40
-    assert {"run", "ablate", "report", "score", "data", "list", "query", "serve", "new", "doctor"} <= {
-        command.split()[1] for _, command in CALLS
-    }
+def test_what_is_not_run_has_a_reason_and_what_runs_elsewhere_a_test() -> None:
+    assert all(rule.why for rule in NOT_RUN)
+    assert not any(rule.why for rule in RULES[len(NOT_RUN) :])
+    used = {rule_of(swapped(command, STANDS_FOR)).pattern for _, command in CALLS}
+    assert [rule.pattern for rule in RULES if rule.pattern not in used] == []
+    assert all((ROOT / test).is_file() for test in ELSEWHERE.values())
+
+
+def test_the_examples_in_the_docstrings_of_the_search() -> None:
+    assert doctest.testmod(tests.documented).failed == 0
+
+
+def test_every_page_is_looked_at() -> None:
+    call = ["git", "ls-files", "*.md"]
+    tracked = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
+    others = [name for name in tracked if ROOT / name not in PAGES and not name.startswith("tests/expected/")]
+    assert others in ([], ["CHANGELOG.md"])
+    assert len(CALLS) > 100  # were the blocks written otherwise, nothing would be found and everything would pass

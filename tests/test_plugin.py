@@ -1,30 +1,74 @@
-"""``examples/plugin`` and a broken package beside it, installed for real, as processes of the program see them."""
+"""``examples/plugin`` and two bad packages beside it, installed for real, as processes of the program see them.
+
+``cracked`` does not import; ``subtle`` does, and declares what nobody can use.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.documented import shown
+from tests.forked import Bench, forked
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 KINDS = ("methods", "datasets", "protocols", "reports")
-BROKEN = {
+SUBTLE = """
+from bench.protocols.base import Protocol
+from datasets.base import Dataset
+from methods.imagenet import ImageNet
+
+
+class Method(ImageNet):
+    name, terms = "subtle", None
+
+
+class Data(Dataset):
+    name, summary, licence, split_names = "subtle", "No split.", "MIT", ()
+
+    def load_split(self, name): ...
+
+    def read(self, path): ...
+
+
+PROTOCOL = Protocol(name="subtle", summary=None, used_by="", source="", metrics=("P@5:k@queries",))
+
+
+def kind(source):
+    return []
+"""
+LEADS_TO = {"methods": "Method", "datasets": "Data", "protocols": "PROTOCOL", "reports": "kind"}
+BAD = {
     "cracked.py": "raise RuntimeError('half written')\n",
-    "cracked-0.3.dist-info/METADATA": "Metadata-Version: 2.1\nName: cracked\nVersion: 0.3\n",
-    "cracked-0.3.dist-info/entry_points.txt": "".join(
-        f"[bench.{group}]\n{'kind.' * (group == 'reports')}cracked = cracked:thing\n" for group in KINDS
-    ),
+    "subtle.py": SUBTLE,
+    **{
+        f"{name}-0.3.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.3\n"
+        for name in ("cracked", "subtle")
+    },
+    **{
+        f"{name}-0.3.dist-info/entry_points.txt": "".join(
+            f"[bench.{group}]\n{'kind.' * (group == 'reports')}{name} = {name}:{LEADS_TO[group]}\n" for group in KINDS
+        )
+        for name in ("cracked", "subtle")
+    },
+}
+CRACKED = "RuntimeError: half written"
+MALFORMED = {  # what is said of each thing of ``subtle``
+    "method": "its terms must be tuple[str, ...], not None",
+    "dataset": "its split_names is empty",
+    "protocol": "its summary must be str, not None",
+    "kind of report": "it does not take two arguments, the source and the options",
 }
 SMALL = "--epochs 0.2 --image-size 32 --batch-size 8 --set dim=16 --set frozen_blocks=5 --device cpu --format json"
-
-Bench = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -36,46 +80,74 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     call = [sys.executable, "-m", "pip", "install", *options, "--target", str(site), str(source)]
     made = subprocess.run(call, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    for path, text in BROKEN.items():
+    for path, text in BAD.items():
         (site / path).parent.mkdir(exist_ok=True)
         (site / path).write_text(text)
     return site
 
 
 @pytest.fixture(scope="module")
-def bench(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Calls of the program in one folder, with the installed packages in sight."""
-    folder = tmp_path_factory.mktemp("work")
-    places = {"PYTHONPATH": str(installed), "BENCH_CACHE_DIR": str(folder / "cache"), "NO_COLOR": "1"}
-
-    def call(*words: str, module: str = "bench", cwd: Path = folder) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *(("-m", module) if module else ()), *words]
-        return subprocess.run(
-            command, cwd=cwd, env={**os.environ, **places}, capture_output=True, text=True, check=False
-        )
-
-    return call
+def places(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment with the installed packages in sight, and a cache of its own."""
+    cache = tmp_path_factory.mktemp("cache")
+    return {**os.environ, "PYTHONPATH": str(installed), "BENCH_CACHE_DIR": str(cache), "NO_COLOR": "1"}
 
 
-def test_the_tests_of_the_example_pass(bench: Bench, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def bench(places: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Calls of the program, in one folder by default."""
+    with forked(places, tmp_path_factory.mktemp("work")) as call:
+        yield call
+
+
+def test_the_tests_of_the_example_pass(places: dict[str, str], tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")
-    result = bench(
-        "-q", "-W", "error", "-p", "no:cacheprovider", str(tmp_path / "tests"), module="pytest", cwd=tmp_path
-    )
+    call = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "tests"]
+    result = subprocess.run(call, cwd=tmp_path, env=places, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_lists_show_what_works_and_warn_of_what_does_not(bench: Bench) -> None:
-    listed = bench("list", "methods", "--format", "json")
-    assert listed.returncode == 0, listed.stderr
-    rows = {row["method"]: row for row in json.loads(listed.stdout)}
-    assert rows["proxy-anchor"]["loss terms"] == "proxies"
-    assert "ours" in rows
-    assert "cracked" not in rows
-    assert listed.stderr == (
-        "WARNING: The method 'cracked' of cracked 0.3, cracked:thing, cannot be loaded (RuntimeError: half written); "
-        "mend or uninstall that package.\n"
+def unusable(kind: str, name: str) -> str:
+    """The sentence on a bad plug-in."""
+    group = {"kind of report": "reports"}.get(kind, f"{kind}s")
+    why = CRACKED if name == "cracked" else MALFORMED[kind]
+    return (
+        f"The {kind} {name!r} of {name} 0.3, {name}:{LEADS_TO[group]}, cannot be loaded ({why}); "
+        "mend or uninstall that package."
     )
+
+
+LISTS = {  # what of the project and of the example is listed under which word, and what a bad one of it is called
+    "methods": ("method", "method", {"ours", "proxy-anchor"}),
+    "datasets": ("dataset", "dataset", {"emoji", "shapes"}),
+    "protocols": ("protocol", "protocol", {"standard", "every-class"}),
+    "reports": ("name", "kind of report", {"main", "md", "runs", "tsv"}),
+}
+
+
+@pytest.mark.parametrize("group", LISTS)
+def test_lists_show_what_works_and_warn_of_what_does_not(group: str, bench: Bench) -> None:
+    word, kind, good = LISTS[group]
+    listed = bench("list", group, "--format", "json")
+    assert listed.returncode == 0, listed.stderr
+    rows = {row[word]: row for row in json.loads(listed.stdout)}
+    assert good <= rows.keys()
+    assert not {"cracked", "subtle"} & rows.keys()
+    assert listed.stderr.splitlines() == [f"WARNING: {unusable(kind, name)}" for name in ("cracked", "subtle")]
+    if group == "methods":
+        assert rows["proxy-anchor"]["loss terms"] == "proxies"
+
+
+def test_the_commands_of_its_page_work(bench: Bench, tmp_path: Path) -> None:
+    """With settings that take seconds; its line for pip is what ``installed`` did."""
+    pip, *commands = shown(EXAMPLE / "README.md")
+    assert pip == "pip install --no-build-isolation ."
+    calls = [shlex.split(command)[1:] for command in commands if " NAME" not in command]
+    assert [call[0] for call in calls] == ["list", "run", "report", "report", "doctor"]
+    calls[1] += SMALL.replace("--set dim=16 ", "").split()
+    for call in calls:
+        done = bench(*call, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_method_trains_on_a_dataset_and_a_report_shows_both_under_a_protocol(bench: Bench) -> None:
@@ -110,39 +182,37 @@ def test_a_file_of_embeddings_is_scored_under_the_protocol(bench: Bench, tmp_pat
     assert found["mAP@all:plain"] == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
 
 
-def test_asked_for_by_name_what_is_broken_ends_with_7_and_the_doctor_tells_all(bench: Bench) -> None:
-    """One process for all calls, since each would import torch."""
-    calls = [
-        ["run", "-m", "cracked"],
-        ["run", "-m", "hog", "-d", "cracked"],
-        ["report", "--protocol", "cracked"],
-        ["report", "--kind", "cracked"],
-        ["score", "embeddings.npz", "--protocol", "cracked"],
-        ["doctor", "--format", "json"],
-    ]
-    program = (
-        "import json, sys; from typer.testing import CliRunner; from bench.cli.main import app\n"
-        "for call in json.loads(sys.argv[1]):\n"
-        "    result = CliRunner().invoke(app, call)\n"
-        "    print(json.dumps([result.exit_code, result.stdout, result.stderr]))\n"
-    )
-    done = bench("-c", program, json.dumps(calls), module="")
-    assert done.returncode == 0, done.stderr
-    *asked, (_, found, _) = [json.loads(line) for line in done.stdout.splitlines()]
-    why = "'cracked' of cracked 0.3, cracked:thing, cannot be loaded (RuntimeError: half written)"
-    kinds = ["method", "dataset", "protocol", "kind of report", "protocol"]
-    assert [(code, error.partition(";")[0]) for code, _, error in asked] == [
-        (7, f"error: The {kind} {why}") for kind in kinds
-    ]
-    plugins = {each["name"]: each["fine"] for each in json.loads(found) if each["part"] == "plug-in"}
-    assert plugins == {
+@pytest.mark.parametrize("name", ["cracked", "subtle"])
+def test_asked_for_by_name_what_is_bad_ends_with_7(name: str, bench: Bench) -> None:
+    for kind, call in (
+        ("method", ["run", "-m", name]),
+        ("method", ["ablate", "-m", name]),
+        ("dataset", ["run", "-m", "hog", "-d", name]),
+        ("dataset", ["data", "check", name]),
+        ("protocol", ["report", "--protocol", name]),
+        ("kind of report", ["report", "--kind", name]),
+        ("protocol", ["score", "embeddings.npz", "--protocol", name]),
+    ):
+        done = bench(*call)
+        assert (done.returncode, done.stderr) == (7, f"error: {unusable(kind, name)}\n"), call
+
+
+def test_the_doctor_tells_which_plug_ins_can_be_used(bench: Bench) -> None:
+    found = json.loads(bench("doctor", "--format", "json").stdout)
+    plugins = {each["name"]: (each["fine"], each["found"]) for each in found if each["part"] == "plug-in"}
+    assert {name: fine for name, (fine, _) in plugins.items()} == {
         "method cracked": False,
         "method proxy-anchor": True,
+        "method subtle": False,
         "dataset cracked": False,
         "dataset shapes": True,
+        "dataset subtle": False,
         "protocol cracked": False,
         "protocol every-class": True,
+        "protocol subtle": False,
         "kind of report cracked": False,
         "kind of report runs": True,
+        "kind of report subtle": False,
         "report format tsv": True,
     }
+    assert plugins["method subtle"][1] == unusable("method", "subtle")

@@ -124,6 +124,14 @@ def test_what_the_design_page_names_is_there() -> None:
         assert min(place[name] for name in upper) > max(place[name] for name in lower), (upper, lower)
 
 
+def test_the_design_page_has_every_module_of_the_engine_once() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    table = text.partition("## Where an idea lies")[2].partition("\n## ")[0]
+    named = re.findall(r"`(\w+)`", "".join(row.split("|")[2] for row in table.splitlines() if row.startswith("| ")))
+    there = [path.stem for path in (ROOT / "bench").glob("*.py") if not path.stem.startswith("__")]
+    assert sorted(named) == sorted(there), "say in docs/design.md where the idea of each module belongs"
+
+
 def test_the_picture_says_what_it_shows_and_knows_the_dark() -> None:
     picture = (ROOT / "docs" / "images" / "design.svg").read_text(encoding="utf-8")
     assert "<title" in picture

@@ -1,0 +1,118 @@
+"""Every script of ``benchmarks/`` runs, as the documentation calls it but at its smallest, and prints what it says.
+
+The options of ``SMALLEST`` stand behind those of the page, which they override. A script of which no page shows a call
+is called without options.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.documented import PAGES, ROOT, shown
+from tests.processes import Ended, ended, start
+
+NUMBER = r"[-\d.,]+"
+SMALLEST = {
+    "evaluation": "--limit 4 --dim 8 --repeats 1 --sample 20",
+    "intervals": "--trials 2",
+    "loading": "--images 12 --size 32 --repeats 1",
+    "mining": "--limit 2 --epochs 0.05 --set image_size=32",
+    "processes": "--limit 1 --epochs 0.05 --image-size 32 --no-warm-up",
+    "report": "--runs 5 --scores 40 --repeats 1",
+    "streaming": "--queries 20 --photos 2000 --dim 8 --classes 4",
+    "training_step": "--repeats 1 --steps 1 --set image_size=32 --set batch_size=8",
+}
+FASTER = (  # what no option overrides
+    (r"processes.py 1 2 4", "processes.py 2"),
+    (r"backbone=resnet50", "backbone=resnet18"),
+)
+PRINTS = {
+    "evaluation": [
+        rf"\w+: {NUMBER} queries x {NUMBER} photos, 8-d, \d+ processors",
+        rf"engine( +{NUMBER}){{7}}",
+        rf"bare product( +{NUMBER}){{5}}",
+        r"engine / bare product: .* by the clock, .* of the processors",
+    ],
+    "intervals": [
+        r"\*\*Table `one-seed`\*\*",
+        r"\| emoji +\| queries .*%.*",
+        r"\*\*Table `bold`\*\*",
+        r"\| 5 +\| 3 +\|.*%.*",
+    ],
+    "loading": [r"\| ImageFolder \|.*", r"\| this project \|.*", rf"Ratio of the best: \*\*{NUMBER}\*\*.*"],
+    "mining": [r"\| ours \| 1-1 \|( \d+% \|){4}", r"\| ours unbalanced \| 1-1 \|( \d+% \|){4}"],
+    "processes": [rf"\| 2 \| 1 \| {NUMBER} \| 1.00 \| {NUMBER} \|"],
+    "report": [r"5 runs with 40 scores each, .*", rf"\| main, md \|( {NUMBER} \|){{4}}", r"\| cost, md \|.*"],
+    "streaming": [rf"bare product( +{NUMBER}){{6}}", rf"shards( +{NUMBER}){{7}}", rf"in memory( +{NUMBER}){{7}}"],
+    "training_step": [
+        r"\w+, 32 px, batch 8 \(4 photos\), \d blocks frozen, 1 thread\(s\), 1 repeats of 1 steps, load average .*",
+        rf"prepared +{NUMBER} ms a step .*",
+        rf"online-teacher +{NUMBER} ms a step .*",
+        r"the table saves .* of a step of 'online-teacher' .*",
+        r"the table costs .*",
+    ],
+}
+OTHERS = ("argsort", "torchmetrics", "scikit-learn", "SAKE")  # what the engine is held against
+SCRIPTS = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+SHOWN = dict.fromkeys(each for page in PAGES for each in shown(page) if each.startswith("python benchmarks/"))
+CALLS = [
+    *SHOWN,
+    *(f"python benchmarks/{name}.py" for name in sorted(SCRIPTS) if f"benchmarks/{name}.py" not in str(SHOWN)),
+]
+
+
+def name_of(call: str) -> str:
+    return re.search(r"benchmarks/(\w+)\.py", call)[1]  # type: ignore[index]
+
+
+def script(folder: Path, words: Sequence[str]) -> None:
+    """What Python does with a script, in a process of its own."""
+    os.chdir(folder)
+    with Path("output.txt").open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        sys.argv = list(words)
+        runpy.run_path(words[0], run_name="__main__")
+        sys.stdout.flush()
+
+
+def run(call: str, folder: Path) -> Ended:
+    """A call of a script with its smallest options, in a folder with the pages that it may write to."""
+    (folder / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "statistics.md", folder / "docs")
+    for pattern, text in FASTER:
+        call = re.sub(pattern, text, call)
+    _, path, *words = shlex.split(f"{call} {SMALLEST[name_of(call)]}")
+    return ended(start(script, folder, [str(ROOT / path), *words]), folder)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=CALLS)
+def test_a_benchmark_runs_and_prints_its_lines(call: str, tmp_path: Path) -> None:
+    all_of_them = call == "python benchmarks/evaluation.py"  # once is enough: each is a process
+    done = run(call if all_of_them or "evaluation" not in call else f"{call} --only engine", tmp_path)
+    assert done.code == 0, done.output
+    lines = done.output.splitlines()
+    patterns = [*PRINTS[name_of(call)], *(rf"{each}( +{NUMBER}){{7}} .*" for each in OTHERS if all_of_them)]
+    missing = [pattern for pattern in patterns if not any(re.fullmatch(pattern, line) for line in lines)]
+    assert not missing, done.output
+    if "--write" in call:
+        written = (tmp_path / "docs" / "statistics.md").read_text()
+        page = (ROOT / "docs" / "statistics.md").read_text()
+        assert "2 trials a row." in written
+        assert written.partition("<!-- benchmarks")[0] == page.partition("<!-- benchmarks")[0]
+        assert written.rpartition("-->")[2] == page.rpartition("-->")[2]
+
+
+def test_a_renamed_option_is_noticed(tmp_path: Path) -> None:
+    done = run("python benchmarks/streaming.py --rows 3", tmp_path)
+    assert done.code == 2
+    assert "unrecognized arguments: --rows 3" in done.output
