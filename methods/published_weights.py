@@ -2,7 +2,7 @@
 
 Nothing is downloaded. What a run computes must hang on what was asked and on what lies on the machine, and not on
 whether a server answered in time: compute nodes reach none, the processes of one run would all fetch the same file, and
-``--dry-run`` writes nothing. Where a file is missing, a sentence says which one, from where, and into which folder.
+``--dry-run`` writes nothing. Where a file is missing, a sentence says which one, whose it is and where it goes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from bench.files import file_digest
 
 PACKAGED = "tf_efficientnet_lite0"  # the one network whose ImageNet weights come with a Python package
 PACKAGED_SHA256_START = "57934424"  # the part of the hash that the package's own file name carries
-HOST = "https://download.pytorch.org/models/"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def how_to_get(name: str) -> str:
     """What puts weights of a network at hand, as part of a sentence."""
     if name not in PUBLISHED:
         return "give a file by --weights FILE"
-    return f"put {HOST}{PUBLISHED[name][0].file} into {folder()}, give a file by --weights FILE"
+    return f"put torchvision's {PUBLISHED[name][0].file} into {folder()}, give a file by --weights FILE"
 
 
 def bytes_of(file: str) -> int | None:

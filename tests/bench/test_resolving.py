@@ -47,7 +47,7 @@ def test_without_weights_the_default_gives_way_and_says_so(asked: Request, resou
     assert request.assignments[-1] == f"backbone={PACKAGED}"
     assert said.startswith("No ImageNet weights of 'resnet50', the default backbone, are on this machine, so that")
     assert "'tf_efficientnet_lite0' is taken instead" in said
-    assert "put https://download.pytorch.org/models/resnet50-0676ba61.pth into" in said
+    assert "put torchvision's resnet50-0676ba61.pth into" in said
     assert with_weights_at_hand(request) == (request, "")
     found = resolve(asked, resources)
     assert found.identity["configuration"]["run"]["backbone"] == PACKAGED
@@ -70,7 +70,7 @@ def test_the_default_file_is_taken_and_its_content_is_in_the_key(
 
 
 def test_a_backbone_that_was_asked_for_never_gives_way(asked: Request, resources: Resources) -> None:
-    with pytest.raises(LoadingError, match="No ImageNet weights of 'resnet50' are on this machine: put https://"):
+    with pytest.raises(LoadingError, match="No ImageNet weights of 'resnet50' are on this machine: put torchvision's"):
         resolve(with_settings(asked, "backbone=resnet50"), resources)
     with pytest.raises(LoadingError, match="No ImageNet weights of 'convnext_atto' are on this machine: give a file"):
         resolve(with_settings(asked, "backbone=convnext_atto"), resources)

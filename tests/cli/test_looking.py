@@ -103,7 +103,7 @@ def test_what_works_here(filled: CliRunner, tmp_path: Path) -> None:
     assert rows["weights", "tf_efficientnet_lite0"]["fine"] is True
     assert "sha256 57934424" in rows["weights", "tf_efficientnet_lite0"]["found"]
     assert rows["weights", "resnet50"]["fine"] is False
-    assert "put https://download.pytorch.org/models/resnet50-0676ba61.pth" in rows["weights", "resnet50"]["found"]
+    assert "put torchvision's resnet50-0676ba61.pth" in rows["weights", "resnet50"]["found"]
     assert rows["data set", "emoji"]["fine"] is True
     assert rows["data set", "sketchy"]["fine"] is False
     assert "bench data path sketchy" in rows["data set", "sketchy"]["found"]
