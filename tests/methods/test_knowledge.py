@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +52,37 @@ def photos(calls: list[int], identity: str = "one") -> TrainingPhotos:
 
 def table(backbone: Backbone, given: TrainingPhotos, cache: Path, temperature: float = 1.0) -> Tensor:
     return class_knowledge(backbone, given, 2, temperature=temperature, agreement=0, cache_dir=cache)
+
+
+PREPARING = """
+import sys, time
+from pathlib import Path
+import torch
+from methods.backbones import PACKAGED, Backbone
+from tests.methods.test_knowledge import TrainingPhotos, photos, table
+own, folder = sys.argv[1], Path(sys.argv[2])
+given = photos([])
+def together(function):
+    (folder / f"{own}.here").touch()  # both have looked into the cache and found nothing
+    while len(list(folder.glob("*.here"))) < 2:
+        time.sleep(0.01)
+    return given.through(function)
+found = table(Backbone(PACKAGED), TrainingPhotos(together, given.labels, given.paths, given.identity), folder / "cache")
+torch.save(found, folder / f"{own}.pt")
+"""
+
+
+def test_two_processes_that_prepare_the_table_at_once_have_the_same_and_leave_it_whole(
+    backbone: Backbone, tmp_path: Path
+) -> None:
+    running = [subprocess.Popen([sys.executable, "-c", PREPARING, own, str(tmp_path)]) for own in ("one", "two")]
+    assert [each.wait(timeout=120) for each in running] == [0, 0]
+    one, two = (torch.load(tmp_path / f"{own}.pt", weights_only=True) for own in ("one", "two"))
+    assert torch.equal(one, two)
+    assert len(list((tmp_path / "cache" / "knowledge").iterdir())) == 1  # and nothing half written beside it
+    calls: list[int] = []
+    assert torch.equal(table(backbone, photos(calls), tmp_path / "cache"), one)
+    assert not calls
 
 
 def test_the_table_equals_a_direct_computation_and_is_computed_once(backbone: Backbone, tmp_path: Path) -> None:
