@@ -6,11 +6,14 @@ import sys
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cost import cost_of, forget_peak, peak_memory, size_of
 from bench.settings import RunSettings
+from methods.backbones import PACKAGED, Backbone
 from methods.base import Context, Method, NoSettings
 
 CPU = torch.device("cpu")
@@ -29,6 +32,19 @@ class Two(Method):
         return self.shared(self.shared.weight.new_tensor(1.0) * self.convolution(images).mean(dim=(2, 3)))
 
 
+class Embedding(Method):
+    """A backbone as methods use it."""
+
+    def __init__(self, settings: NoSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        self.backbone = Backbone(context.run.backbone, "none")
+        self.eval()
+
+    def embed(self, images: Tensor, is_photo: bool) -> Tensor:
+        feature: Tensor = self.backbone(images)
+        return feature
+
+
 class Nothing(Method):
     """No network at all."""
 
@@ -41,6 +57,15 @@ def test_parameters_and_operations_of_the_network_that_embeds(tmp_path: Any) -> 
     assert found["parameters"] == 4 * 3 * 9 + 4 * 2 + 2
     # Each of 8 x 8 x 4 outputs takes 27 products and sums; then a product of [1, 4] with [4, 2].
     assert found["flops"] == 2 * 64 * 4 * 27 + 2 * 4 * 2
+
+
+def test_operations_of_a_backbone_are_its_architectures(tmp_path: Any) -> None:
+    """However its convolutions are carried out here: zeros that a kernel grows by are nobody's work."""
+    embeds = Embedding(NoSettings(), Context(RunSettings(backbone=PACKAGED), (), tmp_path))
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network = timm.create_model(PACKAGED).eval()
+        network.forward_head(network.forward_features(torch.zeros(1, 3, 96, 96)), pre_logits=True)
+    assert size_of(embeds, 96, CPU)["flops"] == counter.get_total_flops()
 
 
 def test_figures_of_a_run(tmp_path: Any) -> None:
