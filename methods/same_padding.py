@@ -15,13 +15,12 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 _grows = True
 
 
 @contextmanager
 def kernels_as_written() -> Iterator[None]:
-    """Inside, kernels do not grow: the zeros are no work of the architecture, so that who counts its work asks for it."""
+    """Inside, kernels do not grow: for who counts what an architecture computes, to which the zeros do not belong."""
     global _grows
     before, _grows = _grows, False
     try:

@@ -35,8 +35,8 @@ def _table(group: Group, digits: int) -> Table:
     notes = (
         "Parameters and operations are those of the network that embeds an image, of multiplications and additions "
         "each; preparing is the knowledge table, near 0 when it came from the cache; images/s is the embedding of "
-        "queries and gallery, of the runs that did not find it in the cache; peak memory is what the process held while "
-        "it computed the run.",
+        "queries and gallery, of the runs that did not find it in the cache; peak memory is what the process held "
+        "while it computed the run.",
     )
     cells = [_cells(row, digits) for row in rows]
     # Without a graphics card nobody has device memory: a column that says nothing is left out.
