@@ -14,11 +14,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bench.database import holds_secret
 from bench.errors import StorageError
 from bench.queueing import queue_again
 from bench.store import Store, existing
 
 POLL_SECONDS = 0.5
+
+
+def without_secret(call: Sequence[str]) -> list[str]:
+    """The words of a call without ``--store`` where its URL holds a password, which is for nobody to see."""
+    words = list(call)
+    if "--store" in words and holds_secret(words[words.index("--store") + 1]):
+        del words[words.index("--store") : words.index("--store") + 2]
+    return words
 
 
 class CellJob:
@@ -38,8 +47,8 @@ class CellJob:
         self._stopped = False
 
     def command(self) -> list[str]:
-        """The program and its words."""
-        return [sys.executable, "-m", "bench", *self.words]
+        """The program and its words; a store whose URL holds a password is not among them, since all users see them."""
+        return [sys.executable, "-m", "bench", *without_secret(self.words)]
 
     def __call__(self) -> int:
         """Run the program; its exit code. A cell that did not even begin is marked failed in the store."""
@@ -50,6 +59,8 @@ class CellJob:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._stop)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BENCH_")}
+        if holds_secret(self.where):
+            environment["BENCH_STORE"] = self.where
         if self.threads is not None:  # more threads than processors wait for each other most of the time
             environment.setdefault("OMP_NUM_THREADS", str(self.threads))
         # In a group of its own Ctrl-C does not reach it, which it would take for the first of two signals to stop.

@@ -58,6 +58,7 @@ class Scheduler:
     def submit(self, jobs: Sequence[CellJob]) -> list[Submitted]:
         """Hand all jobs to the cluster as one array."""
         # Not map_array(CellJob.__call__, ...): submitit asks what it calls for ``checkpoint``, and a function has none.
+        self._make_folder()
         return [self._told(handle) for handle in self._made(len(jobs), 0).submit_array(jobs)]
 
     def run_here(
@@ -74,6 +75,7 @@ class Scheduler:
         None for one that gave none; where it answers True, the job at this position runs once more. Stopped, it stops
         the jobs, which write checkpoints.
         """
+        self._make_folder()
         slots = list(range(min(len(jobs), self.at_once or max(1, gpus))))
         share = max(1, processors // len(slots)) if len(slots) > 1 else None
         todo, rounds = list(range(len(jobs))), Counter[int]()
@@ -106,6 +108,12 @@ class Scheduler:
             for _, job, handed in running.values():
                 _stop(handed)
                 job.forget()
+
+    def _make_folder(self) -> None:
+        """For this user alone: what others wrote there would be run, and a job's store may hold a password."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(PermissionError):  # a folder of another user
+            self.folder.chmod(0o700)
 
     def _made(self, count: int, gpus: int, slot: int = 0) -> Any:
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.cell_job import without_secret
 from bench.cli.common import OutputFormat, print_json, print_table, stderr
-from bench.cli.words import without_secret
 from bench.database import holds_secret
 from bench.experiment import Experiment
 from bench.models import RunRecord, trained_on

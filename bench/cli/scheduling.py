@@ -26,6 +26,10 @@ def scheduler_of(options: RunOptions, resources: Resources) -> Scheduler | None:
         return None
     if options.executor not in EXECUTORS:
         raise UsageError(f"There is no executor {options.executor!r}. {nearest(options.executor, EXECUTORS)}")
+    if options.executor == "slurm" and not options.keep_going:
+        raise UsageError(
+            "--fail-fast cannot stop the jobs of a cluster, of which none knows of the others: leave it out."
+        )
     if resources.processes.size > 1:
         raise UsageError("--executor hands cells to other processes: use it without torchrun.")
     parameters = {}

@@ -12,7 +12,7 @@ from bench.cli.common import stderr
 from bench.cli.in_turn import Cells
 from bench.cli.plan import title
 from bench.cli.scheduling import facts_of, still_to_do
-from bench.errors import DatabaseError, StorageError
+from bench.errors import DatabaseError, IncompleteError, StorageError
 from bench.experiment import Experiment, Resources
 from bench.jobs import Scheduler, Submitted
 from bench.merging import spool_of, take_up
@@ -24,6 +24,8 @@ from bench.store import Store
 
 class JobsHere(Cells):
     """Runs each experiment that is not stored as a job of this machine, waits for all, and ends as ``Cells`` does.
+
+    Where it is not to keep going, the first job that fails ends the others with a checkpoint.
 
     ``places`` are the global words of a cell's call, of which the second is its store, ``words`` the others by cell. A
     job that began before the database was lost keeps its result in the file that takes its place; those that begin
@@ -96,7 +98,10 @@ class JobsHere(Cells):
             how = f"ended with exit code {code}"
             if code is None:
                 how = "was killed, or had no time left for a checkpoint"
-            self.failures.append(f"{title(self.experiments[number])}: its job {how}; 'bench list runs' names its log.")
+            failure = f"{title(self.experiments[number])}: its job {how}; 'bench list runs' names its log."
+            if not self.keep_going:
+                raise IncompleteError(f"{failure} No other job begins, those that run were stopped.")
+            self.failures.append(failure)
             typer.echo(f"error: {self.failures[-1]}", err=True)
         return False
 

@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from bench.cli.common import cache_dir, global_option
 from bench.cli.options import RunOptions
-from bench.database import database_file, holds_secret
+from bench.database import database_file
 from bench.experiment import Request
 from methods.base import METHODS
 
@@ -66,14 +66,6 @@ def from_anywhere(assignment: str, files: Sequence[str] = ()) -> str:
     if not is_path or not value.removeprefix(mark):
         return assignment
     return f"{key}{equals}{mark}{Path(value.removeprefix(mark)).expanduser().absolute()}"
-
-
-def without_secret(call: Sequence[str]) -> list[str]:
-    """The words of a call without ``--store`` where its URL holds a password, which is for nobody to see."""
-    words = list(call)
-    if holds_secret(words[words.index("--store") + 1]):
-        del words[words.index("--store") : words.index("--store") + 2]
-    return words
 
 
 def places_of(ctx: typer.Context) -> list[str]:

@@ -54,6 +54,7 @@ def test_cells_run_as_processes_of_this_machine(
     assert "1 of 2 runs failed, the others are stored." in found.stderr
     rows = json.loads(runner.invoke(app, ["list", "runs", "--format", "json"]).stdout)
     assert [(row["status"], row["method"]) for row in rows] == [("done", "imagenet"), ("failed", "softmax")]
+    assert (own_cache / "jobs").stat().st_mode & 0o777 == 0o700
     for row in rows:
         assert row["job"].startswith("local ")
         assert Path(row["log"]).is_relative_to(own_cache / "jobs")
@@ -224,9 +225,21 @@ def test_a_cluster_is_given_an_array_with_its_limit(
     assert "--job takes parameters of submitit's slurm executor" in unknown.stderr
 
 
+def test_a_password_is_not_among_the_words_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All users of a machine see them; what a process has in its environment only its own user sees."""
+    where, told = "postgresql://me:secret@host/base", tmp_path / "told"
+    job = CellJob(["--store", where, "--data-root", "/data", "run", "-d", "emoji"], where, "key")
+    command = job.command()
+    assert command[1:] == ["-m", "bench", "--data-root", "/data", "run", "-d", "emoji"]
+    monkeypatch.setattr(job, "command", lambda: ["sh", "-c", f'printf %s "$BENCH_STORE" > {told}'])
+    assert job() == 0
+    assert told.read_text() == where
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--executor", "slurm", "--fail-fast"], "--fail-fast cannot stop the jobs of a cluster"),
         (["--executor", "slurm"], "There is no SLURM on this machine"),
         (["--executor", "lokal"], "There is no executor 'lokal'. Did you mean 'local'?"),
         (["--executor", "local", "--job", "partition=x"], "--job partition is no parameter of the local executor."),

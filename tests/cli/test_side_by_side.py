@@ -150,6 +150,24 @@ def test_a_database_that_is_away_for_a_moment_is_not_lost(
     assert not spool_of("db/bench.db", shared_cache).exists()
 
 
+def test_the_first_job_that_fails_ends_the_sweep_if_asked(jobs: Jobs, runner: CliRunner) -> None:
+    def fails(number: int) -> None:
+        if number == 1:
+            jobs.codes[-1] = 5
+
+    jobs.after = fails
+    found = runner.invoke(app, [*CALL, "--fail-fast"])
+    assert found.exit_code == 4, found.output
+    assert len(jobs.codes) == 2
+    assert found.stderr.count("its job ended with exit code 5") == 1
+    assert "No other job begins, those that run were stopped." in found.stderr
+    assert found.stdout.count("imagenet") == 1  # what was done before is shown
+    store = Store("db/bench.db")
+    (left,) = store.runs(seed=2)
+    assert (left.status, left.failure) == ("interrupted", "its sweep was stopped before it began")
+    store.close()
+
+
 def test_where_nothing_can_be_kept_the_sweep_ends(jobs: Jobs, runner: CliRunner, shared_cache: Path) -> None:
     spool = spool_of("db/bench.db", shared_cache)
     spool.mkdir(parents=True)  # a file cannot be made there

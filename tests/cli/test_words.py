@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 import bench.cli.words
+from bench.cell_job import without_secret
 from bench.cli.main import app
-from bench.cli.words import from_anywhere, without_secret
+from bench.cli.words import from_anywhere
 from bench.store import Store
 from tests.pictures import write_folder
 
