@@ -10,10 +10,14 @@ from bench import details
 from bench.metric_ids import DEFAULT_METRICS
 from bench.store import Store
 from bench.types import Ranking, Score
+from reports.base import Options, Report
+from reports.build import build
+from reports.source import Source
 from tests.bench.test_store import IDENTITY
 
 CLASSES = ("ant", "bat_1", "cup & saucer", "door", "elk")
 EACH = 6  # queries of a class
+CODES = {"codes": "itq-test", "bits": 64, "rerank": "none"}
 METRICS = tuple(dict.fromkeys((*details.KEPT, *(f"P@{k}:k" for k in details.CURVE_AT))))
 
 
@@ -70,3 +74,9 @@ def everything(store: Store) -> None:
     fill(store, level=0.9, selection="oracle")
     store.fail(begin(store, method="sake", seed=1), "failed", "RuntimeError: NaN")
     begin(store, method="ours", seed=3)
+
+
+def report(store: Store, *kinds: str, options: Options | None = None, **choices: bool) -> Report:
+    """The tables of kinds from everything that a store holds; ``choices`` are those of ``Source``."""
+    source = Source(store, store.runs(), **choices)  # type: ignore[arg-type]
+    return build(source, kinds, options or Options())

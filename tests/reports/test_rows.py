@@ -1,0 +1,91 @@
+"""Which runs are seeds of one row, which rows belong together, and which of many are shown."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.comparison import Results, compare, holm
+from bench.store import Store
+from reports.ablation import METRIC, ablation_tables
+from reports.base import Options
+from reports.source import Source
+from reports.tables import labels_of, shown_rows
+from tests.reports.filling import fill
+
+
+def test_rows_of_an_ablation_are_one_family_of_tests_whatever_seeds_they_have(store: Store) -> None:
+    ablations = {"without quadruplet": (3, 0.585), "without preservation": (2, 0.58), "unbalanced": (1, 0.59)}
+    for seed in range(3):
+        fill(store, level=0.6, seed=seed)
+    for name, (seeds, level) in ablations.items():
+        for seed in range(seeds):
+            fill(store, level=level, seed=seed, ablation=name)
+    source = Source(store, store.runs())
+    (table,) = ablation_tables(source, Options())
+    rows = {row.name: row for row in source.groups[0].rows}
+    labels = labels_of(source, rows["ours"])
+    full = source.results(rows["ours"], METRIC)
+    assert full is not None
+    raw = []
+    for name, (seeds, _) in ablations.items():
+        mine = source.results(rows[f"ours {name}"], METRIC)
+        assert mine is not None
+        its = Results(full.values[:seeds], full.seeds[:seeds])
+        raw.append(compare(mine, its, labels, "queries", np.random.default_rng(0)).p)
+    printed = {row[0].removeprefix("ours "): float(row[5]) for row in table.rows[1:]}
+    expected = dict(zip(ablations, holm(raw), strict=True))
+    assert printed == {name: pytest.approx(p, abs=6e-4) for name, p in expected.items()}
+    assert max(printed[name] - p for name, p in zip(ablations, raw, strict=True)) > 0.05  # one family, not three
+    assert "adjusted after Holm for the 3 rows" in table.notes[1]
+
+
+def test_an_ablation_is_held_against_the_method_with_its_own_settings_or_none(store: Store) -> None:
+    def of(margin: float, weight: float, **rest: Any) -> dict[str, Any]:
+        own = {"margin": margin, "weight_quadruplet": weight}
+        return {"configuration": {"run": {"lr": 3e-4}, "method": own, "caution": "", **rest}}
+
+    fill(store, level=0.6, **of(0.3, 1.0))
+    fill(store, level=0.5, ablation="without quadruplet", **of(0.3, 0.0, ablated=["weight_quadruplet"]))
+    fill(store, level=0.4, ablation="without quadruplet", **of(0.9, 0.0, ablated=["weight_quadruplet"]))
+    fill(store, level=0.4, ablation="without quadruplet", **of(0.8, 0.0))  # of before ablations noted their settings
+    other = {"precision": "bf16", "ablated": ["weight_quadruplet"]}
+    fill(store, level=0.4, ablation="without quadruplet", **of(0.3, 0.0, **other))
+    (table,) = ablation_tables(Source(store, store.runs()), Options())
+    assert len(table.rows) == 2
+    assert table.rows[1][2] == "0.511"
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"precision": "bf16"}, "precision bf16"),
+        ({"method_version": 2}, "method_version 2"),
+        ({"post": {"rerank": "icfrr", "rerank_passes": 9}}, "rerank_passes 9"),
+        ({"dataset": {"ink_crop": True}}, "ink_crop true"),
+    ],
+)
+def test_runs_that_were_computed_otherwise_are_no_seeds_of_one_row(
+    other: dict[str, Any], told: str, store: Store
+) -> None:
+    plain: dict[str, Any] = {"run": {}, "method": {}, "dataset": {"ink_crop": False}}
+    if "post" in other:
+        plain["post"] = {"rerank": "icfrr"}
+    fill(store, level=0.5, configuration=plain)
+    fill(store, level=0.6, configuration={**plain, **other})
+    (group,) = Source(store, store.runs()).groups
+    assert [len(row.runs) for row in group.rows] == [1, 1]
+    assert any(row.name.endswith(f"({told})") for row in group.rows)
+
+
+def test_what_is_shown_of_many_rows_are_methods_before_ablations(store: Store) -> None:
+    for place, method in enumerate(("imagenet", "sake", "softmax", "ours")):
+        fill(store, level=0.3 + 0.1 * place, method=method)
+    for part in ("quadruplet", "classification", "preservation"):
+        fill(store, level=0.7, ablation=f"without {part}")
+    (group,) = Source(store, store.runs()).groups
+    assert [row.name for row in shown_rows(group.rows, 4)] == ["ours", "softmax", "sake", "imagenet"]
+    five = [row.name for row in shown_rows(group.rows, 5)]
+    assert five[0].startswith("ours without")
+    assert five[1:] == ["ours", "softmax", "sake", "imagenet"]
+    assert [row.name for row in shown_rows(group.rows, 2)] == ["ours", "imagenet"]
