@@ -35,13 +35,15 @@ class CellJob:
 
     Calling it runs the program in a process of its own and gives its exit code. Before the scheduler ends it for lack
     of time, ``checkpoint`` has the program write its checkpoint, and hands the job in again. A job of this machine has
-    ``threads``, its share of them, and ``mark``, a file that is there while the job waits to go on.
+    ``threads``, its share of them, ``gpus``, those that it sees (as in ``CUDA_VISIBLE_DEVICES``; None: all), and
+    ``mark``, a file that is there while the job waits to go on.
     """
 
     def __init__(
         self, words: Sequence[str], where: str, key: str, threads: int | None = None, mark: Path | None = None
     ) -> None:
         self.words, self.where, self.key, self.threads, self.mark = tuple(words), where, key, threads, mark
+        self.gpus: str | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._waiting: threading.Thread | None = None
         self._stopped = False
@@ -59,6 +61,9 @@ class CellJob:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._stop)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BENCH_")}
+        if self.mark is not None:  # submitit hides those that it was not asked for
+            environment.pop("CUDA_VISIBLE_DEVICES", None)
+            environment |= {"CUDA_VISIBLE_DEVICES": self.gpus} if self.gpus is not None else {}
         if holds_secret(self.where):
             environment["BENCH_STORE"] = self.where
         if self.threads is not None:  # more threads than processors wait for each other most of the time

@@ -107,8 +107,9 @@ class EmbeddingCache:
         aside = folder.with_name(f"{key}.{uuid.uuid4().hex[:12]}.tmp")
         try:
             yield aside
-            shutil.rmtree(folder, ignore_errors=True)  # of the same rows, from another process or an earlier call
-            aside.rename(folder)
+            # The same rows, whole: another process wrote them meanwhile, and may be reading them.
+            if self.read_shards(key) is None:
+                _take_place(aside, folder)
         except OSError as error:
             raise StorageError(
                 f"Embeddings cannot be kept in {folder.parent} ({error.strerror}): check the folder, or choose another "
@@ -116,3 +117,11 @@ class EmbeddingCache:
             ) from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _take_place(aside: Path, folder: Path) -> None:
+    try:
+        aside.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process was faster
+            raise

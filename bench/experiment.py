@@ -185,9 +185,11 @@ def weights_identity(weights: str) -> str:
 def file_identity(name: str, path: str) -> str:
     """What stands for the file that setting ``name`` gives in a run's key: its SHA-256, nothing where none is given.
 
-    Raises DataError when it cannot be read.
+    A hash, as the settings of a stored run have it, stands for itself. Raises DataError when it cannot be read.
     """
+    if not path or path.startswith("sha256:"):
+        return path
     try:
-        return f"sha256:{file_digest(Path(path))}" if path else ""
+        return f"sha256:{file_digest(Path(path))}"
     except OSError as error:
         raise DataError(f"File {path} cannot be read ({error.strerror}): check --set {name}=FILE.") from error

@@ -156,13 +156,19 @@ def _check_finite(blocks: Sequence[Floats], experiment: Experiment) -> None:
         )
 
 
+def network_of(method: Method, experiment: Experiment) -> list[object]:
+    """Everything about a trained network that embeddings depend on, for keys.
+
+    The backbone's name stands for what its tensors do not hold: paddings, activations, how images are normalised.
+    """
+    backbone = experiment.run.backbone if method.uses_backbone else ""
+    return [experiment.method.name, experiment.method.version, asdict(experiment.own), backbone, network_hash(method)]
+
+
 def key_of(method: Method, experiment: Experiment, items: Sequence[Item]) -> str:
     """The hash of all that embeddings of items depend on: 64 hex digits."""
     asked = [
-        experiment.method.name,
-        experiment.method.version,
-        asdict(experiment.own),
-        network_hash(method),
+        *network_of(method, experiment),
         experiment.run.image_size,
         experiment.precision,
         experiment.identity["configuration"]["dataset"],

@@ -23,7 +23,8 @@ from bench.errors import UsageError, nearest
 
 EXECUTORS = ("local", "slurm")
 TIMEOUTS = 1000  # how often a job may run out of time and go on: it loses no more than a step each time
-LOCAL_PARAMETERS = ("timeout_min", "signal_delay_s", "gpus_per_node")
+LOCAL_PARAMETERS = ("timeout_min", "signal_delay_s")
+SIGNAL_DELAY = 30  # submitit's own: seconds before a job's time is over in which it may write a checkpoint
 LOCAL_MINUTES = 60 * 24 * 365  # submitit wants a limit; nobody waits for a job of this machine to be over
 
 
@@ -53,30 +54,32 @@ class Scheduler:
 
     def check(self) -> None:
         """Raise UsageError when jobs cannot be submitted."""
-        self._made(1, 0)
+        self._made(1)
 
     def submit(self, jobs: Sequence[CellJob]) -> list[Submitted]:
         """Hand all jobs to the cluster as one array."""
         # Not map_array(CellJob.__call__, ...): submitit asks what it calls for ``checkpoint``, and a function has none.
         self._make_folder()
-        return [self._told(handle) for handle in self._made(len(jobs), 0).submit_array(jobs)]
+        return [self._told(handle) for handle in self._made(len(jobs)).submit_array(jobs)]
 
     def run_here(
         self,
         jobs: Sequence[CellJob],
-        gpus: int,
+        gpus: Sequence[str],
         processors: int,
         begun: Callable[[int, Submitted], None],
         ended: Callable[[int, int | None], bool],
     ) -> None:
         """Run all jobs in processes of this machine, ``at_once`` at a time; they share the ``processors``.
 
+        ``gpus`` are the names of those to share out, one a job; without any, all jobs see what this process sees.
+
         ``begun`` is told the position of a job that starts, ``ended`` that of one that is over, with its exit code or
         None for one that gave none; where it answers True, the job at this position runs once more. Stopped, it stops
         the jobs, which write checkpoints.
         """
         self._make_folder()
-        slots = list(range(min(len(jobs), self.at_once or max(1, gpus))))
+        slots = list(range(min(len(jobs), self.at_once or max(1, len(gpus)))))
         share = max(1, processors // len(slots)) if len(slots) > 1 else None
         todo, rounds = list(range(len(jobs))), Counter[int]()
         running: dict[int, tuple[int, CellJob, Submitted]] = {}
@@ -86,7 +89,8 @@ class Scheduler:
                     slot, position = slots.pop(0), todo.pop(0)
                     job = jobs[position]
                     job.threads, job.mark = share, self.folder / f"{uuid.uuid4().hex}.waits"
-                    executor = self._made(len(jobs), gpus, slot)
+                    job.gpus = gpus[slot % len(gpus)] if gpus else os.environ.get("CUDA_VISIBLE_DEVICES")
+                    executor = self._made(len(jobs))
                     with _heirs_ignore_interrupts():
                         handed = self._told(executor.submit(job))
                     running[slot] = (position, job, handed)
@@ -115,7 +119,7 @@ class Scheduler:
         with suppress(PermissionError):  # a folder of another user
             self.folder.chmod(0o700)
 
-    def _made(self, count: int, gpus: int, slot: int = 0) -> Any:
+    def _made(self, count: int) -> Any:
         try:
             import submitit
         except ImportError as error:
@@ -130,15 +134,18 @@ class Scheduler:
                 f"--job {unknown[0]} is no parameter of the local executor. {nearest(unknown[0], LOCAL_PARAMETERS)}"
             )
         for name in chosen if self.executor == "local" else ():
-            least = 0 if name == "gpus_per_node" else 1
-            if not isinstance(chosen[name], int) or chosen[name] < least:
-                raise UsageError(f"--job {name} takes a whole number from {least}, not {self.parameters[name]!r}.")
+            if not isinstance(chosen[name], int) or chosen[name] < 1:
+                raise UsageError(f"--job {name} takes a whole number from 1, not {self.parameters[name]!r}.")
+        delay = chosen.get("signal_delay_s", SIGNAL_DELAY)
+        if self.executor == "local" and delay >= 60 * chosen.get("timeout_min", LOCAL_MINUTES):
+            raise UsageError(
+                f"--job signal_delay_s ({delay} seconds before the end a job writes its checkpoint) leaves no time to "
+                "compute: raise --job timeout_min, or lower it."
+            )
         try:
             if self.executor == "local":
-                # Each job has a GPU of its own where there are some; submitit hides them all otherwise.
-                own = {"gpus_per_node": 1, "visible_gpus": (slot % gpus,)} if gpus else {}
                 made = submitit.LocalExecutor(self.folder, max_num_timeout=TIMEOUTS)
-                made.update_parameters(**{"timeout_min": LOCAL_MINUTES, **own, **chosen})
+                made.update_parameters(**{"timeout_min": LOCAL_MINUTES, "signal_delay_s": delay, **chosen})
                 return made
             limit = {"array_parallelism": self.at_once} if self.at_once else {"array_parallelism": count}
             cluster = submitit.SlurmExecutor(self.folder, max_num_timeout=TIMEOUTS)
@@ -156,6 +163,12 @@ class Scheduler:
 
     def _told(self, handle: Any) -> Submitted:
         return Submitted(f"{self.executor} {handle.job_id}", Path(handle.paths.stderr), handle)
+
+
+def gpus_here(count: int) -> list[str]:
+    """What this process calls its ``count`` GPUs, as its own ``CUDA_VISIBLE_DEVICES`` names them where it is set."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return ([each.strip() for each in named.split(",")] if named else [str(number) for number in range(count)])[:count]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Results databases put together: what several machines stored, or what was kept while a database was out of reach.
+"""Results databases put together: what several machines stored.
 
 A run is known by its key and by what it found: the same key with the same scores, but for ``ROUNDING``, is the same
 run, whoever computed it on however many processes. Other scores under one key are a conflict: both are kept, the one
@@ -59,8 +59,8 @@ def merge(store: Store, source: str, progress: Callable[[int, int], None] = lamb
     read or was written by a newer program, and for a store that cannot be written; whole runs are entered or none.
     """
     _refuse_itself(store.where, source)
-    with _reading(source) as other:
-        return _take(store, other, source, progress)
+    with reading(source) as other:
+        return take(store, other, source, progress)
 
 
 def merge_all(
@@ -70,11 +70,11 @@ def merge_all(
     for source in sources:
         _refuse_itself(where, source)
     with ExitStack() as stack:
-        others = [stack.enter_context(_reading(source)) for source in sources]
+        others = [stack.enter_context(reading(source)) for source in sources]
         store = Store(where)
         stack.callback(store.close)
         return [
-            _take(store, other, source, functools.partial(progress, source))
+            take(store, other, source, functools.partial(progress, source))
             for source, other in zip(sources, others, strict=True)
         ]
 
@@ -84,7 +84,8 @@ def _refuse_itself(where: str, source: str) -> None:
         raise UsageError(f"Database {plain(source)} is the store itself: name the other one, or another --store.")
 
 
-def _take(store: Store, other: Store, source: str, progress: Callable[[int, int], None]) -> Merged:
+def take(store: Store, other: Store, source: str, progress: Callable[[int, int], None]) -> Merged:
+    """``merge`` of a source that is open already."""
     merged = Merged(plain(source))
     signs, runs = other.doing(), other.runs()
     for done, run in enumerate(runs, start=1):
@@ -161,7 +162,7 @@ def _signature(run: RunRecord) -> str:
 
 
 @contextmanager
-def _reading(source: str) -> Iterator[Store]:
+def reading(source: str) -> Iterator[Store]:
     """The database ``source`` as it is at this moment: a copy of a file, which may be of an older schema version."""
     file = database_file(source)
     if file is None:
@@ -195,27 +196,6 @@ def _same(where: str, source: str) -> bool:
     if one is None or other is None:
         return where == source
     return one.resolve() == other.resolve()
-
-
-def spool_of(where: str, cache_dir: Path) -> Path:
-    """The file that keeps runs of the store ``where`` while it is out of reach."""
-    name = plain(where) if database_file(where) is None else str(Path(where.removeprefix("sqlite:///")).resolve())
-    return cache_dir / "spool" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.db"
-
-
-def take_up(store: Store, spool: Path) -> Merged | None:
-    """Merge what a spool keeps into its store and remove it; None where there is nothing, or others are writing to it.
-
-    Raises StorageError when the store cannot be written; the spool is then left.
-    """
-    if not spool.is_file():
-        return None
-    merged = merge(store, str(spool))
-    if merged.running:
-        return merged
-    for each in (spool, *(spool.with_name(f"{spool.name}-{kind}") for kind in ("wal", "shm"))):
-        each.unlink(missing_ok=True)
-    return merged
 
 
 def conflict_lines(merged: Sequence[Merged]) -> list[str]:

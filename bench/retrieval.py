@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,10 @@ from bench.embedding_cache import EmbeddingCache
 from bench.engine import build
 from bench.errors import DataError, IncompleteError, LoadingError, UsageError
 from bench.experiment import Experiment, Resources, weights_identity
-from bench.item_embeddings import embed_gallery, quantiser
+from bench.item_embeddings import embed_gallery, network_of, quantiser
 from bench.itq import Itq
 from bench.models import RunRecord
-from bench.networks import Networks, network_hash
+from bench.networks import Networks
 from bench.postprocessing import PostProcessing
 from bench.settings import RunSettings
 from bench.single_query import SingleQuery
@@ -219,8 +219,16 @@ def _embed_folder(
     progress: Progress,
 ) -> Floats:
     """float32 [photos, width], NaN for pictures that cannot be read; kept until a file or the network changes."""
-    network = [method.name, method.version, asdict(experiment.own), network_hash(method), experiment.run.image_size]
-    asked = json.dumps([*network, experiment.precision, str(folder.data_root.resolve()), folder.stamps(items)])
+    network = network_of(method, experiment)
+    asked = json.dumps(
+        [
+            *network,
+            experiment.run.image_size,
+            experiment.precision,
+            str(folder.data_root.resolve()),
+            folder.stamps(items),
+        ]
+    )
     key = hashlib.sha256(asked.encode()).hexdigest()
     cache = EmbeddingCache(resources.cache_dir)
     cached = cache.read(key)

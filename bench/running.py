@@ -12,9 +12,9 @@ from bench.engine import Outcome, embedded, execute
 from bench.errors import DatabaseError, MemoryExhaustedError, StorageError
 from bench.experiment import Experiment, Resources
 from bench.heartbeat import Heartbeat
-from bench.merging import spool_of
 from bench.models import RunRecord
 from bench.observing import Observer
+from bench.spool import keep, spool_of
 from bench.store import Store
 from bench.voice import LostProcessError
 from datasets.base import DATASETS
@@ -129,18 +129,9 @@ def _keep(store: Store, run: int, outcome: Outcome, entered: Mapping[str, Any], 
         _finish(store, run, outcome)
     except StorageError as error:
         path = spool_of(store.where, resources.cache_dir)
-        held = path.exists()  # runs of before
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            spool = Store(str(path))
-            try:
-                _finish(spool, spool.begin(entered), outcome)
-            finally:
-                spool.close()
-        except (StorageError, OSError) as second:
-            if not held:
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
+            keep(path, lambda spool: _finish(spool, entered, outcome))
+        except StorageError as second:
             raise StorageError(f"{error} The finished run could not be kept in a file either.") from second
         raise SpooledError(
             f"{error} The finished run is kept in {path}: the next run that uses the database puts it there, or "
@@ -148,7 +139,7 @@ def _keep(store: Store, run: int, outcome: Outcome, entered: Mapping[str, Any], 
         ) from error
 
 
-def _finish(store: Store, run: int, outcome: Outcome) -> None:
+def _finish(store: Store, run: int | Mapping[str, Any], outcome: Outcome) -> None:
     store.finish(
         run,
         outcome.scores,

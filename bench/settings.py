@@ -55,8 +55,8 @@ class RunSettings:
     # exponential: to 1/1000; one-cycle: linear warm-up, cosine to 0
     schedule: Literal["exponential", "one-cycle", "constant"] = "exponential"
     warmup: float = number(0.2, 0, 1)  # part of a one-cycle schedule that warms up, 0..1
-    # the stem and so many blocks of the backbone keep their weights; -1: nothing is frozen
-    frozen_blocks: int = number(0, -1)
+    # the stem and so many blocks of the backbone keep their weights; -1: nothing is frozen (the article: end to end)
+    frozen_blocks: int = number(-1, -1)
     frozen_batchnorm: bool = True  # the backbone's BatchNorm keeps its ImageNet statistics
     rotation: float = number(20.0, 0, 180)  # augmentation: degrees to either side
     scaling: float = number(0.2, 0, 0.99)  # augmentation: relative size to either side

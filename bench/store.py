@@ -29,6 +29,7 @@ from bench.models import (
 from bench.score_rows import in_parts, scores_by_run
 from bench.types import AVERAGES, Average, Score
 
+NOT_YET = "not handed in yet"  # the job of a run that is queued before its job has a name
 ATTEMPTS = 3  # to claim a key that another process claims at the same moment
 STALE_SECONDS = 60.0  # a process that was silent so long is taken for dead; it speaks every few seconds
 
@@ -129,10 +130,15 @@ class Store:
     def queue(self, identity: Mapping[str, Any], job: Mapping[str, str]) -> int:
         """Enter a queued run that ``job`` (its name, its log) will compute, in place of one of its key that is; its id.
 
-        Whoever claims the key makes it a running one.
+        Whoever claims the key makes it a running one. One that was entered with the job ``NOT_YET`` and is not queued
+        any more was claimed by the job that is named now: it is told its name.
         """
         with self.writing() as session:
-            row = session.scalar(select(RunRow).where(RunRow.key == identity["key"], RunRow.status == "queued"))
+            of_key = select(RunRow).where(RunRow.key == identity["key"]).order_by(RunRow.id.desc()).limit(1)
+            row, newest = session.scalar(of_key.where(RunRow.status == "queued")), session.scalar(of_key)
+            if row is None and newest is not None and newest.environment.get("job") == NOT_YET:
+                newest.environment = {**newest.environment, **job}
+                return newest.id
             if row is None:
                 number = self._enter(session, {**identity, "environment": dict(job)})
                 row = session.get_one(RunRow, number)
@@ -153,7 +159,7 @@ class Store:
 
     def finish(
         self,
-        run: int,
+        run: int | Mapping[str, Any],
         scores: Sequence[Score],
         seconds: Mapping[str, float],
         *,
@@ -163,9 +169,11 @@ class Store:
     ) -> None:
         """Store what a run gave and mark it done, all or nothing; older runs of its key are superseded.
 
+        ``run`` is its number, or the columns of one that is entered with what it gave.
         ``environment`` adds to what the run was entered with: facts that were known only when it ran.
         """
         with self.writing() as session:
+            run = run if isinstance(run, int) else self._enter(session, run)
             row = session.get_one(RunRow, run)
             if scores:
                 session.execute(insert(ScoreRow), [{"run_id": run, **score_columns(score)} for score in scores])

@@ -71,10 +71,7 @@ class Sake(SingleNetwork):
             self.class_head = heads.class_head(settings.dim, len(context.seen))
         if "preservation" in computed:
             self.semantic_head = heads.semantic_head(settings.dim)
-            table = None
-            if settings.wordnet:
-                table = torch.from_numpy(read_class_table(Path(settings.wordnet), context.seen, heads.IMAGENET_CLASSES))
-            self.register_buffer("wordnet", table, persistent=False)
+            self.register_buffer("wordnet", None, persistent=False)  # read for training: nothing else needs its file
         if settings.initialisation == "svd":
             start_from_classifier(
                 self.backbone.network.get_classifier(), self.projection, getattr(self, "semantic_head", None)
@@ -85,7 +82,10 @@ class Sake(SingleNetwork):
         if "preservation" not in self.weights:
             return
         self.teacher = Teacher(self.backbone, self.context.run.backbone)
-        if self.wordnet is None:
+        if self.settings.wordnet:
+            table = read_class_table(Path(self.settings.wordnet), self.context.seen, heads.IMAGENET_CLASSES)
+            self.wordnet = torch.from_numpy(table).to(self.projection.weight.device)
+        else:
             log.info("%s: no WordNet table (--set wordnet=FILE), so its adjustment is off.", self.name)
 
     def feature(self, images: Tensor, is_photo: Tensor) -> Tensor:

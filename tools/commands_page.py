@@ -24,7 +24,32 @@ carries results alone, everything else goes to standard error.
 
 A value is taken from the first of: the option, the environment variable, the file of `--config`, `./bench.toml`, the
 default. Option `--some-thing` of command `run` is the variable `BENCH_RUN_SOME_THING`, and in a file `some-thing` in
-the table `[run]`.
+the table `[run]`; of command `data check`, `BENCH_DATA_CHECK_SOME_THING` and the table `[data.check]`. Global options
+are `BENCH_STORE`, `BENCH_DATA_ROOT` and so on, and stand at the top of a file:
+
+```toml
+store = "postgresql://server/results"
+data-root = "/data"
+
+[run]
+dataset = ["sketchy", "tuberlin"]
+seeds = 3
+set = ["margin=0.3", "backbone=resnet50"]
+```
+
+`--config /dev/null` reads neither that file nor `./bench.toml`.
+
+`--format json` of `bench run` prints an object for one run and a list for several; one run is
+
+```json
+{"run": 3, "method": "ours", "ablation": "", "dataset": "emoji", "split": "emoji-93", "seed": 0,
+ "selection": "last", "gallery": "unseen", "post": {}, "fingerprint": "7e22f0bb...", "seconds": 92.1,
+ "already_done": false,
+ "scores": [{"metric": "mAP@all:plain", "average": "queries", "value": 0.592, "queries": 431, "skipped": 0}]}
+```
+
+`seconds` is the sum of the run's parts, `skipped` how many of the `queries` have no relevant photo and are left out of
+the mean.
 
 | exit code | meaning |
 | ---: | --- |
@@ -32,7 +57,7 @@ the table `[run]`.
 | 1 | a bug: please report it with its traceback |
 | 2 | an option, name or setting that does not exist or does not fit |
 | 3 | data missing or invalid |
-| 4 | some runs failed, nothing fits, or `--check` differs |
+| 4 | some runs failed, the selection is empty, or `--check` differs |
 | 5 | out of memory |
 | 6 | storage: full, locked for too long, or written by a newer version |
 | 7 | a plug-in, weights file or checkpoint that cannot be loaded |

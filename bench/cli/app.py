@@ -1,4 +1,4 @@
-"""The program ``bench``: global options, exit codes, configuration files. Each command is a file beside this one."""
+"""The program ``bench``: global options and exit codes. Each command is a file beside this one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import os
 import sys
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from bench import __version__
-from bench.errors import BenchError, LoadingError, UsageError, nearest
+from bench.cli.configuration import apply_configuration
+from bench.errors import BenchError, LoadingError
 from bench.interrupts import Terminated
 
 GLOBAL_WITH_VALUE = ("--store", "--data-root", "--cache-dir", "--config")
@@ -126,45 +126,3 @@ def refuse_foreign_datasets_package() -> None:
             f"The name 'datasets' imports {where} instead of this project's package at {ours}: "
             "run bench in an environment of its own, without Hugging Face's 'datasets'."
         )
-
-
-def apply_configuration(ctx: typer.Context, config: Path | None) -> None:
-    """Values of a TOML file become defaults: keys at the top for global options, a table for each command.
-
-    Raises UsageError for a file that is missing or no TOML, and for an unknown key with the nearest one.
-    """
-    path = config or Path("bench.toml")
-    if config is None and not path.is_file():
-        return
-    try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"Configuration file {path} cannot be read ({error}).") from error
-    commands: dict[str, Any] = ctx.command.commands  # type: ignore[attr-defined]
-    own: dict[str, Any] = {each.name: each for each in ctx.command.params if each.name}
-    defaults: dict[str, Any] = {}
-    for key, value in values.items():
-        name = key.replace("-", "_")
-        if isinstance(value, dict) and name in commands:
-            defaults[name] = _command_defaults(path, commands[name], value)
-        elif name in own and name != "config":
-            source = ctx.get_parameter_source(name)
-            if source is None or source.name == "DEFAULT":
-                ctx.params[name] = own[name].process_value(ctx, value)
-        else:
-            raise UsageError(f"Configuration file {path} has an unknown key {key!r}. {nearest(key, [*own, *commands])}")
-    ctx.default_map = defaults
-
-
-def _command_defaults(path: Path, command: Any, values: dict[str, Any]) -> dict[str, Any]:
-    known = {option.lstrip("-").replace("-", "_"): each for each in command.params for option in each.opts}
-    defaults: dict[str, Any] = {}
-    for key, value in values.items():
-        name = key.replace("-", "_")
-        if name not in known:
-            raise UsageError(
-                f"Configuration file {path} has an unknown key {key!r} for {command.name}. {nearest(name, known)}"
-            )
-        parameter = known[name]
-        defaults[str(parameter.name)] = [value] if parameter.multiple and not isinstance(value, list) else value
-    return defaults

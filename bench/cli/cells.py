@@ -26,11 +26,11 @@ from bench.distributed import Processes, joined
 from bench.errors import DataError, IncompleteError, UsageError
 from bench.experiment import Experiment, Request, Resources
 from bench.lookup import stored_like
-from bench.merging import spool_of, take_up
 from bench.models import RunRecord
 from bench.queueing import settle
 from bench.resolving import Splits, resolve, with_weights_at_hand
 from bench.retrieval import stored_run
+from bench.spool import spool_of, take_up
 from bench.store import Store, existing
 from bench.transfer import file_of
 

@@ -11,9 +11,9 @@ from bench.cli.plan import title
 from bench.cli.progress import Bars
 from bench.errors import BenchError, DatabaseError, IncompleteError, StorageError
 from bench.experiment import Experiment, Resources
-from bench.merging import spool_of, take_up
 from bench.models import RunRecord
 from bench.running import SpooledError, follow, run_and_store
+from bench.spool import Spool, spool_of, take_up
 from bench.store import Store
 from bench.voice import LostProcessError
 
@@ -110,9 +110,8 @@ class Cells:
             return False
         path = spool_of(self.store.where, self.resources.cache_dir)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            spool = Store(str(path))
-        except (StorageError, OSError):
+            spool = Spool(path)
+        except StorageError:
             return False
         self.lost, self.store = str(error), spool
         if len(self.experiments) > 1:

@@ -15,7 +15,7 @@ from bench.errors import UsageError, nearest
 from bench.experiment import Experiment, Resources
 from bench.jobs import EXECUTORS, Scheduler, Submitted
 from bench.models import RunRecord
-from bench.store import Store
+from bench.store import NOT_YET, Store
 
 
 def scheduler_of(options: RunOptions, resources: Resources) -> Scheduler | None:
@@ -61,7 +61,16 @@ def hand_in(
     if not jobs:
         return done
     rows = []
-    for number, job in zip(todo, scheduler.submit(jobs), strict=True):
+    asked = [experiments[number].identity for number in todo]
+    for identity in asked:  # before they are handed in: a job may begin at once
+        store.queue(identity, {"job": NOT_YET})
+    try:
+        submitted = scheduler.submit(jobs)
+    except BaseException:
+        for identity in asked:
+            store.unqueue(identity["key"], "interrupted", "its job was not handed in")
+        raise
+    for number, job in zip(todo, submitted, strict=True):
         run = store.queue(experiments[number].identity, facts_of(job))
         rows.append((title(experiments[number]), run, job))
     _show(rows, options.format)

@@ -14,12 +14,12 @@ from bench.cli.plan import title
 from bench.cli.scheduling import facts_of, still_to_do
 from bench.errors import DatabaseError, IncompleteError, StorageError
 from bench.experiment import Experiment, Resources
-from bench.jobs import Scheduler, Submitted
-from bench.merging import spool_of, take_up
+from bench.jobs import Scheduler, Submitted, gpus_here
 from bench.models import RunRecord
 from bench.queueing import ELSEWHERE
 from bench.running import SpooledError
-from bench.store import Store
+from bench.spool import spool_of, take_up
+from bench.store import NOT_YET, Store
 
 
 class JobsHere(Cells):
@@ -61,9 +61,9 @@ class JobsHere(Cells):
         stored, self._todo = still_to_do(self.experiments, self.store, force=self.force)
         self.done += stored
         self._jobs = [self._job(number, self._places[1]) for number in self._todo]
-        gpus = torch.cuda.device_count() if self.resources.device in ("auto", "cuda") else 0
+        gpus = gpus_here(torch.cuda.device_count()) if self.resources.device in ("auto", "cuda") else []
         for number in self._todo:  # seen by others before they begin
-            self.store.queue(self.experiments[number].identity, {"job": "local, not started"})
+            self.store.queue(self.experiments[number].identity, {"job": NOT_YET})
         status, why = "interrupted", "its sweep was stopped before it began"
         try:
             self._scheduler.run_here(self._jobs, gpus, available_processors(), self._begun, self._ended)

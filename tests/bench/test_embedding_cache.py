@@ -70,6 +70,7 @@ def test_entries_follow_the_network_the_settings_and_the_files(tmp_path: Path) -
     assert computed("image_size=40") == 4
     assert computed(seed=1) == 4  # other random weights
     assert computed("ink_crop=true") == 4
+    assert computed("backbone=resnet18.a1_in1k") == 4  # the same tensors, perhaps other paddings or activations
     assert computed("lr=0.5") == 0  # of no matter to embeddings
     (kept, *_) = sorted((tmp_path / "cache" / "embeddings").iterdir())
     for entry in kept.parent.iterdir():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.errors import StorageError
-from bench.merging import spool_of, take_up
+from bench.spool import spool_of, take_up
 from bench.store import Store
 from bench.writing import write_whole
 from tests.bench.test_store import IDENTITY, SCORES
@@ -77,7 +77,7 @@ def test_a_database_that_grows_too_late_is_given_what_was_kept_beside_it(picture
     found = intact(tmp_path, run)
     assert [status for status, _ in found] == ["failed", "done"]
     assert "The finished run is kept in" in found[0][1]
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert [path.suffix for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [".lock"]
 
 
 def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
@@ -113,7 +113,7 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
         patch.setattr(Store, "finish", lambda *_, **__: full(store))
         with pytest.raises(StorageError, match="could not be kept in a file either"):
             _keep(store, run, outcome, entered, Resources(tmp_path, tmp_path / "second", device="cpu"))
-        assert not [path for path in (tmp_path / "second").rglob("*") if path.is_file()]
+        assert not list((tmp_path / "second").rglob("*.db*"))
     take_up(store, spool)  # space was freed
     found = store.find(experiment.key)
     assert found is not None

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 from bench.cell_job import CellJob
 from bench.cli.main import app
-from bench.jobs import Scheduler
+from bench.jobs import Scheduler, gpus_here
 from bench.ranking import available_processors
-from bench.store import Store
+from bench.store import NOT_YET, Store
 from tests.bench.test_store import IDENTITY
 from tests.pictures import words_of, write_folder
 from tests.processes import team
@@ -120,7 +120,7 @@ def test_a_job_of_this_machine_goes_on_however_often_its_time_is_over(
     codes: list[int | None] = []
     scheduler.run_here(
         [Slow([], str(tmp_path / "count"), "none")],
-        0,
+        [],
         1,
         lambda position, job: names.append(job.name),
         lambda position, code: bool(codes.append(code)),
@@ -144,7 +144,7 @@ class Patient(CellJob):
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
 never = lambda position, told: False
 try:
-    Scheduler("local", Path("jobs"), None, {{}}).run_here([Patient([], "none", "none")], 0, 1, never, never)
+    Scheduler("local", Path("jobs"), None, {{}}).run_here([Patient([], "none", "none")], [], 1, never, never)
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -225,6 +225,34 @@ def test_a_cluster_is_given_an_array_with_its_limit(
     assert "--job takes parameters of submitit's slurm executor" in unknown.stderr
 
 
+def test_jobs_share_the_gpus_that_their_sweep_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the names that it was given; where there are none to share out, jobs see what it sees."""
+
+    class Tells(CellJob):
+        def command(self) -> list[str]:
+            return ["sh", "-c", f'echo "$CUDA_VISIBLE_DEVICES" >> {self.where}']
+
+    assert gpus_here(2) == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, 6,7")
+    assert gpus_here(2) == ["4", "6"]
+    for gpus, expected in ((["4", "6"], "4\n6\n"), ([], "4, 6,7\n4, 6,7\n")):
+        told = tmp_path / f"told{len(gpus)}"
+        Scheduler("local", tmp_path / "jobs", None, {}).run_here(
+            [Tells([], str(told), "none") for _ in range(2)], gpus, 1, lambda *_: None, lambda *_: False
+        )
+        assert "".join(sorted(told.read_text().splitlines(keepends=True))) == expected
+
+
+def test_a_job_that_begins_before_its_name_is_known_is_told_it(store: Store) -> None:
+    first = store.queue(IDENTITY, {"job": NOT_YET})
+    assert store.claim(IDENTITY).run == first
+    assert store.queue(IDENTITY, {"job": "slurm 1", "log": "a"}) == first
+    (run,) = store.runs()
+    assert (run.status, run.environment["job"], run.environment["log"]) == ("running", "slurm 1", "a")
+    store.fail(first, "failed", "why")
+    assert store.queue(IDENTITY, {"job": "slurm 2", "log": "b"}) != first
+
+
 def test_a_password_is_not_among_the_words_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All users of a machine see them; what a process has in its environment only its own user sees."""
     where, told = "postgresql://me:secret@host/base", tmp_path / "told"
@@ -253,6 +281,10 @@ def test_a_password_is_not_among_the_words_of_a_job(tmp_path: Path, monkeypatch:
         (
             ["--executor", "local", "--job", "timeout_min=0.2"],
             "--job timeout_min takes a whole number from 1, not '0.2'.",
+        ),
+        (
+            ["--executor", "local", "--job", "timeout_min=1", "--job", "signal_delay_s=60"],
+            "--job signal_delay_s (60 seconds before the end a job writes its checkpoint) leaves no time",
         ),
         (["--jobs", "2"], "--jobs and --job are for jobs: name an --executor, local or slurm."),
     ],

@@ -15,7 +15,7 @@ from bench import database, migrations
 from bench.backup import backup
 from bench.cli.main import app
 from bench.errors import StorageError, UsageError
-from bench.merging import spool_of, take_up
+from bench.spool import spool_of, take_up
 from bench.store import Claim, Store, existing
 from tests.bench import postgresql
 from tests.bench.test_many_at_once import PROCESSES, count, work

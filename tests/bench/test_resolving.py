@@ -12,7 +12,9 @@ from bench.errors import LoadingError, UsageError
 from bench.experiment import Request, Resources
 from bench.resolving import resolve, with_weights_at_hand
 from bench.retrieval import _checked
+from bench.settings import RunSettings
 from methods import published_weights
+from methods.backbones import Backbone
 from methods.published_weights import PACKAGED, Published
 from tests.bench.test_provenance import record
 from tests.pictures import write_folder
@@ -92,12 +94,20 @@ def test_a_weights_file_that_is_not_what_its_name_says_is_refused(
         resolve(with_settings(asked, f"weights={path}"), resources)
 
 
+def test_without_a_word_networks_are_trained_end_to_end(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, classes=3, images=2)
+    asked = Request("softmax", "folder", assignments=(f"root={root}", "draw=1", "weights=none"))
+    assert resolve(asked, Resources(tmp_path, tmp_path)).run.frozen_blocks == -1
+    network = Backbone(RunSettings.backbone, "none", frozen_blocks=RunSettings.frozen_blocks)
+    assert all(each.requires_grad for each in network.parameters())
+
+
 def test_a_recipe_freezes_blocks_of_its_own_backbone_alone(resources: Resources) -> None:
     def frozen(*assignments: str) -> int:
         return resolve(Request("softmax", "emoji", assignments=assignments), resources).run.frozen_blocks
 
     assert frozen() == frozen(f"backbone={PACKAGED}") == 5
-    assert frozen("backbone=resnet18", "weights=none") == 0
+    assert frozen("backbone=resnet18", "weights=none") == -1
     assert frozen("backbone=resnet18", "weights=none", "frozen_blocks=3") == 3
 
 

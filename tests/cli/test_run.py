@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -152,9 +153,28 @@ def test_a_configuration_file_gives_defaults_and_the_line_wins(runner: CliRunner
     assert Path("other.db").exists()
 
 
+def test_two_configuration_files_are_joined_key_by_key(runner: CliRunner) -> None:
+    Path("bench.toml").write_text('store = "here.db"\n[run]\nmethod = "imagenet"\nlimit = 2\nimage-size = 32\n')
+    Path("other.toml").write_text('quiet = true\n[run]\nlimit = 1\n[list.runs]\nformat = "json"\n')
+    ran = runner.invoke(app, ["run", "--config", "other.toml"])
+    assert ran.exit_code == 0, ran.stderr
+    listed = runner.invoke(app, ["list", "runs", "--config", "other.toml"])
+    (run,) = json.loads(listed.stdout)
+    assert run["method"] == "imagenet"
+    store = Store("here.db")
+    assert [each.per_class_limit for each in store.runs()] == [1]
+    store.close()
+    call = ["-m", "imagenet", "--limit", "1", "--image-size", "32", "--dry-run", "--format", "json"]
+    for config, state in (("other.toml", "done, run 1"), (os.devnull, "to run")):
+        (cell,) = json.loads(runner.invoke(app, ["run", "--config", config, *call]).stdout)
+        assert cell["state"] == state
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[data.chekc]\ndeep = true", "unknown key 'chekc' for data. Did you mean 'check'?"),
+        ("[data.check]\ndep = true", "unknown key 'dep' for data check. Did you mean 'deep'?"),
         ("stroe = 'x'", "unknown key 'stroe'. Did you mean 'store'?"),
         ("[run]\nmetod = 'ours'", "unknown key 'metod' for run. Did you mean 'method'?"),
         ("[run", "cannot be read"),

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from bench.cell_job import CellJob
 from bench.cli.main import app
 from bench.jobs import Scheduler, Submitted
-from bench.merging import spool_of
+from bench.spool import spool_of
 from bench.store import Store
 
 RUN = ["--store", "db/bench.db", "run", "-m", "imagenet", "-d", "emoji", "--limit", "1", "--image-size", "32"]
@@ -35,7 +35,7 @@ class Jobs:
     def run(
         self,
         jobs: Sequence[CellJob],
-        gpus: int,
+        gpus: Sequence[str],
         processors: int,
         begun: Callable[[int, Submitted], None],
         ended: Callable[[int, int | None], bool],
