@@ -51,8 +51,7 @@ def contents_of(experiments: Sequence[Experiment]) -> list[tuple[str, str]]:
     """Name of every split and the hash of what its images hold, each split once; raises DataError as ``read`` does."""
     splits: dict[str, tuple[Experiment, bool]] = {}
     for each in experiments:
-        trains = bool(each.method.terms) and each.trained is None
-        splits[each.split.fingerprint] = (each, trains or splits.get(each.split.fingerprint, (each, False))[1])
+        splits[each.split.fingerprint] = (each, each.trains or splits.get(each.split.fingerprint, (each, False))[1])
     return [
         (f"{each.split.dataset}, split {each.split.name}", hash_of_contents(each.dataset, each.split, trains=trains))
         for each, trains in splits.values()

@@ -36,10 +36,10 @@ def cost_of(
 @torch.inference_mode()
 def size_of(method: Method, image_size: int, device: torch.device) -> dict[str, int]:
     """``parameters`` of the layers that embedding one photo passes through, and the ``flops`` that it takes."""
-    used: dict[int, int] = {}
+    called: set[torch.nn.Module] = set()
 
     def note(module: torch.nn.Module, *_: object) -> None:
-        used.update({id(each): each.numel() for each in module.parameters(recurse=False)})
+        called.add(module)
 
     hooks = [module.register_forward_hook(note) for module in method.modules()]
     counter = FlopCounterMode(display=False)
@@ -49,7 +49,24 @@ def size_of(method: Method, image_size: int, device: torch.device) -> dict[str, 
     finally:
         for hook in hooks:
             hook.remove()
-    return {"parameters": sum(used.values()), "flops": int(counter.get_total_flops())}
+    used = {each for module in _with_owners(method, called) for each in module.parameters(recurse=False)}
+    return {"parameters": sum(each.numel() for each in used), "flops": int(counter.get_total_flops())}
+
+
+def _with_owners(method: Method, called: set[torch.nn.Module]) -> set[torch.nn.Module]:
+    """``called`` with what lies between them and the method, and with lists of parameters.
+
+    A network whose parts are called one by one is not called itself, and lists never are: they hold parameters, too,
+    such as a transformer's embedding of positions.
+    """
+    found = set(called)
+    names = {module: name for name, module in method.named_modules()}
+    for module in called:
+        name = names[module]
+        while name := name.rpartition(".")[0]:
+            found.add(method.get_submodule(name))
+    lists = (torch.nn.ParameterList, torch.nn.ParameterDict)
+    return found | {each for owner in found for each in owner.children() if isinstance(each, lists)}
 
 
 def forget_peak(device: torch.device) -> None:

@@ -94,7 +94,10 @@ def embedded(experiment: Experiment, resources: Resources, observer: Observer, *
         compiling.start()
     with clock.part("embedding", observer):
         embeddings, now = embed_test_images(method, experiment, resources, device, observer, reuse=reuse)
-        codes = quantiser(method, experiment, resources, device) if experiment.post.codes != "none" else None
+    codes = None
+    if experiment.post.codes != "none":  # apart: it may embed the training images, too
+        with clock.part("fitting codes", observer):
+            codes = quantiser(method, experiment, resources, device)
     return Embedded(method, device, embeddings, now, codes, history, trained_by, clock, compiling)
 
 

@@ -78,6 +78,11 @@ class Experiment:
     trained: Trained | None = None
 
     @property
+    def trains(self) -> bool:
+        """Whether a network is trained for it, so that training images are read."""
+        return bool(self.method.terms) and self.trained is None
+
+    @property
     def ablation(self) -> str:
         """What the settings leave out or change of the method, in words; empty for the method as it is."""
         return " and ".join(ablations_of(self.method, self.own, type(self.own)()))

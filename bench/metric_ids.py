@@ -156,11 +156,6 @@ def parse_metric(text: str) -> Metric:
     return Metric(family, k, definition, cast("Average | None", found["average"]))
 
 
-def definition_of(metric: Metric) -> Definition:
-    """The entry of ``DEFINITIONS`` that explains a metric."""
-    return DEFINITIONS[metric.code]
-
-
 def _pattern(family: str, k: int | None, definition: str) -> str:
     return f"{family}@{'all' if k is None else 'K'}:{definition}"
 

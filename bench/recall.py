@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from bench import details
 from bench.devices import choose_device
 from bench.engine import build, training_photos
 from bench.errors import DataError, UsageError
@@ -14,17 +16,31 @@ from bench.experiment import Experiment, Request, Resources
 from bench.models import RunRecord
 from bench.observing import Observer
 from bench.resolving import resolve
+from bench.store import Store
 from bench.training import TrainingData
 from datasets.images import Images
+from datasets.reopening import choice_of
 
 ASKED = ("run", "method", "dataset", "post")  # parts of a stored configuration that are settings
 
 
-def request_of(run: RunRecord, assignments: Sequence[str] = ()) -> Request:
+def queried_classes(run: RunRecord, store: Store) -> list[str]:
+    """Names of the classes that a stored run was asked for; none where the values of its queries are not stored."""
+    kept = store.detail(run.id, details.PER_QUERY)
+    if kept is None:
+        return []
+    queries = details.per_query(kept)
+    return [queries.classes[label] for label in np.unique(queries.labels)]
+
+
+def request_of(run: RunRecord, assignments: Sequence[str] = (), unseen: Sequence[str] = ()) -> Request:
     """The request of a stored run with every setting spelled out; ``assignments`` (key=value) come after them.
 
     Where files lie is not stored: a weights file, or the root of a user's own folder, must be among ``assignments``.
+    ``unseen`` are the classes that a run on such a folder was asked for.
     """
+    own_folder = "name" in run.configuration.get("dataset", {})
+    choice = choice_of(run.split, unseen) if own_folder else {}
     weights = str(run.configuration["run"].get("weights", ""))
     stored = [
         f"{name}={_text(value)}"
@@ -34,10 +50,10 @@ def request_of(run: RunRecord, assignments: Sequence[str] = ()) -> Request:
     ]
     return Request(
         method=run.method,
-        dataset=run.dataset,
+        dataset="folder" if own_folder else run.dataset,
         split=run.split,
         seed=run.seed,
-        assignments=(*stored, *assignments),
+        assignments=(*stored, *(f"{name}={value}" for name, value in choice.items()), *assignments),
         selection=run.selection,
         gallery=run.gallery,
         per_class_limit=run.per_class_limit,
@@ -45,8 +61,10 @@ def request_of(run: RunRecord, assignments: Sequence[str] = ()) -> Request:
     )
 
 
-def recalled(run: RunRecord, resources: Resources, assignments: Sequence[str] = ()) -> Experiment:
-    """The experiment of a stored run, on the same images and the same weights as then.
+def recalled(
+    run: RunRecord, resources: Resources, assignments: Sequence[str] = (), unseen: Sequence[str] = ()
+) -> Experiment:
+    """The experiment of a stored run, on the same images and the same weights as then; the rest as ``request_of``.
 
     Raises UsageError when its embeddings came from elsewhere, or its weights file is not given; DataError when the
     images at hand are others than those of the run.
@@ -55,7 +73,7 @@ def recalled(run: RunRecord, resources: Resources, assignments: Sequence[str] = 
         raise UsageError(f"The embeddings of run {run.id} were made elsewhere: nothing of its training is known here.")
     if "checkpoint" in run.configuration:
         raise UsageError(f"Run {run.id} trained nothing (--checkpoint): name the run that trained its network.")
-    experiment = resolve(request_of(run, assignments), resources)
+    experiment = resolve(request_of(run, assignments, unseen), resources)
     if experiment.split.fingerprint != run.fingerprint:
         raise DataError(
             f"Run {run.id} was made on other images than those at hand (fingerprint {run.fingerprint[:16]}, here "

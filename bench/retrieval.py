@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bench import details
 from bench.devices import autocast, choose_device, to_pixels
 from bench.embedding import BATCH
 from bench.embedding_cache import EmbeddingCache
@@ -27,6 +26,7 @@ from bench.itq import Itq
 from bench.models import RunRecord
 from bench.networks import Networks
 from bench.postprocessing import PostProcessing
+from bench.recall import queried_classes
 from bench.settings import RunSettings
 from bench.single_query import SingleQuery
 from bench.store import Store
@@ -164,10 +164,7 @@ def experiment_of(run: RunRecord, store: Store, resources: Resources, weights: P
         settings = replace(settings, weights=str(_checked(run, settings.weights, weights)))
     elif weights is not None:
         raise UsageError(f"Run {run.id} did not begin with a file of weights: leave out --weights.")
-    kept = store.detail(run.id, details.PER_QUERY)
-    queries = details.per_query(kept) if kept is not None else None
-    unseen = [queries.classes[label] for label in np.unique(queries.labels)] if queries is not None else []
-    dataset, split = reopen(run, resources.data_root, unseen)
+    dataset, split = reopen(run, resources.data_root, queried_classes(run, store))
     return Experiment(
         method=kind,
         dataset=dataset,

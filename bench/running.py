@@ -18,6 +18,7 @@ from bench.spool import keep, spool_of
 from bench.store import Store
 from bench.voice import LostProcessError
 from datasets.base import DATASETS
+from datasets.contents import hash_of_sizes
 from datasets.split_lists import hash_of_classes
 from methods.base import METHODS
 
@@ -44,6 +45,7 @@ def run_and_store(
         **provenance.collect(str(device)),
         "classes": hash_of_classes(experiment.split.unseen)[:16],
         **_plugins(experiment),
+        **({"sizes": sizes} if (sizes := sizes_of(experiment)) else {}),
         **({"processes": str(resources.processes.size)} if resources.processes.size > 1 else {}),
         **({"compiled": "by torch.compile"} if resources.compiled else {}),
     }
@@ -83,6 +85,22 @@ def follow(experiment: Experiment, resources: Resources, *, force: bool = False)
         if not out_of_memory(error):
             raise
         raise _memory_exhausted(error) from error
+
+
+def sizes_of(experiment: Experiment) -> str:
+    """What stands for the sizes of all images that a run reads; empty where a hash pins what they hold."""
+    return hash_of_sizes(experiment.dataset, experiment.split, trains=experiment.trains)
+
+
+def other_images(experiment: Experiment, run: RunRecord) -> str:
+    """One sentence where the images at hand have the names of a stored run's, but not their sizes; empty otherwise."""
+    before = run.environment.get("sizes")
+    if before is None or sizes_of(experiment) in ("", before):
+        return ""
+    return (
+        f"Run {run.id} is of other images than those at hand, whose names are the same and whose sizes are not: "
+        "--force runs it on these."
+    )
 
 
 class SpooledError(DatabaseError):

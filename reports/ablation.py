@@ -64,20 +64,25 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
         if results is not None and reference is not None:
             found[row.name] = results
     compared: dict[str, Comparison] = {}
+    several = 0  # rows that share more than one seed with the full method
     if reference is not None and found:
         labels = labels_of(source, full)
         shared = {name: _paired(each, reference) for name, each in found.items()}
-        generator = np.random.default_rng(SEED)
-        # Each row against the full method on the seeds that both have; all rows are one family of tests.
+        # Each row against the full method on the seeds that both have, with draws that do not hang on the other rows;
+        # all rows are one family of tests.
         compared = within_family(
-            {name: compare(mine, its, labels, "queries", generator) for name, (mine, its) in shared.items()}
+            {
+                name: compare(mine, its, labels, "queries", np.random.default_rng(SEED))
+                for name, (mine, its) in shared.items()
+            }
         )
+        several = sum(min(len(mine.seeds), len(its.seeds)) > 1 for mine, its in shared.values())
     rows = [(full.name, full.seeds, spread(full.values(METRIC), digits), "", "", "")]
     for row in sorted(changed, key=lambda row: (-mean(row.values(METRIC)), row.name)):
         rows.append((row.name, row.seeds, spread(row.values(METRIC), digits), *_cells(compared.get(row.name))))
     notes = [
         f"{METRIC}, means over queries, ± standard deviation over seeds. Differences to the full method in points "
-        "(hundredths), paired by query and seed, with the 95 % interval over classes and trainings.",
+        f"(hundredths), paired by query and seed, with the 95 % interval over {_over(several, len(compared))}.",
         f"p: sign flips clustered by class, adjusted after Holm for the {len(compared)} rows.",
     ]
     if any(row.runs and len(row.runs) != len(full.runs) for row in changed):
@@ -86,6 +91,14 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
         notes.append(str(group.first.configuration["caution"]))
     columns = ("method", "seeds", METRIC, "difference", "95 % interval", "adjusted p")
     return Table(f"Ablation of {full.name}: {group.title}", columns, tuple(rows), tuple(notes))
+
+
+def _over(several: int, rows: int) -> str:
+    """What interval and p cover, where ``several`` of the ``rows`` share more than one seed with the full method."""
+    if not several:
+        return "classes alone: one seed says nothing of other trainings, nor does p"
+    rest = "" if several == rows else " (where one seed is shared, over classes alone, and so is p)"
+    return f"classes and trainings{rest}"
 
 
 def compared(source: Source, row: Row, full: Row) -> tuple[Comparison | None, list[float]]:

@@ -10,6 +10,7 @@ OF_ONE_RUN = (
     "command",
     "classes",
     "weights",
+    "sizes",
     "network",
     "trained by",
     "job",
@@ -43,7 +44,7 @@ def environment(run: RunRecord) -> str:
 def identity(run: RunRecord) -> str:
     """The images, classes and weights of a run: the starts of their hashes; the code that trained it, if another."""
     facts = {"split": run.split, "fingerprint": run.fingerprint[:HEX]}
-    facts |= {name: str(run.environment[name]) for name in ("classes", "weights") if run.environment.get(name)}
+    facts |= {name: str(run.environment[name]) for name in ("classes", "sizes", "weights") if run.environment.get(name)}
     trained_by = run.environment.get("trained by")
     return ", ".join(f"{name} {value}" for name, value in facts.items()) + (
         f", trained by commit {trained_by}" if trained_by else ""

@@ -179,6 +179,9 @@ def table_of(run: RunRecord) -> tuple[object, ...]:
     return (run.dataset, run.split, run.gallery, run.fingerprint, run.per_class_limit or 0, oracle)
 
 
+NOT_STORED = object()
+
+
 def rows_of(runs: Sequence[RunRecord]) -> list[Row]:
     """Rows of one table, by name; where settings tell rows of one name apart, the name says how they differ."""
     same: dict[str, dict[str, list[RunRecord]]] = {}
@@ -188,7 +191,8 @@ def rows_of(runs: Sequence[RunRecord]) -> list[Row]:
     for title, by_settings in sorted(same.items()):
         every = [settings_of(each[0]) for each in by_settings.values()]
         for own, each in zip(every, by_settings.values(), strict=True):
-            told = tuple((k, v) for k, v in own if any(dict(other).get(k, v) != v for other in every))
+            # A setting that older runs have not tells them from newer ones, too: no two rows have one name.
+            told = tuple((k, v) for k, v in own if any(dict(other).get(k, NOT_STORED) != v for other in every))
             words = ", ".join(f"{key} {in_text(value)}" for key, value in told)
             newest = {run.seed: run for run in each}  # a seed that was stored twice is shown as it is now
             found.append(Row(f"{title} ({words})" if told else title, tuple(newest.values()), told))

@@ -12,7 +12,7 @@ from bench.cli.progress import Bars
 from bench.errors import BenchError, DatabaseError, IncompleteError, StorageError
 from bench.experiment import Experiment, Resources
 from bench.models import RunRecord
-from bench.running import SpooledError, follow, run_and_store
+from bench.running import SpooledError, follow, other_images, run_and_store
 from bench.spool import Spool, spool_of, take_up
 from bench.store import Store
 from bench.voice import LostProcessError
@@ -29,6 +29,13 @@ def follow_all(experiments: list[Experiment], resources: Resources, *, force: bo
             raise
         except IncompleteError:  # the same on every process: the leader says it, and may go on with the next cell
             continue
+
+
+def say_done(cell: str, experiment: Experiment, run: RunRecord) -> None:
+    """That a cell is stored; a warning where the images at hand are others than those of the stored run."""
+    stderr().print(f"{cell}: already done, run {run.id} of {run.ended}", markup=False, soft_wrap=True)
+    if said := other_images(experiment, run):
+        typer.echo(f"WARNING: {said}", err=True)
 
 
 class Cells:
@@ -99,8 +106,7 @@ class Cells:
         if found is None:
             return False
         if found[1]:
-            note = f"{counter}{title(experiment)}: already done, run {found[0].id} of {found[0].ended}"
-            stderr().print(note, markup=False, soft_wrap=True)
+            say_done(f"{counter}{title(experiment)}", experiment, found[0])
         self.done.append(found)
         return True
 

@@ -33,12 +33,13 @@ def knowledge(
     from bench.cli.progress import Bars
     from bench.errors import IncompleteError
     from bench.experiment import Resources
-    from bench.recall import knowledge_of, recalled
+    from bench.recall import knowledge_of, queried_classes, recalled
     from methods.knowledge import top_classes
 
     store = opened_store(ctx)
     try:
         found = store.runs(id=number)
+        unseen = queried_classes(found[0], store) if found else []
     finally:
         store.close()
     if not found:
@@ -47,7 +48,7 @@ def knowledge(
         data_root=global_option(ctx, "data_root"), cache_dir=cache_dir(ctx), device=device, workers=workers
     )
     given = [*([f"weights={weights}"] if weights else []), *(assignments or [])]
-    experiment = recalled(found[0], resources, given)
+    experiment = recalled(found[0], resources, given, unseen)
     with Bars(f"knowledge of run {number}", quiet=bool(global_option(ctx, "quiet"))) as observer:
         table = knowledge_of(experiment, resources, observer)
     named = dict(zip(experiment.split.seen, top_classes(table, k), strict=True))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.cell_job import CellJob
-from bench.cli.common import OutputFormat, print_json, print_table, stderr
+from bench.cli.common import OutputFormat, print_json, print_table
+from bench.cli.in_turn import say_done
 from bench.cli.options import RunOptions
 from bench.cli.plan import title
 from bench.errors import UsageError, nearest
@@ -89,8 +90,7 @@ def still_to_do(
             todo.append(number)
             continue
         done.append((stored, True))
-        note = f"{title(experiment)}: already done, run {stored.id} of {stored.ended}"
-        stderr().print(note, markup=False, soft_wrap=True)
+        say_done(title(experiment), experiment, stored)
     return done, todo
 
 

@@ -15,6 +15,7 @@ from bench.cost import cost_of, forget_peak, peak_memory, size_of
 from bench.settings import RunSettings
 from methods.backbones import PACKAGED, Backbone
 from methods.base import Context, Method, NoSettings
+from methods.conditional import DomainTag
 
 CPU = torch.device("cpu")
 
@@ -66,6 +67,21 @@ def test_operations_of_a_backbone_are_its_architectures(tmp_path: Any) -> None:
         network = timm.create_model(PACKAGED).eval()
         network.forward_head(network.forward_features(torch.zeros(1, 3, 96, 96)), pre_logits=True)
     assert size_of(embeds, 96, CPU)["flops"] == counter.get_total_flops()
+
+
+def test_parameters_outside_of_any_layer_that_is_called_count(tmp_path: Any) -> None:
+    """A transformer's embedding of positions, the columns that SAKE's network adds for a domain."""
+    run = RunSettings(backbone="test_vit", image_size=160)
+    embeds = Embedding(NoSettings(), Context(run, (), tmp_path))
+    network = timm.create_model("test_vit", num_classes=0)
+    assert any(name == "pos_embed" for name, _ in network.named_parameters())
+    assert size_of(embeds, 160, CPU)["parameters"] == sum(each.numel() for each in network.parameters())
+    tagged = Embedding(NoSettings(), Context(RunSettings(backbone="legacy_seresnet18"), (), tmp_path))
+    plain = size_of(tagged, 64, CPU)["parameters"]
+    tag = DomainTag(tagged.backbone)
+    tagged.add_module("tag", tag)
+    tagged.embed = lambda images, is_photo: tag(tagged.backbone, images, torch.zeros(1, dtype=torch.bool))  # type: ignore[method-assign]
+    assert size_of(tagged, 64, CPU)["parameters"] == plain + sum(each.numel() for each in tag.parameters())
 
 
 def test_figures_of_a_run(tmp_path: Any) -> None:

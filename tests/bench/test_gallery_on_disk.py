@@ -90,6 +90,16 @@ def test_a_run_finds_what_it_finds_with_its_gallery_in_memory(
 
 
 @pytest.mark.usefixtures("nothing_held")
+def test_a_gallery_that_another_process_reads_is_not_replaced(resources: Resources) -> None:
+    """Two runs of one network embed the same photos at once: the second to end leaves what the first one wrote."""
+    carried_out(resources)
+    (kept,) = galleries(resources)
+    before = {path: path.stat().st_ino for path in kept.iterdir()}
+    carried_out(resources, reuse=False)
+    assert {path: path.stat().st_ino for path in kept.iterdir()} == before
+
+
+@pytest.mark.usefixtures("nothing_held")
 @pytest.mark.parametrize("settings", [("codes=itq-test", "bits=8"), ("rerank=icfrr",)], ids=" ".join)
 def test_what_needs_the_whole_gallery_holds_it(settings: tuple[str, ...], resources: Resources) -> None:
     request = Request("imagenet", "emoji", assignments=("image_size=32", *settings), per_class_limit=1)
@@ -171,15 +181,22 @@ def test_two_processes_write_their_shares(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-4)
 
 
-def test_an_entry_takes_the_place_of_one_that_another_process_wrote(tmp_path: Path) -> None:
+def test_an_entry_that_another_process_wrote_stays_unless_it_is_damaged(tmp_path: Path) -> None:
+    """The same key is the same rows, which somebody may be reading."""
     cache = EmbeddingCache(tmp_path)
-    for value in (1.0, 2.0):
+
+    def written(value: float) -> float:
         with cache.writing_shards("key") as folder, ShardWriter(folder, "gallery", network="n") as writer:
             writer.add(np.full((2, 3), value), [0, 0])
-    found = cache.read_shards("key")
-    assert found is not None
-    assert found.vectors(0, 2).tolist() == [[2, 2, 2]] * 2
-    assert [path.name for path in (tmp_path / "embeddings").iterdir()] == ["key"]
+        found = cache.read_shards("key")
+        assert found is not None
+        return float(found.vectors(0, 2)[0, 0])
+
+    assert [written(1.0), written(2.0)] == [1, 1]
+    shard = cache.folder("key") / "gallery-000-00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"!")
+    assert written(3.0) == 3
+    assert [path.name for path in cache.folder("key").parent.iterdir()] == [cache.folder("key").name]
 
 
 def test_a_sketch_finds_the_same_photos_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:

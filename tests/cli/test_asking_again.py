@@ -37,6 +37,23 @@ def test_asked_again_no_image_is_read(runner: CliRunner, monkeypatch: pytest.Mon
     assert json.loads(again.stdout) == {**json.loads(first.stdout), "already_done": True}
 
 
+def test_images_that_were_replaced_since_are_told_of(runner: CliRunner, tmp_path: Path) -> None:
+    """Names make a run's key where no hash of the data is published: another file of that name has another size."""
+    root = write_folder(tmp_path / "pictures", classes=6, images=2)
+    call = ["run", "-m", "imagenet", *words_of(root, "--format", "json")]
+    assert runner.invoke(app, call).exit_code == 0
+    split = Folder(tmp_path, Folder.Settings(root=str(root), draw=4)).split()
+    said = "WARNING: Run 1 is of other images than those at hand, whose names are the same and whose sizes are not"
+    for item, told in ((split.train[0], False), (split.gallery[0], True)):  # the network is not trained
+        with (root / item.path).open("ab") as file:
+            file.write(b" ")
+        again = runner.invoke(app, call)
+        assert (again.exit_code, json.loads(again.stdout)["already_done"]) == (0, True)
+        assert (said in again.stderr) == told
+    assert json.loads(runner.invoke(app, [*call, "--force"]).stdout)["run"] == 2
+    assert "WARNING" not in runner.invoke(app, call).stderr
+
+
 def test_a_result_outlives_its_data(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk with the images is not mounted today: the same words find what is stored, other words do not."""
     from bench.errors import DataError

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from bench.cli.main import app, main
 from bench.store import Store
 from bench.transfer import opened
+from datasets.folder import Folder
 from tests.pictures import words_of, write_folder
 
 
@@ -52,6 +54,28 @@ def words_here(pictures: Path) -> list[str]:
 def network(trained: Path) -> Path:
     (path,) = (trained / "cache" / "networks").glob("*.safetensors")
     return path
+
+
+def test_a_network_that_was_taught_by_a_wordnet_table_is_scored_without_it(
+    pictures: Path, runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    settings = Folder.Settings(root=str(pictures), draw=4)
+    seen = Folder(tmp_path, settings).split().seen
+    table = tmp_path / "wordnet.npz"
+    np.savez(table, table=np.zeros((len(seen), 1000)), classes=np.array(seen))
+    words = ["-m", "sake", "--set", f"wordnet={table}", "--set", "dim=16", "--epochs", "0.5"]
+    ran = runner.invoke(app, ["run", *words, *words_of(pictures)])
+    assert ran.exit_code == 0, ran.stderr
+    table.unlink()
+    sketch = next(pictures.glob("sketch/*/*"))
+    for call in (["run", "--checkpoint", "1", *words_here(pictures)], ["query", "1", str(sketch)]):
+        found = runner.invoke(app, [*call, "--data-root", str(pictures)])
+        assert found.exit_code == 0, found.stderr
+    store = Store("bench.db")
+    first, again = store.runs()
+    assert again.scores == first.scores
+    store.close()
 
 
 @pytest.mark.parametrize("by", ["run", "path"])

@@ -18,6 +18,7 @@ from bench.store import Store
 from bench.training import TrainingData
 from datasets.images import Images
 from tests.conftest import Quiet
+from tests.pictures import words_of, write_folder
 
 SMALL = ("image_size=64", "epochs=0.1", "temperature=0.5")
 
@@ -78,6 +79,21 @@ def test_a_stored_run_is_recalled_as_it_was(stored: dict[str, int], shared_cache
     store.close()
     experiment = recalled(run, Resources(data_root=Path("data"), cache_dir=shared_cache))
     assert experiment.key == run.key
+
+
+@pytest.mark.parametrize("choice", ["draw=4", "unseen=amphora"])
+def test_of_a_folder_of_ones_own_the_table_needs_its_place_alone(
+    choice: str, runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    root = write_folder(tmp_path / "pictures", classes=6, images=2)
+    words = words_of(root, "--set", "name=mine", "--epochs", "0.2")
+    words = [choice if word == "draw=4" else word for word in words]
+    ran = runner.invoke(app, ["run", "-m", "ours", *words])
+    assert ran.exit_code == 0, ran.stderr
+    found = runner.invoke(app, ["show", "knowledge", "1", "--set", f"root={root}", "--format", "json"])
+    assert found.exit_code == 0, found.stderr
+    assert len(json.loads(found.stdout)["classes"]) == (2 if choice == "draw=4" else 5)
 
 
 WHY_NOT = (

@@ -1,5 +1,7 @@
 """Tables as LaTeX, compiled where there is a TeX."""
 
+from __future__ import annotations
+
 import re
 import shutil
 import subprocess

@@ -1,5 +1,7 @@
 """What a report says of cells that are missing, failed or still computed, and the calls that compute them."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from typer.testing import CliRunner

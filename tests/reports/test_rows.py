@@ -1,5 +1,7 @@
 """Which runs are seeds of one row, which rows belong together, and which of many are shown."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,33 @@ def test_rows_of_an_ablation_are_one_family_of_tests_whatever_seeds_they_have(st
     assert printed == {name: pytest.approx(p, abs=6e-4) for name, p in expected.items()}
     assert max(printed[name] - p for name, p in zip(ablations, raw, strict=True)) > 0.05  # one family, not three
     assert "adjusted after Holm for the 3 rows" in table.notes[1]
+
+
+def test_what_is_said_of_an_ablation_does_not_hang_on_the_others(store: Store) -> None:
+    for seed in range(2):
+        fill(store, level=0.6, seed=seed)
+        fill(store, level=0.58, seed=seed, ablation="without preservation")
+    (alone,) = ablation_tables(Source(store, store.runs()), Options())
+    fill(store, level=0.57, ablation="without classification")  # comes first in the family
+    (both,) = ablation_tables(Source(store, store.runs()), Options())
+    (row,) = [row for row in both.rows if row[0] == alone.rows[1][0]]
+    assert row[:5] == alone.rows[1][:5]
+    assert "interval over classes and trainings." in alone.notes[0]
+    assert "over classes and trainings (where one seed is shared, over classes alone, and so is p)." in both.notes[0]
+
+
+def test_one_seed_says_nothing_of_other_trainings(store: Store) -> None:
+    fill(store, level=0.6)
+    fill(store, level=0.58, ablation="without preservation")
+    (table,) = ablation_tables(Source(store, store.runs()), Options())
+    assert "interval over classes alone: one seed says nothing of other trainings, nor does p." in table.notes[0]
+
+
+def test_rows_of_before_a_setting_was_there_have_a_name_of_their_own(store: Store) -> None:
+    fill(store, level=0.5, configuration={"run": {}, "method": {"margin": 0.3}})
+    fill(store, level=0.6, configuration={"run": {}, "method": {"margin": 0.3, "scale": 16.0}})
+    (group,) = Source(store, store.runs()).groups
+    assert sorted(row.name for row in group.rows) == ["ours", "ours (scale 16)"]
 
 
 def test_an_ablation_is_held_against_the_method_with_its_own_settings_or_none(store: Store) -> None:
