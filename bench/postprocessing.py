@@ -22,13 +22,14 @@ class PostProcessing:
     Raises UsageError for a number that is out of range, and for codes and re-ranking together.
     """
 
+    # binary codes by ITQ, fitted on the test images (as the field does it) or on those of training
     codes: Literal["none", "itq-test", "itq-train"] = "none"
-    bits: int = 0
-    rerank: Literal["none", "icfrr"] = "none"
-    rerank_gallery: int = 256
-    rerank_queries: int = 250
-    rerank_weight: float = 0.5
-    rerank_passes: int = 5
+    bits: int = 0  # of a code; 0: as many as the embedding is wide
+    rerank: Literal["none", "icfrr"] = "none"  # the gallery's order smoothed over its own neighbourhoods
+    rerank_gallery: int = 256  # neighbours of each photo in re-ranking
+    rerank_queries: int = 250  # photos of each query that are re-ranked
+    rerank_weight: float = 0.5  # of the neighbourhoods against the first order
+    rerank_passes: int = 5  # of smoothing
 
     def __post_init__(self) -> None:
         for name, least in (("bits", 0), ("rerank_gallery", 1), ("rerank_queries", 1), ("rerank_passes", 1)):

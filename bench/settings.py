@@ -48,11 +48,11 @@ class RunSettings:
     epochs: float = number(10.0, 0, open=True)  # passes over the training images; a part of one is allowed
     batch_size: int = number(96, 2)  # images, half of them sketches
     per_class: int = number(2, 1)  # sketches, and as many photos, of each class in a batch
-    optimiser: Literal["adam", "adamw"] = "adam"
+    optimiser: Literal["adam", "adamw"] = "adam"  # adamw: weight decay apart from the gradients
     lr: float = number(1e-4, 0)  # learning rate of the backbone at its highest
     head_lr: float = number(1e-3, 0)  # learning rate of new layers at its highest
-    weight_decay: float = number(5e-4, 0)
-    # exponential: to 1/1000; one-cycle: linear warm-up, cosine to 0
+    weight_decay: float = number(5e-4, 0)  # of all that is trained
+    # of the learning rates; exponential: to 1/1000; one-cycle: linear warm-up, cosine to 0
     schedule: Literal["exponential", "one-cycle", "constant"] = "exponential"
     warmup: float = number(0.2, 0, 1)  # part of a one-cycle schedule that warms up, 0..1
     # the stem and so many blocks of the backbone keep their weights; -1: nothing is frozen (the article: end to end)

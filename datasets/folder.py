@@ -34,12 +34,12 @@ class FolderSettings:
     nothing else. ``ink_crop`` cuts each sketch to the box of its ink.
     """
 
-    root: str = ""
-    name: str = "folder"
-    unseen: str = ""
-    draw: int = 0
-    seed: int = 0
-    ink_crop: bool = False
+    root: str = ""  # the folder, with sketch/<class>/* and photo/<class>/*
+    name: str = "folder"  # what it is called in results
+    unseen: str = ""  # classes that are tested: all, names with commas between them, or @FILE with one a line
+    draw: int = 0  # so many unseen classes are drawn instead
+    seed: int = 0  # of that draw
+    ink_crop: bool = False  # cut each sketch to the box of its ink
 
 
 @DATASETS.register("folder")

@@ -20,7 +20,7 @@ class BalancedBatches:
 
     ``labels`` int64 [images], ``is_photo`` bool [images]. Raises DataError when there is no class, or one
     without a sketch or a photo.
-    Source: METHOD.md, "Our reading", 2.
+    Source: docs/method.md, "The three losses".
     """
 
     def __init__(self, labels: Labels, is_photo: npt.NDArray[np.bool_], *, batch_size: int, per_class: int) -> None:

@@ -28,7 +28,7 @@ class SketchySettings(TreeSettings):
     ``unique`` where the data has no folder of originals.
     """
 
-    photos: Literal["auto", "full", "unique"] = "auto"
+    photos: Literal["auto", "full", "unique"] = "auto"  # the gallery: with Sketchy's originals, or EXTEND alone
 
 
 @DATASETS.register("sketchy")

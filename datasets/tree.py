@@ -28,7 +28,7 @@ PUBLISHED_RECIPE: Mapping[str, Any] = {
     "lr": 1e-4,
     "weight_decay": 5e-4,
     "epochs": 10,
-}  # the field's common practice: METHOD.md, "Defaults for the published datasets"
+}  # the field's common practice: docs/method.md, "Settings"
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class TreeSettings:
     sketch to the box of its ink as ZSE-SBIR does, instead of squeezing the whole drawing into a square.
     """
 
-    root: str = ""
-    files: Literal["auto", "lists", "folders"] = "auto"
-    ink_crop: bool = False
+    root: str = ""  # the dataset's folder; empty: it is looked for below the data root
+    files: Literal["auto", "lists", "folders"] = "auto"  # published file lists, or whole class folders
+    ink_crop: bool = False  # cut each sketch to the box of its ink, as ZSE-SBIR does
 
 
 class TreeDataset(Dataset):

@@ -2,7 +2,7 @@
 
 The pre-trained network and its own classifier look at the photos of each class; the class's knowledge is the mean of
 their softmax outputs. Source: the framework prepares it "in a class-oriented fashion before training" (stated), the
-formula is our reading (METHOD.md, 3).
+formula is our reading (docs/method.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loss terms as pure functions of embeddings; METHOD.md of the framework, "Our reading", 1 to 3, has the formulas."""
+"""Loss terms as pure functions of embeddings; docs/method.md has the formulas."""
 
 from __future__ import annotations
 

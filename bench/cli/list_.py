@@ -90,6 +90,31 @@ def protocols(format: Format = OutputFormat.table) -> None:
 
 
 @listing.command()
+def settings(
+    method: Annotated[str, typer.Argument(help="A method, for its own settings, too.")] = "ours",
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Whose defaults and settings.")] = "emoji",
+    format: Format = OutputFormat.table,
+) -> None:
+    """Settings that `bench run --set KEY=VALUE` changes: of the run, a method, a dataset and what follows embedding."""
+    from dataclasses import asdict
+
+    from bench.experiment import Request
+    from bench.explained import explained
+    from bench.resolving import settings_of
+    from datasets.base import DATASETS
+    from methods.base import METHODS
+
+    parts = settings_of(Request(method, dataset), METHODS.get(method), DATASETS.get(dataset))
+    owners = ("run", method, dataset, "after embedding")
+    rows = [
+        {"setting": each.name, "of": owner, **{name: value for name, value in asdict(each).items() if name != "name"}}
+        for owner, part in zip(owners, parts, strict=True)
+        for each in explained(part)
+    ]
+    show(rows, format)
+
+
+@listing.command()
 def reports(format: Format = OutputFormat.table) -> None:
     """Kinds of tables and pictures that `bench report --kind NAME` makes, and formats that it writes them in."""
     from reports.base import FORMATS, KINDS, PICTURES

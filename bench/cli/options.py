@@ -49,7 +49,8 @@ class RunOptions:
     batch_size: Annotated[int | None, typer.Option(min=4, help="Images a batch, half of them sketches.")] = None
     lr: Annotated[float | None, typer.Option(help="Highest learning rate of the backbone.")] = None
     select: Annotated[
-        str, typer.Option(help="Whose network is kept: last, seen-validation or oracle (looks at the test, marked).")
+        str,
+        typer.Option(help="The epoch that is kept: last, seen-validation or oracle (looks at the test, marked)."),
     ] = "last"
     gallery: Annotated[str, typer.Option(help="Photos to rank: unseen, or all (generalized: seen classes too).")] = (
         "unseen"

@@ -16,6 +16,7 @@ from bench.cli.main import app
         ("splits", "emoji-93"),
         ("protocols", "standard"),
         ("metrics", "mAP@K:min"),
+        ("settings", "weight_quadruplet"),
     ],
 )
 def test_lists_name_what_there_is(what: str, name: str, runner: CliRunner) -> None:
@@ -24,6 +25,20 @@ def test_lists_name_what_there_is(what: str, name: str, runner: CliRunner) -> No
     assert name in table.stdout
     rows = json.loads(runner.invoke(app, ["list", what, "--format", "json"]).stdout)
     assert name in [next(iter(row.values())) for row in rows]
+
+
+def test_settings_have_the_defaults_of_their_dataset(runner: CliRunner) -> None:
+    def default(name: str, *words: str) -> str:
+        found = runner.invoke(app, ["list", "settings", *words, "--format", "json"])
+        assert found.exit_code == 0, found.stderr
+        (row,) = [row for row in json.loads(found.stdout) if row["setting"] == name]
+        assert row["meaning"]
+        return str(row["default"])
+
+    assert [default("frozen_blocks"), default("frozen_blocks", "softmax", "-d", "sketchy")] == ["5", "-1"]
+    assert default("initialisation", "sake") == "random"
+    mistaken = runner.invoke(app, ["list", "settings", "sack"])
+    assert (mistaken.exit_code, "Did you mean 'sake'?" in mistaken.stderr) == (2, True)
 
 
 def test_backbones_say_where_their_weights_come_from(runner: CliRunner) -> None:

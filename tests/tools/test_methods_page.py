@@ -1,0 +1,10 @@
+"""docs/methods.md says what methods and settings there are today."""
+
+from __future__ import annotations
+
+from tools import methods_page
+
+
+def test_the_page_is_up_to_date() -> None:
+    text = methods_page.PAGE.read_text(encoding="utf-8")
+    assert methods_page.render() == text, "write docs/methods.md anew with `python -m tools.methods_page`"
