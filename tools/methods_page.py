@@ -35,8 +35,8 @@ def render() -> str:
     methods = [METHODS.get(name) for name in names]
     parts = [HEAD, *(of_method(each) for each in methods if each.__module__.startswith("methods."))]
     parts += [
-        "## Settings of every trained method\n\nDefaults here are those of a folder of your own; a dataset has its own, "
-        "as [The method](method.md#settings) says for the published ones and `emoji`.\n",
+        "## Settings of every trained method\n\nDefaults here are those of a folder of your own; a dataset has its "
+        "own, as [The method](method.md#settings) says for the published ones and `emoji`.\n",
         table(explained(RunSettings())),
         "What those with a network add:\n",
         table(explained(NetworkSettings())),
