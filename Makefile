@@ -21,7 +21,7 @@ demo: setup
 
 test: setup
 	@echo "== Tests"
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	@echo "== Linters"

@@ -42,6 +42,10 @@ class Claim:
     run: int
 
 
+class _DoneMeanwhileError(Exception):
+    """Somebody finished a run of the key while it was being claimed; what was entered is taken back."""
+
+
 class Store:
     """The results database at ``where``: a path, or an SQLAlchemy URL.
 
@@ -85,6 +89,8 @@ class Store:
         for _ in range(ATTEMPTS - 1):
             try:
                 return self._claim(identity, force)
+            except _DoneMeanwhileError:
+                continue
             except StorageError as error:
                 # Where a transaction does not lock the whole database, two may enter a lease of one key at once: the
                 # second is refused, and finds the first one's when it looks again.
@@ -116,6 +122,11 @@ class Store:
                 waiting.status, waiting.started = "running", now()
             if lease is None:
                 session.add(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
+                session.flush()
+                # Where a transaction does not lock the whole database, another process may have begun and ended a run
+                # of the key since it was looked for: with the lease in place it can be looked for once and for all.
+                if session.scalar(newest) is not None and not force:
+                    raise _DoneMeanwhileError
             else:
                 lost = update(RunRow).where(RunRow.id == lease.run_id, RunRow.status == "running")
                 session.execute(lost.values(status="interrupted", failure="its process ended", ended=now()))

@@ -27,6 +27,21 @@ class Quiet:
             self.terms.append(dict(terms))
 
 
+LONG = (  # files that take half a minute or more, the longest first
+    *("test_doc_commands.py", "bench/test_distributed.py", "benchmarks/test_benchmarks.py", "bench/test_jobs.py"),
+    *("bench/test_voice.py", "test_plugin.py", "bench/test_faults.py", "cli/test_new.py", "cli/test_start.py"),
+    *("test_every_method.py", "cli/test_checkpoint.py", "bench/test_gallery_on_disk.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files, so that all processes have something to do until the end."""
+    here = Path(__file__).parent
+    place = {here / name: number for number, name in enumerate(LONG)}
+    assert all(path.is_file() for path in place)
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Torch's folder of fetched weights is empty: what a run begins with does not hang on whose machine this is."""

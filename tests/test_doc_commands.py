@@ -29,6 +29,7 @@ from tests.pictures import words_of as words_on
 
 STANDS_FOR = (  # what a page leaves to the reader
     (r"(?<=-m )(NAME|METHOD)\b", "imagenet"),
+    (r"(?<=bench list settings )METHOD\b", "imagenet"),
     (r"(?<=-d )(NAME|DATASET)\b", "emoji"),
     (r"(?<=--backbone )NAME\b", "tf_efficientnet_lite0"),
     (r"(?<=--protocol )NAME\b", "standard"),
@@ -75,7 +76,7 @@ class Rule:
 NOT_RUN = (
     Rule(r"^make ", how=makefile, why="they install, test, lint and train for minutes; CI calls them"),
     Rule(r"--executor slurm", FEW, ("--dry-run",), why="no cluster; tests/bench/test_jobs.py has a stand-in"),
-    Rule(r"^bench --store \.\.\./", how=parsed, why="the record of what made the results, with paths cut short"),
+    Rule(r"^bench --store \.\.\.?/", how=parsed, why="the record of what made the results, with paths cut short"),
     Rule(r"^python -m tools\.emoji\.(fetch|build) ", how=arguments, why="they need packages of the network"),
     Rule(r"^bench data (check|list) (sketchy|tuberlin|quickdraw)\b", code=3, says="was not found", why="no data"),
     Rule(rf"^bench score .*{PUBLISHED}", code=3, says="as published has", why="no data to make embeddings of"),
@@ -102,7 +103,7 @@ RULES = (
     Rule(r"^bench show knowledge ", ((r"knowledge 3", "knowledge 1"),), PICTURES[2:6]),
     Rule(r"^bench (report|score|query|show|doctor|--help|run --help)\b"),
     Rule(r"^bench (data|list|new|store) [a-z]+"),
-    Rule(r"^python -m tools\.(commands|protocols)_page$", how=process),
+    Rule(r"^python -m tools\.(commands|methods|protocols)_page$", how=process),
     Rule(r"^pip install --no-build-isolation -e lab$", added=("--no-index",), how=partial(process, own=True)),
     Rule(r"^pip freeze$", says="torch==", how=process),
     Rule(r"^\. \.venv/bin/activate$", how=shell),
@@ -167,7 +168,7 @@ def test_a_documented_command_works(page: Path, command: str, documented: Docume
 
 
 def test_the_pages_that_are_made_are_as_they_are_in_the_project(documented: Documented) -> None:
-    for name in ("commands.md", "protocols.md"):
+    for name in ("commands.md", "methods.md", "protocols.md"):
         assert (documented.path / "docs" / name).read_text() == (ROOT / "docs" / name).read_text()
 
 

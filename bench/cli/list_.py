@@ -95,7 +95,7 @@ def settings(
     dataset: Annotated[str, typer.Option("-d", "--dataset", help="Whose defaults and settings.")] = "emoji",
     format: Format = OutputFormat.table,
 ) -> None:
-    """Settings that `bench run --set KEY=VALUE` changes: of the run, a method, a dataset and what follows embedding."""
+    """Settings that `--set KEY=VALUE` of a run changes: of the run, a method, a dataset, what follows embedding."""
     from dataclasses import asdict
 
     from bench.experiment import Request

@@ -108,7 +108,7 @@ def test_at_the_usual_rates_two_processes_do_what_one_does(pictures: Path, tmp_p
         Constant("bench.engine:build", method_in_doubles),
         *(Constant(f"bench.{each}:to_pixels", pixels_in_doubles) for each in ("training", "embedding", "engine")),
     ]
-    call = ("run", "-m", "ours", "--epochs", "3.34", *words_of(pictures))
+    call = ("run", "-m", "ours", "--epochs", "3.34", *words_of(pictures, *SMALL))
     assert bench(tmp_path, *call, faults=doubles).code == 0
     assert [each.code for each in pair(tmp_path, call, rank0=doubles, rank1=doubles)] == [0, 0]
     same(tmp_path, tmp_path / "rank0", losses=1e-6, scores=1e-4)

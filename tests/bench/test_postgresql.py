@@ -117,6 +117,26 @@ def test_two_that_claim_at_the_same_moment(url: str) -> None:
     store.close()
 
 
+def test_a_run_that_begins_and_ends_while_another_process_claims_it_is_not_computed_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look for a result and the entry of a lease, where no lock of the whole database forbids it."""
+    store, other = Store(url), Store(url)
+    enter = store._enter
+
+    def late(session: Any, identity: Any) -> int:
+        if other.find(IDENTITY["key"]) is None:
+            other.finish(other.claim(IDENTITY).run, SCORES, {})
+        return enter(session, identity)
+
+    monkeypatch.setattr(store, "_enter", late)
+    assert store.claim(IDENTITY).answer == "done"
+    assert [run.status for run in store.runs()] == ["done"]
+    assert store.doing() == {}
+    store.close()
+    other.close()
+
+
 def test_version_1_is_brought_up_to_date_and_has_the_shape_of_a_new_one(url: str) -> None:
     engine = database.open_engine(url)
     with engine.begin() as connection:
