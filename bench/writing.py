@@ -46,5 +46,6 @@ def write_whole(path: Path, content: bytes | memoryview, option: str = "--cache-
 
 def _remove_abandoned(path: Path) -> None:
     for other in path.parent.glob(f"{path.name}.*.tmp"):
-        if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
-            other.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process has just finished writing it
+            if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
+                other.unlink(missing_ok=True)

@@ -90,6 +90,15 @@ def test_two_containers_that_share_a_folder_do_not_write_into_each_other(
     assert [each.name for each in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_file_that_another_process_finishes_meanwhile_is_no_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name was there when the folder was read, and is not when it is looked at."""
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: iter([folder / "table.0123456789ab.tmp"]))
+    write_whole(tmp_path / "table", b"whole")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("table", b"whole")]
+
+
 def test_what_a_killed_process_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
     old, young, other = tmp_path / "x.17.tmp", tmp_path / "x.18.tmp", tmp_path / "y.17.tmp"
     for each in (old, young, other):
