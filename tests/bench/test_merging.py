@@ -9,17 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from bench import merging
 from bench import store as store_module
 from bench.cli.main import app
 from bench.errors import DatabaseError, StorageError, UsageError
 from bench.merging import conflict_lines, merge
-from bench.spool import Spool, spool_of, take_up
+from bench.spool import spool_of
 from bench.store import Store
 from tests.bench.test_store import IDENTITY, SCORES
 
@@ -302,46 +300,6 @@ def test_a_database_that_comes_back_before_the_end_has_everything(
     with opened(Path("bench.db")) as store:
         assert [run.seed for run in store.runs(status="done")] == [3, 4]
     assert not spool_of("./bench.db", shared_cache).exists()
-
-
-def test_a_spool_that_others_still_write_to_is_left(tmp_path: Path) -> None:
-    spool = with_runs(tmp_path / "spool.db", "k1")
-    with opened(spool) as kept, opened(tmp_path / "all.db") as store:
-        kept.claim({**IDENTITY, "key": "k2"})
-        found = take_up(store, spool)
-        assert found is not None
-        assert (found.new, found.running) == (1, 1)
-        assert spool.exists()
-
-
-def test_what_is_kept_while_a_spool_is_taken_up_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that is stored between the reading of the file and its removal; it is taken up the next time."""
-    path = with_runs(tmp_path / "spool.db", "k1")
-    entered, enter = [], merging.enter
-
-    def late(*arguments: Any) -> None:
-        enter(*arguments)
-        if not entered:
-            entered.append(with_runs(path, "k2"))
-
-    monkeypatch.setattr(merging, "enter", late)
-    with opened(tmp_path / "all.db") as store:
-        for keys, there in ((["k1"], True), (["k1", "k2"], False)):
-            take_up(store, path)
-            assert [run.key for run in store.runs(status="done")] == keys
-            assert path.exists() == there
-
-
-def test_a_spool_that_a_process_has_open_is_not_removed(tmp_path: Path) -> None:
-    """A sweep that goes on without its database enters no run between one cell and the next."""
-    path = with_runs(tmp_path / "spool.db", "k1")
-    spool = Spool(path)
-    with opened(tmp_path / "all.db") as store:
-        for open_still in (True, False):
-            take_up(store, path)
-            assert [run.key for run in store.runs(status="done")] == ["k1"]
-            assert path.exists() == open_still
-            spool.close()
 
 
 def test_of_several_sources_all_are_opened_before_anything_is_entered(tmp_path: Path, runner: CliRunner) -> None:
