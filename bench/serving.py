@@ -52,7 +52,8 @@ def server(searching: Searcher, title: str, host: str, port: int) -> ThreadingHT
 
     @lru_cache(maxsize=4096)
     def picture(position: int) -> bytes:
-        return thumbnail(searching.dataset.read(searching.photos[position].path), PICTURE)
+        path = searching.photos[position].path
+        return thumbnail(searching.dataset.read(path), path, PICTURE)
 
     class Handler(_Handler):
         pass
@@ -105,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
             if position < len(self.searching.photos):
                 try:
                     self._answer(200, "image/webp", self.picture(position), {"Cache-Control": "max-age=3600"})
-                except (BenchError, OSError, ValueError, SyntaxError) as error:
+                except (BenchError, OSError) as error:
                     self._say(404, f"That photo cannot be shown: {error}")
                 return
         self._say(404, "There is nothing here.")

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from bench.errors import DataError
+from datasets.picture_files import MAX_PIXELS, open_picture, raise_data_error
 
-MAX_PIXELS = 80_000_000  # above this a file is taken for a decompression bomb; Pillow warns from 89 million on
 RGB = 3  # torchvision.io.ImageReadMode.RGB
-# What Pillow raises, or warns of, for a file with more pixels than anyone draws.
-TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-# What Pillow raises for files that are no picture or broken.
-BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, OverflowError)
 INK = 300  # a pixel is ink up to this sum of red, green and blue: ZSE-SBIR 88f87f7 data_utils/utils.py line 226
 INK_MARGIN = 10  # pixels of paper around the ink: the same file, "preprocess"
 
@@ -27,15 +22,15 @@ INK_MARGIN = 10  # pixels of paper around the ink: the same file, "preprocess"
 def decode(data: bytes, name: str) -> Tensor:
     """The picture in ``data`` as RGB on white: uint8 [3, height, width].
 
-    8-bit grey and RGB of JPEG and PNG are decoded by torchvision, which gives Pillow's pixels in less time; all else
-    by Pillow: palette, 16-bit, CMYK, animated (first frame), transparent, other formats. Whether a file is broken is
-    Pillow's verdict. Raises DataError with ``name`` when it is empty, truncated, no picture, or has more than
-    ``MAX_PIXELS`` pixels.
+    torchvision decodes grey and RGB JPEG. It gives Pillow's pixels in less time, also for damaged files. Pillow decodes
+    everything else. That includes PNG: torchvision's decoder crashes the process when the data are damaged. Whether a
+    file is broken is Pillow's verdict, except that a PNG's checksums are compared as well. Raises DataError with
+    ``name`` when it is empty, truncated, no picture, or has more than ``MAX_PIXELS`` pixels.
     """
     if not data:
         raise DataError(f"Image {name} is an empty file: replace or remove it.")
-    try:
-        picture = Image.open(io.BytesIO(data))  # reads the header alone
+    with raise_data_error(name):
+        picture = open_picture(data)  # reads the header alone
         if picture.width * picture.height > MAX_PIXELS:
             raise DataError(
                 f"Image {name} has {picture.width}x{picture.height} pixels, more than {MAX_PIXELS}: "
@@ -43,19 +38,11 @@ def decode(data: bytes, name: str) -> Tensor:
             )
         pixels = _decode_fast(data, picture)
         return _decode_with_pillow(picture) if pixels is None else pixels
-    except TOO_LARGE as error:
-        raise DataError(f"Image {name} has too many pixels, more than {MAX_PIXELS}: reduce or remove it.") from error
-    except BROKEN as error:
-        reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else error
-        raise DataError(f"Image {name} cannot be decoded ({reason}): replace or remove it.") from error
 
 
 def _decode_fast(data: bytes, picture: Image.Image) -> Tensor | None:
     """uint8 [3, height, width] by torchvision where it is known to agree with Pillow, else None."""
-    decoder = _fast_decoders().get(str(picture.format))
-    if decoder is None or picture.mode not in ("RGB", "L") or "transparency" in picture.info:
-        return None
-    if picture.format == "PNG" and data[24] != 8:  # byte 24 of a PNG: bits of a channel
+    if picture.format != "JPEG" or picture.mode not in ("RGB", "L") or (decoder := _jpeg_decoder()) is None:
         return None
     content = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # a copy: torch refuses read-only memory
     try:
@@ -65,18 +52,18 @@ def _decode_fast(data: bytes, picture: Image.Image) -> Tensor | None:
 
 
 @cache
-def _fast_decoders() -> Mapping[str, Callable[[Tensor, int], Tensor]]:
-    """Decoders by Pillow's name of the format; none in a torchvision that has lost them.
+def _jpeg_decoder() -> Callable[[Tensor, int], Tensor] | None:
+    """torchvision's, or None in one that has lost it.
 
-    torchvision 0.29 warns at every call of their Python wrappers that a later release drops them, so the operators
-    behind these are called; without them everything goes to Pillow, which gives the same pixels.
+    torchvision 0.29 warns at every call of its Python wrapper that a later release drops it, so the operator behind it
+    is called; without it everything goes to Pillow, which gives the same pixels.
     """
-    import torchvision.io  # noqa: F401  (registers the operators)
+    import torchvision.io  # noqa: F401  (registers the operator)
 
     try:
-        return {"JPEG": torch.ops.image.decode_jpeg, "PNG": torch.ops.image.decode_png}
+        return torch.ops.image.decode_jpeg
     except AttributeError:
-        return {}
+        return None
 
 
 def _decode_with_pillow(picture: Image.Image) -> Tensor:

@@ -7,7 +7,6 @@ ink on white that fills its sheet is left as it is, so that a dataset's own sket
 from __future__ import annotations
 
 import io
-from contextlib import suppress
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from bench.errors import DataError
-from datasets.decoding import BROKEN, MAX_PIXELS, TOO_LARGE, decode, to_square
+from datasets.decoding import decode, to_square
+from datasets.picture_files import MAX_PIXELS, open_picture, raise_data_error, skip_broken_picture
 from datasets.upright import upright
 
 DARK = 128  # brightness, 0..255, below which a sheet or an ink counts as dark
@@ -47,7 +47,7 @@ def _on_paper(content: bytes, name: str) -> Tensor:
     """RGB uint8 [3, height, width]; a transparent drawing lies on whatever its ink shows on."""
     content = _smaller(upright(content))
     pixels = decode(content, name)  # on white; tells what is broken
-    with Image.open(io.BytesIO(content)) as picture:
+    with raise_data_error(name), open_picture(content) as picture:
         if not picture.has_transparency_data:
             return pixels
         layers = torch.frombuffer(bytearray(picture.convert("RGBA").tobytes()), dtype=torch.uint8)
@@ -66,7 +66,7 @@ def _smaller(content: bytes) -> bytes:
     Whatever else there is, and what is broken, is given back as it is.
     """
     file = io.BytesIO()
-    with suppress(*BROKEN, *TOO_LARGE), Image.open(io.BytesIO(content)) as picture:
+    with skip_broken_picture(), open_picture(content) as picture:
         if max(picture.size) > LARGE and picture.width * picture.height <= MAX_PIXELS:
             as_it_is = picture.mode in ("L", "RGB", "RGBA") and "transparency" not in picture.info
             small: Image.Image = picture if as_it_is else picture.convert("RGBA")

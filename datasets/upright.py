@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-from contextlib import suppress
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
-from datasets.decoding import BROKEN, MAX_PIXELS, TOO_LARGE
+from datasets.picture_files import MAX_PIXELS, open_picture, skip_broken_picture
 
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 2 to 8 are turned or mirrored
 
@@ -17,7 +16,7 @@ def upright(content: bytes) -> bytes:
 
     Images of a dataset are never turned: the networks in print saw them as they lie in their files.
     """
-    with suppress(*BROKEN, *TOO_LARGE), Image.open(io.BytesIO(content)) as picture:
+    with skip_broken_picture(), open_picture(content) as picture:
         small_enough = picture.width * picture.height <= MAX_PIXELS
         if small_enough and picture.getexif().get(ORIENTATION, 1) in range(2, 9):
             turned = ImageOps.exif_transpose(picture)

@@ -114,17 +114,19 @@ def _shown(dataset: Dataset, split: Split, top: details.Top, query: int, what: s
 def picture(dataset: Dataset, path: str, side: int = SIDE) -> str:
     """An image of a dataset as a small WebP in a data URI; ``""`` for one that cannot be read."""
     try:
-        content = thumbnail(dataset.read(path), side)
-    except (BenchError, OSError, ValueError, SyntaxError):  # a broken picture is no reason to go without the report
+        content = thumbnail(dataset.read(path), path, side)
+    except (BenchError, OSError):  # a broken picture is no reason to go without the report
         return ""
     return f"data:image/webp;base64,{base64.b64encode(content).decode()}"
 
 
-def thumbnail(content: bytes, side: int = SIDE) -> bytes:
-    """A picture file as WebP on white, its longer side at most ``side`` pixels; raises OSError for a broken one."""
+def thumbnail(content: bytes, name: str, side: int = SIDE) -> bytes:
+    """A picture file as WebP on white, its longer side at most ``side`` pixels; raises DataError for a broken one."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(content)) as opened:
+    from datasets.picture_files import open_picture, raise_data_error
+
+    with raise_data_error(name), open_picture(content) as opened:
         image = opened.convert("RGBA")
     image.thumbnail((side, side))
     white = Image.new("RGBA", image.size, "white")

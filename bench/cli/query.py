@@ -101,7 +101,8 @@ def write(searching: Searcher, run: int, name: str, sketch: bytes, found: list[F
     results = []
     for each in found:
         what = each.class_name or each.path.rpartition("/")[2]
-        results.append((thumbnail(searching.dataset.read(each.path), PICTURE), f"{what} {each.similarity:.2f}"))
+        small = thumbnail(searching.dataset.read(each.path), each.path, PICTURE)
+        results.append((small, f"{what} {each.similarity:.2f}"))
     drawn = drawing_file(sketch, name, PICTURE)
     if path.suffix.lower() == ".png":
         content = strip(drawn, results)

@@ -22,7 +22,7 @@ from bench.retrieval import Searcher, searcher, stored_run
 from bench.serving import LARGEST, is_local, server
 from bench.store import Store
 from tests.browsing import chromium, problems, requests
-from tests.datasets.test_decoding import bomb
+from tests.datasets.test_decoding import bomb, flipped
 from tests.drawn import png, sketch
 
 
@@ -67,6 +67,7 @@ def test_the_server_answers_messages_and_pictures(served: tuple[int, Searcher]) 
     for method, path, body, headers, code, message in (
         ("POST", "/query", b"broken", {}, 400, "it is no picture"),
         ("POST", "/query", b"", {}, 400, "is an empty file"),
+        ("POST", "/query", flipped(png(sketch())), {}, 400, "cannot be decoded"),
         ("POST", "/query", bomb(100_000, 100_000), {}, 400, "too many pixels"),
         ("POST", "/query", None, {"Content_Length": str(LARGEST + 1)}, 413, "more than 10 MB"),
         ("POST", "/other", b"x", {}, 404, "to /query"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zlib
@@ -13,7 +14,11 @@ from PIL import Image
 
 import datasets.decoding
 from bench.errors import DataError
-from datasets.decoding import MAX_PIXELS, decode, ink_to_square, to_square
+from datasets.decoding import decode, ink_to_square, to_square
+from datasets.drawings import drawing
+from datasets.picture_files import MAX_PIXELS, raise_data_error, skip_broken_picture
+from datasets.upright import upright
+from reports.gallery import thumbnail
 from tests.datasets.trees import picture
 
 RED = (255, 0, 0)
@@ -80,11 +85,11 @@ def test_cmyk_is_what_pillow_makes_of_it() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_the_fast_decoder_gives_pillows_pixels(kind: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_are_pillows_without_the_fast_decoder_too(kind: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = picture(kind, (37, 23), mode, seed=1)
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert np.array_equal(decode(data, "x").permute(1, 2, 0).numpy(), expected)
-    monkeypatch.setattr(datasets.decoding, "_fast_decoders", dict)
+    monkeypatch.setattr(datasets.decoding, "_jpeg_decoder", lambda: None)
     assert np.array_equal(decode(data, "x").permute(1, 2, 0).numpy(), expected)
 
 
@@ -95,6 +100,22 @@ def png(header: bytes, pixels: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def flipped(data: bytes) -> bytes:
+    """A PNG with one bit flipped in the middle of its compressed pixels."""
+    start = data.index(b"IDAT") + 4
+    length = int.from_bytes(data[start - 8 : start - 4], "big")
+    changed = bytearray(data)
+    changed[start + length // 2] ^= 1
+    return bytes(changed)
+
+
+def right_crc(data: bytes) -> bytes:
+    """A PNG of one IDAT chunk with the CRC that its bytes now have."""
+    start = data.index(b"IDAT")
+    end = start + 4 + int.from_bytes(data[start - 4 : start], "big")
+    return data[:end] + struct.pack(">I", zlib.crc32(data[start:end])) + data[end + 4 :]
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -111,6 +132,9 @@ def bomb(width: int, height: int) -> bytes:
         pytest.param(picture("GIF", (64, 64))[:-300], "cannot be decoded", id="truncated GIF"),
         pytest.param(picture("WEBP", (64, 64))[:-300], "cannot be decoded", id="truncated WebP"),
         pytest.param(picture("PNG", (64, 64))[:20], "cannot be decoded", id="half a header"),
+        pytest.param(flipped(picture("PNG", (64, 64))), "cannot be decoded", id="PNG with a flipped bit"),
+        pytest.param(right_crc(flipped(picture("PNG", (64, 64)))), "cannot be decoded", id="the same, right CRC"),
+        pytest.param(picture("PNG", (64, 64))[:-300] + bytes(300), "cannot be decoded", id="PNG with a tail of zeros"),
         pytest.param(bomb(9000, 9000), f"more than {MAX_PIXELS}", id="more pixels than allowed"),
         pytest.param(bomb(10_000, 10_000), "pixels", id="Pillow warns"),
         pytest.param(bomb(100_000, 100_000), "too many pixels", id="decompression bomb"),
@@ -122,6 +146,43 @@ def test_a_broken_file_is_named_with_the_cure(data: bytes, message: str) -> None
     ) as caught:
         decode(data, "sketch/a cat/1.png")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [IndexError("out of range"), zlib.error("Error -3"), struct.error("\n"), TypeError()])
+def test_whatever_a_decoder_raises_is_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> None:
+        raise error
+
+    data = picture("GIF")
+    monkeypatch.setattr(Image, "open", fail)
+    decoders = (decode, functools.partial(drawing, size=8), thumbnail)
+    for decoder in decoders:
+        with pytest.raises(DataError, match=r"^Image a\.gif cannot be decoded \([^()\n]+\): replace or remove it\.$"):
+            decoder(data, "a.gif")
+    assert upright(data) is data
+
+
+def test_every_flipped_bit_in_the_pixels_of_a_png_is_found() -> None:
+    data = shot(6, "PNG")  # turned by its EXIF data, which must not write a sound file of damaged pixels
+    start = data.index(b"IDAT") + 4
+    for place in range(start, start + int.from_bytes(data[start - 8 : start - 4], "big") + 4):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        for decoder in (decode, functools.partial(drawing, size=8), thumbnail):
+            with pytest.raises(DataError, match="cannot be decoded"):
+                decoder(bytes(changed), "a.png")
+
+
+def shot(orientation: int, kind: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(Image.linear_gradient("L").resize((30, 20)), kind, exif=exif)
+
+
+def test_too_little_memory_is_no_fault_of_a_picture() -> None:
+    for guarded in (raise_data_error("x"), skip_broken_picture()):
+        with pytest.raises(MemoryError), guarded:
+            raise MemoryError
 
 
 def test_a_picture_is_squeezed_into_the_square_with_antialiasing() -> None:

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from datasets.base import DATASETS
-from datasets.decoding import INK, INK_MARGIN, MAX_PIXELS
+from datasets.decoding import INK, INK_MARGIN
 from datasets.folder import FolderSettings
+from datasets.picture_files import MAX_PIXELS
 from datasets.split_lists import read_class_split
 from datasets.tree import TreeDataset
 from tests.datasets.trees import write

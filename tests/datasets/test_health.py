@@ -11,11 +11,12 @@ from bench.errors import DataError
 from bench.types import Item, Split
 from datasets.folder import Folder, FolderSettings
 from datasets.health import ROLES, Verdicts, broken_images, examine, repeats
+from tests.datasets.test_decoding import flipped
 from tests.datasets.trees import picture
 
 BROKEN = {
     "sketch/b/1.png": (b"", "is an empty file"),
-    "photo/b/2.png": (picture("PNG", (40, 40))[:-200], "cannot be decoded"),
+    "photo/b/2.png": (flipped(picture("PNG", (40, 40))), "cannot be decoded"),
     "photo/a/2.png": (b"no picture", "it is no picture"),
 }
 
