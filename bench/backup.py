@@ -44,7 +44,7 @@ def backup(where: str, target: Path) -> int:
 
 
 def _copy(source: Path, aside: Path) -> int:
-    with closing(sqlite3.connect(source)) as reading, closing(_made(aside)) as writing:
+    with closing(sqlite3.connect(source.absolute())) as reading, closing(_made(aside)) as writing:
         reading.execute("PRAGMA busy_timeout = 30000")
         reading.backup(writing)  # in one step: what is committed meanwhile is not in it
         writing.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
@@ -58,6 +58,6 @@ def _copy(source: Path, aside: Path) -> int:
 
 def _made(path: Path) -> sqlite3.Connection:
     try:
-        return sqlite3.connect(path)
+        return sqlite3.connect(path.absolute())  # some builds of SQLite take "file:x" for a URL
     except sqlite3.OperationalError as error:
         raise StorageError(f"The copy cannot be made in {path.parent}: check that the folder exists.") from error

@@ -39,11 +39,14 @@ def open_engine(where: str) -> Engine:
         if path.is_dir() or not path.parent.is_dir():
             what = "is a folder" if path.is_dir() else f"lies in a folder that does not exist ({path.parent})"
             raise StorageError(f"The results database {where} {what}: give a file's path by --store.")
-        where = f"sqlite:///{path}"
-    if where.startswith(SHORT_URL):
-        where = f"postgresql+psycopg://{where.removeprefix(SHORT_URL)}"
+        # In the text of a URL "?" and "%41" would have a meaning.
+        url: URL | str = URL.create("sqlite", database=str(path))
+    elif where.startswith(SHORT_URL):
+        url = f"postgresql+psycopg://{where.removeprefix(SHORT_URL)}"
+    else:
+        url = where
     try:
-        url = make_url(where)
+        url = make_url(url)
         engine = create_engine(url, **_options(url.get_backend_name()))
     except (ArgumentError, ImportError) as error:
         cure = " (install the project's extra 'postgresql')" if "psycopg" in str(error) else ""
@@ -118,7 +121,9 @@ def database_file(where: str) -> Path | None:
     except (ArgumentError, ValueError):  # opening it says what is wrong
         return None
     named = url.database if url.get_backend_name() == "sqlite" else None
-    return Path(named) if named and named != ":memory:" and not named.startswith("file:") else None
+    if not named or named == ":memory:" or (named.startswith("file:") and "uri" in url.query):
+        return None
+    return Path(named)
 
 
 def on_network(path: str, mounts: str | None = None) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from bench import migrations, provenance
-from bench.database import plain
+from bench.database import database_file, plain
 from bench.errors import BenchError
 from bench.protocols.base import PROTOCOLS
 from bench.settings import RunSettings
@@ -43,7 +43,7 @@ def examine(where: str, data_root: Path, cache_dir: Path) -> list[Finding]:
         *_devices(),
         *_weights(),
         *_datasets(data_root),
-        *_disks({"store": Path(where) if "://" not in where else Path(), "cache": cache_dir, "data": data_root}),
+        *_disks({"store": database_file(where) or Path(), "cache": cache_dir, "data": data_root}),
         _store(where),
         *_packages(),
         *_plugins(),

@@ -21,7 +21,8 @@ from bench.store import Store
 
 def spool_of(where: str, cache_dir: Path) -> Path:
     """The file that keeps runs of the store ``where`` while it is out of reach."""
-    name = plain(where) if database_file(where) is None else str(Path(where.removeprefix("sqlite:///")).resolve())
+    file = database_file(where)
+    name = plain(where) if file is None else str(file.resolve())
     return cache_dir / "spool" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.db"
 
 

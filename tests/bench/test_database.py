@@ -9,15 +9,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import OperationalError
+from typer.testing import CliRunner
 
 from bench import database, migrations
+from bench.cli.main import app
+from bench.cli.words import _store_from_anywhere
 from bench.database import database_file, failures, on_network, open_engine, plain
 from bench.errors import StorageError, UsageError
+from bench.spool import spool_of
 from bench.store import Store, existing
-from tests.bench.test_store import IDENTITY
+from tests.bench.test_store import IDENTITY, SCORES
 
+# Names of files that mean something else in a URL.
+NAMES = ["a?b.db", "a%41.db", "a%3Fb.db", "a#b.db", "a b.db", "ä.db", "file:x", "a?mode=ro&uri=true", "a&b=c;d+e@f.db"]
 MOUNTS = """\
 /dev/vda1 / ext4 rw,relatime 0 0
 server:/export /home nfs4 rw,hard 0 0
@@ -163,12 +169,52 @@ def test_failures_are_one_sentence(said: str, told: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_store_is_the_very_file_that_was_named(name: str, runner: CliRunner, tmp_path: Path) -> None:
+    """``runner`` works in an empty folder."""
+    store = Store(name)
+    store.finish(store.begin(IDENTITY), SCORES, {})
+    store.close()
+    assert [each.name for each in Path().iterdir()] == [name]
+    for words, code in (
+        (["list", "runs", "--store", name], 0),
+        (["store", "backup", f"copy of {name}", "--store", name], 0),
+        (["store", "merge", name, "--store", f"all of {name}"], 0),
+        (["store", "merge", f"copy of {name}", "--store", f"all of {name}"], 0),
+        (["store", "migrate", "--store", f"copy of {name}"], 0),
+        (["store", "merge", f"./{name}", "--store", name], 2),
+    ):
+        assert (result := runner.invoke(app, words)).exit_code == code, result.output
+    expected = {name, f"copy of {name}", f"all of {name}"}
+    assert {each.name for each in Path().iterdir() if not each.name.endswith(("-wal", "-shm"))} == expected
+    for each in expected:
+        stored = existing(each)
+        assert stored is not None
+        assert [run.status for run in stored.runs()] == ["done"]
+        stored.close()
+    anywhere = _store_from_anywhere(name)
+    url = URL.create("sqlite", database=name).render_as_string()
+    assert database_file(anywhere) == database_file(_store_from_anywhere(url)) == Path(name).resolve()
+    assert spool_of(name, tmp_path) == spool_of(url, tmp_path) == spool_of(anywhere, tmp_path)
+
+
 def test_whose_file_it_is() -> None:
     assert database_file("bench.db") == Path("bench.db")
     assert database_file("sqlite:///some/bench.db") == Path("some/bench.db")
     assert database_file("sqlite://") is None
     assert database_file("postgresql://host/base") is None
     assert database_file("no url://") is None
+
+
+def test_a_url_names_the_file_that_sqlite_opens(tmp_path: Path) -> None:
+    for name in NAMES:
+        where = URL.create("sqlite", database=str(tmp_path / name)).render_as_string()
+        assert database_file(where) == tmp_path / name
+        Store(where).close()
+        assert sorted(each.name for each in tmp_path.iterdir()) == [name]
+        (tmp_path / name).unlink()
+    assert database_file("sqlite:///file:x") == Path("file:x")
+    assert database_file("sqlite:///file:x?mode=ro&uri=true") is None
 
 
 def test_a_short_url_takes_the_driver_of_the_project() -> None:
