@@ -23,12 +23,14 @@ test: setup
 	@echo "== Tests"
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# mypy and import-linter read the code in the layout that an installation has: bench.methods, bench.datasets, bench.reports.
 lint: setup
 	@echo "== Linters"
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	.venv/bin/lint-imports --no-logo
+	@rm -rf .lint && mkdir .lint && cp -r bench tools .lint && cp -r methods datasets reports .lint/bench
+	cd .lint && ../.venv/bin/mypy --config-file ../pyproject.toml
+	cd .lint && ../.venv/bin/lint-imports --no-logo --config ../pyproject.toml
 
 docs: setup
 	@echo "== Documentation"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -13,8 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-
-from bench.metric_ids import METRICS_VERSION
+from types import ModuleType
 
 PACKAGES = (
     "torch",
@@ -28,7 +28,7 @@ PACKAGES = (
     "safetensors",
     "sqlalchemy",
 )
-PACKAGES_OF_CODE = ("bench", "methods", "datasets")  # what a change of can change a number
+PACKAGES_OF_CODE = ("bench", "methods", "datasets")  # folders of a checkout that can change a number
 # An absolute path (or one from the home folder) where a word, a value behind =, : or , or a file behind @ begins.
 PATH = re.compile(r"(?:(?<=[=,:@])|^)(?:~[^/\\]*|[A-Za-z]:)?[/\\][^,]*?([^/\\,]*)[/\\]*(?=,|$)")
 URL = re.compile(r"(?s)([A-Za-z][A-Za-z0-9+.-]*)://.+")  # to the end of the word: a password may hold a blank
@@ -47,7 +47,6 @@ def collect(device: str) -> dict[str, str]:
         **cuda_of(device),
         "threads": str(_threads()),
         "deterministic": deterministic(),
-        "metrics": str(METRICS_VERSION),
     }
     facts.update({name: importlib.metadata.version(name) for name in PACKAGES})
     return {**facts, "command": command(sys.argv)}
@@ -69,8 +68,12 @@ def commit() -> str:
 
 def code_hash() -> str:
     """What identifies the code that computes, installed or not: 16 hex digits of its files' SHA-256."""
-    here = Path(__file__).resolve().parent.parent
-    return _hash_of_sources({name: [here / name] for name in PACKAGES_OF_CODE})
+    packages = ["bench", *(f"bench.{name}" for name in PACKAGES_OF_CODE if name != "bench")]
+    return _hash_of_sources({name: [Path(each) for each in _package(name).__path__] for name in packages})
+
+
+def _package(name: str) -> ModuleType:
+    return importlib.import_module(name)
 
 
 def plugin_hash(kinds: Iterable[type]) -> str:

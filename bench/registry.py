@@ -126,7 +126,8 @@ class Registry(Generic[T]):
         self._discovered = True
         home = importlib.import_module(self.package)
         for module in sorted(pkgutil.iter_modules(home.__path__), key=lambda each: each.name):
-            importlib.import_module(f"{self.package}.{module.name}")
+            if not module.ispkg:  # the packages beside hold what the modules share
+                importlib.import_module(f"{self.package}.{module.name}")
         for point in sorted(entry_points(group=self.group), key=_source):
             if point.name.startswith(self.prefix):
                 self._plugins.setdefault(point.name.removeprefix(self.prefix), []).append(point)

@@ -6,7 +6,7 @@ Run: python benchmarks/evaluation.py [--size tuberlin|sketchy|quickdraw] [--limi
 Synthetic unit vectors with the published number of sketches and photos of every unseen class. Each evaluator runs in a
 process of its own that makes the same vectors, so its peak memory beyond them is its own:
 
-engine        bench.ranking, every default definition for every query
+engine        bench.evaluation.ranking, every default definition for every query
 bare product  numpy's matrix product of the same size, and nothing else: what no engine can do without. In blocks on
               all processors, each block on one, which costs least here; it takes turns with the engine in one process
               and the best of the repeats counts for both
@@ -39,11 +39,11 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from bench.metric_ids import DEFAULT_METRICS
-from bench.ranking import available_processors, rank
+from bench.datasets.published.published_counts import counts_of_split
+from bench.embeddings.arrays import Embeddings
+from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.ranking import available_processors, rank
 from bench.types import Floats, Labels
-from bench.vectors import Embeddings
-from datasets.published import counts_of_split
 
 SPLITS = {
     "tuberlin": ("tuberlin", "tuberlin-30"),

@@ -1,4 +1,4 @@
-"""How often the intervals and tests of ``bench/statistics.py`` and ``bench/comparison.py`` hold what they promise.
+"""How often the intervals and tests of intervals and significance hold what they promise.
 
 Run: python benchmarks/intervals.py [--trials N] [--only TABLE...] [--write docs/statistics.md]
 
@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from bench.comparison import Results, clear_best, compare, contributions, sign_flip_p
-from bench.statistics import ClassSums, Interval, SeedSpread, class_sums, interval, interval_of
+from bench.statistics.intervals import ClassSums, Interval, SeedSpread, class_sums, interval, interval_of
+from bench.statistics.significance import Results, clear_best, compare, contributions, sign_flip_p
 from bench.types import Average, Doubles, Labels
 
 RESAMPLES = 1_999

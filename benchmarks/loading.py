@@ -28,10 +28,10 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from bench.datasets.folder import Folder, FolderSettings
+from bench.datasets.images.loader import Images
 from bench.provenance import processor
 from bench.types import Item
-from datasets.folder import Folder, FolderSettings
-from datasets.images import Images
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BATCH = 64
@@ -72,7 +72,7 @@ def with_image_folder(root: Path, size: int) -> int:
 
 
 class Bench:
-    """One pass with ``datasets.images``, nothing held in memory."""
+    """One pass with ``bench.datasets.images.loader``, nothing held in memory."""
 
     def __init__(self, root: Path, items: list[Item], size: int) -> None:
         self.images = Images(Folder(root, FolderSettings(root=str(root))), items, size)

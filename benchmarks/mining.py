@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.engine import build, trained
-from bench.experiment import Experiment, Request, Resources
-from bench.observing import Clock
-from bench.resolving import resolve
+from bench.experiments.execute import build, trained
+from bench.experiments.progress import Clock
+from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.resolve import resolve
 
 PARTS = 6  # of a training, each a line
 COLUMNS = ("own-domain negative", "other-domain positive", "both hinges pull", "one hinge pulls")

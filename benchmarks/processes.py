@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import details
-from bench.store import Store
+from bench.results import details
+from bench.results.store import Store
 
 
 def training(processes: int, threads: int, folder: Path, words: Sequence[str]) -> tuple[float, int, float]:

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import details
-from bench.metric_ids import DEFAULT_METRICS
+from bench.evaluation.metric_ids import DEFAULT_METRICS
 from bench.provenance import processor
-from bench.store import Store
+from bench.results import details
+from bench.results.store import Store
 from bench.types import Ranking, Score
 
 METHODS, SEEDS, CLASSES, QUERIES = 20, 5, 25, 500

@@ -3,10 +3,10 @@
 Run: python benchmarks/streaming.py [--queries N] [--photos N] [--dim N] [--classes N] [--threads N] [--folder DIR]
 
 Synthetic unit vectors in classes of equal size, photos in random order, which is the worst order: every block holds
-photos of every class. They are written by ``bench.shards.ShardWriter`` into a temporary folder (1 GB at the usual
+photos of every class. They are written by ``shard_writer.ShardWriter`` into a temporary folder (1 GB at the usual
 size). Then, each in a process of its own,
 
-shards        bench.ranking over the folder, every default definition for every query
+shards        bench.evaluation.ranking over the folder, every default definition for every query
 in memory     the same over arrays, the gallery read as a whole
 bare product  numpy's matrix products of all queries with the same mapped shards, 128 queries by 16,384 photos at a
               time on as many threads, and nothing else: what no engine can do without
@@ -31,11 +31,11 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.embedding_files import read_embeddings
-from bench.metric_ids import DEFAULT_METRICS
-from bench.ranking import rank
-from bench.shard_files import open_shards
-from bench.shards import ShardWriter, Side
+from bench.embeddings.files import read_embeddings
+from bench.embeddings.shard_reader import open_shards
+from bench.embeddings.shard_writer import ShardWriter, Side
+from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.ranking import rank
 from bench.types import Floats, Labels, Ranking
 
 AT_ONCE = 2**16  # photos made at a time

@@ -7,7 +7,7 @@ all do what the training loop does after loading and augmentation: losses, gradi
 structural ablation, which does as the published code of SAKE: the teacher looks at every image of the batch, and its
 word on sketches is not used. `photos only` is the same with a teacher that is shown the photos of the batch alone: the
 least that a teacher beside the student can cost. `torch's gradient` is the prepared side without
-``methods/depthwise.py``.
+``methods/backbone/small_map_depthwise.py``.
 
 Repeats of all sides alternate, because other programs run on the machine, and for the same reason seconds are those of
 the process, not of the clock; the least and the median of each side are printed. What is saved is given as a part of
@@ -28,17 +28,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bench.datasets.images.loader import Images
+from bench.datasets.images.samplers import BalancedBatches
 from bench.devices import to_pixels
-from bench.engine import build
-from bench.experiment import Experiment, Request, Resources
-from bench.resolving import resolve
-from bench.training import TrainingData, make_optimiser
+from bench.experiments.execute import build
+from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.resolve import resolve
+from bench.methods.backbone.small_map_depthwise import SmallMapDepthwise
+from bench.methods.base import Method, TrainingPhotos
+from bench.methods.modules.teacher import Teacher
+from bench.training.loop import TrainingData, make_optimiser
 from bench.types import Batch
-from datasets.images import Images
-from datasets.samplers import BalancedBatches
-from methods.base import Method, TrainingPhotos
-from methods.depthwise import SmallMapDepthwise
-from methods.teacher import Teacher
 
 DEVICE = torch.device("cpu")
 TARGET = 0.2
@@ -81,7 +81,7 @@ class PhotosOnly:
 
 
 def use_torchs_gradient(method: Method) -> None:
-    """Undo ``methods/depthwise.py``."""
+    """Undo ``methods/backbone/small_map_depthwise.py``."""
     for module in method.modules():
         if isinstance(module, SmallMapDepthwise):
             module.forward = functools.partial(nn.Conv2d.forward, module)
@@ -166,7 +166,7 @@ def main() -> None:
             f"the table saves  {1000 * saved:8.1f} ms, {saved / least[name]:.1%} of a step of {name!r} "
             f"(ratio {least[name] / least['prepared']:.3f}{target})"
         )
-    print(f"a quick gradient  {1 - least['prepared'] / least[PLAIN]:.1%} of a step saved by methods/depthwise.py")
+    print(f"a quick gradient  {1 - least['prepared'] / least[PLAIN]:.1%} of a step saved by small_map_depthwise.py")
     saved = least["photos only"] - least["prepared"]
     print(
         f"the table costs  {1000 * pass_seconds:8.1f} ms a photo, once: made good after "

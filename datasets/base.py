@@ -133,4 +133,6 @@ def count_by_class(items: Iterable[Item]) -> dict[Modality, dict[str, int]]:
     return {modality: dict(found) for modality, found in counts.items()}
 
 
-DATASETS: Registry[type[Dataset]] = Registry("dataset", "datasets", "bench.datasets", wrong=not_derived_from(Dataset))
+DATASETS: Registry[type[Dataset]] = Registry(
+    "dataset", "bench.datasets", "bench.datasets", wrong=not_derived_from(Dataset)
+)

@@ -14,9 +14,9 @@ from functools import cached_property
 from importlib import resources
 from typing import Any, ClassVar
 
+from bench.datasets.base import DATASETS, Dataset
 from bench.errors import DataError
 from bench.types import Item, Modality, Split
-from datasets.base import DATASETS, Dataset
 
 ARCHIVE_SHA256 = "f447c57743ce2313a01379e53df20d73fa79ff3602c6decc9544f0a3dad81649"
 MODALITY_OF_FOLDER: dict[str, Modality] = {"sketch": "sketch", "image": "photo"}
@@ -99,7 +99,7 @@ class Emoji(Dataset):
 
     def _file(self, name: str) -> bytes:
         try:
-            return (resources.files("datasets") / "emoji" / name).read_bytes()
+            return (resources.files("bench.datasets") / "emoji" / name).read_bytes()
         except OSError as error:
             raise DataError(
                 f"The embedded file datasets/emoji/{name} is missing or unreadable: "

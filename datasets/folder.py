@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bench.datasets.base import DATASETS, Dataset, Survey, Whereabouts
+from bench.datasets.published.files import Walker, read_file, stamp_of
+from bench.datasets.published.split_lists import hash_of_classes
 from bench.errors import DataError, UsageError, nearest
 from bench.types import Item, Modality, Split, salted_order
-from datasets.base import DATASETS, Dataset, Survey, Whereabouts
-from datasets.split_lists import hash_of_classes
-from datasets.walking import Walker, read_file, stamp_of
 
 log = logging.getLogger("bench.datasets")
 

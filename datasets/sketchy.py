@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.datasets.base import DATASETS
+from bench.datasets.published.layouts import Layout, Lists
+from bench.datasets.published.split_lists import ClassSplit
+from bench.datasets.published.tree_dataset import TreeDataset, TreeSettings
 from bench.errors import DataError
-from datasets.base import DATASETS
-from datasets.layouts import Layout, Lists
-from datasets.split_lists import ClassSplit
-from datasets.tree import TreeDataset, TreeSettings
 
 SKETCH_LIST = "sketch_tx_000000000000_ready_filelist_{}.txt"
 PHOTO_LIST = "all_photo_filelist_{}.txt"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datasets.base import DATASETS
-from datasets.layouts import Layout, Lists
-from datasets.tree import TreeDataset
+from bench.datasets.base import DATASETS
+from bench.datasets.published.layouts import Layout, Lists
+from bench.datasets.published.tree_dataset import TreeDataset
 
 LISTS = Lists("zeroshot/png_ready_filelist_{}.txt", "zeroshot/ImageResized_ready_filelist_{}.txt")
 

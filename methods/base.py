@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from bench.registry import Registry, not_derived_from
-from bench.settings import RunSettings
+from bench.settings.run_settings import RunSettings
 from bench.types import Batch
 
 
@@ -119,4 +119,4 @@ class Method(nn.Module):
         """Embeddings to rank by: float32 [batch, 3, size, size] in 0..1 to float32 [batch, width]."""
 
 
-METHODS: Registry[type[Method]] = Registry("method", "methods", "bench.methods", wrong=not_derived_from(Method))
+METHODS: Registry[type[Method]] = Registry("method", "bench.methods", "bench.methods", wrong=not_derived_from(Method))

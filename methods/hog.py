@@ -19,8 +19,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from bench.errors import UsageError
-from bench.settings import number
-from methods.base import METHODS, Context, Method
+from bench.methods.base import METHODS, Context, Method
+from bench.settings.run_settings import number
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.backbones import Backbone
-from methods.base import METHODS, Context, Method, NoSettings
+from bench.methods.backbone.backbone import Backbone
+from bench.methods.base import METHODS, Context, Method, NoSettings
 
 
 @METHODS.register("imagenet")

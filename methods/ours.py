@@ -15,13 +15,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from bench.settings import number
+from bench.methods.base import METHODS, Context, TrainingPhotos
+from bench.methods.modules import heads, losses
+from bench.methods.modules.class_knowledge import class_knowledge
+from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
+from bench.methods.modules.teacher import Teacher
+from bench.settings.run_settings import number
 from bench.types import Batch
-from methods import heads, losses
-from methods.base import METHODS, Context, TrainingPhotos
-from methods.knowledge import class_knowledge
-from methods.network import NetworkSettings, SingleNetwork
-from methods.teacher import Teacher
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """SAKE: classification, and ImageNet knowledge from an online teacher, on a network that is told the domain.
 
 Paper: Liu, Xie, Wang and Yuille, "Semantic-aware knowledge preservation for zero-shot sketch-based image retrieval",
-ICCV 2019. Implemented, after its published code: the domain tag in squeeze-and-excitation (``methods/conditional.py``);
+ICCV 2019. Implemented, after its published code: the domain tag in squeeze-and-excitation (``domain_tag``);
 cross-entropy over the seen classes for both domains; cross-entropy against the frozen ImageNet network's output, which
 runs beside the student (on whole batches, as there; sketches have no target); the first values of the embedding layer
 and of the semantic head from the singular value decomposition of the ImageNet classifier; the WordNet adjustment of the
@@ -28,14 +28,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.settings import number
+from bench.methods.base import METHODS, Context, TrainingPhotos
+from bench.methods.modules import heads, losses
+from bench.methods.modules.class_tables import read_class_table
+from bench.methods.modules.domain_tag import DomainTag
+from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
+from bench.methods.modules.teacher import Teacher
+from bench.settings.run_settings import number
 from bench.types import Batch
-from methods import heads, losses
-from methods.base import METHODS, Context, TrainingPhotos
-from methods.class_tables import read_class_table
-from methods.conditional import DomainTag
-from methods.network import NetworkSettings, SingleNetwork
-from methods.teacher import Teacher
 
 log = logging.getLogger("bench.methods.sake")
 

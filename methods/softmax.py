@@ -15,10 +15,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bench.settings import number
-from methods import heads, losses
-from methods.base import METHODS, Context
-from methods.network import NetworkSettings, SingleNetwork
+from bench.methods.base import METHODS, Context
+from bench.methods.modules import heads, losses
+from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
+from bench.settings.run_settings import number
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bench.settings import number
-from methods import losses
-from methods.base import METHODS
-from methods.sake import Sake, SakeSettings
+from bench.methods.base import METHODS
+from bench.methods.modules import losses
+from bench.methods.sake import Sake, SakeSettings
+from bench.settings.run_settings import number
 
 
 @dataclass(frozen=True)

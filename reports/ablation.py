@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.comparison import POINTS, Comparison, Results, SeededSums, compare, compare_sums, within_family
 from bench.errors import IncompleteError
-from bench.models import RunRecord
-from bench.statistics import ClassSums
-from reports.base import KINDS, Options, Table
-from reports.source import SEED, Group, Row, Source, settings_of
-from reports.tables import labels_of, mean, spread
+from bench.reports.base import KINDS, Options, Table
+from bench.reports.cells import mean, spread
+from bench.reports.stored_runs import SEED, Group, Row, Source, settings_of
+from bench.reports.tables import labels_of
+from bench.results.models import RunRecord
+from bench.statistics.intervals import ClassSums
+from bench.statistics.significance import POINTS, Comparison, Results, SeededSums, compare, compare_sums, within_family
 
 METRIC = "mAP@all:plain"
 

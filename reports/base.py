@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bench.registry import Registry, not_a, not_callable
 
 if TYPE_CHECKING:
-    from reports.source import Source
+    from bench.reports.stored_runs import Source
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,10 @@ class Format:
 Kind = Callable[["Source", Options], list[Table]]
 Pictures = Callable[["Source", Options], "list[Figure | Gallery]"]
 
-FORMATS: Registry[Format] = Registry("report format", "reports", "bench.reports", prefix="format.", wrong=not_a(Format))
-KINDS: Registry[Kind] = Registry("kind of report", "reports", "bench.reports", prefix="kind.", wrong=not_callable)
+FORMATS: Registry[Format] = Registry(
+    "report format", "bench.reports", "bench.reports", prefix="format.", wrong=not_a(Format)
+)
+KINDS: Registry[Kind] = Registry("kind of report", "bench.reports", "bench.reports", prefix="kind.", wrong=not_callable)
 PICTURES: Registry[Pictures] = Registry(
-    "kind of picture", "reports", "bench.reports", prefix="pictures.", wrong=not_callable
+    "kind of picture", "bench.reports", "bench.reports", prefix="pictures.", wrong=not_callable
 )

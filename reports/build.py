@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.errors import IncompleteError
-from reports.base import KINDS, PICTURES, Options, Report, Section
-from reports.footer import footer
-from reports.missing import told
-from reports.source import Source
+from bench.reports.base import KINDS, PICTURES, Options, Report, Section
+from bench.reports.footer import footer
+from bench.reports.missing_runs import told
+from bench.reports.stored_runs import Source
 
 ORDER = ("main", "protocols", "ablation", "per-class", "gallery", "cost")  # of ``all``; what is new comes behind
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench import details
 from bench.errors import IncompleteError
+from bench.reports.base import KINDS, Options, Table
+from bench.reports.cells import MAIN_METRICS, shown_rows
+from bench.reports.stored_runs import Group, Row, Source
+from bench.results import details
 from bench.types import Doubles
-from reports.base import KINDS, Options, Table
-from reports.source import Group, Row, Source
-from reports.tables import MAIN_METRICS, shown_rows
 
 METRIC = MAIN_METRICS[0]
 SHOWN = 6  # methods beside each other

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from reports.base import KINDS, Options, Table
-from reports.source import Group, Row, Source
-from reports.tables import MAIN_METRICS, mean, spread
+from bench.reports.base import KINDS, Options, Table
+from bench.reports.cells import MAIN_METRICS, mean, spread
+from bench.reports.stored_runs import Group, Row, Source
 
 COLUMNS = (
     "method",

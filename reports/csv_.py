@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from reports.base import FORMATS, Format, Report, plain
+from bench.reports.base import FORMATS, Format, Report, plain
 
 
 def write(report: Report) -> str:

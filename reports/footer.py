@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.models import RunRecord
+from bench.results.models import RunRecord
 
 OF_ONE_RUN = (
     "command",

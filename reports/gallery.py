@@ -7,15 +7,15 @@ import io
 
 import numpy as np
 
-from bench import details
+from bench.datasets.base import Dataset
+from bench.datasets.published.split_variants import reopen
 from bench.errors import BenchError, IncompleteError
-from bench.models import RunRecord
+from bench.reports.base import KINDS, PICTURES, Answer, Figure, Gallery, Options, Shown, Table
+from bench.reports.cells import MAIN_METRICS, mean
+from bench.reports.stored_runs import SEED, Group, Source
+from bench.results import details
+from bench.results.models import RunRecord
 from bench.types import Split
-from datasets.base import Dataset
-from datasets.reopening import reopen
-from reports.base import KINDS, PICTURES, Answer, Figure, Gallery, Options, Shown, Table
-from reports.source import SEED, Group, Source
-from reports.tables import MAIN_METRICS, mean
 
 METRIC = MAIN_METRICS[0]
 EACH = 3  # queries of each sort
@@ -124,7 +124,7 @@ def thumbnail(content: bytes, name: str, side: int = SIDE) -> bytes:
     """A picture file as WebP on white, its longer side at most ``side`` pixels; raises DataError for a broken one."""
     from PIL import Image
 
-    from datasets.picture_files import open_picture, raise_data_error
+    from bench.datasets.images.picture_files import open_picture, raise_data_error
 
     with raise_data_error(name), open_picture(content) as opened:
         image = opened.convert("RGBA")

@@ -7,9 +7,9 @@ from html import escape
 from importlib import resources
 from string import Template
 
-from reports.base import FORMATS, Answer, Figure, Format, Gallery, Report, Section, Shown, Table
-from reports.gallery import RIGHT, WRONG
-from reports.markdown import flush_right
+from bench.reports.base import FORMATS, Answer, Figure, Format, Gallery, Report, Section, Shown, Table
+from bench.reports.gallery import RIGHT, WRONG
+from bench.reports.markdown import flush_right
 
 FOLDED = 60  # rows; a longer table is opened by whoever wants it
 HEADINGS = {
@@ -24,7 +24,7 @@ HEADINGS = {
 
 def template(name: str) -> str:
     """A file of ``reports/templates``."""
-    return (resources.files("reports") / "templates" / name).read_text(encoding="utf-8")
+    return (resources.files("bench.reports") / "templates" / name).read_text(encoding="utf-8")
 
 
 def write(report: Report) -> str:

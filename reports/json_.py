@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from reports.base import FORMATS, Format, Report, plain
+from bench.reports.base import FORMATS, Format, Report, plain
 
 
 def write(report: Report) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from reports.base import FORMATS, Format, Report, Table
-from reports.markdown import flush_right
+from bench.reports.base import FORMATS, Format, Report, Table
+from bench.reports.markdown import flush_right
 
 HEAD = "% Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and, for wide tables, \\usepackage{graphicx}.\n"
 ROWS = 40  # of a table on one page, as long as its notes are short; the rest follows in tables of the same heading

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.base import FORMATS, Format, Report, Table
+from bench.reports.base import FORMATS, Format, Report, Table
 
 
 def write(report: Report) -> str:

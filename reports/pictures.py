@@ -7,11 +7,11 @@ import statistics
 
 import numpy as np
 
-from bench import details
-from reports import ablation, classes, plots
-from reports.base import PICTURES, Figure, Gallery, Options
-from reports.source import Group, Row, Source
-from reports.tables import MAIN_METRICS, YARDSTICK, mean, shown_rows
+from bench.reports import ablation, classes, plots
+from bench.reports.base import PICTURES, Figure, Gallery, Options
+from bench.reports.cells import MAIN_METRICS, YARDSTICK, mean, shown_rows
+from bench.reports.stored_runs import Group, Row, Source
+from bench.results import details
 
 SHOWN = 6  # rows of a table that curves are drawn of
 NAMES = 40  # classes that a square can name; of more, the most confused

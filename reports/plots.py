@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reports.base import Figure
+from bench.reports.base import Figure
 
 INK, RULE = "#010203", "#040506"  # stand-ins, replaced by what the page's style sheet says
 # Stand-ins too: the style sheet has one set of colours for light pages and one for dark ones. Markers and dashes say

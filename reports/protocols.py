@@ -1,57 +1,14 @@
-"""Protocols applied to stored runs, and the table of one ranking under all of them: same ranking, many numbers."""
+"""The table of one ranking under all of them: same ranking, many numbers."""
 
 from __future__ import annotations
 
-import math
-
-from bench.metric_ids import parse_metric
-from bench.models import RunRecord
-from bench.postprocessing import PostProcessing
-from bench.protocols.base import PROTOCOLS, Protocol, name_over
-from reports.base import KINDS, Options, Table
-from reports.source import Group, Row, Source
-from reports.tables import shown_rows, spread
+from bench.evaluation.protocols.base import PROTOCOLS, name_over
+from bench.reports.base import KINDS, Options, Table
+from bench.reports.cells import shown_rows, spread
+from bench.reports.protocol_values import row_values
+from bench.reports.stored_runs import Group, Source
 
 SHOWN = 6  # methods beside each other
-
-
-def ids_of(protocol: Protocol) -> tuple[str, ...]:
-    """The metric ids of a protocol without their averages, each once."""
-    return tuple(dict.fromkeys(parse_metric(text).id for text in protocol.metrics))
-
-
-def every_id() -> tuple[str, ...]:
-    """The ids that some protocol asks for."""
-    return tuple(dict.fromkeys(each for _, protocol in PROTOCOLS.items() for each in ids_of(protocol)))
-
-
-def ranks_alike(run: RunRecord, protocol: Protocol) -> bool:
-    """Whether the stored ranking of a run is the one that the protocol would have made."""
-    post = PostProcessing(**run.configuration.get("post", {}))
-    same = protocol.distance == post.distance and protocol.codes == post.codes
-    return same and protocol.gallery == "full" and post.rerank == "none"
-
-
-def value(run: RunRecord, protocol: Protocol, text: str) -> float:
-    """A metric of a protocol on the stored ranking of a run; NaN where it was not stored.
-
-    A query without relevant photo counts 0 where the protocol says so, which a mean over classes cannot undo.
-    """
-    metric = parse_metric(text)
-    average = metric.average or "queries"
-    for score in run.scores:
-        if score.metric == metric.id and score.average == average:
-            if protocol.empty == "zero" and score.skipped:
-                if average == "classes":
-                    return math.nan
-                return score.value * (score.queries - score.skipped) / score.queries
-            return score.value
-    return math.nan
-
-
-def row_values(row: Row, protocol: Protocol, text: str) -> list[float]:
-    """``value`` of every run of a row that has one."""
-    return [each for run in row.runs if not math.isnan(each := value(run, protocol, text))]
 
 
 @KINDS.register("protocols")

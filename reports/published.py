@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from bench.metric_ids import parse_metric
-from bench.models import RunRecord
-from reports.base import Table
+from bench.evaluation.metric_ids import parse_metric
+from bench.reports.base import Table
+from bench.results.models import RunRecord
 
 NAMES = ("mAP@all", "mAP@200", "P@100", "P@200")  # what tables in print call them
 UNKNOWN = "protocol unknown"
@@ -50,7 +50,7 @@ class Row:
 @cache
 def figures() -> tuple[Published, ...]:
     """All of them, in the order of the file."""
-    text = (resources.files("reports") / "published.csv").read_text(encoding="utf-8")
+    text = (resources.files("bench.reports") / "published.csv").read_text(encoding="utf-8")
     return tuple(Published(**row) for row in csv.DictReader(io.StringIO(text)))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from string import Template
 
-from reports.html import template
+from bench.reports.html import template
 
 SIDE, GAP, COLUMNS = 128, 8, 10
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bench.comparison import SeededSums, clear_best_of, compare_sums
 from bench.errors import IncompleteError, UsageError, nearest
-from bench.metric_ids import parse_metric
-from bench.models import RunRecord
-from bench.protocols.base import Protocol, name_over, protocol_of
-from bench.statistics import interval_of, seed_spread
+from bench.evaluation.metric_ids import parse_metric
+from bench.evaluation.protocols.base import Protocol, name_over, protocol_of
+from bench.reports import missing_runs as missing
+from bench.reports import published
+from bench.reports.base import KINDS, Options, Table
+from bench.reports.cells import MAIN_METRICS, YARDSTICK, mean, spread
+from bench.reports.protocol_values import ranks_alike, row_values
+from bench.reports.stored_runs import SEED, Group, Row, Source
+from bench.results.models import RunRecord
+from bench.statistics.intervals import interval_of, seed_spread
+from bench.statistics.significance import SeededSums, clear_best_of, compare_sums
 from bench.types import Labels
-from reports import missing, published
-from reports.base import KINDS, Options, Table
-from reports.source import SEED, Group, Row, Source
-
-MAIN_METRICS = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
-YARDSTICK = "imagenet"  # frozen features: what a trained method is always seen beside
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,6 @@ class View:
 
     def values(self, row: Row, metric: str) -> list[float]:
         """The figures of each run of a row that has one."""
-        from reports.protocols import ranks_alike, row_values
-
         if self.protocol is None:
             return row.values(metric)
         return row_values(row, self.protocol, metric) if ranks_alike(row.runs[0], self.protocol) else []
@@ -174,18 +171,6 @@ def _notes(group: Group, view: View, bold: bool, intervals: bool, options: Optio
     return notes
 
 
-def shown_rows(rows: Sequence[Row], count: int) -> list[Row]:
-    """The best ``count`` rows by the first metric, best first.
-
-    Where there are more, methods in full go before ablations, which have a section of their own, and the yardstick
-    before all.
-    """
-    ordered = sorted(rows, key=lambda row: (-mean(row.values(MAIN_METRICS[0])), row.name))
-    wanted = sorted(ordered, key=lambda row: (row.name != YARDSTICK, bool(row.runs[0].ablation)))  # keeps the order
-    chosen = {row.name for row in wanted[:count]}
-    return [row for row in ordered if row.name in chosen]
-
-
 def baseline_row(group: Group, name: str) -> Row | None:
     """The row called ``name``, else the first of that method in full; None when the table has none."""
     whole = [row for row in group.rows if row.runs[0].method == name and not row.runs[0].ablation]
@@ -228,23 +213,6 @@ def interval_cell(source: Source, found: SeededSums | None, digits: int) -> str:
     generator = np.random.default_rng(SEED)
     around = interval_of(found.sums.over_seeds, seed_spread(found.sums), generator, limits=(0.0, 1.0), drawn=drawn)
     return "-" if math.isnan(around.low) else f"{around.low:.{digits}f} to {around.high:.{digits}f}"
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean, -1 of nothing, so that rows without a figure come last."""
-    return statistics.fmean(values) if values else -1.0
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """The mean, and with several values their standard deviation: ``0.546 ± 0.007``; ``-`` where there is none."""
-    if not values:
-        return "-"
-    middle = statistics.fmean(values)
-    if len(values) == 1:
-        return f"{middle:.{digits}f}"
-    # Not by statistics.stdev: its exact fractions cost a large table a tenth of its time.
-    deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1))
-    return f"{middle:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def _interval_note(several: int, rows: int) -> str:

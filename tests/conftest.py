@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.experiment import Resources
-from bench.store import Store
+from bench.experiments.request import Resources
+from bench.results.store import Store
 
 
 class Quiet:
@@ -25,21 +25,6 @@ class Quiet:
     def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
         if terms:
             self.terms.append(dict(terms))
-
-
-LONG = (  # files that take half a minute or more, the longest first
-    *("test_doc_commands.py", "bench/test_distributed.py", "benchmarks/test_benchmarks.py", "bench/test_jobs.py"),
-    *("bench/test_voice.py", "test_plugin.py", "bench/test_faults.py", "cli/test_new.py", "cli/test_start.py"),
-    *("test_every_method.py", "cli/test_checkpoint.py", "bench/test_gallery_on_disk.py"),
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long files, so that all processes have something to do until the end."""
-    here = Path(__file__).parent
-    place = {here / name: number for number, name in enumerate(LONG)}
-    assert all(path.is_file() for path in place)
-    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -17,8 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.main import app
-from bench.store import Store
-from methods.base import METHODS
+from bench.methods.base import METHODS
+from bench.results.store import Store
 from tests.documented import ROOT
 from tests.pictures import words_of, write_folder
 from tests.reports.filling import everything, fill
@@ -100,9 +100,10 @@ def parts_of_the_project(folder: Path) -> None:
     """Copies of what commands write to, and a checkout that pip can look at."""
     shutil.copytree(ROOT / "docs", folder / "docs")
     shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
-    for package in ("bench", "bench/cli", "bench/protocols", "methods", "datasets", "reports"):
-        (folder / "checkout" / package).mkdir(parents=True)
-        shutil.copy(ROOT / package / "__init__.py", folder / "checkout" / package)
+    for package in ("bench", "methods", "datasets", "reports"):
+        for file in (ROOT / package).rglob("__init__.py"):
+            (folder / "checkout" / file.relative_to(ROOT).parent).mkdir(parents=True)
+            shutil.copy(file, folder / "checkout" / file.relative_to(ROOT).parent)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "checkout")
 

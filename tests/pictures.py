@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from datasets.emoji import Emoji
+from bench.datasets.emoji import Emoji
 
 CLASSES = 14
 IMAGES = 3  # of each class and modality

@@ -22,7 +22,14 @@ from typing import Any
 
 from torch.distributed import TCPStore
 
-PRELOADED = ["bench.cli.main", "bench.cli.cells", "methods.ours", "methods.imagenet", "datasets.emoji", "reports.build"]
+PRELOADED = [
+    "bench.cli.main",
+    "bench.cli.run_cells",
+    "bench.methods.ours",
+    "bench.methods.imagenet",
+    "bench.datasets.emoji",
+    "bench.reports.build",
+]
 SECONDS = 600.0  # a child that takes longer hangs
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -145,7 +152,7 @@ def _program(
 ) -> None:
     os.chdir(folder)
     os.environ.update({"NO_COLOR": "1", "COLUMNS": "200", "BENCH_CACHE_DIR": str(folder / "cache"), **environment})
-    importlib.import_module("bench.store").STALE_SECONDS = 0.0  # type: ignore[attr-defined]
+    importlib.import_module("bench.results.store").STALE_SECONDS = 0.0  # type: ignore[attr-defined]
     for fault in faults:
         module, _, name = fault.at.partition(":")
         if isinstance(fault, Changed):

@@ -20,7 +20,7 @@ import pytest
 from typer.testing import Result
 
 import tests.documented
-from bench.store import Store
+from bench.results.store import Store
 from tests.documented import PAGES, ROOT, commands_of, shown
 from tests.documented_folder import Documented
 from tests.documented_folder import documented as documented  # a fixture
@@ -75,7 +75,9 @@ class Rule:
 
 NOT_RUN = (
     Rule(r"^make ", how=makefile, why="they install, test, lint and train for minutes; CI calls them"),
-    Rule(r"--executor slurm", FEW, ("--dry-run",), why="no cluster; tests/bench/test_jobs.py has a stand-in"),
+    Rule(
+        r"--executor slurm", FEW, ("--dry-run",), why="no cluster; tests/bench/cluster/test_scheduler.py has a stand-in"
+    ),
     Rule(r"^bench --store \.\.\.?/", how=parsed, why="the record of what made the results, with paths cut short"),
     Rule(r"^python -m tools\.emoji\.(fetch|build) ", how=arguments, why="they need packages of the network"),
     Rule(r"^bench data (check|list) (sketchy|tuberlin|quickdraw)\b", code=3, says="was not found", why="no data"),
@@ -110,7 +112,7 @@ RULES = (
 )
 ELSEWHERE = {  # how commands begin that another test runs
     "python benchmarks/": "tests/benchmarks/test_benchmarks.py",
-    "python -m pytest": "tests/cli/test_new.py",
+    "python -m pytest": "tests/cli/commands/test_new.py",
 }
 # Each once: what one page has made is there when another page says the same. The page of the example is tried by
 # ``tests/test_plugin.py``, where the example is installed.

@@ -14,11 +14,11 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from bench.cli.commands.show import RUN, Show
 from bench.cli.main import app
-from bench.cli.show import RUN, Show
-from bench.experiment import Resources
-from bench.settings import RunSettings
-from methods.base import METHODS, Context
+from bench.experiments.request import Resources
+from bench.methods.base import METHODS, Context
+from bench.settings.run_settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.datasets.base import DATASETS, Dataset
+from bench.datasets.checks.broken_images import examine
+from bench.datasets.checks.check import check
+from bench.datasets.folder import Folder, FolderSettings
+from bench.datasets.images.decode import decode
+from bench.datasets.published.layouts import Layout
+from bench.datasets.published.tree_dataset import TreeDataset
 from bench.types import Item, Split
-from datasets.base import DATASETS, Dataset
-from datasets.check import check
-from datasets.decoding import decode
-from datasets.folder import Folder, FolderSettings
-from datasets.health import examine
-from datasets.layouts import Layout
-from datasets.tree import TreeDataset
 from tests.datasets.trees import plant, plant_lists, write
 
 

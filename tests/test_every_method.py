@@ -14,15 +14,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import sweep
-from bench.engine import build, execute
-from bench.experiment import Experiment, Request, Resources
-from bench.item_embeddings import embed_test_images
-from bench.resolving import resolve
-from bench.training import TrainingData, train
-from datasets.images import Images
-from methods import heads, losses
-from methods.base import METHODS, TrainingPhotos
+from bench.datasets.images.loader import Images
+from bench.experiments import ablations as sweep
+from bench.experiments.embed_split import embed_test_images
+from bench.experiments.execute import build, execute
+from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.resolve import resolve
+from bench.methods.base import METHODS, TrainingPhotos
+from bench.methods.modules import heads, losses
+from bench.training.loop import TrainingData, train
 from tests.conftest import Quiet
 
 STEPS = 8
@@ -103,7 +103,7 @@ def test_every_method_explains_itself(name: str) -> None:
     assert all(hasattr(settings, f"weight_{term}") for term in method.terms)
     for changes in method.structural.values():
         assert all(getattr(settings, key) != value for key, value in changes.items())
-    if method.__module__.startswith("methods.") and name != "ours":  # whose every formula is in docs/method.md
+    if method.__module__.startswith("bench.methods.") and name != "ours":  # whose every formula is in docs/method.md
         told = sys.modules[method.__module__].__doc__ or ""
         assert all(word in told for word in ("Paper: ", "Implemented", "Left out")), name
 

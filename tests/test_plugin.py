@@ -23,9 +23,9 @@ from tests.forked import Bench, forked
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 KINDS = ("methods", "datasets", "protocols", "reports")
 SUBTLE = """
-from bench.protocols.base import Protocol
-from datasets.base import Dataset
-from methods.imagenet import ImageNet
+from bench.evaluation.protocols.base import Protocol
+from bench.datasets.base import Dataset
+from bench.methods.imagenet import ImageNet
 
 
 class Method(ImageNet):

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import bench.engine
+import bench.experiments.execute
 from bench.cli.main import app
 from bench.errors import IncompleteError
-from bench.store import Store
+from bench.reports.base import FORMATS, Options, Report
+from bench.reports.build import build
+from bench.reports.stored_runs import Source
+from bench.results.store import Store
 from bench.types import Score
-from reports.base import FORMATS, Options, Report
-from reports.build import build
-from reports.source import Source
-from tests.bench.test_store import IDENTITY
+from tests.bench.results.test_store import IDENTITY
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -100,7 +100,9 @@ def test_nothing_to_report_says_what_to_do(store: Store) -> None:
 
 
 def test_a_real_run_lands_in_the_database_and_in_the_report(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.engine.provenance, "collect", lambda device: {"bench": "of the test", "device": device})
+    monkeypatch.setattr(
+        bench.experiments.execute.provenance, "collect", lambda device: {"bench": "of the test", "device": device}
+    )
     ran = runner.invoke(app, ["run", "-m", "imagenet", "--limit", "2", "--image-size", "64"])
     assert ran.exit_code == 0, ran.stderr
     report = runner.invoke(app, ["report", "--include-smoke"])

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.explained import Explained, explained
-from bench.postprocessing import PostProcessing
-from bench.settings import RunSettings
-from datasets.base import DATASETS
-from methods.base import METHODS, Method
-from methods.network import NetworkSettings
+from bench.datasets.base import DATASETS
+from bench.methods.base import METHODS, Method
+from bench.methods.modules.single_network import NetworkSettings
+from bench.settings.describe import Explained, explained
+from bench.settings.post_processing import PostProcessing
+from bench.settings.run_settings import RunSettings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods.md"
 FIRST = ("ours", "imagenet", "hog", "softmax", "triplet", "sake", "supcon")
@@ -33,7 +33,7 @@ def render() -> str:
     """The whole page."""
     names = [*FIRST, *(name for name, _ in METHODS.items() if name not in FIRST)]
     methods = [METHODS.get(name) for name in names]
-    parts = [HEAD, *(of_method(each) for each in methods if each.__module__.startswith("methods."))]
+    parts = [HEAD, *(of_method(each) for each in methods if each.__module__.startswith("bench.methods."))]
     parts += [
         "## Settings of every trained method\n\nDefaults here are those of a folder of your own; a dataset has its "
         "own, as [The method](method.md#settings) says for the published ones and `emoji`.\n",
@@ -45,7 +45,7 @@ def render() -> str:
         "## Settings of datasets\n",
     ]
     for name, dataset in DATASETS.items():
-        if (rows := explained(dataset.Settings())) and dataset.__module__.startswith("datasets."):
+        if (rows := explained(dataset.Settings())) and dataset.__module__.startswith("bench.datasets."):
             parts += [f"`{name}`\n", table(rows)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.metric_ids import DEFINITIONS
-from bench.protocols.base import PROTOCOLS
-from bench.ranking import rank
-from bench.ranking_plan import Ties
-from bench.vectors import Embeddings
+from bench.embeddings.arrays import Embeddings
+from bench.evaluation.metric_ids import DEFINITIONS
+from bench.evaluation.protocols.base import PROTOCOLS
+from bench.evaluation.ranking import rank
+from bench.evaluation.ranking_plan import Ties
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "protocols.md"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

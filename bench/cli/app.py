@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import sys
@@ -13,9 +12,9 @@ import typer
 from typer.core import TyperGroup
 
 from bench import __version__
-from bench.cli.configuration import apply_configuration
-from bench.errors import BenchError, LoadingError
-from bench.interrupts import Terminated
+from bench.cli.config import apply_configuration
+from bench.errors import BenchError
+from bench.signals import Terminated
 
 GLOBAL_WITH_VALUE = ("--store", "--data-root", "--cache-dir", "--config")
 GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--version")
@@ -78,7 +77,9 @@ def beginning_of(error: BaseException) -> str | None:
     """How this process begins its sentence on ``error``; None where another process of the same run says it."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return ""
-    from bench.voice import of_this_process  # torch takes a second to import, which one process need not spend here
+    from bench.distributed.failure import (
+        of_this_process,  # torch takes a second to import, which one process need not spend here
+    )
 
     return of_this_process().beginning(error)
 
@@ -107,22 +108,8 @@ def program(
     ] = False,
 ) -> None:
     """Benchmark zero-shot sketch-based image retrieval: train, rank exactly, store, report."""
-    refuse_foreign_datasets_package()
     apply_configuration(ctx, config)
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("bench").setLevel(level)
-    ctx.obj = ctx.params  # commands read these through bench/cli/common.py
-
-
-def refuse_foreign_datasets_package() -> None:
-    """Raise LoadingError when ``import datasets`` would find another distribution's package of that name."""
-    ours = Path(__file__).resolve().parents[2] / "datasets"
-    found = importlib.util.find_spec("datasets")
-    places = [Path(place).resolve() for place in (found.submodule_search_locations or [])] if found else []
-    if ours not in places:
-        where = str(places[0]) if places else "nowhere"
-        raise LoadingError(
-            f"The name 'datasets' imports {where} instead of this project's package at {ours}: "
-            "run bench in an environment of its own, without Hugging Face's 'datasets'."
-        )
+    ctx.obj = ctx.params  # commands read these through bench/cli/output.py

@@ -1,4 +1,4 @@
-"""The entry point: imports every command file of this package, so that a new file is a new command."""
+"""The entry point: imports every file of ``bench/cli/commands``, so that a new file there is a new command."""
 
 from __future__ import annotations
 
@@ -10,30 +10,12 @@ import signal
 from collections.abc import Sequence
 from types import FrameType
 
-import bench.cli
+import bench.cli.commands
 from bench.cli.app import app
-from bench.interrupts import Terminated, ignore_signals
+from bench.signals import Terminated, ignore_signals
 
-NOT_COMMANDS = {
-    "app",
-    "cells",
-    "common",
-    "figures",
-    "findings",
-    "in_turn",
-    "main",
-    "options",
-    "plan",
-    "progress",
-    "runs",
-    "scheduling",
-    "side_by_side",
-    "words",
-}
-
-for _module in sorted(pkgutil.iter_modules(bench.cli.__path__), key=lambda each: each.name):
-    if _module.name not in NOT_COMMANDS:
-        importlib.import_module(f"bench.cli.{_module.name}")
+for _module in sorted(pkgutil.iter_modules(bench.cli.commands.__path__), key=lambda each: each.name):
+    importlib.import_module(f"bench.cli.commands.{_module.name}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.common import OutputFormat
+from bench.cli.output import OutputFormat
 
 
 class Precision(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bench.cli.common import stderr
+from bench.cli.output import stderr
 
 SMOOTHING = 0.9  # of the loss terms shown
 SECONDS_BETWEEN_LINES = 30.0  # where no terminal shows bars

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import pytest
 
 import bench.declared
+from bench.datasets.base import DATASETS
 from bench.declared import fits, takes
-from bench.protocols.base import PROTOCOLS, Protocol
-from datasets.base import DATASETS
-from methods.base import METHODS
-from reports.base import FORMATS, KINDS, PICTURES, Format
+from bench.evaluation.protocols.base import PROTOCOLS, Protocol
+from bench.methods.base import METHODS
+from bench.reports.base import FORMATS, KINDS, PICTURES, Format
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def test_a_protocol_is_one_of_fields_that_fit(changes: dict[str, Any], why: str)
 )
 def test_a_format_is_an_ending_and_a_function_of_a_report(format: Format, why: str) -> None:
     assert FORMATS._wrong(Format("tsv", str)) == ""
-    assert FORMATS._wrong(format).replace("reports.base.", "").startswith(why)
+    assert FORMATS._wrong(format).replace("bench.reports.base.", "").startswith(why)
 
 
 @pytest.mark.parametrize("registry", [KINDS, PICTURES])

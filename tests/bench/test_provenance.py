@@ -11,16 +11,14 @@ from pathlib import Path
 import pytest
 
 from bench import provenance
-from bench.metric_ids import METRICS_VERSION
-from bench.models import RunRecord
-from reports.footer import CALLS, footer
+from bench.reports.footer import CALLS, footer
+from bench.results.models import RunRecord
 
 
 def test_everything_that_a_reader_must_know_is_there() -> None:
     facts = provenance.collect("cpu")
     assert {"bench", "commit", "python", "system", "processor", "device", "threads", "deterministic"} <= facts.keys()
     assert set(provenance.PACKAGES) <= facts.keys()
-    assert facts["metrics"] == str(METRICS_VERSION)
     assert facts["device"] == "cpu"
     assert all(isinstance(value, str) and value for value in facts.values())
 

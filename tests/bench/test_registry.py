@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
+from bench.datasets.base import DATASETS, Dataset
 from bench.errors import LoadingError, UsageError
-from bench.protocols.base import PROTOCOLS
+from bench.evaluation.protocols.base import PROTOCOLS
+from bench.methods.base import METHODS, Method
 from bench.registry import Plugin, Registry, not_derived_from
-from datasets.base import DATASETS, Dataset
-from methods.base import METHODS, Method
-from reports.base import FORMATS, KINDS, PICTURES
+from bench.reports.base import FORMATS, KINDS, PICTURES
 
 half: list[int] = []  # what a plug-in did before it failed
 
 
 def registry() -> Registry[str]:
-    known: Registry[str] = Registry("fruit", "reports", "bench.none")
+    known: Registry[str] = Registry("fruit", "bench.reports", "bench.none")
     known.register("Banana")("yellow")
     known.register("apple")("red")
     return known
@@ -113,7 +113,7 @@ def with_plugins(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str, str],
         vars(point).update(dist=Distribution(distribution))
         found.append(point)
     monkeypatch.setattr("bench.registry.entry_points", lambda group: found)
-    return Registry("fruit", "bench.protocols", "bench.fruit", wrong=not_derived_from(Fruit), **changes)
+    return Registry("fruit", "bench.evaluation.protocols", "bench.fruit", wrong=not_derived_from(Fruit), **changes)
 
 
 def test_a_plug_in_is_found_named_and_told_apart_from_the_projects_own(monkeypatch: pytest.MonkeyPatch) -> None:

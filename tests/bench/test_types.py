@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.embeddings.arrays import Embeddings
 from bench.errors import DataError
 from bench.types import Item, Split
-from bench.vectors import Embeddings
 
 
 def item(path: str, class_name: str) -> Item:

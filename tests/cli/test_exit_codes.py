@@ -14,17 +14,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import bench.running
-from bench import database
+import bench.experiments.run
 from bench.cli.main import app
-from bench.engine import Outcome
 from bench.errors import BenchError
-from bench.files import write_tensors
-from bench.interrupts import Terminated
-from bench.networks import Networks
-from bench.store import Store
-from methods.base import METHODS
-from tests.bench.test_store import IDENTITY, SCORES
+from bench.experiments.execute import Outcome
+from bench.io import write_tensors
+from bench.methods.base import METHODS
+from bench.results import database
+from bench.results.store import Store
+from bench.signals import Terminated
+from bench.training.trained_networks import Networks
+from tests.bench.results.test_store import IDENTITY, SCORES
 
 Prepare = Callable[[pytest.MonkeyPatch], None]
 RUN = ["run", "-m", "imagenet", "--limit", "1", "--image-size", "32"]
@@ -39,7 +39,7 @@ def computing(what: Callable[[], Outcome]) -> Prepare:
     """A run does ``what`` instead of computing, so that its end is all that is tested."""
 
     def prepare(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(bench.running, "execute", lambda *_, **__: what())
+        patch.setattr(bench.experiments.run, "execute", lambda *_, **__: what())
 
     return prepare
 

@@ -12,12 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.main import app
-from datasets.base import DATASETS
-from datasets.decoding import INK, INK_MARGIN
-from datasets.folder import FolderSettings
-from datasets.picture_files import MAX_PIXELS
-from datasets.split_lists import read_class_split
-from datasets.tree import TreeDataset
+from bench.datasets.base import DATASETS
+from bench.datasets.folder import FolderSettings
+from bench.datasets.images.decode import INK, INK_MARGIN
+from bench.datasets.images.picture_files import MAX_PIXELS
+from bench.datasets.published.split_lists import read_class_split
+from bench.datasets.published.tree_dataset import TreeDataset
 from tests.datasets.trees import write
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")

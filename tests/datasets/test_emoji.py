@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import datasets.emoji
+from bench.datasets import emoji
+from bench.datasets.base import DATASETS
 from bench.errors import DataError, UsageError
-from datasets.base import DATASETS
 
 
 def test_the_split_is_the_documented_one(tmp_path: Path) -> None:
@@ -43,10 +43,10 @@ class Folder:
 def test_an_archive_that_is_damaged_or_gone(
     content: bytes | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets.emoji.resources, "files", lambda package: Folder(content))
-    emoji = DATASETS.get("emoji")(tmp_path)
+    monkeypatch.setattr(emoji.resources, "files", lambda package: Folder(content))
+    dataset = DATASETS.get("emoji")(tmp_path)
     with pytest.raises(DataError, match=message):
-        emoji.read("sketch/ant/openmoji.png")
+        dataset.read("sketch/ant/openmoji.png")
 
 
 def test_a_member_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.datasets.folder import Folder, FolderSettings
 from bench.errors import DataError, UsageError
-from bench.settings import assign
+from bench.settings.run_settings import assign
 from bench.types import Split
-from datasets.folder import Folder, FolderSettings
 from tests.datasets.trees import write
 
 CLASSES = ("Straße", "cat", "ice cream", "東京")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.datasets.base import DATASETS
+from bench.datasets.folder import Folder, FolderSettings
+from bench.datasets.published.shaping import shaped
+from bench.datasets.published.tree_dataset import TreeDataset
 from bench.types import Item, Split
-from datasets.base import DATASETS
-from datasets.folder import Folder, FolderSettings
-from datasets.shaping import shaped
-from datasets.tree import TreeDataset
 from tests.datasets.trees import plant, plant_lists, write
 
 PER_CLASS = 5

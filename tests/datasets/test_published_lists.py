@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets.base import DATASETS, Dataset
-from datasets.published import class_counts
-from datasets.walking import Listing, Walker
+from bench.datasets.base import DATASETS, Dataset
+from bench.datasets.published.files import Listing, Walker
+from bench.datasets.published.published_counts import class_counts
 from tests.datasets.trees import SHARED
 
 ZSE = SHARED / "filelists" / "buptLinfy+ZSE-SBIR" / "datasets"

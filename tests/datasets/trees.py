@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.layouts import Layout
-from datasets.split_lists import read_class_split
-from datasets.tree import TreeDataset
+from bench.datasets.published.layouts import Layout
+from bench.datasets.published.split_lists import read_class_split
+from bench.datasets.published.tree_dataset import TreeDataset
 
 PER_CLASS = 2
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "protocols"  # not in the repository: published file lists

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.engine import build
 from bench.errors import UsageError
-from bench.experiment import Request, Resources
-from bench.item_embeddings import embed_test_images
-from bench.ranking import rank
-from bench.resolving import resolve
-from methods.base import Method
+from bench.evaluation.ranking import rank
+from bench.experiments.embed_split import embed_test_images
+from bench.experiments.execute import build
+from bench.experiments.request import Request, Resources
+from bench.experiments.resolve import resolve
+from bench.methods.base import Method
 from tests.conftest import Quiet
 
 CPU = torch.device("cpu")

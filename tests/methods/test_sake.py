@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from bench.engine import build
 from bench.errors import DataError, UsageError
-from bench.experiment import Request, Resources
-from bench.resolving import resolve
+from bench.experiments.execute import build
+from bench.experiments.request import Request, Resources
+from bench.experiments.resolve import resolve
+from bench.methods.base import Method, TrainingPhotos
+from bench.methods.sake import start_from_classifier
 from bench.types import Batch
-from methods.base import Method, TrainingPhotos
-from methods.sake import start_from_classifier
 
 NOTHING = TrainingPhotos(lambda function: torch.empty(0, 1000), torch.empty(0, dtype=torch.int64), (), "none")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.store import Store
+from bench.results.store import Store
 from tests.reports.filling import everything
 
 

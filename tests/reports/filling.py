@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from bench import details
-from bench.metric_ids import DEFAULT_METRICS
-from bench.store import Store
+from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.reports.base import Options, Report
+from bench.reports.build import build
+from bench.reports.stored_runs import Source
+from bench.results import details
+from bench.results.store import Store
 from bench.types import Ranking, Score
-from reports.base import Options, Report
-from reports.build import build
-from reports.source import Source
-from tests.bench.test_store import IDENTITY
+from tests.bench.results.test_store import IDENTITY
 
 CLASSES = ("ant", "bat_1", "cup & saucer", "door", "elk")
 EACH = 6  # queries of a class

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.store import Store
-from reports import plots
-from reports.base import FORMATS, Gallery, Options
-from reports.build import build
-from reports.html import inline
-from reports.source import Source
+from bench.reports import plots
+from bench.reports.base import FORMATS, Gallery, Options
+from bench.reports.build import build
+from bench.reports.html import inline
+from bench.reports.stored_runs import Source
+from bench.results.store import Store
 from tests.browsing import chromium, problems, requests
 from tests.reports.filling import everything, fill
 

@@ -20,16 +20,16 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.main import app
-from bench.comparison import Results, compare
 from bench.errors import IncompleteError, UsageError
-from bench.protocols.base import PROTOCOLS
-from bench.statistics import interval
-from bench.store import Store
-from reports import published
-from reports.base import FORMATS, KINDS, Options, Report, Section, Table
-from reports.gallery import chosen
-from reports.markdown import flush_right
-from reports.source import Source
+from bench.evaluation.protocols.base import PROTOCOLS
+from bench.reports import published
+from bench.reports.base import FORMATS, KINDS, Options, Report, Section, Table
+from bench.reports.gallery import chosen
+from bench.reports.markdown import flush_right
+from bench.reports.stored_runs import Source
+from bench.results.store import Store
+from bench.statistics.intervals import interval
+from bench.statistics.significance import Results, compare
 from tests.reports.filling import CLASSES, EACH, begin, everything, fill, report
 from tests.test_reports import same_as_committed
 
@@ -178,7 +178,7 @@ def test_kinds_without_details_say_how_to_get_them(store: Store) -> None:
 
 
 def _identity(store: Store) -> dict[str, object]:
-    from tests.bench.test_store import IDENTITY
+    from tests.bench.results.test_store import IDENTITY
 
     return {**IDENTITY, "configuration": {"run": {}, "method": {}}}
 
@@ -210,7 +210,14 @@ def test_a_table_without_intervals_says_why(filled: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["reports.base", "reports.html", "reports.latex", "reports.source", "datasets.reopening"]
+    "module",
+    [
+        "bench.reports.base",
+        "bench.reports.html",
+        "bench.reports.latex",
+        "bench.reports.stored_runs",
+        "bench.datasets.published.split_variants",
+    ],
 )
 def test_examples_in_docstrings_hold(module: str) -> None:
     done = doctest.testmod(importlib.import_module(module))
@@ -231,7 +238,7 @@ def test_a_folder_takes_a_file_named_after_the_format(runner: CliRunner) -> None
 
 
 def test_a_terminal_shows_the_same_cells(runner: CliRunner, capsys: pytest.CaptureFixture[str]) -> None:
-    from bench.cli.report import show
+    from bench.cli.commands.report import show
 
     store = Store("bench.db")
     everything(store)

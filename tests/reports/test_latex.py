@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import Store
-from reports import latex
-from reports.base import Report, Section, Table
+from bench.reports import latex
+from bench.reports.base import Report, Section, Table
+from bench.results.store import Store
 from tests.reports.filling import report
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bench.store import Store
-from reports import pictures, plots
-from reports.base import FORMATS, Options
-from reports.build import build
-from reports.source import Source
+from bench.reports import pictures, plots
+from bench.reports.base import FORMATS, Options
+from bench.reports.build import build
+from bench.reports.stored_runs import Source
+from bench.results.store import Store
 from tests.reports.filling import fill
 from tests.reports.test_html import contrast
 

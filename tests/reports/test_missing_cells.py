@@ -7,8 +7,8 @@ from typing import Any
 from typer.testing import CliRunner
 
 from bench.cli.main import app
-from bench.store import Store
-from reports.base import Options
+from bench.reports.base import Options
+from bench.results.store import Store
 from tests.reports.filling import CODES, everything, fill, report
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.comparison import Results, compare, holm
-from bench.store import Store
-from reports.ablation import METRIC, ablation_tables
-from reports.base import Options
-from reports.source import Source
-from reports.tables import labels_of, shown_rows
+from bench.reports.ablation import METRIC, ablation_tables
+from bench.reports.base import Options
+from bench.reports.cells import shown_rows
+from bench.reports.stored_runs import Source
+from bench.reports.tables import labels_of
+from bench.results.store import Store
+from bench.statistics.significance import Results, compare, holm
 from tests.reports.filling import fill
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.protocols.base import Protocol, declare
+from bench.evaluation.protocols.base import Protocol, declare
 
 EVERY_CLASS = declare(
     Protocol(

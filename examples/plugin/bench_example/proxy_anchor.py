@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods import heads
-from methods.base import METHODS, Context
-from methods.network import NetworkSettings, SingleNetwork
+from bench.methods.base import METHODS, Context
+from bench.methods.modules import heads
+from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
 
 
 def proxy_anchor(embedding: Tensor, proxies: Tensor, labels: Tensor, margin: float, scale: float) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reports.base import KINDS, Options, Table
-from reports.source import Source
+from bench.reports.base import KINDS, Options, Table
+from bench.reports.stored_runs import Source
 
 METRICS = ("mAP@all:plain", "P@100:k")
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image, ImageDraw
 
+from bench.datasets.base import DATASETS, Dataset
 from bench.errors import DataError
 from bench.types import Item, Modality, Split
-from datasets.base import DATASETS, Dataset
 
 SIDE = 96  # pixels of an image
 SKETCHES, PHOTOS = 6, 8  # images of a class

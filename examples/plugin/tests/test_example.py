@@ -14,10 +14,10 @@ from bench_example.shapes import PHOTOS, SEEN, SHAPES, SIDE, SKETCHES, UNSEEN
 from bench_example.tsv import write
 from PIL import Image
 
+from bench.datasets.base import DATASETS
 from bench.errors import DataError
-from bench.protocols.base import PROTOCOLS
-from datasets.base import DATASETS
-from reports.base import Report, Section, Table
+from bench.evaluation.protocols.base import PROTOCOLS
+from bench.reports.base import Report, Section, Table
 
 HERE = Path()
 

@@ -1,0 +1,1 @@
+"""The commands: each file is one, and is imported because it is there."""

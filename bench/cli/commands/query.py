@@ -1,0 +1,116 @@
+"""``bench query``: a sketch of one's own against the photos of a run, or any folder of photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.options import Device
+from bench.cli.output import OutputFormat, cache_dir, global_option, opened_store, print_json, print_table
+from bench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from bench.search.searcher import Found, Searcher
+
+SMALL = 32  # pixels of the side of a sketch that is only looked at to see whether it is one
+PICTURE = 256  # pixels of the longer side of a picture in a strip or page
+
+RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="Number of a finished run.")]
+Photos = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Search this folder of photos.", show_default="the run's gallery")
+]
+Weights = Annotated[Path | None, typer.Option(help="Weights file that the run began with, if it did with one.")]
+
+
+@app.command(epilog="Example: [bold]bench query 3 banana.png --photos ~/Pictures -o found.html[/bold]")
+def query(
+    ctx: typer.Context,
+    run: RunNumber,
+    sketch: Annotated[
+        Path, typer.Argument(metavar="SKETCH", help="Drawing: ink on white, white on black, transparent.")
+    ],
+    photos: Photos = None,
+    count: Annotated[int, typer.Option("-k", "--count", min=1, help="Photos to show.")] = 20,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A .png strip or .html page with pictures.")
+    ] = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
+) -> None:
+    """Rank photos by a sketch of your own with the network that a run trained. Photos are embedded once and kept."""
+    if output is not None and output.suffix.lower() not in (".png", ".html"):
+        raise UsageError(f"Results are written as .png or .html, not as {output.name}.")
+    try:
+        content = sketch.read_bytes()
+    except OSError as error:
+        raise DataError(f"Sketch {sketch} cannot be read ({error.strerror}): name a picture file.") from error
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(f"The results cannot be written to {output} (no such folder): give another path.")
+    from bench.datasets.images.user_sketch import drawing
+
+    drawing(content, str(sketch), SMALL)  # what is no sketch is told before thousands of photos are embedded
+    with_photos = opened(ctx, run, photos, weights, device)
+    found = with_photos.query(content, str(sketch), count)
+    if output is not None:
+        write(with_photos, run, sketch.name, content, found, output)
+    if format is OutputFormat.json:
+        from dataclasses import asdict
+
+        print_json([asdict(each) for each in found])
+    elif output is None:
+        print_table(
+            ["place", "photo", "class", with_photos.ranked.measure],
+            [[str(each.place), each.path, each.class_name, f"{each.similarity:.3f}"] for each in found],
+        )
+
+
+def opened(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
+    """What searches with the network of a run; how far it is with embedding photos is told on stderr."""
+    from bench.cli.progress import Bars
+    from bench.experiments.request import Resources
+    from bench.search.searcher import searcher, stored_run
+
+    resources = Resources(global_option(ctx, "data_root"), cache_dir(ctx), device=device)
+    store = opened_store(ctx)
+    try:
+        record = stored_run(store, run)
+        with Bars(f"{record.title}, run {run}", quiet=bool(global_option(ctx, "quiet"))) as bars:
+            bars.phase("embedding")
+            return searcher(
+                record,
+                store,
+                resources,
+                photos=photos,
+                weights=weights,
+                progress=lambda done, total: bars.progress(done, total, {}),
+            )
+    finally:
+        store.close()
+
+
+def write(searching: Searcher, run: int, name: str, sketch: bytes, found: list[Found], path: Path) -> None:
+    """A strip or a page of the results; raises UsageError where it cannot be written."""
+    from bench.datasets.images.user_sketch import drawing_file
+    from bench.reports.gallery import thumbnail
+    from bench.reports.strip import page, strip
+
+    results = []
+    for each in found:
+        what = each.class_name or each.path.rpartition("/")[2]
+        small = thumbnail(searching.dataset.read(each.path), each.path, PICTURE)
+        results.append((small, f"{what} {each.similarity:.2f}"))
+    drawn = drawing_file(sketch, name, PICTURE)
+    if path.suffix.lower() == ".png":
+        content = strip(drawn, results)
+    else:
+        which = f"Run {run}, {searching.experiment.method.name}, of {len(searching.photos)} photos"
+        note = f"{which}; {searching.ranked.measure}."
+        content = page(f"What {name} finds", note, drawn, results).encode()
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UsageError(f"The results cannot be written to {path} ({error.strerror}): give another path.") from error

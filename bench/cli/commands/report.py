@@ -1,0 +1,185 @@
+"""``bench report``: stored results as tables and pictures."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.output import global_option, print_table
+from bench.errors import IncompleteError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from bench.reports.base import Report, Table
+    from bench.results.store import Store
+
+
+@app.command(epilog="Example: [bold]bench report -d emoji --kind all --format html -o report.html[/bold]")
+def report(
+    ctx: typer.Context,
+    dataset: Annotated[
+        list[str] | None, typer.Option("-d", "--dataset", help="Only this dataset; may be repeated.")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("-m", "--method", help="Only this method; may be repeated.")
+    ] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="main, protocols, ablation, per-class, gallery, cost, or all; may be repeated.",
+            show_default="main; all for html",
+        ),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="A main table under this protocol; may be repeated.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="md, csv, json, latex or html.", show_default="md; tables on a terminal"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write to a file, or into a folder, instead of stdout.")
+    ] = None,
+    baseline: Annotated[str, typer.Option(metavar="METHOD", help="Show differences to this method.")] = "",
+    published: Annotated[
+        bool, typer.Option("--published/--no-published", help="Also figures in print of the same split, marked.")
+    ] = True,
+    include_smoke: Annotated[bool, typer.Option(help="Also runs of --limit, in tables of their own.")] = False,
+    include_oracle: Annotated[bool, typer.Option(help="Also runs that chose their epoch on the test.")] = False,
+    digits: Annotated[int, typer.Option(min=1, max=9, help="Digits behind the point.")] = 3,
+    check: Annotated[Path | None, typer.Option(help="Exit 4 unless the report equals this file.")] = None,
+) -> None:
+    """Print stored results: one table for each dataset, split, gallery and protocol."""
+    from bench.evaluation.protocols.base import protocol_of
+    from bench.reports.base import FORMATS, KINDS, Options
+    from bench.reports.build import build
+    from bench.reports.cells import MAIN_METRICS
+    from bench.reports.protocol_values import every_id
+    from bench.reports.stored_runs import Source
+    from bench.results.store import existing
+    from bench.types import AVERAGES, Average
+
+    if check is not None and output is not None:
+        raise UsageError("--check compares with a file and writes none: leave out -o, or --check.")
+    on_screen = format is None and output is None and check is None and sys.stdout.isatty()
+    writer = FORMATS.get(format or _by_ending(output or check))
+    kinds = list(dict.fromkeys(kind or (["all"] if writer.pictures else ["main"])))
+    protocols = tuple(dict.fromkeys(protocol or ()))
+    for each in kinds:
+        if each != "all":
+            KINDS.get(each)  # a wrong name is said before the store is opened
+    for each in protocols:
+        protocol_of(each)
+    where = global_option(ctx, "store")
+    store = existing(where)
+    if store is None:
+        raise IncompleteError(f"There is no results database {where}: run something first, or name one by --store.")
+    try:
+        asked: dict[str, Any] = {"dataset": dataset, "method": method, "split": split}
+        all_ids = protocols or {"all", "protocols"} & set(kinds)
+        metrics = (
+            (*MAIN_METRICS, *(each for each in every_id() if each not in MAIN_METRICS)) if all_ids else MAIN_METRICS
+        )
+        averages: tuple[Average, ...] = AVERAGES if all_ids else ("queries",)
+        asked = {column: values for column, values in asked.items() if values}
+        runs = store.runs(metrics=metrics, averages=averages, **asked)
+        if not runs or any(len(values) > 1 for values in asked.values()):
+            refuse_unknown(store, asked)
+        source = Source(
+            store,
+            runs,
+            include_smoke=include_smoke,
+            include_oracle=include_oracle,
+            data_root=global_option(ctx, "data_root"),
+        )
+        options = Options(digits, protocols, baseline, published)
+        built = build(source, kinds, options, pictures=writer.pictures)
+        text = "" if on_screen else writer.write(built)
+    finally:
+        store.close()
+    if on_screen:
+        show(built)
+    elif check is not None:
+        compare(check, text)
+    elif output is not None:
+        write(output / f"report{writer.ending}" if output.is_dir() else output, text)
+    else:
+        typer.echo(text, nl=False)
+    tell(built.tables)
+
+
+def _by_ending(path: Path | None) -> str:
+    """The format that a file's name asks for; Markdown for a folder and a name without ending.
+
+    Raises UsageError for an ending that no format has.
+    """
+    if path is None or path.is_dir() or not path.suffix:
+        return "md"
+    endings = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".htm": "html"}
+    found = endings.get(path.suffix.lower())
+    if found is None:
+        raise UsageError(f"No report is written as {path.name}: end it in {', '.join(endings)}, or name a --format.")
+    return found
+
+
+def refuse_unknown(store: Store, asked: Mapping[str, Sequence[str]]) -> None:
+    """Raise IncompleteError for the first dataset, method or split that no stored run has, with the nearest one."""
+    every = store.runs(metrics=())
+    for column, values in asked.items():
+        known = {str(getattr(run, column)) for run in every}
+        for value in values:
+            if known and value not in known:
+                raise IncompleteError(f"No run of {column} {value!r} is stored. {nearest(value, known)}")
+
+
+def show(report: Report) -> None:
+    """The tables on a terminal, with their notes, and the footer."""
+    show_tables(report.tables)
+    for line in report.footer:
+        typer.echo(f"- {line}")
+
+
+def show_tables(tables: Sequence[Table]) -> None:
+    """Tables on a terminal, each with its notes."""
+    from bench.reports.base import plain
+
+    for table in tables:
+        rows = [[plain(cell) for cell in row] for row in table.rows]
+        print_table(table.columns, rows, title=table.title)
+        for note in table.notes:
+            typer.echo(note)
+        typer.echo()
+
+
+def tell(tables: Sequence[Table]) -> None:
+    """On stderr, the commands that fill what is missing; none twice."""
+    for command in dict.fromkeys(command for table in tables for command in table.commands):
+        typer.echo(f"missing: {command}", err=True)
+
+
+def write(path: Path, text: str) -> None:
+    """Put ``text`` into a file; raises UsageError where that cannot be."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"The report cannot be written to {path} ({error.strerror}): give another path.") from error
+
+
+def compare(path: Path, text: str) -> None:
+    """Raise IncompleteError, and show the difference on stderr, unless the file holds ``text``."""
+    try:
+        committed = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"The file to check, {path}, cannot be read ({reason}).") from error
+    if committed == text:
+        return
+    for line in difflib.unified_diff(committed.splitlines(), text.splitlines(), str(path), "this report", lineterm=""):
+        typer.echo(line, err=True)
+    raise IncompleteError(f"The report differs from {path}; write it anew with -o {path} if the new one is right.")

@@ -1,0 +1,45 @@
+"""``bench serve``: a drawing pad beside live results."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.commands.query import Photos, RunNumber, Weights, opened
+from bench.cli.options import Device
+from bench.signals import Terminated
+
+
+@app.command(epilog="Example: [bold]bench serve 3 --photos ~/Pictures[/bold]")
+def serve(
+    ctx: typer.Context,
+    run: RunNumber,
+    photos: Photos = None,
+    host: Annotated[
+        str, typer.Option(help="Address to answer at; other machines reach only another one.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")] = 8000,
+    weights: Weights = None,
+    device: Device = "auto",
+) -> None:
+    """Show a page to draw on beside what the network of a run finds among photos, while you draw. Ctrl-C ends it."""
+    searching = opened(ctx, run, photos, weights, device)
+    from bench.search.server import is_local, server
+
+    answering = server(searching, f"{searching.experiment.method.name}, run {run}", host, port)
+    name, number = str(answering.server_address[0]), answering.server_address[1]
+    address = f"http://{f'[{name}]' if ':' in name else name}:{number}/"
+    if is_local(host):
+        typer.echo(f"Serving {address} to this machine alone; --host 0.0.0.0 would show it to others.", err=True)
+    else:
+        typer.echo(f"Serving {address} to everyone who reaches this machine, without a password.", err=True)
+    typer.echo("Ctrl-C ends it.", err=True)
+    try:
+        answering.serve_forever(poll_interval=0.2)
+    except KeyboardInterrupt as error:
+        typer.echo("Stopped.", err=True)
+        raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
+    finally:
+        answering.server_close()

@@ -1,0 +1,85 @@
+"""``bench store``: a safe copy of the results database, others merged into it, an older one brought up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.output import OutputFormat, global_option, opened_store, print_json, print_table
+
+storing = typer.Typer(
+    no_args_is_help=True, help="The results database: a copy of it, others put into it, its schema version."
+)
+app.add_typer(storing, name="store")
+
+
+@storing.command(epilog="Example: [bold]bench store backup monday.db[/bold]")
+def backup(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The copy; must not exist yet.")],
+) -> None:
+    """Copy the database as it is at one moment, also while runs are writing to it."""
+    from bench.results.backup import backup as copy
+
+    runs = copy(str(global_option(ctx, "store")), file)
+    typer.echo(f"{file}: {runs} runs")
+
+
+@storing.command(epilog="Example: [bold]bench store merge node1.db node2.db --store all.db[/bold]")
+def merge(
+    ctx: typer.Context,
+    sources: Annotated[list[str], typer.Argument(help="Databases to take runs from: paths or URLs; left as they are.")],
+    format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
+) -> None:
+    """Put the runs of other databases into the one of --store.
+
+    The same key with the same scores is the same run. Other scores under one key are a conflict, which is named: both
+    runs are kept, and the one that was there first counts. Merging again enters nothing.
+    """
+    from bench.cli.progress import Bars
+    from bench.results.database import plain
+    from bench.results.merge import conflict_lines, merge_all
+    from bench.results.queueing import settle
+
+    with Bars("merging", quiet=bool(global_option(ctx, "quiet"))) as bars:
+        doing = ""
+
+        def progress(source: str, done: int, total: int) -> None:
+            nonlocal doing
+            if source != doing:
+                doing = source
+                bars.phase(plain(source))
+            bars.progress(done, total, {})
+
+        merged = merge_all(str(global_option(ctx, "store")), sources, progress)
+    store = opened_store(ctx)
+    try:
+        settle(store)
+    finally:
+        store.close()
+    for line in conflict_lines(merged):
+        typer.echo(line, err=True)
+    rows = [
+        {"source": m.source, "new": m.new, "known": m.known, "still running": m.running, "conflicts": len(m.conflicts)}
+        for m in merged
+    ]
+    if format is OutputFormat.json:
+        print_json(rows)
+    else:
+        print_table(list(rows[0]), [[str(cell) for cell in row.values()] for row in rows])
+
+
+@storing.command(epilog="Example: [bold]bench store migrate --store old.db[/bold]")
+def migrate(ctx: typer.Context) -> None:
+    """Bring a database of an older version up to date (every command that writes does it too)."""
+    from bench.results.database import plain
+    from bench.results.migrations import CURRENT
+
+    store = opened_store(ctx)
+    store.close()
+    had = "was made now" if store.was is None else f"brought from schema version {store.was}"
+    state = f"is up to date (schema version {CURRENT})" if store.was == CURRENT else f"{had} to {CURRENT}"
+    typer.echo(f"{plain(store.where)}: {state}")

@@ -1,0 +1,1 @@
+"""Runs as jobs: on this machine or on SLURM."""

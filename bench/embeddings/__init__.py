@@ -1,0 +1,1 @@
+"""Embeddings: arrays, files, cache, binary codes."""

@@ -1,0 +1,167 @@
+"""Embeddings that anybody made: ``.npz`` and ``.safetensors`` files and folders of shards, read without running them.
+
+Arrays ``query`` [Q, D], ``gallery`` [G, D], ``query_labels`` [Q], ``gallery_labels`` [G]; optionally ``query_paths``
+[Q] and ``gallery_paths`` [G] as text (in ``.safetensors``, which holds numbers alone, metadata entries of these names
+with one path a line).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.embeddings.arrays import Embeddings
+from bench.embeddings.shard_reader import digest_of_shards, open_shards, open_side
+from bench.errors import DataError, MemoryExhaustedError
+from bench.types import Floats, Labels
+
+VECTORS = ("query", "gallery")
+LABELS = ("query_labels", "gallery_labels")
+PATHS = ("query_paths", "gallery_paths")
+CONTRACT = "an embeddings file holds query, gallery, query_labels and gallery_labels"
+
+Array = npt.NDArray[Any]
+Texts = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EmbeddingFile:
+    """What a file holds: the embeddings, and the path of each row where the file tells."""
+
+    embeddings: Embeddings
+    query_paths: Texts | None = None
+    gallery_paths: Texts | None = None
+
+
+def read_embeddings(path: Path) -> EmbeddingFile:
+    """Read an embeddings file; which of the two formats it has is seen from its content, not from its name.
+
+    A folder of shards (``shard_writer``) is read into memory as a whole; ``open_shards`` leaves its photos on the disk.
+    Numbers of any width are taken for vectors (integers and booleans too, for binary codes) and become float32.
+
+    Raises DataError, one sentence that names the array, for a file that is missing or of neither format, a missing or
+    pickled array, text or complex numbers where vectors should be, labels that are no integers, counts that do not
+    match, an empty side, different widths, NaN or infinite values; MemoryExhaustedError for arrays too large for this
+    machine (or whose damaged header says so).
+    """
+    try:
+        if path.is_dir():
+            return _whole(path)
+        with path.open("rb") as file:
+            head = file.read(16)
+        return _checked(path, head)
+    except OSError as error:
+        raise DataError(f"Embeddings file {path} cannot be read ({error.strerror}).") from error
+    except MemoryError as error:
+        raise MemoryExhaustedError(f"Embeddings file {path} does not fit into memory ({error}).") from error
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file of embeddings, or of the manifests of a folder of shards: 64 hex digits."""
+    if path.is_dir():
+        return digest_of_shards(path)
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _whole(folder: Path) -> EmbeddingFile:
+    """Both sides of shards, in memory."""
+    streamed = open_shards(folder)
+    photos = streamed.photos.shape[0]
+    gallery, labels = streamed.photos.vectors(0, photos), streamed.photos.labels(0, photos)
+    embeddings = Embeddings(streamed.query, gallery, streamed.query_labels, labels)
+    return EmbeddingFile(embeddings, open_side(folder, "query").paths(), open_side(folder, "gallery").paths())
+
+
+def _checked(path: Path, head: bytes) -> EmbeddingFile:
+    if zipfile.is_zipfile(path):
+        arrays, paths = _read_npz(path)
+    elif head[8:9] == b"{":  # eight bytes of length, then JSON
+        arrays, paths = _read_safetensors(path)
+    else:
+        raise DataError(f"Embeddings file {path} is neither .npz nor .safetensors: write it with numpy.savez.")
+    for name in (*VECTORS, *LABELS):
+        if name not in arrays:
+            known = ", ".join(sorted(arrays)) or "nothing"
+            raise DataError(f"Embeddings file {path} has no array {name!r} (it has {known}): {CONTRACT}.")
+    query, gallery = (_vectors(name, arrays[name]) for name in VECTORS)
+    query_labels, gallery_labels = (_labels(name, arrays[name]) for name in LABELS)
+    embeddings = Embeddings(query, gallery, query_labels, gallery_labels)
+    for name, rows in (("query_paths", len(query)), ("gallery_paths", len(gallery))):
+        if name in paths and len(paths[name]) != rows:
+            side = name.removesuffix("_paths")
+            raise DataError(f"Array {name!r} has {len(paths[name])} entries, but {side!r} has {rows} rows.")
+    return EmbeddingFile(embeddings, paths.get("query_paths"), paths.get("gallery_paths"))
+
+
+def _read_npz(path: Path) -> tuple[dict[str, Array], dict[str, Texts]]:
+    arrays: dict[str, Array] = {}
+    name = ""
+    try:
+        # allow_pickle=False: a pickled member could run anything; numpy then refuses it with ValueError.
+        with np.load(path, allow_pickle=False) as file:
+            for name in (each for each in (*VECTORS, *LABELS, *PATHS) if each in file.files):
+                arrays[name] = _array(path, name, file[name])
+    except ValueError as error:
+        if "allow_pickle" in str(error) or "pickle" in str(error):
+            raise DataError(
+                f"Array {name!r} of {path} holds pickled objects, which are never loaded: save plain numbers "
+                "(and paths as text of fixed width)."
+            ) from error
+        raise DataError(f"Array {name!r} of {path} is damaged ({error}).") from error
+    except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise DataError(f"Embeddings file {path} is damaged ({error}).") from error
+    paths = {each: _texts(each, arrays.pop(each)) for each in PATHS if each in arrays}
+    return arrays, paths
+
+
+def _array(path: Path, name: str, member: Any) -> Array:
+    if not isinstance(member, np.ndarray):  # numpy hands out the bytes of what is no array
+        raise DataError(f"Array {name!r} of {path} is no array in numpy's format: write the file with numpy.savez.")
+    return member
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, Texts]]:
+    from safetensors import SafetensorError, safe_open
+
+    arrays: dict[str, Array] = {}
+    name = ""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            known = set(file.keys())
+            for name in (each for each in (*VECTORS, *LABELS) if each in known):
+                arrays[name] = file.get_tensor(name)
+            metadata: Mapping[str, str] = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"Embeddings file {path} is damaged ({error}).") from error
+    except (TypeError, KeyError, AttributeError) as error:  # a number format that numpy has not, such as bfloat16
+        raise DataError(f"Array {name!r} of {path} has numbers that numpy cannot hold: save float32.") from error
+    return arrays, {each: tuple(metadata[each].splitlines()) for each in PATHS if each in metadata}
+
+
+def _vectors(name: str, array: Array) -> Floats:
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"Array {name!r} holds {array.dtype}: embeddings are numbers.")
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which Embeddings refuses
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _labels(name: str, array: Array) -> Labels:
+    if array.dtype.kind not in "iu":
+        raise DataError(f"Array {name!r} holds {array.dtype}: labels are integers from 0.")
+    if array.size and array.max() > np.iinfo(np.int64).max:
+        raise DataError(f"Array {name!r} holds {array.max()}: labels must be below 2^63.")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _texts(name: str, array: Array) -> Texts:
+    if array.dtype.kind != "U" or array.ndim != 1:
+        raise DataError(f"Array {name!r} holds {array.dtype} {array.shape}: paths are text, one for each row.")
+    return tuple(array.tolist())

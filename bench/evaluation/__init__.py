@@ -1,0 +1,1 @@
+"""Exact ranking and metrics."""

@@ -1,0 +1,168 @@
+"""The ranking engine on a torch device: the product and the counting run there, the metrics on the host.
+
+The same algorithm in whole-array steps. A score and its gallery position make one 64-bit key whose order is the
+ranking; the relevant photos' keys are sorted, every photo is looked up among them, and a histogram with a cumulative
+sum gives the ranks, which alone come back to be evaluated by the compiled definitions of ``metrics``. Nothing is
+specific to CUDA. Products are float32 (never TF32), so scores may differ from the host's in the last bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bench.embeddings.arrays import Embeddings
+from bench.errors import MemoryExhaustedError, UsageError
+from bench.evaluation.metrics import fill_values
+from bench.evaluation.ranking_plan import Plan, Ties, tile_size
+from bench.evaluation.similarity import scorer
+from bench.types import Distance, Doubles, Ranking
+
+LOW = 2**32  # the position takes the lower half of a key
+BYTES_PER_SCORE = 60  # score, keys, places, histogram source and what the sorting holds
+TILE_BYTES = 512 * 2**20  # of the device's memory
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The gallery on the device: ``vectors`` float32 [photos, width], ``classes`` int64 [photos], factors or None."""
+
+    vectors: Tensor
+    classes: Tensor
+    scale: Tensor | None
+    offset: Tensor | None
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """float32 [queries, photos] for ``rows`` float32 [queries, width], as ``similarity`` defines them."""
+        scores = rows @ self.vectors.T
+        if self.scale is not None:
+            scores *= self.scale
+        if self.offset is not None:
+            scores -= self.offset
+        return scores
+
+
+def rank_with_torch(
+    embeddings: Embeddings,
+    metrics: Sequence[str],
+    *,
+    distance: Distance = "cosine",
+    top: int = 0,
+    ties: Ties = "index",
+    device: str = "cuda",
+    progress: Callable[[int, int], None] | None = None,
+) -> Ranking:
+    """As ``bench.evaluation.ranking.rank``, on ``device``.
+
+    A tile that does not fit is tried with half as many queries. Raises UsageError for a device that torch does not
+    know or have, MemoryExhaustedError when the gallery or a single query does not fit, and what ``rank`` raises.
+    """
+    plan, factors = Plan(embeddings, metrics), scorer(embeddings, distance)
+    queries, photos = len(embeddings.query), len(embeddings.gallery)
+    columns = min(top, photos)
+    values: Doubles = np.empty((len(plan.metrics), queries))
+    best = np.empty((queries, columns), dtype=np.int32)
+    size = tile_size(queries, photos, plan.most, TILE_BYTES, BYTES_PER_SCORE)
+    wanted_tf32, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
+    try:
+        target = _device(device)
+        gallery = Gallery(
+            torch.from_numpy(np.ascontiguousarray(embeddings.gallery)).to(target),
+            torch.from_numpy(plan.photo_classes).to(target, torch.int64),
+            torch.from_numpy(factors.scale).to(target) if factors.scale.size else None,
+            torch.from_numpy(factors.offset).to(target) if factors.offset.size else None,
+        )
+        begin = 0
+        while begin < queries:
+            part = slice(begin, min(begin + size, queries))
+            try:
+                rows = torch.from_numpy(factors.queries(embeddings.query[part])).to(target)
+                ranks, ends, best[part] = rank_part(
+                    gallery, rows, torch.from_numpy(plan.classes[part]), plan.most, ties, columns
+                )
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size //= 2
+                continue
+            fill_values(
+                plan.codes, plan.ks, ranks.cpu().numpy(), ends.cpu().numpy(), plan.relevant[part], values[:, part]
+            )
+            begin = part.stop
+            if progress is not None:
+                progress(begin, queries)
+    except torch.OutOfMemoryError as error:
+        raise MemoryExhaustedError(
+            f"The memory of {device} does not hold {photos} photos and {size} queries at a time: rank on the cpu."
+        ) from error
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = wanted_tf32
+    return Ranking(plan.metrics, values, plan.relevant, embeddings.query_labels, best if top else None)
+
+
+def rank_part(
+    gallery: Gallery, rows: Tensor, classes: Tensor, most: int, ties: Ties, columns: int
+) -> tuple[Tensor, Tensor, npt.NDArray[np.int32]]:
+    """Ranks and ends, as ``rank_keys``, and the best photos, int32 [queries, columns], of some queries.
+
+    ``rows`` float32 [queries, width] on the gallery's device, ``classes`` int64 [queries]. Raises
+    torch.OutOfMemoryError when so many do not fit.
+    """
+    keys = order_keys(gallery.scores(rows))
+    ranks, ends = rank_keys(keys, classes.to(keys.device), gallery.classes, most, ties)
+    smallest = torch.topk(keys, columns, dim=1, largest=False, sorted=True).values
+    return ranks, ends, torch.remainder(smallest, LOW).to(torch.int32).cpu().numpy()
+
+
+def order_keys(scores: Tensor) -> Tensor:
+    """int64 [queries, photos], ascending in ranking order: descending score, then position. ``scores`` float32.
+
+    The bits of a float, read as an integer, ascend with positive floats and descend with negative ones.
+    """
+    bits = (0.0 - scores).view(torch.int32).to(torch.int64)  # 0 - 0 is +0, whichever zero the score was
+    ascending = torch.where(bits >= 0, bits, -(bits + 2**31) - 1)
+    return ascending * LOW + torch.arange(scores.shape[1], device=scores.device)
+
+
+def rank_keys(keys: Tensor, classes: Tensor, photo_classes: Tensor, most: int, ties: Ties) -> tuple[Tensor, Tensor]:
+    """Ranks and ends of the relevant photos, both int64 [queries, most], columns as in ``rank_rows``.
+
+    ``keys`` int64 [queries, photos] of ``order_keys``; ``classes`` int64 [queries], -1 for a query without relevant
+    photo; ``photo_classes`` int64 [photos]. Columns beyond a query's relevant photos are without meaning.
+    """
+    relevant = classes[:, None] == photo_classes[None, :]
+    never = torch.iinfo(torch.int64).max
+    own = torch.where(relevant, keys, never)
+    own = torch.topk(own, most, dim=1, largest=False, sorted=True).values  # [queries, most], padded with never
+    by_place = _counted(torch.searchsorted(own, keys), relevant, most)
+    level = torch.div(keys, LOW, rounding_mode="floor") * LOW
+    # A key's score alone, at the first and beyond the last position: where its group of equal scores begins and ends.
+    own_level = torch.where(own == never, never, torch.div(own, LOW, rounding_mode="floor") * LOW)
+    as_high = _counted(torch.searchsorted(own_level, level), relevant, most)
+    group_end = torch.searchsorted(own_level, own_level, right=True)
+    wrong = {"index": by_place, "pessimistic": as_high}.get(ties)
+    if wrong is None:
+        wrong = _counted(torch.searchsorted(own_level, level, right=True), relevant, most)
+    return wrong + torch.arange(1, most + 1, device=keys.device), as_high + group_end
+
+
+def _counted(before: Tensor, relevant: Tensor, most: int) -> Tensor:
+    """Irrelevant photos that rank before each relevant one, int64 [queries, most].
+
+    ``before`` int64 [queries, photos] is how many relevant photos rank before each photo.
+    """
+    histogram = torch.zeros((len(before), most + 1), dtype=torch.int64, device=before.device)
+    histogram.scatter_add_(1, before, (~relevant).to(torch.int64))
+    return histogram.cumsum(1)[:, :most]
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without the device
+        raise UsageError(f"Device {name!r} cannot be used here ({str(error).splitlines()[0]}): try cpu.") from error

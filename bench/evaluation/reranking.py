@@ -1,0 +1,70 @@
+"""Re-ranking after ICFRR: a query's order smoothed over the neighbourhoods of the gallery itself.
+
+Source: ICFRR d1fbf45 src/rerank.py and configs.py. Let rank_g(j) be the place of photo j, from 0, among the neighbours
+of photo g (itself left out). The photos that a query ranks first vote: photo j gets the mean of 1 - rank_g(j) / (N - 1)
+over them, where only the nearest of each g count. Its new score is the negated Euclidean distance of the unit vectors
+plus the weighted mean; sorting gives the next order. From the second pass on the distances belong to the places of the
+order, not to the photos, as in the source. It uses the whole unlabelled gallery (transductive).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.embeddings.arrays import Embeddings
+from bench.evaluation.jit import compiled
+from bench.evaluation.ranking import Progress, rank
+from bench.settings.post_processing import PostProcessing
+from bench.types import Floats
+
+
+class Icfrr:
+    """Scores in, scores out: call it with cosines float32 [queries, photos], which it replaces in place.
+
+    The new scores have the new order; the neighbours of every photo (int32 [photos, rerank_gallery]) are found once.
+    """
+
+    def __init__(self, embeddings: Embeddings, settings: PostProcessing, progress: Progress | None = None) -> None:
+        self.settings = settings
+        self.neighbours = neighbours(embeddings, settings.rerank_gallery, progress)
+
+    def __call__(self, cosines: Floats) -> None:
+        """Re-rank each row; equal new scores keep the order that they had before the pass."""
+        settings, photos = self.settings, cosines.shape[1]
+        voters = min(settings.rerank_queries, photos)
+        for row in cosines:
+            order = np.argsort(-row, kind="stable").astype(np.int32)
+            placed = -np.sqrt(np.maximum(0.0, 2.0 - 2.0 * row[order].astype(np.float64)))
+            for _ in range(settings.rerank_passes):
+                gained = votes(self.neighbours, order[:voters])[order]
+                order = order[np.argsort(-(placed + settings.rerank_weight * gained), kind="stable")]
+            row[order] = np.arange(photos, 0, -1, dtype=np.float32)
+
+
+def neighbours(embeddings: Embeddings, count: int, progress: Progress | None = None) -> npt.NDArray[np.int32]:
+    """Positions of the ``count`` photos (all others where there are fewer) nearest to each photo, nearest first.
+
+    int32 [photos, count]; by cosine, equal ones by position, the photo itself left out.
+    """
+    gallery, labels = embeddings.gallery, embeddings.gallery_labels
+    among = Embeddings(gallery, gallery, labels, labels)
+    best = rank(among, (), top=count + 1, progress=progress).top
+    if best is None:
+        raise RuntimeError("the engine returned no order")
+    own = best == np.arange(len(best), dtype=np.int32)[:, None]
+    own[~own.any(axis=1), -1] = True  # so many copies of the photo come before it that it is not in its own list
+    others: npt.NDArray[np.int32] = best[~own].reshape(len(best), best.shape[1] - 1)
+    return others
+
+
+@compiled
+def votes(neighbours: npt.NDArray[np.int32], voters: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    """Mean weight of every photo over the voters: float64 [photos]."""
+    photos, count = neighbours.shape
+    found = np.zeros(photos)
+    last = max(1, photos - 1)
+    for voter in voters:
+        for place in range(count):
+            found[neighbours[voter, place]] += 1.0 - place / last
+    return found / len(voters)

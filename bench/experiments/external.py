@@ -1,0 +1,86 @@
+"""Scores of a method that runs elsewhere, stored as a run of it, so that they appear in reports beside the others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from bench import provenance
+from bench.errors import UsageError
+from bench.evaluation.metric_ids import METRICS_VERSION, STORED_METRICS
+from bench.experiments.submission import Submission
+from bench.methods.base import METHODS
+from bench.results import details
+from bench.results.store import Store
+from bench.types import Distance, Ranking
+
+METRICS = (*STORED_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT))
+TOP = 10  # gallery positions that are stored for each query
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError unless ``name`` can be that of an external method: printable, and no method of the harness."""
+    if not name.strip() or not name.isprintable():
+        raise UsageError(f"--as takes the name of a method, not {name!r}.")
+    if name in METHODS.names():
+        raise UsageError(f"--as {name} is the name of a method of this harness: choose another.")
+
+
+def store_ranking(
+    store: Store,
+    name: str,
+    submission: Submission,
+    ranking: Ranking,
+    *,
+    distance: Distance,
+    seed: int,
+    file_sha256: str,
+    device: str,
+    seconds: float,
+) -> int:
+    """Store the default figures of a ``ranking`` for ``METRICS`` as a run of the external method ``name``; its id.
+
+    Where every row is known to be which image, the values of every query are stored too, so that reports show intervals
+    and compare. Name, images, distance and seed make one run: scores of new embeddings supersede the old ones.
+    ``file_sha256`` is the hash of the embeddings file.
+
+    Raises StorageError when the database cannot be written.
+    """
+    asked = {
+        "method": name,
+        "ablation": "",
+        "dataset": submission.dataset,
+        "split": submission.split,
+        "fingerprint": submission.fingerprint,
+        "seed": seed,
+        "selection": "last",
+        "gallery": "unseen",
+        "per_class_limit": None,
+    }
+    settings = {"run": {}, "method": {"distance": distance}, "dataset": {}}
+    text = json.dumps(["external", asked, settings], sort_keys=True)  # both have a key "method"
+    configuration = {
+        **settings,
+        "precision": "",
+        "method_version": "",
+        "caution": submission.caution,
+        "external": {
+            "verified": submission.verified,
+            "evidence": submission.evidence,
+            "gallery_name": submission.gallery_name,
+            "file_sha256": file_sha256,
+        },
+    }
+    identity = {
+        **asked,
+        "key": hashlib.sha256(text.encode()).hexdigest(),
+        "configuration": configuration,
+        "environment": {**provenance.collect(device), "metrics": str(METRICS_VERSION)},
+    }
+    run = store.begin(identity)
+    scores = [score for metric in STORED_METRICS for score in (ranking.score(metric), ranking.score(metric, "classes"))]
+    kept = {}
+    if submission.classes:
+        kept = details.pack(ranking, submission.embeddings.gallery_labels, submission.classes, ())
+    store.finish(run, scores, {"scoring": round(seconds, 2)}, details=kept)
+    return run

@@ -1,0 +1,200 @@
+"""From what was asked to an experiment: names looked up, settings put together, the split loaded and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.datasets.base import DATASETS, Dataset
+from bench.datasets.checks.broken_images import ROLES, Role, Verdicts
+from bench.datasets.published.shaping import shaped
+from bench.errors import DataError, UsageError, nearest
+from bench.experiments.request import Experiment, Request, Resources
+from bench.methods.backbone.architectures import check_backbone, check_network
+from bench.methods.backbone.published_weights import PACKAGED, default_file, how_to_get
+from bench.methods.backbone.weights import checked_hash, no_weights
+from bench.methods.base import METHODS, Method
+from bench.settings.post_processing import PostProcessing
+from bench.settings.run_settings import RunSettings, assign, given, recipe_for, with_recipe
+from bench.training.pretrained import Trained, opened
+from bench.types import Split
+
+ON_BAD_IMAGE = ("error", "drop")
+GALLERIES = ("unseen", "all")
+NETWORK = ("backbone", "image_size", "frozen_blocks")  # settings by which a network may not fit
+
+
+class Splits:
+    """Datasets with their splits as runs need them, so that cells that ask for the same share it: listing and checking
+    a large dataset takes seconds, decoding all of it minutes. With ``keep=False`` no file is written.
+    """
+
+    def __init__(self, progress: Callable[[int, int], None] | None = None, *, keep: bool = True) -> None:
+        self._progress = progress
+        self._keep = keep
+        self._known: dict[tuple[object, ...], tuple[Dataset, Split, dict[str, str]]] = {}
+
+    def of(
+        self, request: Request, kind: type[Dataset], settings: Any, resources: Resources, roles: tuple[Role, ...]
+    ) -> tuple[Dataset, Split, dict[str, str]]:
+        """Dataset, split and dropped images (path to reason); ``roles`` are those whose images must not be broken."""
+        key = (
+            request.dataset,
+            request.split,
+            settings,
+            request.per_class_limit,
+            request.gallery,
+            request.selection,
+            request.on_bad_image,
+            roles,
+        )
+        if key not in self._known:
+            dataset = kind(resources.data_root, settings)
+            split = shaped(
+                dataset.split(request.split),
+                per_class_limit=request.per_class_limit,
+                gallery=request.gallery,
+                rule=request.selection,
+            )
+            dropped: dict[str, str] = {}
+            if request.on_bad_image == "drop":
+                workers = resources.workers or 2
+                verdicts = Verdicts(resources.cache_dir, keep=self._keep)
+                dropped = verdicts.of(dataset, split, roles=roles, workers=workers, progress=self._progress)
+                split = split.without(dropped) if dropped else split
+            self._known[key] = dataset, split, dropped
+        return self._known[key]
+
+
+def resolve(request: Request, resources: Resources, splits: Splits | None = None) -> Experiment:
+    """Look every name up and load the split, from ``splits`` where another cell had it loaded.
+
+    Raises UsageError for an unknown name or setting, LoadingError for weights that are missing, DataError for data that
+    is; nothing was computed then.
+    """
+    request, _ = with_weights_at_hand(request)
+    dataset_kind = DATASETS.get(request.dataset)
+    trained = opened(Path(request.checkpoint)) if request.checkpoint else None
+    if trained is not None:
+        kind, run, own = trained.method, trained.run, trained.own
+        dataset_settings, post = settings_after(request, trained, dataset_kind)
+        request = replace(request, method=kind.name, seed=trained.seed, selection=trained.selection)
+    else:
+        kind = METHODS.get(request.method)
+        run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
+    if post.bits and post.codes == "none":
+        raise UsageError("Setting 'bits' is the width of binary codes: give codes=itq-test or codes=itq-train, too.")
+    for name, value, known in (
+        ("--gallery", request.gallery, GALLERIES),
+        ("--on-bad-image", request.on_bad_image, ON_BAD_IMAGE),
+    ):
+        if value not in known:
+            raise UsageError(f"Option {name} takes {' or '.join(known)}, not {value!r}.")
+    trains = bool(kind.terms) and trained is None
+    roles: tuple[Role, ...] = ROLES if trains else ("queries", "gallery")
+    dataset, split, dropped = (splits or Splits()).of(request, dataset_kind, dataset_settings, resources, roles)
+    if trains and not split.train:
+        raise DataError(
+            f"Split {split.name!r} has no seen class to train {request.method!r} on: leave some classes seen, or take "
+            "a method that is not trained."
+        )
+    if trained is None and kind.uses_backbone and {*NETWORK} & {*given(request.assignments)}:
+        taught = tuple(each for each in kind.taught if each in kind.terms and getattr(own, f"weight_{each}"))
+        check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, taught)
+    return Experiment(
+        method=kind,
+        dataset=dataset,
+        split=split,
+        seed=request.seed,
+        run=run,
+        own=own,
+        post=post,
+        selection=request.selection,
+        gallery=request.gallery,
+        precision=resources.precision,
+        per_class_limit=request.per_class_limit,
+        dropped=dropped,
+        trained=trained,
+    )
+
+
+def with_weights_at_hand(request: Request) -> tuple[Request, str]:
+    """The request with the backbone and weights spelled out that this machine has for it, and what the user must know.
+
+    Whoever names neither gets the default backbone with the file that is its default, whose content the run's key then
+    has; where no such file is at hand, ``PACKAGED`` and a sentence that says so. Raises LoadingError for a damaged file
+    and for a backbone that was asked for without weights at hand, UsageError for an unknown backbone.
+    """
+    if request.checkpoint:
+        return request, ""
+    kind = METHODS.get(request.method)
+    run = settings_of(request, kind, DATASETS.get(request.dataset))[0]
+    check_backbone(run.backbone)
+    if run.weights == "none" or not kind.uses_backbone:
+        return request, ""
+    if run.weights:
+        checked_hash(Path(run.weights))
+        return request, ""
+    file = default_file(run.backbone)
+    if run.backbone == PACKAGED:
+        return request, ""
+    if file is not None:
+        checked_hash(file)
+        return replace(request, assignments=(*request.assignments, f"weights={file}")), ""
+    if "backbone" in given(request.assignments):
+        raise no_weights(run.backbone)
+    default_file(PACKAGED)
+    said = (
+        f"No ImageNet weights of {run.backbone!r}, the default backbone, are on this machine, so that {PACKAGED!r} is "
+        f"taken instead, whose weights come with the project: {how_to_get(run.backbone)}, or name a --backbone."
+    )
+    return replace(request, assignments=(*request.assignments, f"backbone={PACKAGED}")), said
+
+
+def settings_after(request: Request, trained: Trained, dataset_kind: type[Dataset]) -> list[Any]:
+    """Settings of the dataset and of what follows embedding, where a trained network is scored as it is.
+
+    Raises UsageError for whatever would have to be known before it was trained.
+    """
+    said = "--checkpoint scores a network as it was trained"
+    if request.method and request.method != trained.method.name:
+        raise UsageError(f"{said}, which was by {trained.method.name!r}: leave out -m {request.method}.")
+    if request.without or request.structural or request.selection != "last":
+        raise UsageError(f"{said}: leave out --without, --structural and --select.")
+    try:
+        found = assign([dataset_kind.Settings(), PostProcessing()], request.assignments)
+    except UsageError as error:
+        if not str(error).startswith("There is no setting"):
+            raise
+        raise UsageError(f"{error} {said}: settings of its training are those of then.") from error
+    return found
+
+
+def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
+    """Settings of the run, the method, the dataset and what follows embedding: defaults, recipe, options, ablation."""
+    recipe = recipe_for(dataset_kind.recipe, given(request.assignments).get("backbone"))
+    parts = [with_recipe(RunSettings(), recipe), with_recipe(kind.Settings(), recipe)]
+    run, own, dataset_settings, post = assign([*parts, dataset_kind.Settings(), PostProcessing()], request.assignments)
+    for term in request.without:
+        if term not in kind.terms:
+            raise UsageError(f"Method {request.method!r} has no loss term {term!r}. {nearest(term, kind.terms)}")
+        own = replace(own, **{f"weight_{term}": 0.0})
+    if request.structural:
+        if request.structural not in kind.structural:
+            raise UsageError(
+                f"Method {request.method!r} has no structural ablation {request.structural!r}. "
+                f"{nearest(request.structural, kind.structural)}"
+            )
+        own = replace(own, **kind.structural[request.structural])
+    if kind.terms and run.batch_size < 2 * run.per_class:
+        raise UsageError(
+            f"A batch of {run.batch_size} images cannot hold {run.per_class} sketches and as many photos of a class: "
+            "raise --batch-size or lower --set per_class=N."
+        )
+    if kind.terms and not any(getattr(own, f"weight_{term}") for term in kind.terms):
+        raise UsageError(
+            f"Method {request.method!r} is left without any loss term: keep one of {', '.join(kind.terms)}."
+        )
+    return [run, own, dataset_settings, post]

@@ -1,0 +1,102 @@
+"""Bringing an old database up to date: one step a schema version, in order.
+
+Version 1 is made from the models of its time; a later change of ``models.py`` adds a step here that alters the
+tables of the version before it. A step spells its tables out, since the models go on changing after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+
+from bench.errors import StorageError
+
+CURRENT = 2
+LOCK = 0x5A5B  # PostgreSQL's advisory lock under which tables are made or altered
+
+VERSIONS = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
+
+
+def _details_and_leases(connection: Connection) -> None:
+    """Version 2: what a run cost, what belongs to it, and who computes a key."""
+    connection.execute(text("ALTER TABLE run ADD COLUMN cost JSON NOT NULL DEFAULT '{}'"))
+    tables = MetaData()
+    Table("run", tables, Column("id", Integer, primary_key=True))  # what the others point at
+    Table(
+        "detail",
+        tables,
+        Column("run_id", Integer, ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+        Column("name", String(40), primary_key=True),
+        Column("content", LargeBinary, nullable=False),
+    )
+    Table(
+        "lease",
+        tables,
+        Column("key", String(64), primary_key=True),
+        Column("run_id", Integer, ForeignKey("run.id", ondelete="CASCADE"), nullable=False),
+        Column("heartbeat", Double, nullable=False),
+        Column("doing", String, nullable=False),
+    )
+    tables.create_all(connection, tables=[tables.tables["detail"], tables.tables["lease"]])
+
+
+STEPS: dict[int, Callable[[Connection], None]] = {2: _details_and_leases}
+
+
+def found_version(connection: Connection) -> int | None:
+    """Schema version of an open database, None for one without any table.
+
+    Raises StorageError for a database that a newer program wrote, or one that holds foreign tables only.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if "schema_version" not in tables:
+        if tables:
+            raise StorageError(
+                f"The database holds other tables ({', '.join(sorted(tables)[:3])}) and none of bench's: "
+                "give another path by --store."
+            )
+        return None
+    found = int(connection.execute(select(VERSIONS.c.version)).scalar_one())
+    if found > CURRENT:
+        raise StorageError(
+            f"The database has schema version {found}, this program knows {CURRENT}: update bench to use it."
+        )
+    return found
+
+
+def upgrade(connection: Connection, create: Callable[[Connection], None]) -> int | None:
+    """Create the tables of a new database, or bring an older one to ``CURRENT``, inside the caller's transaction.
+
+    Returns the version that it had, None for a new one. Raises StorageError as ``found_version`` does; the database is
+    not touched then.
+    """
+    if connection.dialect.name == "postgresql":  # several may open a new database at once: one makes the tables
+        connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
+    found = found_version(connection)
+    if found is None:
+        create(connection)
+        VERSIONS.create(connection)
+        connection.execute(insert(VERSIONS).values(version=CURRENT))
+        return None
+    for step in range(found + 1, CURRENT + 1):
+        STEPS[step](connection)
+    if found < CURRENT:
+        connection.execute(update(VERSIONS).values(version=CURRENT))
+    return found

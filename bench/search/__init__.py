@@ -1,0 +1,1 @@
+"""Search with a sketch of one's own."""

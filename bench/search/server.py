@@ -1,0 +1,171 @@
+"""A local page with a drawing pad beside live results, by the standard library's threaded server.
+
+GET / is the page, GET /photo/N a picture of the photo at position N, POST /query a picture file: its answer is JSON,
+``{"found": [{"place", "position", "path", "class_name", "similarity"}], "seconds"}`` or ``{"error": one sentence}``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from string import Template
+from typing import Any
+
+from bench.errors import BenchError, UsageError
+from bench.reports.gallery import thumbnail
+from bench.reports.html import template
+from bench.search.searcher import Searcher
+
+log = logging.getLogger("bench.search.server")
+
+LARGEST = 10_000_000  # bytes of an upload
+COUNT = 24  # photos in an answer
+PICTURE = 192  # pixels of the longer side of a photo on the page
+SECONDS = 20  # that a client may take to send what it announced
+SAFE = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data: blob:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def server(searching: Searcher, title: str, host: str, port: int) -> ThreadingHTTPServer:
+    """A server that is bound and not yet answering; ``serve_forever`` of it answers, each request in its own thread.
+
+    Raises UsageError when it cannot be bound.
+    """
+    page = Template(template("serve.html")).substitute(
+        title=title,
+        photos=f"{len(searching.photos):,}",
+        style=template("page.css") + template("results.css"),
+        script=template("serve.js"),
+    )
+
+    @lru_cache(maxsize=4096)
+    def picture(position: int) -> bytes:
+        path = searching.photos[position].path
+        return thumbnail(searching.dataset.read(path), path, PICTURE)
+
+    class Handler(_Handler):
+        pass
+
+    Handler.searching, Handler.page, Handler.picture = searching, page.encode(), staticmethod(picture)
+    Handler.local_only = is_local(host)
+    try:
+        bare = host.strip("[]")
+        return (_Server6 if ":" in bare else _Server)((bare, port), Handler)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{host}:{port} cannot be bound ({reason}): choose another --port or --host.") from error
+
+
+def is_local(host: str) -> bool:
+    """Whether a name or address reaches this machine alone."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(BaseHTTPRequestHandler):
+    searching: Searcher
+    page: bytes
+    picture: Any
+    local_only: bool
+    timeout = SECONDS
+    server_version, sys_version = "bench", ""
+
+    def do_GET(self) -> None:
+        """The page or a photo."""
+        if self._foreign():
+            return
+        if self.path in ("/", "/index.html"):
+            self._answer(200, "text/html; charset=utf-8", self.page)
+            return
+        number = self.path.removeprefix("/photo/")
+        if self.path.startswith("/photo/") and number.isascii() and number.isdigit():
+            position = int(number[:12])
+            if position < len(self.searching.photos):
+                try:
+                    self._answer(200, "image/webp", self.picture(position), {"Cache-Control": "max-age=3600"})
+                except (BenchError, OSError) as error:
+                    self._say(404, f"That photo cannot be shown: {error}")
+                return
+        self._say(404, "There is nothing here.")
+
+    def do_POST(self) -> None:
+        """A sketch, as the bytes of a picture file."""
+        if self._foreign():
+            return
+        length = self.headers.get("Content-Length", "")
+        if self.path != "/query" or not (length.isascii() and length.isdigit()):
+            self._say(404 if self.path != "/query" else 411, "Send a picture file with its length to /query.")
+        elif int(length[:20]) > LARGEST:
+            self.close_connection = True  # what follows is not read
+            self._say(413, f"The file has more than {LARGEST // 1_000_000} MB: send a smaller picture.")
+        else:
+            self._search(int(length))
+
+    def _search(self, length: int) -> None:
+        try:
+            content = self.rfile.read(length)
+            start = time.perf_counter()
+            found = self.searching.query(content, "you sent", COUNT)
+        except BenchError as error:
+            self._say(400, str(error))
+        except TimeoutError:
+            self.close_connection = True
+            self._say(408, "The picture did not arrive in time: send it again.")
+        else:
+            seconds = round(time.perf_counter() - start, 3)
+            self._json(200, {"found": [asdict(each) for each in found], "seconds": seconds})
+
+    def _foreign(self) -> bool:
+        """Refuse what another site's script sends here through a name of its own, or from its own page."""
+        host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
+        origin = self.headers.get("Origin")
+        same = origin is None or origin.partition("://")[2] == self.headers.get("Host", "")
+        if same and (not self.local_only or is_local(host)):
+            return False
+        self.close_connection = True
+        self._say(403, "This page answers only to its own address.")
+        return True
+
+    def _say(self, status: int, sentence: str) -> None:
+        self._json(status, {"error": sentence})
+
+    def _json(self, status: int, value: Mapping[str, Any]) -> None:
+        self._answer(status, "application/json", json.dumps(value).encode())
+
+    def _answer(self, status: int, kind: str, content: bytes, headers: Mapping[str, str] | None = None) -> None:
+        try:
+            self.send_response(status)
+            for name, value in {**SAFE, "Content-Type": kind, **(headers or {})}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        except ConnectionError:
+            self.close_connection = True  # it went away; nobody is left to be told
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """To the program's log instead of stderr."""
+        log.debug(format, *args)

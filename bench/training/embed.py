@@ -1,0 +1,81 @@
+"""Images to embeddings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from bench.datasets.images.loader import Images
+from bench.devices import autocast, out_of_memory, to_pixels
+from bench.distributed.process_group import ALONE, Processes
+from bench.methods.base import Method
+from bench.types import Floats
+
+log = logging.getLogger("bench.training.embed")
+
+BATCH = 64  # images at a time; does not change a result, and larger ones leave a processor's caches
+
+
+def embed(
+    method: Method,
+    images: Images,
+    *,
+    is_photo: bool,
+    device: torch.device,
+    precision: str,
+    progress: Callable[[int, int], None],
+    processes: Processes = ALONE,
+) -> Floats:
+    """Embeddings of all images in their order: float32 [images, width]; ``progress`` is told (done, all).
+
+    Where memory does not suffice for a batch, half as many images are tried, down to one; then the error is raised.
+    Of several processes each embeds its share, ``images``, and all have the embeddings of all shares.
+    """
+    whole = embed_blocks(method, images, max(1, len(images)), is_photo, device, precision, progress)
+    vectors = next(whole, np.empty((0, 0), np.float32))
+    return vectors if processes.size == 1 else processes.rows_of_all(torch.from_numpy(vectors)).numpy()
+
+
+def embed_blocks(
+    method: Method,
+    images: Images,
+    at_once: int,
+    is_photo: bool,
+    device: torch.device,
+    precision: str,
+    progress: Callable[[int, int], None],
+) -> Iterator[Floats]:
+    """As ``embed`` in one process, ``at_once`` images after the other: float32 [at_once or fewer, width] each."""
+    method.eval()
+    size = BATCH
+    for begin in range(0, len(images), at_once):
+        done, end = begin, min(begin + at_once, len(images))
+        parts: list[Floats] = []
+        while done < end:
+            try:
+                for vectors in _batches(method, images, range(done, end), size, is_photo, device, precision):
+                    parts.append(vectors)
+                    done += len(vectors)
+                    progress(done, len(images))
+            except Exception as error:
+                if size == 1 or not out_of_memory(error):
+                    raise
+                size //= 2
+                log.warning("Memory did not suffice for %d images at a time: going on with %d.", 2 * size, size)
+            if device.type == "cuda" and done < end:
+                torch.cuda.empty_cache()  # what the larger batch left behind in pieces
+        yield np.concatenate(parts).astype(np.float32, copy=False)
+
+
+def _batches(
+    method: Method, images: Images, positions: range, size: int, is_photo: bool, device: torch.device, precision: str
+) -> Iterator[Floats]:
+    """Embeddings of the images at ``positions``, ``size`` at a time: float32 [size, width] each."""
+    batches = [positions[start : start + size] for start in range(0, len(positions), size)]
+    for pixels in images.stream(batches):
+        with torch.inference_mode(), autocast(device, precision):
+            vectors = method.embed(to_pixels(pixels, device), is_photo)
+        yield vectors if isinstance(vectors, np.ndarray) else vectors.float().cpu().numpy()

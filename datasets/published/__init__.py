@@ -1,0 +1,1 @@
+"""Layouts, file lists and splits of the published datasets."""

@@ -1,0 +1,114 @@
+"""How one dataset lies on disk in the archives in circulation, and how its folder is found.
+
+A new layout is one more ``Layout`` in a dataset's declaration; nothing else is edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from bench.datasets.published.class_names import ClassNames, key
+from bench.datasets.published.files import Walker
+from bench.types import Modality
+
+ListRole = Literal["train", "test", "zero"]  # the publishers' words: "test" are seen-class sketches, "zero" is unseen
+KNOWN_SHARE = 0.9  # of the classes must be there for a folder that no name gives away
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Paths of one split's file lists below the root; ``{}`` stands for ``train``, ``test`` or ``zero``."""
+
+    sketches: str
+    photos: str
+
+    def path(self, modality: Modality, role: ListRole) -> str:
+        """The list of one modality and role."""
+        return (self.sketches if modality == "sketch" else self.photos).format(role)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Folders below the dataset's folder that hold one folder a class.
+
+    All of ``sketches`` and ``photos`` must be there. ``repeated`` are folders, which may be missing, with photos that
+    lie in ``photos`` a second time; in the gallery ``full`` they come first, as in the published lists. ``lists`` maps
+    a split to the places where its file lists may lie. ``source`` says which project reads this layout.
+    """
+
+    name: str
+    source: str
+    sketches: tuple[str, ...]
+    photos: tuple[str, ...]
+    repeated: tuple[str, ...] = ()
+    lists: Mapping[str, tuple[Lists, ...]] = field(default_factory=dict)
+
+    def folders(self, modality: Modality, *, repeated: bool) -> tuple[str, ...]:
+        """Folders of one modality in canonical order, with or without the repeated photos."""
+        if modality == "sketch":
+            return self.sketches
+        return (*self.repeated, *self.photos) if repeated else self.photos
+
+    @property
+    def tree(self) -> str:
+        """The expected folders on one line."""
+        return ", ".join(f"{folder}/<class>/*" for folder in (*self.sketches, *self.photos))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A dataset that was found: its folder and how it lies there."""
+
+    root: Path
+    layout: Layout
+
+    @property
+    def has_repeated(self) -> bool:
+        """Whether the folders of repeated photos are all there (and exist in this layout)."""
+        return bool(self.layout.repeated) and all((self.root / folder).is_dir() for folder in self.layout.repeated)
+
+
+def find_place(parents: Sequence[tuple[Path, bool]], layouts: Sequence[Layout], names: ClassNames) -> Place | None:
+    """The first layout, in order of declaration, that one of the folders has.
+
+    ``parents`` are (folder, named): a folder whose name, or whose user, says that it is this dataset needs one class
+    in each modality; any other needs ``KNOWN_SHARE`` of them, because ``sketches`` beside ``images`` may be anything.
+    """
+    walkers = [(Walker(folder), named) for folder, named in parents]
+    for layout in layouts:
+        for walker, named in walkers:
+            if _matches(walker, layout, names, 1 if named else int(KNOWN_SHARE * len(names.canonical))):
+                return Place(walker.root, layout)
+    return None
+
+
+def _matches(walker: Walker, layout: Layout, names: ClassNames, wanted: int) -> bool:
+    if not all(walker.is_folder(folder) for folder in (*layout.sketches, *layout.photos)):
+        return False
+    for folders in (layout.sketches, layout.photos):
+        found = {names.find(each) for folder in folders for each in walker.listing(folder).folders} - {None}
+        if len(found) < wanted:
+            return False
+    return True
+
+
+def candidates(data_root: Path, titles: Sequence[str], own: Path | None) -> list[tuple[Path, bool]]:
+    """Folders to look into, as (folder, named): what the user named, else the data root, and what lies below.
+
+    ``titles`` are names of the dataset's folder, compared without case and separators.
+    """
+    root = data_root if own is None else own
+    found: list[tuple[Path, bool]] = [] if own is None else [(own, True)]
+    for parent in (root, root / "datasets", root / "dataset"):
+        found += [*_below(parent, titles), *([] if parent == own else [(parent, False)])]
+    return found
+
+
+def _below(parent: Path, titles: Sequence[str]) -> Iterator[tuple[Path, bool]]:
+    wanted = {key(title) for title in titles}
+    for folder in Walker(parent).listing("").folders:
+        if key(folder) in wanted:
+            yield parent / folder, True

@@ -1,0 +1,217 @@
+"""A published dataset that lies in folders: found in any layout in circulation, read by list or by folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from bench.datasets.base import Dataset, Survey, Whereabouts
+from bench.datasets.published.class_names import ClassNames
+from bench.datasets.published.files import Walker, read_file, stamp_of
+from bench.datasets.published.layouts import Layout, Lists, Place, candidates, find_place
+from bench.datasets.published.roles import Assembly, Roles
+from bench.datasets.published.split_lists import ClassSplit, read_class_split
+from bench.errors import DataError
+from bench.types import Split
+
+log = logging.getLogger("bench.datasets")
+SHOWN = 8  # folders in a message
+
+PUBLISHED_RECIPE: Mapping[str, Any] = {
+    "image_size": 224,
+    "backbone": "resnet50",
+    "batch_size": 96,
+    "lr": 1e-4,
+    "weight_decay": 5e-4,
+    "epochs": 10,
+}  # the field's common practice: docs/method.md, "Settings"
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """Settings of a dataset in folders.
+
+    ``root`` is its folder (empty: it is looked for below the data root). ``files`` chooses published file lists or
+    whole class folders; ``auto`` takes the lists of the split where they lie beside the data. ``ink_crop`` cuts each
+    sketch to the box of its ink as ZSE-SBIR does, instead of squeezing the whole drawing into a square.
+    """
+
+    root: str = ""  # the dataset's folder; empty: it is looked for below the data root
+    files: Literal["auto", "lists", "folders"] = "auto"  # published file lists, or whole class folders
+    ink_crop: bool = False  # cut each sketch to the box of its ink, as ZSE-SBIR does
+
+
+class TreeDataset(Dataset):
+    """Base of the published datasets, which are declarations: names, layouts, titles, archives.
+
+    ``titles`` are names that the dataset's folder goes by, ``layouts`` the trees that are understood (the first that
+    fits is taken), ``aliases`` class spellings that no rule covers, ``archives`` the files in circulation.
+    """
+
+    titles: ClassVar[tuple[str, ...]]
+    layouts: ClassVar[tuple[Layout, ...]]
+    aliases: ClassVar[Mapping[str, str]] = {}
+    archives: ClassVar[tuple[str, ...]]
+    recipe = PUBLISHED_RECIPE
+    Settings = TreeSettings
+
+    @cached_property
+    def names(self) -> ClassNames:
+        """The canonical class names: those of the default split."""
+        classes = read_class_split(self.split_names[0])
+        return ClassNames(sorted(classes.seen + classes.unseen), self.aliases)
+
+    @cached_property
+    def place(self) -> Place:
+        """Where the dataset lies; DataError with the expected tree and what was found nearby when it lies nowhere."""
+        found = self._find()
+        if found is None:
+            where = self.whereabouts()
+            layout = self.layouts[0]
+            nearby = "; ".join(where.nearby) or "none of these folders exists"
+            raise DataError(
+                f"Dataset {self.name!r} was not found (looked in {_listed(where.looked)}; {nearby}): unpack it to "
+                f"{self._folder_asked_for / self.titles[0] if not self.settings.root else self._folder_asked_for} "
+                f"as {layout.tree}, or give its folder with --set root=PATH; "
+                f"'bench data path {self.name}' prints every tree that is understood."
+            )
+        return found
+
+    def load_split(self, name: str) -> Split:
+        """The split from its published lists where they lie beside the data, else from the class folders."""
+        classes = read_class_split(name)
+        gallery_name = self.gallery_name(classes)
+        assembly = Assembly(self.place, self.names, repeated=gallery_name == "full")
+        lists = self.lists(name)
+        roles = assembly.from_folders(classes) if lists is None else assembly.from_lists(classes, lists)
+        self._say(classes, gallery_name, roles, assembly, lists)
+        return Split(
+            dataset=self.name,
+            name=name,
+            seen=classes.seen,
+            unseen=classes.unseen,
+            train=roles.train,
+            validation=roles.validation,
+            queries=roles.queries,
+            gallery=roles.gallery,
+            gallery_name=gallery_name,
+        )
+
+    def gallery_name(self, classes: ClassSplit) -> str:
+        """``full``, unless the dataset keeps photos twice and says otherwise."""
+        return "full"
+
+    def lists(self, name: str) -> Lists | None:
+        """The file lists of a split that lie beside the data, None where folders are to be walked.
+
+        A set of lists counts as present when one of its two ``zero`` lists is there. Raises DataError when lists are
+        asked for and there are none.
+        """
+        if self.settings.files == "folders":
+            return None
+        known = self.place.layout.lists.get(name, ())
+        for lists in known:
+            if any((self.place.root / lists.path(modality, "zero")).is_file() for modality in ("sketch", "photo")):
+                return lists
+        if self.settings.files == "lists":
+            wanted = known[0].path("sketch", "zero") if known else "none are published for it in this layout"
+            raise DataError(
+                f"Split {name!r} has no file lists below {self.place.root} ({wanted}): "
+                "put them there, or pass --set files=folders."
+            )
+        return None
+
+    def read(self, path: str) -> bytes:
+        """The file at ``path`` below the dataset's folder."""
+        return read_file(self.place.root, path)
+
+    def stamp(self, paths: Iterable[str]) -> str:
+        """Sizes and times of the files: no hash of the images is published."""
+        return stamp_of(self.place.root, paths)
+
+    def whereabouts(self) -> Whereabouts:
+        """Where it was looked for, what was found, every layout that is understood."""
+        place = self._find()
+        looked = tuple(folder for folder, _ in self._candidates)
+        return Whereabouts(
+            looked=looked,
+            root=place.root if place else None,
+            layout=place.layout.name if place else "",
+            expected={layout.name: f"{layout.tree} ({layout.source})" for layout in self.layouts},
+            archives=self.archives,
+            nearby=() if place else tuple(_contents(folder) for folder in looked if folder.is_dir()),
+        )
+
+    def survey(self) -> Survey:
+        """Images on disk of every class, and what is left out."""
+        assembly = Assembly(self.place, self.names, repeated=True)
+        counts = {modality: assembly.count(modality) for modality in ("sketch", "photo")}
+        foreign, stray = assembly.stray()
+        return Survey(
+            counts={"sketch": counts["sketch"], "photo": counts["photo"]},
+            missing=(
+                *(("sketch", name) for name in self.names.canonical if not counts["sketch"].get(name)),
+                *(("photo", name) for name in self.names.canonical if not counts["photo"].get(name)),
+            ),
+            foreign=tuple(foreign),
+            stray=tuple(stray),
+        )
+
+    def _find(self) -> Place | None:
+        return find_place(self._candidates, self.layouts, self.names)
+
+    @property
+    def _folder_asked_for(self) -> Path:
+        return Path(self.settings.root).expanduser() if self.settings.root else self.data_root
+
+    @cached_property
+    def _candidates(self) -> list[tuple[Path, bool]]:
+        own = self._folder_asked_for if self.settings.root else None
+        return candidates(self.data_root, self.titles, own)
+
+    def _say(
+        self, classes: ClassSplit, gallery_name: str, roles: Roles, assembly: Assembly, lists: Lists | None
+    ) -> None:
+        log.info(
+            "%s: %s in layout %s, split %s from %s, gallery %s",
+            self.name,
+            self.place.root,
+            self.place.layout.name,
+            classes.name,
+            "class folders" if lists is None else "published file lists",
+            gallery_name,
+        )
+        if gallery_name != classes.gallery_name:
+            log.warning("%s: %s", self.name, other_gallery(classes, gallery_name))
+        if roles.rebuilt:
+            log.warning(
+                "%s: no file list of the %s lies beside the data; rebuilt from the class folders",
+                self.name,
+                " and ".join(roles.rebuilt),
+            )
+        foreign, stray = assembly.stray()
+        for what, left_out in (("folders that are no class", foreign), ("no images of a class", stray)):
+            if left_out:
+                log.warning("%s: %s, left out: %d (%s ...)", self.name, what, len(left_out), left_out[0])
+
+
+def other_gallery(classes: ClassSplit, gallery_name: str) -> str:
+    """The sentence about a gallery that is not the one of a split's publication."""
+    return (
+        f"gallery {gallery_name!r}, but published figures of split {classes.name} rank gallery "
+        f"{classes.gallery_name!r} ({classes.published[f'gallery_{classes.gallery_name}']:,} photos)"
+    )
+
+
+def _listed(folders: tuple[Path, ...]) -> str:
+    return ", ".join(str(folder) for folder in folders)
+
+
+def _contents(folder: Path) -> str:
+    found = Walker(folder).listing("").folders
+    shown = ", ".join(f"{name}/" for name in found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
+    return f"{folder} holds {shown or 'no folders'}"

@@ -1,0 +1,67 @@
+"""The shape that most trained methods share: one backbone and one projection for both domains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.methods.backbone.backbone import Backbone
+from bench.methods.base import Context, Method
+from bench.methods.modules import heads
+from bench.settings.run_settings import number
+from bench.types import Batch
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Settings of a backbone with a projection.
+
+    Losses see the embedding. Images are ranked by it, or by the pooled feature under it, which a narrow projection
+    trained on few classes can outdo; either way the classes of the test have no say.
+    """
+
+    dim: int = number(512, 1)  # width of the embedding
+    rank_by: Literal["embedding", "feature"] = "embedding"  # what images are ranked by
+
+
+class SingleNetwork(Method):
+    """A backbone and a linear projection to ``settings.dim`` numbers, the same for sketches and photos."""
+
+    version = 2  # 2: frozen normalisations are folded into convolutions, and gradients of small maps are products
+    taught = ("preservation",)  # where a subclass has that term
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        super().__init__(settings, context)
+        run = context.run
+        self.backbone = Backbone(
+            run.backbone, run.weights, frozen_blocks=run.frozen_blocks, frozen_batchnorm=run.frozen_batchnorm
+        )
+        self.projection = nn.Linear(self.backbone.width, settings.dim)
+
+    def feature(self, images: Tensor, is_photo: Tensor) -> Tensor:
+        """Pooled feature: float32 [batch, 3, size, size] and bool [batch] to [batch, width]."""
+        feature: Tensor = self.backbone(images)
+        return feature
+
+    def project(self, images: Tensor, is_photo: Tensor) -> Tensor:
+        """Embeddings of any length: float32 [batch, 3, size, size] and bool [batch] to [batch, dim]."""
+        embedding: Tensor = self.projection(self.feature(images, is_photo))
+        return embedding
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """``embedding`` [batch, dim], of any length: all that most losses need."""
+        return {"embedding": self.project(batch.images, batch.is_photo)}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The backbone at its learning rate, everything new at the heads'."""
+        return heads.parameter_groups(self, self.backbone, self.context.run)
+
+    def embed(self, images: Tensor, is_photo: bool) -> Tensor:
+        """What images are ranked by, L2-normalised: [batch, dim], or [batch, width] for the pooled feature."""
+        domain = torch.full((len(images),), is_photo, device=images.device)
+        by_feature = self.settings.rank_by == "feature"
+        return F.normalize(self.feature(images, domain) if by_feature else self.project(images, domain), dim=1)

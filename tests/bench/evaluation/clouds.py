@@ -1,0 +1,19 @@
+"""Synthetic embeddings: a normal cloud around a centre for each class, the same on both sides."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.embeddings.arrays import Embeddings
+
+
+def clouds(
+    queries: int = 300, photos: int = 2000, width: int = 48, classes: int = 9, seed: int = 0, shift: float = 0.0
+) -> Embeddings:
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((classes, width)) + shift
+    ql, gl = generator.integers(0, classes, queries), generator.integers(0, classes, photos)
+    ql[::50] = classes + 3  # no photo is relevant to these
+    query = centres[ql % classes] + 2 * generator.standard_normal((queries, width))
+    gallery = centres[gl] + 2 * generator.standard_normal((photos, width))
+    return Embeddings(query.astype(np.float32), gallery.astype(np.float32), ql, gl)

@@ -1,0 +1,30 @@
+"""The decorator of compiled loops: what is kept on disk, and that nothing depends on it."""
+
+from __future__ import annotations
+
+import pytest
+from numba.core.caching import _CacheLocator
+
+from bench.evaluation.jit import compiled
+
+
+def test_machine_code_need_not_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a system where no folder can be written, each process compiles for itself."""
+
+    def refuse(_: object) -> None:
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(_CacheLocator, "ensure_cache_path", refuse)
+
+    @compiled
+    def twice(number: int) -> int:
+        return 2 * number
+
+    assert twice(21) == 42
+    assert not twice.stats.cache_path  # type: ignore[attr-defined]
+
+
+def test_machine_code_is_kept_beside_the_source() -> None:
+    from bench.evaluation.metrics import hits
+
+    assert hits.stats.cache_path  # type: ignore[attr-defined]

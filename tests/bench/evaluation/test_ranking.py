@@ -1,0 +1,319 @@
+"""The engine against the oracle on the same scores, its edge cases, and what must not change its result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.embeddings.arrays import Embeddings
+from bench.errors import UsageError
+from bench.evaluation.metric_ids import DEFAULT_METRICS, DEFINITIONS
+from bench.evaluation.metrics import fill_values
+from bench.evaluation.ranking import Ties, compile_kernels, rank
+from bench.evaluation.ranking_gpu import rank_with_torch
+from bench.evaluation.ranking_kernels import INDEX, bucket_count, new_counters, rank_rows, sort_top, top_block
+from bench.evaluation.ranking_plan import TILE, Plan, tile_size
+from bench.types import Distance, Ranking
+from tests.bench.evaluation import oracle
+from tests.bench.evaluation.clouds import clouds
+
+Scores = npt.NDArray[np.float32]
+METRICS = tuple(dict.fromkeys(each.at(k) for each in DEFINITIONS for k in (1, 3, 10, 500)))
+TIES: tuple[Ties, ...] = ("index", "pessimistic", "optimistic")
+ENGINES: tuple[Callable[..., Ranking], ...] = (
+    rank,
+    lambda *args, **kwargs: rank_with_torch(*args, device="cpu", **kwargs),
+)
+engines = pytest.mark.parametrize("engine", ENGINES, ids=["numpy", "torch"])
+
+
+def with_scores(scores: Scores, query_labels: list[int], gallery_labels: list[int]) -> Embeddings:
+    """Embeddings whose products are exactly ``scores``: each query picks out one column of the gallery."""
+    return Embeddings(
+        np.eye(len(scores), dtype=np.float32),
+        np.ascontiguousarray(scores.T),
+        np.array(query_labels, dtype=np.int64),
+        np.array(gallery_labels, dtype=np.int64),
+    )
+
+
+def plain_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the engine rank by the product as it is, so that a test can choose the scores."""
+    from bench.evaluation import similarity
+
+    nothing = np.empty(0, dtype=np.float32)
+    as_it_is = similarity.Scorer(nothing, nothing, similarity.Measure("euclidean", unit=True, shift=None))
+    for module in ("bench.evaluation.ranking", "bench.evaluation.ranking_gpu"):
+        monkeypatch.setattr(f"{module}.scorer", lambda *_: as_it_is)
+
+
+def assert_equals_oracle(engine: Callable[..., Ranking], scores: Scores, ql: list[int], gl: list[int]) -> None:
+    embeddings = with_scores(scores, ql, gl)
+    for ties in TIES:
+        found = engine(embeddings, METRICS, ties=ties)
+        expected = oracle.values(METRICS, scores, embeddings.query_labels, embeddings.gallery_labels, ties)
+        np.testing.assert_allclose(found.values, expected, atol=1e-12, rtol=0, err_msg=ties)
+
+
+@engines
+@pytest.mark.parametrize("distinct", [1, 2, 5, 40, 10**6], ids="{} distinct scores".format)
+@pytest.mark.parametrize("photos", [1, 2, 30, 1300])
+def test_equals_the_oracle(
+    engine: Callable[..., Ranking], distinct: int, photos: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ties of every size, R = 0 (label 9), R = 1, R < K, K > gallery, a gallery of one."""
+    plain_product(monkeypatch)
+    generator = np.random.default_rng(distinct + photos)
+    scores = generator.integers(-distinct, distinct, (6, photos)).astype(np.float32) / 7
+    labels = generator.choice([0, 0, 0, 1, 2, 3], photos)
+    labels[photos // 2] = 4
+    assert_equals_oracle(engine, scores, [0, 1, 2, 3, 4, 9], labels.tolist())
+
+
+@engines
+@pytest.mark.parametrize(
+    "row",
+    [
+        [0.0, -0.0, 0.0, -0.0, 1.0],  # the zeros are equal: position decides
+        [-0.0, -0.0, -0.0, -0.0, -0.0],
+        [1e30, -1e30, 1e-30, -1e-30, 0.0],  # a range in which all small scores share a bucket
+        [1e-45, 2e-45, 3e-45, 0.0, -1e-45],  # the smallest numbers there are
+        [1.0, np.nextafter(np.float32(1), np.float32(2)), 1.0, 0.5, 0.25],
+        [3e36, -3e36, 3e36, 2e36, 0.0],
+    ],
+    ids=["zeros", "negative zeros", "wide", "subnormal", "neighbours", "huge"],
+)
+@pytest.mark.parametrize("relevant", [[0], [0, 1], [1, 3], [2, 4], [0, 1, 2, 3, 4]], ids=str)
+def test_awkward_scores(
+    engine: Callable[..., Ranking], row: list[float], relevant: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_product(monkeypatch)
+    scores = np.array([row], dtype=np.float32)
+    assert_equals_oracle(engine, scores, [1], [int(photo in relevant) for photo in range(5)])
+
+
+def test_many_relevant_scores_in_one_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outlier makes all other relevant scores share a bucket: the fallback sort and the halving search."""
+    plain_product(monkeypatch)
+    generator = np.random.default_rng(0)
+    scores = generator.random((2, 2000), dtype=np.float32) * 1e-3
+    scores[:, 7] = -1e6
+    assert_equals_oracle(rank, scores, [0, 1], (np.arange(2000) % 2 * (np.arange(2000) != 7)).tolist())
+
+
+def test_the_number_of_buckets_changes_nothing() -> None:
+    """Also that of large galleries, from 4,001 photos on."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 3, 5000)
+    scores = np.concatenate((generator.standard_normal(4000), generator.integers(-3, 3, 1000)))[None].astype(np.float32)
+    expected = [np.flatnonzero(oracle.ranked(scores[0], labels == 1)) + 1, np.zeros(0)]
+    expected[1] = np.array(sorted(int((scores[0] >= each).sum()) for each in scores[0][labels == 1]))
+    for buckets in (1, 2, 37, bucket_count(4000), bucket_count(4001)):
+        for found, wanted in zip(kernel(scores, labels, 1, buckets), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+grid = st.integers(2, 25).flatmap(
+    lambda photos: st.tuples(
+        st.lists(st.integers(-4, 4), min_size=photos, max_size=photos),
+        st.lists(st.integers(0, 2), min_size=photos, max_size=photos),
+    )
+)
+
+
+@given(grid)
+@settings(max_examples=60)
+def test_equals_the_oracle_on_small_rankings(case: tuple[list[int], list[int]]) -> None:
+    scores, labels = np.array([case[0]], dtype=np.float32) / 3, np.array(case[1], dtype=np.int64)
+    ranks, ends = kernel(scores, labels, 1)
+    flags = oracle.ranked(scores[0], labels == 1)
+    np.testing.assert_array_equal(ranks, np.flatnonzero(flags) + 1)
+    np.testing.assert_array_equal(ends, sorted(int((scores[0] >= each).sum()) for each in scores[0][labels == 1]))
+
+
+def kernel(
+    scores: Scores, labels: npt.NDArray[np.int64], label: int, buckets: int = 1024
+) -> tuple[npt.NDArray[np.int64], ...]:
+    """Ranks and ends of one query of class ``label``, straight from the kernel."""
+    plan = Plan(Embeddings(np.ones((1, 1), np.float32), scores.T.copy(), np.array([label]), labels), ())
+    ranks, ends = np.zeros((1, plan.most), np.int64), np.zeros((1, plan.most), np.int64)
+    counters = new_counters(1, plan.most, buckets)
+    rank_rows(scores, plan.classes, plan.photo_classes, plan.starts, plan.members, counters, INDEX, ranks, ends)
+    return ranks[0, : plan.relevant[0]], ends[0, : plan.relevant[0]]
+
+
+@given(grid, st.sampled_from([lambda x: 2 * x + 1, np.cbrt, np.exp]))
+@settings(max_examples=40)
+def test_a_monotone_transform_changes_nothing(
+    case: tuple[list[int], list[int]], transform: Callable[[Scores], Scores]
+) -> None:
+    scores, labels = np.array([case[0]], dtype=np.float32), np.array(case[1], dtype=np.int64)
+    for one, other in zip(kernel(scores, labels, 1), kernel(transform(scores), labels, 1), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@given(grid)
+@settings(max_examples=40)
+def test_an_irrelevant_photo_at_the_end_changes_nothing(case: tuple[list[int], list[int]]) -> None:
+    scores, labels = np.array([case[0]], dtype=np.float32), np.array(case[1], dtype=np.int64)
+    longer = np.append(scores, [[scores.min() - 1]], axis=1)
+    for one, other in zip(kernel(scores, labels, 1), kernel(longer, np.append(labels, 0), 1), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@given(st.permutations(range(24)))
+@settings(max_examples=40)
+def test_permuting_the_photos_of_a_class_changes_nothing(order: list[int]) -> None:
+    """Photos of one class trade places, with distinct scores: who is relevant at which rank stays."""
+    labels = np.arange(24, dtype=np.int64) % 3
+    scores = np.random.default_rng(1).permutation(24).astype(np.float32)[None]
+    moved = np.array(order)
+    for one, other in zip(kernel(scores, labels, 1), kernel(scores[:, moved], labels[moved], 1), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+@pytest.mark.parametrize("width", [3, 48, 513])
+def test_threads_change_no_bit(distance: Distance, width: int) -> None:
+    embeddings = clouds(queries=700, width=width)
+    expected = rank(embeddings, DEFAULT_METRICS, distance=distance, top=5, threads=1)
+    for threads in (2, 3, 50):
+        found = rank(embeddings, DEFAULT_METRICS, distance=distance, top=5, threads=threads)
+        np.testing.assert_array_equal(found.values, expected.values)
+        np.testing.assert_array_equal(found.top, expected.top)
+
+
+def test_another_tile_changes_only_what_rounding_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BLAS rounds by the number of rows, so single values may move by a swap of neighbours, means by 1e-6."""
+    embeddings = clouds()
+    expected = rank(embeddings, DEFAULT_METRICS).scores()
+    for tile in (1, 7, 64):
+        monkeypatch.setattr("bench.evaluation.ranking_plan.TILE", tile)
+        for mine, theirs in zip(expected, rank(embeddings, DEFAULT_METRICS).scores(), strict=True):
+            assert theirs.value == pytest.approx(mine.value, abs=1e-6)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean", "hamming"])
+@pytest.mark.parametrize("ties", TIES)
+def test_torch_finds_what_numpy_finds(distance: Distance, ties: Ties) -> None:
+    embeddings = clouds()
+    if distance == "hamming":
+        embeddings = Embeddings(
+            (embeddings.query > 0).astype(np.float32),
+            (embeddings.gallery > 0).astype(np.float32),
+            embeddings.query_labels,
+            embeddings.gallery_labels,
+        )
+    one = rank(embeddings, DEFAULT_METRICS, distance=distance, ties=ties, top=7)
+    other = rank_with_torch(embeddings, DEFAULT_METRICS, distance=distance, ties=ties, top=7, device="cpu")
+    for mine, theirs in zip(one.scores(), other.scores(), strict=True):
+        assert theirs.value == pytest.approx(mine.value, abs=1e-6)
+    assert np.mean(one.top == other.top) > 0.999
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 6), st.integers(1, 40), st.integers(0, 1000))
+@settings(max_examples=60)
+def test_top_is_the_head_of_a_stable_sort(photos: int, top: int, distinct: int, block: int, seed: int) -> None:
+    scores = np.random.default_rng(seed).integers(0, distinct, (3, photos)).astype(np.float32)
+    found = np.empty((3, min(top, photos)), dtype=np.int32)
+    best = np.empty(found.shape, dtype=np.float32)
+    for begin in range(0, photos, block):
+        top_block(np.ascontiguousarray(scores[:, begin : begin + block]), begin, best, found)
+    sort_top(best, found)
+    np.testing.assert_array_equal(found, np.argsort(-scores, axis=1, kind="stable")[:, :top])
+
+
+def test_means_and_empty_queries() -> None:
+    # Three queries of class 0 with AP 1, 1/2, 1/2, one of class 1 with 1/3, one of class 7 without any photo.
+    values = np.array([[1, 1 / 2, 1 / 2, 1 / 3, math.nan]])
+    found = Ranking(("mAP@all:plain",), values, np.array([1, 1, 1, 1, 0]), np.array([0, 0, 0, 1, 7]))
+    skip = [found.score("mAP@all:plain", "queries"), found.score("mAP@all:plain", "classes")]
+    zero = [found.score("mAP@all:plain", "queries", "zero"), found.score("mAP@all:plain", "classes", "zero")]
+    assert [each.value for each in skip] == pytest.approx([(2 + 1 / 3) / 4, (2 / 3 + 1 / 3) / 2])
+    assert [each.value for each in zero] == pytest.approx([(2 + 1 / 3) / 5, (2 / 3 + 1 / 3) / 3])
+    assert [(each.queries, each.skipped) for each in (*skip, *zero)] == [(5, 1), (5, 1), (5, 0), (5, 0)]
+    assert found.scores() == skip
+    labels, means = found.per_class("mAP@all:plain")
+    assert labels.tolist() == [0, 1, 7]
+    np.testing.assert_allclose(means, [2 / 3, 1 / 3, math.nan])
+    with pytest.raises(KeyError, match="was not computed"):
+        found.score("P@1:k")
+
+
+def test_no_query_has_a_relevant_photo() -> None:
+    found = rank(with_scores(np.ones((2, 3), np.float32), [5, 6], [0, 0, 1]), ["P@1:k"])
+    assert math.isnan(found.score("P@1:k").value)
+    assert found.score("P@1:k").skipped == 2
+    assert found.score("P@1:k", empty="zero").value == 0
+
+
+def test_progress_ends_with_everything() -> None:
+    seen: list[tuple[int, int]] = []
+    rank(clouds(queries=300), ["P@1:k"], threads=2, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (300, 300)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert len(seen) == 3
+
+
+def test_what_is_raised_while_ranking_comes_out_at_once() -> None:
+    """Ctrl-C during a long pass: tiles that have not begun are dropped."""
+    seen: list[int] = []
+
+    def interrupt(done: int, total: int) -> None:
+        seen.append(done)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rank(clouds(queries=2000), ["P@1:k"], threads=1, progress=interrupt)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_failing_tile_ends_the_pass(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong in a thread is raised here; the other tiles do not wait for it for ever."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a tile cannot be ranked")
+
+    monkeypatch.setattr("bench.evaluation.ranking.fill_values", fail)
+    with pytest.raises(RuntimeError, match="a tile cannot be ranked"):
+        rank(clouds(queries=2000), ["P@1:k"], threads=threads)
+
+
+def test_a_tile_fits_its_budget() -> None:
+    assert tile_size(92_291, 54_151, 2_726, 40 * 2**20) == TILE
+    assert tile_size(92_291, 10_000_000, 1_000, 40 * 2**20) == 1
+    assert tile_size(92_291, 1_000_000, 1_000, 40 * 2**20) == 10
+    assert tile_size(3, 10, 1, 40 * 2**20) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"distance": "cosin"}, "There is no distance 'cosin'. Did you mean 'cosine'?"),
+        ({"ties": "worst"}, "There is no tie rule 'worst'"),
+        ({"metrics": ["mAP@200"]}, "There is no metric 'mAP@200'"),
+        ({"top": -1}, "top is -1, but must be at least 0"),
+        ({"threads": 0}, "threads is 0, but must be at least 1"),
+        ({"device": "cuda:99"}, "Device 'cuda:99' cannot be used here"),
+        ({"device": "abacus"}, "Device 'abacus' cannot be used here"),
+    ],
+)
+def test_wrong_settings(settings: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        rank(clouds(queries=2, photos=3), **{"metrics": ["P@1:k"], **settings})  # type: ignore[arg-type]
+    assert sentence in str(caught.value)
+
+
+def test_kernels_that_were_compiled_ahead_are_those_that_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_kernels()
+    signatures = [len(each.signatures) for each in (rank_rows, top_block, sort_top, fill_values)]  # type: ignore[attr-defined]
+    for queries in (3, 700):  # one tile, and several
+        rank(clouds(queries=queries), ("mAP@all:plain", "P@5:k"), top=3)
+    assert [len(each.signatures) for each in (rank_rows, top_block, sort_top, fill_values)] == signatures  # type: ignore[attr-defined]

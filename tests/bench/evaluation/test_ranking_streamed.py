@@ -1,0 +1,223 @@
+"""A gallery that passes by in spans gives the same bits as one that is held, whatever is read or kept at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.embeddings.arrays import Embeddings, StreamedEmbeddings, Whole
+from bench.errors import DataError, UsageError
+from bench.evaluation import ranking, ranking_streamed
+from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.ranking import TIES, rank
+from bench.evaluation.ranking_plan import BLOCK, Ties
+from bench.evaluation.ranking_streamed import StreamedPass, occurrences
+from bench.types import Distance, Labels, Ranking
+from tests.bench.evaluation import oracle
+from tests.bench.evaluation.clouds import clouds
+
+
+def streamed(embeddings: Embeddings) -> StreamedEmbeddings:
+    return StreamedEmbeddings(embeddings.query, embeddings.query_labels, embeddings.photos)
+
+
+def assert_same(found: Ranking, expected: Ranking) -> None:
+    np.testing.assert_array_equal(found.values, expected.values)  # to the last bit; NaN equals NaN
+    np.testing.assert_array_equal(found.relevant, expected.relevant)
+    assert found.metrics == expected.metrics
+    assert (found.top is None) == (expected.top is None)
+    if found.top is not None and expected.top is not None:
+        np.testing.assert_array_equal(found.top, expected.top)
+
+
+def embeddings_of(
+    seed: int, queries: int, photos: int, width: int, distance: Distance, kind: str, by_class: bool
+) -> Embeddings:
+    """Clouds; ``kind`` many equal photos, or unit vectors; ``by_class`` with the gallery class by class."""
+    made = clouds(queries, photos, width, classes=1 + seed % 23, seed=seed)
+    query, gallery, labels = made.query, made.gallery, made.gallery_labels
+    if kind == "repeated":  # also under other labels, so that relevant and irrelevant photos tie
+        gallery = gallery[np.random.default_rng(seed).integers(0, max(1, photos // 9), photos)]
+    if kind == "unit":
+        gallery = gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
+    if distance == "hamming":
+        query, gallery = (query > 0).astype(np.float32), (gallery > 0).astype(np.float32)
+    if by_class:
+        order = np.argsort(labels, kind="stable")
+        gallery, labels = gallery[order], labels[order]
+    return Embeddings(query, np.ascontiguousarray(gallery), made.query_labels, labels)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    queries=st.integers(1, 300),
+    photos=st.sampled_from([1, 2, 700, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 9_001]),
+    width=st.sampled_from([1, 3, 16, 48, 65, 130]),
+    distance=st.sampled_from(["cosine", "euclidean", "hamming"]),
+    ties=st.sampled_from(list(TIES)),
+    top=st.sampled_from([0, 1, 10, 5_000]),
+    kind=st.sampled_from(["plain", "repeated", "unit"]),
+    by_class=st.booleans(),
+    span=st.sampled_from([1, 2**21, 2**26]),
+    budget=st.sampled_from([1, 2**24, 2**30]),
+    threads=st.integers(1, 3),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_same_bits_as_in_memory(
+    seed: int,
+    queries: int,
+    photos: int,
+    width: int,
+    distance: Distance,
+    ties: Ties,
+    top: int,
+    kind: str,
+    by_class: bool,
+    span: int,
+    budget: int,
+    threads: int,
+) -> None:
+    embeddings = embeddings_of(seed, queries, photos, width, distance, kind, by_class)
+    expected = rank(embeddings, DEFAULT_METRICS, distance=distance, ties=ties, top=top, threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking_streamed, "SPAN_BYTES", span)
+        work = StreamedPass(streamed(embeddings), DEFAULT_METRICS, distance, TIES[ties], top)
+        work.budget = budget
+        assert_same(work.ranked(threads, None), expected)
+
+
+def test_the_same_as_the_oracle() -> None:
+    """Scores that are exact in float32 in whatever order they are added."""
+    generator = np.random.default_rng(0)
+    query, gallery = (generator.integers(-3, 4, (rows, 5)).astype(np.float32) for rows in (20, 5_000))
+    ql, gl = generator.integers(0, 6, 20), generator.integers(0, 5, 5_000)
+    embeddings = Embeddings(query - query, gallery, ql, gl)  # every query a zero: one group of ties
+    found = rank(streamed(embeddings), DEFAULT_METRICS, top=3)
+    expected = oracle.values(DEFAULT_METRICS, np.zeros((20, 5_000), np.float32), ql, gl)
+    np.testing.assert_allclose(found.values, expected, atol=1e-12, rtol=0)
+    assert found.top is not None
+    assert found.top.tolist() == [[0, 1, 2]] * 20
+
+
+def test_a_gallery_in_memory_whose_lines_are_too_long_is_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings = clouds(queries=200, photos=5_000)
+    expected = rank(embeddings, DEFAULT_METRICS, top=4)
+    passes: list[int] = []
+    monkeypatch.setattr(ranking, "TILE_BYTES", 2**20)
+    monkeypatch.setattr(ranking, "StreamedPass", lambda *args: passes.append(1) or StreamedPass(*args))  # type: ignore[func-returns-value]
+    assert_same(rank(embeddings, DEFAULT_METRICS, top=4), expected)
+    assert passes == [1]
+
+
+def test_the_first_pass_looks_at_spans_with_relevant_photos_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gallery class by class, and queries of one class: the rest of it is multiplied once, not twice."""
+    made = embeddings_of(2, 50, 20 * BLOCK, 8, "cosine", "unit", by_class=True)
+    own = made.gallery_labels[0]
+    embeddings = Embeddings(made.query, made.gallery, np.full(50, own), made.gallery_labels)
+    products = 0
+    multiply = np.matmul
+
+    def counted(*args: object, **kwargs: object) -> object:
+        nonlocal products
+        products += 1
+        return multiply(*args, **kwargs)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(ranking_streamed.np, "matmul", counted)
+    rank(streamed(embeddings), ["mAP@all:plain"])
+    relevant = -(-int((made.gallery_labels == own).sum()) // BLOCK)
+    assert 20 + relevant <= products <= 20 + relevant + 1
+
+
+class Forgetful(Whole):
+    """A gallery with too little memory until ``left`` reads have failed."""
+
+    left = 0
+
+    def vectors(self, begin: int, end: int) -> np.ndarray:  # type: ignore[type-arg]
+        if self.left:
+            self.left -= 1
+            raise MemoryError("Unable to allocate 64.0 MiB")
+        return super().vectors(begin, end)
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_too_little_memory_means_less_at_a_time_and_the_same_bits(failures: int) -> None:
+    embeddings = clouds(queries=700, photos=3_000)
+    expected = rank(embeddings, DEFAULT_METRICS)
+    photos = Forgetful(embeddings.gallery, embeddings.gallery_labels)
+    work = StreamedPass(
+        StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), DEFAULT_METRICS, "cosine", 0, 0
+    )
+    photos.left = failures
+    work.budget = 2**25
+    assert_same(work.ranked(2, None), expected)
+
+
+def test_memory_that_never_suffices_is_said() -> None:
+    embeddings = clouds(queries=700, photos=300)
+    photos = Forgetful(embeddings.gallery, embeddings.gallery_labels)
+    work = StreamedPass(
+        StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), ["P@1:k"], "cosine", 0, 0
+    )
+    photos.left = 10**6
+    with pytest.raises(MemoryError):
+        work.ranked(4, None)
+
+
+def test_progress_ends_with_everything() -> None:
+    seen: list[tuple[int, int]] = []
+    rank(streamed(clouds(queries=300)), ["P@1:k"], threads=2, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (300, 300)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_what_is_raised_while_ranking_comes_out() -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rank(streamed(clouds(queries=300)), ["P@1:k"], threads=2, progress=interrupt)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean", "hamming"])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_photo_that_cannot_be_ranked_is_named(distance: Distance, wrong: float) -> None:
+    made = clouds(queries=3, photos=40_000, width=2)
+    gallery = (made.gallery > 0).astype(np.float32)
+    gallery[33_333, 1] = wrong
+    photos = Whole(gallery, made.gallery_labels)
+    with pytest.raises(DataError, match="Array 'gallery' holds NaN or infinity, first in row 33333"):
+        rank(
+            StreamedEmbeddings((made.query > 0).astype(np.float32), made.query_labels, photos),
+            ["P@1:k"],
+            distance=distance,
+        )
+
+
+class Endless:
+    """More photos than positions can tell."""
+
+    shape = (2**31, 48)
+
+    def vectors(self, begin: int, end: int) -> np.ndarray:  # type: ignore[type-arg]
+        raise AssertionError
+
+    def labels(self, begin: int, end: int) -> Labels:
+        raise AssertionError
+
+
+def test_what_cannot_be_streamed_is_said() -> None:
+    embeddings = clouds(queries=3, photos=40)
+    with pytest.raises(UsageError, match="leave --device out"):
+        rank(streamed(embeddings), ["P@1:k"], device="cuda")
+    with pytest.raises(UsageError, match="Re-ranking needs the whole gallery in memory"):
+        rank(streamed(embeddings), ["P@1:k"], rescore=lambda scores: None)
+    with pytest.raises(DataError, match="2147483648 photos, more than 2147483647"):
+        rank(StreamedEmbeddings(embeddings.query, embeddings.query_labels, Endless()), ["P@1:k"])
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
+def test_occurrences(keys: list[int]) -> None:
+    assert occurrences(np.array(keys)).tolist() == [keys[:place].count(key) for place, key in enumerate(keys)]

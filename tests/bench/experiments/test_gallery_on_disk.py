@@ -1,0 +1,211 @@
+"""Runs whose gallery is too large to hold: shards are written while it is embedded and ranked, with the same scores."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.embeddings.arrays import Labelled, Whole
+from bench.embeddings.cache import EmbeddingCache
+from bench.embeddings.shard_writer import ShardWriter
+from bench.errors import IncompleteError, StorageError
+from bench.experiments import embed_split as item_embeddings
+from bench.experiments.execute import Outcome, execute
+from bench.experiments.request import Request, Resources
+from bench.experiments.resolve import resolve
+from bench.methods.imagenet import ImageNet
+from bench.results import details
+from bench.results.store import Store
+from bench.search.rank_one import SingleQuery
+from bench.settings.post_processing import PostProcessing
+from tests.bench.evaluation.clouds import clouds
+from tests.conftest import Quiet
+from tests.pictures import words_of, write_folder
+from tests.processes import Constant, Fault, bench, team
+
+REQUEST = Request("imagenet", "emoji", assignments=("image_size=32",), per_class_limit=3)
+NOTHING_HELD = Constant("bench.experiments.embed_split:HELD_BYTES", 0)
+SMALL_BLOCKS = Constant("bench.experiments.embed_split:BLOCK_IMAGES", 64)
+
+
+@pytest.fixture
+def resources(tmp_path: Path) -> Resources:
+    return Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu", top=10)
+
+
+@pytest.fixture
+def nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every gallery goes to the disk, in blocks of one batch."""
+    monkeypatch.setattr(item_embeddings, "HELD_BYTES", 0)
+    monkeypatch.setattr(item_embeddings, "BLOCK_IMAGES", 64)
+
+
+def carried_out(resources: Resources, request: Request = REQUEST, *, reuse: bool = True) -> tuple[Outcome, Quiet]:
+    observer = Quiet()
+    return execute(resolve(request, resources), resources, observer, reuse=reuse), observer
+
+
+def galleries(resources: Resources) -> list[Path]:
+    return [path for path in (resources.cache_dir / "embeddings").iterdir() if path.is_dir()]
+
+
+def assert_same(found: Outcome, expected: Outcome) -> None:
+    assert found.scores == expected.scores
+    assert found.details[details.PER_QUERY] == expected.details[details.PER_QUERY]
+    assert found.details[details.TOP] == expected.details[details.TOP]
+
+
+def test_a_run_finds_what_it_finds_with_its_gallery_in_memory(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected, _ = carried_out(replace(resources, cache_dir=resources.cache_dir / "held"))
+    monkeypatch.setattr(item_embeddings, "HELD_BYTES", 0)
+    monkeypatch.setattr(item_embeddings, "BLOCK_IMAGES", 64)
+    found, _ = carried_out(resources)
+    assert_same(found, expected)
+    (kept,) = galleries(resources)
+    assert len(list((resources.cache_dir / "embeddings").glob("*.safetensors"))) == 1  # the queries
+
+    before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    again, _ = carried_out(resources)
+    assert_same(again, expected)
+    assert "images_per_second" not in again.cost  # nothing was embedded
+    assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before
+
+    shard = kept / "gallery-000-00000.npy"
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        repaired, _ = carried_out(resources)
+    assert_same(repaired, expected)
+    assert "are damaged: dropped, computed again" in caplog.text
+    forced, _ = carried_out(resources, reuse=False)
+    assert_same(forced, expected)
+    assert galleries(resources) == [kept]
+
+
+@pytest.mark.usefixtures("nothing_held")
+def test_a_gallery_that_another_process_reads_is_not_replaced(resources: Resources) -> None:
+    """Two runs of one network embed the same photos at once: the second to end leaves what the first one wrote."""
+    carried_out(resources)
+    (kept,) = galleries(resources)
+    before = {path: path.stat().st_ino for path in kept.iterdir()}
+    carried_out(resources, reuse=False)
+    assert {path: path.stat().st_ino for path in kept.iterdir()} == before
+
+
+@pytest.mark.usefixtures("nothing_held")
+@pytest.mark.parametrize("settings", [("codes=itq-test", "bits=8"), ("rerank=icfrr",)], ids=" ".join)
+def test_what_needs_the_whole_gallery_holds_it(settings: tuple[str, ...], resources: Resources) -> None:
+    request = Request("imagenet", "emoji", assignments=("image_size=32", *settings), per_class_limit=1)
+    carried_out(resources, request)
+    assert galleries(resources) == []
+
+
+@pytest.mark.usefixtures("nothing_held")
+def test_embeddings_that_are_no_numbers_leave_nothing(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, calls = ImageNet.embed, []
+
+    def failing(self: ImageNet, images: object, is_photo: bool) -> object:
+        found = whole(self, images, is_photo)  # type: ignore[arg-type]
+        calls.append(is_photo)
+        if calls.count(True) == 2:
+            found[0, 0] = np.nan
+        return found
+
+    monkeypatch.setattr(ImageNet, "embed", failing)
+    with pytest.raises(IncompleteError, match="The network gives NaN or infinity"):
+        carried_out(resources)
+    assert galleries(resources) == []
+
+
+@pytest.mark.usefixtures("nothing_held")
+def test_photos_that_are_all_alike_are_told(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageNet, "embed", lambda self, images, is_photo: np.ones((len(images), 4), dtype=np.float32))
+    with pytest.raises(IncompleteError, match="all photos have one and the same"):
+        carried_out(resources)
+
+
+@pytest.mark.usefixtures("nothing_held")
+def test_a_full_disk_ends_the_run(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlike a cache, the shards are needed."""
+
+    def full(*_: object) -> None:
+        raise StorageError("File x cannot be written in y (No space left on device): free some space.")
+
+    monkeypatch.setattr("bench.embeddings.shard_writer.write_whole", full)
+    with pytest.raises(StorageError, match="free some space"):
+        carried_out(resources)
+    assert galleries(resources) == []
+
+
+def test_killed_while_writing_a_run_begins_anew(tmp_path: Path) -> None:
+    words = ("run", "-m", "imagenet", *words_of(write_folder(tmp_path / "pictures")))
+    killed = bench(tmp_path, *words, faults=(NOTHING_HELD, Fault("bench.embeddings.shard_writer:write_whole", 2)))
+    assert killed.code == -9
+    (left,) = (tmp_path / "cache" / "embeddings").glob("*.tmp")
+    os.utime(left, (0, 0))
+    again = bench(tmp_path, *words, faults=(NOTHING_HELD,))
+    assert again.code == 0, again.output
+    assert not left.exists()
+    held = bench(tmp_path, *words, "--force")
+    assert held.code == 0, held.output
+    store = Store(str(tmp_path / "bench.db"))
+    one, other = (run.scores for run in store.runs() if run.scores)
+    store.close()
+    assert one == other
+
+
+def test_two_processes_write_their_shares(tmp_path: Path) -> None:
+    pictures = write_folder(tmp_path / "pictures")
+    words = ("run", "-m", "imagenet", *words_of(pictures))
+    planted = (NOTHING_HELD, SMALL_BLOCKS)
+    for each in team(tmp_path, words, words, faults={0: planted, 1: planted}):
+        assert each.code == 0, each.output
+    alone = bench(tmp_path, *words)
+    assert alone.code == 0, alone.output
+    (folder,) = (path for path in (tmp_path / "rank0" / "cache" / "embeddings").iterdir() if path.is_dir())
+    assert len(list(folder.glob("gallery-???.json"))) == 2
+    assert not (tmp_path / "rank1" / "cache" / "embeddings").exists()
+    found = []
+    for place in (tmp_path / "rank0", tmp_path):
+        store = Store(str(place / "bench.db"))
+        (run,) = store.runs()
+        found.append(np.array([score.value for score in run.scores]))
+        store.close()
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-4)
+
+
+def test_an_entry_that_another_process_wrote_stays_unless_it_is_damaged(tmp_path: Path) -> None:
+    """The same key is the same rows, which somebody may be reading."""
+    cache = EmbeddingCache(tmp_path)
+
+    def written(value: float) -> float:
+        with cache.writing_shards("key") as folder, ShardWriter(folder, "gallery", network="n") as writer:
+            writer.add(np.full((2, 3), value), [0, 0])
+        found = cache.read_shards("key")
+        assert found is not None
+        return float(found.vectors(0, 2)[0, 0])
+
+    assert [written(1.0), written(2.0)] == [1, 1]
+    shard = cache.folder("key") / "gallery-000-00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"!")
+    assert written(3.0) == 3
+    assert [path.name for path in cache.folder("key").parent.iterdir()] == [cache.folder("key").name]
+
+
+def test_a_sketch_finds_the_same_photos_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.search.rank_one.AT_ONCE", 7)
+    made = clouds(queries=3, photos=50)
+    held = SingleQuery(made.gallery, PostProcessing())
+    read = SingleQuery(Labelled(Whole(made.gallery, made.gallery_labels), made.gallery_labels), PostProcessing())
+    for query in made.query:
+        for one, other in zip(held(query[None]), read(query[None]), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+    assert read.measure == "cosine similarity"

@@ -1,0 +1,169 @@
+"""What identifies a run: everything that can change a number, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.datasets.base import Dataset
+from bench.errors import DataError, LoadingError, UsageError
+from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.resolve import resolve
+from bench.methods.backbone.backbone import Backbone
+from tests.pictures import write_folder
+
+ASKED = Request("ours", "emoji", per_class_limit=1)
+
+
+@pytest.fixture
+def asked(resources: Resources) -> Experiment:
+    return resolve(ASKED, resources)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "softmax"},
+        {"split": "emoji-93:tuning"},
+        {"seed": 1},
+        {"without": ("quadruplet",)},
+        {"structural": "unbalanced"},
+        {"assignments": ("lr=0.001",)},
+        {"assignments": ("margin=0.2",)},
+        {"assignments": ("image_size=64",)},
+        {"assignments": ("backbone=resnet18", "weights=none")},
+        {"assignments": ("weights=none",)},
+        {"assignments": ("codes=itq-train",)},
+        {"assignments": ("rerank=icfrr",)},
+        {"selection": "oracle"},
+        {"selection": "seen-validation"},
+        {"gallery": "all"},
+        {"per_class_limit": 2},
+        {"per_class_limit": None},
+    ],
+    ids=str,
+)
+def test_whatever_is_asked_for_changes_the_key(change: dict[str, Any], asked: Experiment, resources: Resources) -> None:
+    assert resolve(replace(ASKED, **change), resources).key != asked.key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"device": "cpu"},
+        {"workers": 3},
+        {"top": 50},
+        {"resume": False},
+        {"cache_dir": Path("elsewhere")},
+        {"data_root": Path("elsewhere")},
+    ],
+    ids=str,
+)
+def test_where_and_how_it_is_computed_does_not(change: dict[str, Any], asked: Experiment, resources: Resources) -> None:
+    assert resolve(ASKED, replace(resources, **change)).key == asked.key
+
+
+def test_the_precision_and_the_version_of_the_method_do(
+    asked: Experiment, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resolve(ASKED, replace(resources, precision="bf16")).key != asked.key
+    monkeypatch.setattr(asked.method, "version", asked.method.version + 1)
+    newer = resolve(ASKED, resources)
+    assert newer.key != asked.key
+    assert newer.training_key != asked.training_key
+
+
+def test_the_names_of_method_and_dataset_count_where_their_settings_are_the_same(asked: Experiment) -> None:
+    class Twin(asked.method):  # type: ignore[misc, name-defined]
+        name = "twin"
+
+    twin = replace(asked, method=Twin)
+    elsewhere = replace(asked, split=replace(asked.split, dataset="other"))
+    assert len({each.key for each in (asked, twin, elsewhere)}) == 3
+    assert len({each.training_key for each in (asked, twin, elsewhere)}) == 3
+
+
+def test_a_default_that_is_spelled_out_is_the_same_run(asked: Experiment, resources: Resources) -> None:
+    spelled = replace(ASKED, split="emoji-93", assignments=(f"lr={asked.run.lr}", "margin=0.3", "codes=none"))
+    assert resolve(spelled, resources).key == asked.key
+
+
+def test_a_key_does_not_change_unawares(asked: Experiment) -> None:
+    """A new setting, or another default, makes every stored result of the method one that nobody asks for any more.
+
+    Where that is meant, write the new key here and say so in the changelog.
+    """
+    assert asked.key == "5da977ab128a7d6287dd23829e2ec28c3b889d43bb744b263c2dc17c9e9d7c47"
+
+
+def test_a_weights_file_counts_by_its_content(resources: Resources, tmp_path: Path) -> None:
+    keys = []
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.manual_seed(seed)
+        path = tmp_path / folder / "weights.pth"
+        path.parent.mkdir()
+        torch.save(Backbone("resnet18", "none").network.state_dict(), path)
+        request = replace(ASKED, assignments=("backbone=resnet18", f"weights={path}"))
+        keys.append(resolve(request, resources).key)
+    assert keys[0] == keys[1] != keys[2]
+    with pytest.raises(LoadingError, match=r"none\.pth cannot be loaded .* check --weights"):
+        resolve(replace(ASKED, assignments=("weights=none.pth",)), resources).key  # noqa: B018
+
+
+def test_a_file_that_a_setting_names_counts_by_its_content(resources: Resources, tmp_path: Path) -> None:
+    keys = []
+    for name, content in (("one", b"a"), ("two", b"a"), ("three", b"b")):
+        (tmp_path / name).write_bytes(content)
+        keys.append(resolve(Request("supcon", "emoji", assignments=(f"wordnet={tmp_path / name}",)), resources).key)
+    assert keys[0] == keys[1] != keys[2]
+    with pytest.raises(DataError, match=r"none\.npz cannot be read .* check --set wordnet=FILE"):
+        resolve(Request("sake", "emoji", assignments=("wordnet=none.npz",)), resources).key  # noqa: B018
+
+
+def test_runs_that_differ_after_training_share_the_network(asked: Experiment, resources: Resources) -> None:
+    coded = resolve(replace(ASKED, assignments=("codes=itq-train",)), resources)
+    assert coded.key != asked.key
+    assert coded.training_key == asked.training_key
+    assert resolve(replace(ASKED, seed=1), resources).training_key != asked.training_key
+
+
+def test_pictures_that_change_on_disk_are_trained_on_anew(resources: Resources, tmp_path: Path) -> None:
+    """Names alone make the fingerprint where no hash of the data is published: what is kept of it must see more."""
+    root = write_folder(tmp_path / "pictures", classes=6, images=2)
+    request = Request("imagenet", "folder", assignments=(f"root={root}", "draw=2", "backbone=tf_efficientnet_lite0"))
+    before = resolve(request, resources)
+    trained_on = before.split.train[0].path
+    times = (root / trained_on).stat()
+    assert resolve(request, resources).training_key == before.training_key
+    os.utime(root / trained_on, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    after = resolve(request, resources)
+    assert after.key == before.key
+    assert after.training_key != before.training_key
+    assert before.dataset.stamp([trained_on]) != before.dataset.stamp([before.split.queries[0].path])
+    assert before.dataset.stamp(["no such file"]) == before.dataset.stamp(["no such file"]) != ""
+
+
+def test_data_that_a_hash_pins_needs_no_stamp(asked: Experiment) -> None:
+    assert asked.split.content.startswith("sha256:")
+    assert asked.dataset.stamp(item.path for item in asked.split.queries) == ""
+    assert type(asked.dataset).stamp is Dataset.stamp
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gallery": "seen"}, "Option --gallery takes unseen or all, not 'seen'."),
+        ({"on_bad_image": "skip"}, "Option --on-bad-image takes error or drop, not 'skip'."),
+        ({"selection": "first"}, "There is no selection rule 'first'."),
+        ({"structural": "unbalance"}, "has no structural ablation 'unbalance'. Did you mean 'unbalanced'?"),
+    ],
+)
+def test_mistakes(change: dict[str, Any], message: str, resources: Resources) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(replace(ASKED, **change), resources)
+    assert message in str(caught.value)

@@ -1,0 +1,260 @@
+"""How the results database is opened, and what its failures are called."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, create_engine, text
+from sqlalchemy.exc import OperationalError
+from typer.testing import CliRunner
+
+from bench.cli.command_line import _store_from_anywhere
+from bench.cli.main import app
+from bench.errors import StorageError, UsageError
+from bench.results import database, migrations
+from bench.results.database import database_file, failures, on_network, open_engine, plain
+from bench.results.fallback import spool_of
+from bench.results.store import Store, existing
+from tests.bench.results.test_store import IDENTITY, SCORES
+
+# Names of files that mean something else in a URL.
+NAMES = ["a?b.db", "a%41.db", "a%3Fb.db", "a#b.db", "a b.db", "ä.db", "file:x", "a?mode=ro&uri=true", "a&b=c;d+e@f.db"]
+MOUNTS = """\
+/dev/vda1 / ext4 rw,relatime 0 0
+server:/export /home nfs4 rw,hard 0 0
+/dev/vdb1 /home/scratch xfs rw 0 0
+//share/x /mnt/my\\040share cifs rw 0 0
+me@host:/ /mnt/ssh fuse.sshfs rw 0 0
+pool /mnt/pool fuse.glusterfs rw 0 0
+disk /mnt/disk fuseblk rw 0 0
+host:/new /home/scratch nfs4 rw 0 0
+"""
+
+
+def pragma(where: Path, name: str) -> object:
+    engine = open_engine(str(where))
+    with engine.connect() as connection:
+        value = connection.execute(text(f"PRAGMA {name}")).scalar()
+    engine.dispose()
+    return value
+
+
+def test_sqlite_waits_for_locks_keeps_foreign_keys_and_writes_ahead(tmp_path: Path) -> None:
+    path = tmp_path / "bench.db"
+    Store(str(path)).close()
+    assert pragma(path, "busy_timeout") == 30_000
+    assert pragma(path, "foreign_keys") == 1
+    assert pragma(path, "journal_mode") == "wal"
+
+
+def test_the_time_out_comes_before_everything_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Recording(sqlite3.Connection):
+        def execute(self, sql: str, *more: object) -> sqlite3.Cursor:
+            said.append(sql)
+            return super().execute(sql, *more)  # type: ignore[arg-type]
+
+    with closing(sqlite3.connect(tmp_path / "x.db", factory=Recording)) as connection:
+        database._prepare(connection, None)
+    assert said == ["PRAGMA busy_timeout = 30000", "PRAGMA foreign_keys = ON"]
+
+
+def test_on_a_network_disk_the_file_is_locked_as_a_whole_and_the_user_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "bench.db"
+    Store(str(path)).close()
+    monkeypatch.setattr(database, "on_network", lambda where: True)
+    with caplog.at_level(logging.WARNING):
+        Store(str(path)).close()
+    assert pragma(path, "journal_mode") == "delete"
+    assert "lies on a network file system" in caplog.text
+    assert "PostgreSQL" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/var/bench.db", False),
+        ("/home/user/bench.db", True),
+        ("/home/scratch/bench.db", True),  # mounted over: the last one is what is seen
+        ("/homework/bench.db", False),
+        ("/mnt/my share/bench.db", True),
+        ("/mnt/ssh/bench.db", True),
+        ("/mnt/pool/bench.db", True),
+        ("/mnt/disk/bench.db", False),
+    ],
+)
+def test_which_disks_are_network_disks(path: str, expected: bool) -> None:
+    assert on_network(path, MOUNTS) is expected
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_a_newer_database_is_left_as_it_was_to_the_last_byte(journal: str, tmp_path: Path) -> None:
+    path = tmp_path / "bench.db"
+    store = Store(str(path))
+    store.begin(IDENTITY)
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE schema_version SET version = {migrations.CURRENT + 1}")
+        connection.commit()
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+    before = path.read_bytes()
+    for opening in (Store, existing):
+        with pytest.raises(StorageError, match="update bench to use it"):
+            opening(str(path))
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["bench.db"]
+
+
+def test_a_database_of_another_program_keeps_its_journal(tmp_path: Path) -> None:
+    path = tmp_path / "songs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="none of bench's"):
+        Store(str(path))
+    assert path.read_bytes() == before
+
+
+def test_looking_makes_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "bench.db"
+    assert existing(str(path)) is None
+    assert existing(f"sqlite:///{path}") is None
+    assert list(tmp_path.iterdir()) == []
+    Store(str(path)).close()
+    before = path.read_bytes()
+    store = existing(str(path))
+    assert store is not None
+    assert store.runs() == []
+    store.close()
+    assert path.read_bytes() == before
+
+
+def test_a_lock_that_outlasts_the_time_out_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bench.db"
+    monkeypatch.setattr(database, "BUSY_MILLISECONDS", 20)
+    store = Store(str(path))
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="is locked by another program: wait for it to end"):
+            store.begin(IDENTITY)
+        assert store.runs() == []  # readers do not wait
+        other.rollback()
+    store.begin(IDENTITY)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("database or disk is full", "cannot grow, the disk is full: free some space"),
+        ("disk I/O error", "cannot be written (disk full or failing)"),
+        ("database disk image is malformed", "is damaged: restore a copy"),
+        ("canceling statement due to lock timeout", "is locked by another program"),
+        ("something else\nand more", "failed (something else)"),
+        ("", "failed (no reason given)"),
+    ],
+)
+def test_failures_are_one_sentence(said: str, told: str) -> None:
+    with pytest.raises(StorageError) as caught, failures("postgresql://me:secret@host/base"):
+        raise sqlite3.OperationalError(said)
+    assert told in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_store_is_the_very_file_that_was_named(name: str, runner: CliRunner, tmp_path: Path) -> None:
+    """``runner`` works in an empty folder."""
+    store = Store(name)
+    store.finish(store.begin(IDENTITY), SCORES, {})
+    store.close()
+    assert [each.name for each in Path().iterdir()] == [name]
+    for words, code in (
+        (["list", "runs", "--store", name], 0),
+        (["store", "backup", f"copy of {name}", "--store", name], 0),
+        (["store", "merge", name, "--store", f"all of {name}"], 0),
+        (["store", "merge", f"copy of {name}", "--store", f"all of {name}"], 0),
+        (["store", "migrate", "--store", f"copy of {name}"], 0),
+        (["store", "merge", f"./{name}", "--store", name], 2),
+    ):
+        assert (result := runner.invoke(app, words)).exit_code == code, result.output
+    expected = {name, f"copy of {name}", f"all of {name}"}
+    assert {each.name for each in Path().iterdir() if not each.name.endswith(("-wal", "-shm"))} == expected
+    for each in expected:
+        stored = existing(each)
+        assert stored is not None
+        assert [run.status for run in stored.runs()] == ["done"]
+        stored.close()
+    anywhere = _store_from_anywhere(name)
+    url = URL.create("sqlite", database=name).render_as_string()
+    assert database_file(anywhere) == database_file(_store_from_anywhere(url)) == Path(name).resolve()
+    assert spool_of(name, tmp_path) == spool_of(url, tmp_path) == spool_of(anywhere, tmp_path)
+
+
+def test_whose_file_it_is() -> None:
+    assert database_file("bench.db") == Path("bench.db")
+    assert database_file("sqlite:///some/bench.db") == Path("some/bench.db")
+    assert database_file("sqlite://") is None
+    assert database_file("postgresql://host/base") is None
+    assert database_file("no url://") is None
+
+
+def test_a_url_names_the_file_that_sqlite_opens(tmp_path: Path) -> None:
+    for name in NAMES:
+        where = URL.create("sqlite", database=str(tmp_path / name)).render_as_string()
+        assert database_file(where) == tmp_path / name
+        Store(where).close()
+        assert sorted(each.name for each in tmp_path.iterdir()) == [name]
+        (tmp_path / name).unlink()
+    assert database_file("sqlite:///file:x") == Path("file:x")
+    assert database_file("sqlite:///file:x?mode=ro&uri=true") is None
+
+
+def test_a_short_url_takes_the_driver_of_the_project() -> None:
+    engine = open_engine("postgresql://someone:secret@nowhere.invalid/base")
+    assert engine.dialect.driver == "psycopg"
+    assert "secret" not in plain("postgresql://someone:secret@nowhere.invalid/base")
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://me:topsecret@host:notaport/base", "its port is no number"),
+        ("postgresql://me:topsecret", "its port is no number"),  # the host was forgotten
+        ("postgresql://me:top@secret@host/base", "write it %40"),
+        ("nosuch://me:topsecret@host/base", "not 'nosuch://me:***@host/base'"),
+        ("://me:topsecret@host", "takes a path or an SQLAlchemy URL"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_told_without_its_password(url: str, told: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(told)) as caught:
+        open_engine(url)
+    assert "secret" not in str(caught.value)
+    assert "secret" not in plain(url)
+    assert database_file(url) is None
+
+
+def test_a_password_among_a_url_s_parameters_is_hidden() -> None:
+    shown = plain("postgresql://host/base?user=me&password=topsecret&sslpassword=topsecret")
+    assert shown == "postgresql://host/base?user=me"
+
+
+def test_a_transaction_that_will_write_begins_with_the_lock(tmp_path: Path) -> None:
+    """Two that read first and write later would otherwise fail at once, whatever the time-out."""
+    path = tmp_path / "bench.db"
+    store = Store(str(path))
+    other = create_engine(f"sqlite:///{path}", connect_args={"timeout": 0.0})
+    with store.writing() as session:
+        assert session.execute(text("SELECT count(*) FROM run")).scalar() == 0  # it only reads so far
+        with pytest.raises(OperationalError, match="locked"), other.begin() as connection:
+            connection.execute(text("DELETE FROM run"))
+    other.dispose()
+    store.close()

@@ -1,0 +1,123 @@
+"""A disk that is full (a limit on file sizes): exit 6, what was committed intact, no half-written file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import StorageError
+from bench.results.fallback import spool_of, take_up
+from bench.results.store import Store
+from bench.write_files import write_whole
+from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.pictures import words_of, write_folder
+from tests.processes import bench
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("pictures"))
+
+
+def committed(folder: Path) -> int:
+    """A store with one finished run."""
+    store = Store(str(folder / "bench.db"))
+    run = store.begin(IDENTITY)
+    store.finish(run, SCORES, {}, details={"per-query": b"x" * 100})
+    store.close()
+    return run
+
+
+def intact(folder: Path, run: int) -> list[tuple[str, str]]:
+    """Statuses of the other runs, once the committed one was found whole."""
+    store = Store(str(folder / "bench.db"))
+    found = store.runs()
+    assert len(found[0].scores) == len(SCORES)
+    assert store.detail(run, "per-query") == b"x" * 100
+    store.close()
+    return [(each.status, each.failure) for each in found[1:]]
+
+
+def test_a_checkpoint_that_does_not_fit(pictures: Path, tmp_path: Path) -> None:
+    run = committed(tmp_path)
+    call = words_of(pictures, "--epochs", "2", "--without", "preservation")
+    ended = bench(
+        tmp_path, "run", "-m", "ours", *call, file_limit=2_000_000
+    )  # the database fits, a checkpoint does not
+    assert ended.code == 6, ended.output
+    assert "cannot be written" in ended.output
+    assert "free some space" in ended.output
+    ((status, failure),) = intact(tmp_path, run)
+    assert status == "failed"
+    assert failure.startswith("StorageError: File ")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_database_that_cannot_grow(pictures: Path, tmp_path: Path) -> None:
+    run = committed(tmp_path)
+    limit = (tmp_path / "bench.db").stat().st_size // 2
+    ended = bench(tmp_path, "run", "-m", "imagenet", *words_of(pictures), file_limit=limit)
+    assert ended.code == 6, ended.output
+    assert "free some space" in ended.output
+    assert intact(tmp_path, run) == []
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["bench.db", "output.txt"]
+    again = bench(tmp_path, "run", "-m", "imagenet", *words_of(pictures))  # space was freed
+    assert again.code == 0, again.output
+
+
+def test_a_database_that_grows_too_late_is_given_what_was_kept_beside_it(pictures: Path, tmp_path: Path) -> None:
+    """The log of the database reaches the limit where the run ends, and is emptied when its last user leaves."""
+    run = committed(tmp_path)
+    limit = (tmp_path / "bench.db").stat().st_size
+    ended = bench(tmp_path, "run", "-m", "imagenet", *words_of(pictures), file_limit=limit)
+    assert ended.code == 0, ended.output
+    assert "The database is back; runs that were put into it: 1." in ended.output
+    found = intact(tmp_path, run)
+    assert [status for status, _ in found] == ["failed", "done"]
+    assert "The finished run is kept in" in found[0][1]
+    assert [path.suffix for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.experiments.execute import Outcome
+    from bench.experiments.request import Request, Resources
+    from bench.experiments.resolve import resolve
+    from bench.experiments.run import SpooledError, _keep
+
+    resources = Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu")
+    experiment = resolve(Request("imagenet", "emoji", per_class_limit=1), resources)
+    entered = {**experiment.identity, "environment": {"device": "cpu"}}
+    run = store.claim(entered).run
+    outcome = Outcome(SCORES, {"scoring": 1.0}, {}, {"per-query": b"values"}, {"network": "n"})
+
+    def full(own: Store, *words: Any, **facts: Any) -> None:
+        if own is store:
+            raise StorageError("The results database cannot grow.")
+        finish(own, *words, **facts)
+
+    finish = Store.finish
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "finish", full)
+        with pytest.raises(SpooledError, match=r"cannot grow\. The finished run is kept in ") as caught:
+            _keep(store, run, outcome, entered, resources)
+        spool = spool_of(store.where, resources.cache_dir)
+        assert str(spool) in str(caught.value)
+        blocked = tmp_path / "file"
+        write_whole(blocked, b"a file where the cache folder should be")
+        with pytest.raises(StorageError, match="could not be kept in a file either"):
+            _keep(store, run, outcome, entered, Resources(tmp_path, blocked, device="cpu"))
+        patch.setattr(Store, "finish", lambda *_, **__: full(store))
+        with pytest.raises(StorageError, match="could not be kept in a file either"):
+            _keep(store, run, outcome, entered, Resources(tmp_path, tmp_path / "second", device="cpu"))
+        assert not list((tmp_path / "second").rglob("*.db*"))
+    take_up(store, spool)  # space was freed
+    found = store.find(experiment.key)
+    assert found is not None
+    assert found.scores[:2] == tuple(SCORES[:2])
+    assert found.environment == {"device": "cpu", "network": "n"}
+    assert store.detail(found.id, "per-query") == b"values"
+    assert not spool.exists()

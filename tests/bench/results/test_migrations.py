@@ -1,0 +1,101 @@
+"""A database of each older version, committed as a file, is brought up to date and keeps what it holds."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, inspect
+
+from bench.errors import StorageError
+from bench.results import details, migrations
+from bench.results.store import Store, existing
+from tests.bench.results.test_store import IDENTITY, SCORES
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture
+def version_1(tmp_path: Path) -> Path:
+    """Four runs: imagenet superseded and done, ours failed, ours without quadruplet done."""
+    return Path(shutil.copy(FIXTURES / "store-v1.db", tmp_path / "bench.db"))
+
+
+def shape(engine: Engine) -> dict[str, object]:
+    """Tables with their columns, keys and indexes, as the database tells them."""
+    looking = inspect(engine)
+    found: dict[str, object] = {}
+    for table in sorted(looking.get_table_names()):
+        columns = {each["name"]: (str(each["type"]), each["nullable"]) for each in looking.get_columns(table)}
+        keys = [
+            (each["constrained_columns"], each["referred_table"], each["options"])
+            for each in looking.get_foreign_keys(table)
+        ]
+        indexes = sorted(str(each["column_names"]) for each in looking.get_indexes(table))
+        found[table] = (columns, looking.get_pk_constraint(table)["constrained_columns"], keys, indexes)
+    return found
+
+
+def test_there_is_a_fixture_of_every_older_version() -> None:
+    for version in range(1, migrations.CURRENT):
+        with closing(sqlite3.connect(f"file:{FIXTURES}/store-v{version}.db?mode=ro", uri=True)) as connection:
+            assert connection.execute("SELECT version FROM schema_version").fetchall() == [(version,)]
+    assert sorted(migrations.STEPS) == list(range(2, migrations.CURRENT + 1))
+
+
+def test_version_1_keeps_its_runs_and_can_do_all_that_a_new_one_can(version_1: Path) -> None:
+    store = Store(str(version_1))
+    assert store.was == 1
+    runs = store.runs()
+    assert [(run.method, run.ablation, run.status) for run in runs] == [
+        ("imagenet", "", "superseded"),
+        ("imagenet", "", "done"),
+        ("ours", "", "failed"),
+        ("ours", "without quadruplet", "done"),
+    ]
+    assert [len(run.scores) for run in runs] == [40, 40, 0, 40]
+    assert runs[1].value("mAP@all:plain") == pytest.approx(0.13558, abs=1e-5)
+    assert [run.cost for run in runs] == [{}] * 4
+    assert store.detail(runs[1].id, details.PER_QUERY) is None
+    claim = store.claim(IDENTITY)
+    store.beat(claim.run, "training")
+    store.finish(claim.run, SCORES, {}, cost={"flops": 1.0}, details={details.PER_QUERY: b"values"})
+    assert store.detail(claim.run, details.PER_QUERY) == b"values"
+    store.close()
+    again = Store(str(version_1))
+    assert again.was == migrations.CURRENT
+    again.close()
+
+
+def test_an_upgraded_database_has_the_shape_of_a_new_one(version_1: Path, tmp_path: Path) -> None:
+    Store(str(version_1)).close()
+    Store(str(tmp_path / "new.db")).close()
+    engines = [create_engine(f"sqlite:///{path}") for path in (version_1, tmp_path / "new.db")]
+    upgraded, new = (shape(engine) for engine in engines)
+    for engine in engines:
+        engine.dispose()
+    assert upgraded == new
+
+
+def test_a_step_that_fails_leaves_the_older_version(version_1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(connection: object) -> None:
+        migrations._details_and_leases(connection)  # type: ignore[arg-type]
+        raise StorageError("the disk is full")
+
+    monkeypatch.setitem(migrations.STEPS, 2, half)
+    with pytest.raises(StorageError, match="the disk is full"):
+        Store(str(version_1))
+    with closing(sqlite3.connect(version_1)) as connection:
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(1,)]
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert tables == {"run", "score", "schema_version"}
+
+
+def test_looking_at_an_older_one_does_not_change_it(version_1: Path) -> None:
+    before = version_1.read_bytes()
+    with pytest.raises(StorageError, match=r"has schema version 1, .* 'bench store migrate' brings it up to date"):
+        existing(str(version_1))
+    assert version_1.read_bytes() == before

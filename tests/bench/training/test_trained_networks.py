@@ -1,0 +1,66 @@
+"""Trained networks on disk."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.errors import LoadingError
+from bench.experiments.execute import build, weights_of
+from bench.experiments.request import Request, Resources
+from bench.experiments.resolve import resolve
+from bench.methods.base import Method
+from bench.training.trained_networks import Networks, network_hash
+
+SMALL = ("backbone=resnet18", "weights=none", "image_size=32", "dim=8")
+
+
+@pytest.fixture
+def method(resources: Resources) -> Method:
+    return build(resolve(Request("softmax", "emoji", assignments=SMALL), resources), resources, torch.device("cpu"))
+
+
+def test_a_network_comes_back_with_what_its_training_took(method: Method, resources: Resources, tmp_path: Path) -> None:
+    networks = Networks(tmp_path)
+    networks.save("key", method, {"training": 2.5}, [{"step": 1.0, "classification": 0.1}], "abc+")
+    before = network_hash(method)
+    with torch.no_grad():
+        next(method.parameters()).add_(1)
+    assert network_hash(method) != before
+    kept = networks.load("key", method)
+    assert kept is not None
+    assert network_hash(method) == before
+    assert kept["seconds"] == {"training": 2.5}
+    assert kept["history"] == [{"step": 1.0, "classification": 0.1}]
+    assert kept["commit"] == "abc+"
+
+
+def test_a_network_of_another_key_or_a_damaged_one_is_not_taken(
+    method: Method, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    networks = Networks(tmp_path)
+    assert networks.load("key", method) is None
+    assert caplog.text == ""
+    networks.save("another", method, {}, [])
+    networks.path("another").rename(networks.path("key"))
+    assert networks.load("key", method) is None
+    networks.path("key").write_bytes(b"no such file")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert networks.load("key", method) is None
+    assert "key.safetensors is damaged: it is trained again" in caplog.text
+
+
+def test_a_network_that_does_not_fit_is_an_error(method: Method, resources: Resources, tmp_path: Path) -> None:
+    Networks(tmp_path).save("key", method, {}, [])
+    request = Request("softmax", "emoji", assignments=(*SMALL[:-1], "dim=9"))
+    wider = build(resolve(request, resources), resources, torch.device("cpu"))
+    with pytest.raises(LoadingError, match="does not fit this network"):
+        Networks(tmp_path).load("key", wider)
+
+
+def test_provenance_names_the_weights_and_the_network(method: Method) -> None:
+    assert weights_of(method) == {"weights": "none", "network": network_hash(method)[:16]}

@@ -1,0 +1,274 @@
+"""`bench score` as its users meet it: files, protocols, JSON, stored runs, and every mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from safetensors.numpy import save_file
+from typer.testing import CliRunner
+
+from bench.cli.main import app
+from bench.datasets.emoji import Emoji
+from bench.evaluation.metric_ids import DEFAULT_METRICS, STORED_METRICS
+from bench.evaluation.protocol_scores import every_protocol
+from bench.evaluation.protocols.base import PROTOCOLS
+from bench.evaluation.ranking import rank
+from bench.reports.base import FORMATS
+from bench.results.store import Store
+from tests.bench.evaluation.clouds import clouds
+
+EMBEDDINGS = clouds(queries=60, photos=400, width=8)
+ARRAYS: dict[str, npt.NDArray[Any]] = {
+    "query": EMBEDDINGS.query,
+    "gallery": EMBEDDINGS.gallery,
+    "query_labels": EMBEDDINGS.query_labels,
+    "gallery_labels": EMBEDDINGS.gallery_labels,
+}
+
+
+@pytest.fixture
+def file(runner: CliRunner) -> str:
+    """An embeddings file in the folder that ``runner`` has made the current one; 2 of 60 queries have no photo."""
+    np.savez("e.npz", **ARRAYS)  # type: ignore[arg-type]
+    return "e.npz"
+
+
+def scored(runner: CliRunner, *arguments: str) -> dict[str, Any]:
+    result = runner.invoke(app, ["score", *arguments, "--format", "json"])
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_every_definition_under_both_means_by_default(runner: CliRunner, file: str) -> None:
+    found = scored(runner, file)
+    assert {name: found[name] for name in ("queries", "photos", "width", "classes")} == {
+        "queries": 60,
+        "photos": 400,
+        "width": 8,
+        "classes": 10,
+    }
+    expected = [(metric, average) for metric in DEFAULT_METRICS for average in ("queries", "classes")]
+    assert [(each["metric"], each["average"]) for each in found["scores"]] == expected
+    ranking = rank(EMBEDDINGS, DEFAULT_METRICS)
+    for each in found["scores"]:
+        assert each["value"] == ranking.score(each["metric"], each["average"]).value
+        assert (each["queries"], each["skipped"], each["distance"]) == (60, 2, "cosine")
+        assert "protocol" not in each
+        assert "tied" not in each
+
+
+def test_safetensors_gives_the_same(runner: CliRunner, file: str) -> None:
+    save_file(ARRAYS, "e.safetensors")
+    assert scored(runner, "e.safetensors") == scored(runner, file)
+
+
+def test_the_table_holds_the_same_figures_and_nothing_else(runner: CliRunner, file: str) -> None:
+    result = runner.invoke(app, ["score", file])
+    assert result.exit_code == 0
+    assert f"{rank(EMBEDDINGS, ['mAP@200:min']).score('mAP@200:min', 'classes').value:.4f}" in result.stdout
+    assert all(metric in result.stdout for metric in DEFAULT_METRICS)
+    assert "scoring" not in result.stdout
+    assert "2 of 60 queries have no relevant photo: left out of means." in result.stderr
+
+
+def test_all_protocols(runner: CliRunner, file: str) -> None:
+    found = scored(runner, file, "--protocol", "all")["scores"]
+    asked = [(each.name, text) for each in every_protocol() for text in each.metrics]
+    assert [(each["protocol"], f"{each['metric']}@{each['average']}") for each in found] == asked
+    assert {each["skipped"] for each in found if each["protocol"] == "clipprompt"} == {0}
+    assert {each["distance"] for each in found if each["protocol"] == "sem-pcyc"} == {"euclidean"}
+    table = runner.invoke(app, ["score", file, "--protocol", "all"])
+    assert all(name in table.stdout for name in ("clipprompt", "tcn-cvpr19", "P@200:index"))
+    assert "and count as 0 in clipprompt, doodle2search, icfrr" in table.stderr
+
+
+def test_protocols_and_metrics_together(runner: CliRunner, file: str) -> None:
+    call = [file, "--protocol", "sake", "--protocol", "sake", "--metric", "P@10:k@classes", "--metric", "mAP@7:min"]
+    found = scored(runner, *call)["scores"]
+    assert [(each.get("protocol"), each["metric"], each["average"]) for each in found] == [
+        ("sake", "mAP@all:voc", "queries"),
+        ("sake", "mAP@all:voc", "classes"),
+        ("sake", "P@100:k", "queries"),
+        ("sake", "P@100:k", "classes"),
+        (None, "P@10:k", "classes"),
+        (None, "mAP@7:min", "queries"),
+    ]
+
+
+def test_a_distance_holds_for_protocols_too_and_is_named(runner: CliRunner, file: str) -> None:
+    found = scored(runner, file, "--protocol", "standard", "--distance", "euclidean")["scores"]
+    assert {each["distance"] for each in found} == {"euclidean"}
+    by_raw = rank(EMBEDDINGS, ["mAP@all:plain"], distance="euclidean").score("mAP@all:plain").value
+    assert found[0]["value"] == by_raw
+
+
+def test_binary_codes_come_with_their_bounds(runner: CliRunner) -> None:
+    codes = {name: array > 0 if "labels" not in name else array for name, array in ARRAYS.items()}
+    np.savez("bits.npz", **codes)  # type: ignore[arg-type]
+    found = scored(runner, "bits.npz", "--distance", "hamming")["scores"]
+    tied = {each["average"]: each["value"] for each in found if each["metric"] == "mAP@all:tied"}
+    for each in found:
+        if not each["metric"].endswith((":hits", ":index")):  # which a better ranking can lower
+            assert each["pessimistic"] <= each["value"] <= each["optimistic"]
+        assert each["tied"] == (tied[each["average"]] if each["metric"].startswith("mAP@all") else None)
+    assert found[0]["pessimistic"] < found[0]["tied"] < found[0]["optimistic"]
+    table = runner.invoke(app, ["score", "bits.npz", "--distance", "hamming", "--protocol", "standard"])
+    assert all(word in table.stdout for word in ("pessimistic", "optimistic", "mAP@all:tied", "gallery position"))
+
+
+def test_codes_that_a_protocol_makes_are_its_own(runner: CliRunner, file: str) -> None:
+    found = scored(runner, file, "--protocol", "dsn-itq", "--seed", "3")["scores"]
+    assert {each["distance"] for each in found} == {"hamming"}
+    assert scored(runner, file, "--protocol", "dsn-itq", "--seed", "3")["scores"] == found
+    result = runner.invoke(app, ["score", file, "--protocol", "dsn-itq", "--distance", "cosine"])
+    assert result.exit_code == 2
+    assert "leave --distance out" in result.stderr
+
+
+def test_a_seed_draws_the_paired_gallery(runner: CliRunner, file: str) -> None:
+    values = [scored(runner, file, "--protocol", "sketch-lvm", "--seed", seed)["scores"][0]["value"] for seed in "001"]
+    assert values[0] == values[1] != values[2]
+
+
+def test_no_value_is_null(runner: CliRunner) -> None:
+    np.savez("e.npz", **{**ARRAYS, "query_labels": ARRAYS["query_labels"] + 1000})  # type: ignore[arg-type]
+    found = scored(runner, "e.npz", "--metric", "P@5:k")["scores"][0]
+    assert (found["value"], found["skipped"]) == (None, 60)
+    assert " - " in runner.invoke(app, ["score", "e.npz", "--metric", "P@5:k"]).stdout
+
+
+def emoji_arrays() -> dict[str, npt.NDArray[Any]]:
+    """Embeddings of the embedded dataset that know a little of its classes, rows and classes in another order."""
+    split = Emoji(Path()).split()
+    generator = np.random.default_rng(0)
+    centres = generator.standard_normal((len(split.unseen), 8))
+    number = generator.permutation(len(split.unseen))
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for side, items in (("query", split.queries), ("gallery", split.gallery)):
+        labels, order = split.test_labels(items), generator.permutation(len(items))
+        vectors = centres[labels] + generator.standard_normal((len(items), 8))
+        arrays[side], arrays[f"{side}_labels"] = vectors[order], number[labels][order]
+        arrays[f"{side}_paths"] = np.array([items[row].path for row in order])
+    return arrays
+
+
+def write(**changed: npt.NDArray[Any]) -> str:
+    np.savez("emoji.npz", **{**emoji_arrays(), **changed})  # type: ignore[arg-type]
+    return "emoji.npz"
+
+
+def test_a_checked_file_is_stored_and_reported(runner: CliRunner) -> None:
+    found = scored(runner, write(), "--as", "theirs", "-d", "emoji", "--metric", "P@1:k", "--seed", "4")
+    assert {name: found[name] for name in ("run", "method", "dataset", "split", "seed", "verified")} == {
+        "run": 1,
+        "method": "theirs",
+        "dataset": "emoji",
+        "split": "emoji-93",
+        "seed": 4,
+        "verified": True,
+    }
+    assert found["fingerprint"] == Emoji(Path()).split().fingerprint
+    assert [each["metric"] for each in found["scores"]] == ["P@1:k"]
+    store = Store("bench.db")
+    run = store.runs(status="done")[0]
+    store.close()
+    assert {score.metric for score in run.scores} == set(STORED_METRICS)
+    assert len(run.scores) == 2 * len(STORED_METRICS)
+    report = runner.invoke(app, ["report", "-d", "emoji"])
+    assert report.exit_code == 0, report.stderr
+    row = next(line for line in report.stdout.splitlines() if line.startswith("| theirs (external)"))
+    assert " to " in row  # an interval: each row was known to be which image
+
+
+def test_what_is_not_checked_is_marked(runner: CliRunner) -> None:
+    arrays = emoji_arrays()
+    file = write(query=arrays["query"][1:], query_labels=arrays["query_labels"][1:], query_paths=np.array(["x"] * 430))
+    refused = runner.invoke(app, ["score", file, "--as", "theirs", "-d", "emoji"])
+    assert refused.exit_code == 3
+    assert not Path("bench.db").exists()
+    assert scored(runner, file, "--as", "theirs", "-d", "emoji", "--unverified")["verified"] is False
+    for format in FORMATS.names():
+        report = runner.invoke(app, ["report", "--format", format])
+        assert "theirs (external, unverified)" in report.stdout, format
+
+
+def test_a_dataset_alone_checks_and_stores_nothing(runner: CliRunner) -> None:
+    found = scored(runner, write(), "-d", "emoji")
+    assert "run" not in found
+    assert not Path("bench.db").exists()
+    result = runner.invoke(app, ["score", "emoji.npz", "-d", "emoji", "--protocol", "standard"])
+    assert "emoji, split emoji-93, gallery full: numbers per class agree with its images" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["none.npz"], 3, "Embeddings file none.npz cannot be read (No such file"),
+        (["."], 3, "Folder . has no shards of the query side"),
+        (["text.npz"], 3, "is neither .npz nor .safetensors"),
+        (["nan.npz"], 3, "Array 'gallery' holds NaN or infinity, first in row 7"),
+        (["both.npz"], 3, "Array 'gallery' holds NaN or infinity, first in row 0"),
+        (["pickle.npz"], 3, "Array 'query' of pickle.npz holds pickled objects, which are never loaded"),
+        (["e.npz", "--protocol", "sakes"], 2, "There is no protocol 'sakes'. Did you mean 'sake'?"),
+        (["e.npz", "--metric", "mAP@200"], 2, "without its definition: choose mAP@200:min, mAP@200:hits, "),
+        (["e.npz", "--metric", "P@0:k"], 2, "must be a number from 1"),
+        (["e.npz", "--distance", "hamming"], 3, "Array 'query' is no binary code"),
+        (["e.npz", "--device", "cuda:9"], 2, "Device 'cuda:9' cannot be used here"),
+        (["e.npz", "--as", "x"], 2, "--as NAME stores a run of a dataset: name it with -d."),
+        (["e.npz", "--as", "ours", "-d", "emoji"], 2, "is the name of a method of this harness"),
+        (["e.npz", "--unverified", "-d", "emoji"], 2, "name the method with --as"),
+        (["e.npz", "--split", "emoji-93"], 2, "name it with -d"),
+        (["e.npz", "--as", "x", "-d", "emoij"], 2, "There is no dataset 'emoij'. Did you mean 'emoji'?"),
+        (["e.npz", "--as", "x", "-d", "emoji", "--split", "e"], 2, "has no split 'e'"),
+        (["e.npz", "--as", "x", "-d", "emoji"], 3, "The embeddings have 10 classes, split emoji-93 of emoji"),
+        (
+            ["e.npz", "--as", "x", "-d", "tuberlin"],
+            3,
+            "split tuberlin-30 of tuberlin (gallery full) as published has 30",
+        ),
+        (["e.npz", "--as", "x", "-d", "emoji", "--unverified", "--store", "no/x.db"], 6, "does not exist"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_its_exit_code(
+    arguments: list[str], code: int, message: str, runner: CliRunner, file: str
+) -> None:
+    Path("text.npz").write_text("query")
+    gallery = ARRAYS["gallery"].copy()
+    gallery[7, 0] = np.nan
+    np.savez("nan.npz", **{**ARRAYS, "gallery": gallery})  # type: ignore[arg-type]
+    gallery[:2, 0] = np.inf, -np.inf
+    np.savez("both.npz", **{**ARRAYS, "gallery": gallery})  # type: ignore[arg-type]
+    np.savez("pickle.npz", **{**ARRAYS, "query": ARRAYS["query"].astype(object)})  # type: ignore[arg-type]
+    result = runner.invoke(app, ["score", *arguments])
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert result.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert result.stdout == ""
+
+
+def test_arrays_larger_than_memory(runner: CliRunner, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 3.00 TiB")
+
+    monkeypatch.setattr("numpy.load", exhausted)
+    result = runner.invoke(app, ["score", file])
+    assert result.exit_code == 5
+    assert "does not fit into memory (Unable to allocate 3.00 TiB)" in result.stderr
+
+
+def test_lists_explain_themselves(runner: CliRunner) -> None:
+    protocols = json.loads(runner.invoke(app, ["list", "protocols", "--format", "json"]).stdout)
+    assert [each["protocol"] for each in protocols] == PROTOCOLS.names()
+    assert all(each["summary"] and each["used_by"] and each["source"] and each["metrics"] for each in protocols)
+    table = runner.invoke(app, ["list", "protocols"]).stdout
+    assert all(word in table for word in ("sketch-lvm", "paired gallery", "P@200:index", "doodle2search"))
+    metrics = json.loads(runner.invoke(app, ["list", "metrics", "--format", "json"]).stdout)
+    assert metrics[0]["metric"] == "mAP@all:plain"
+    assert all(each["what it is"] and each["used by"] for each in metrics)
+    assert "mAP@K:voc-min" in runner.invoke(app, ["list", "metrics"]).stdout

@@ -1,0 +1,80 @@
+"""A cell as the words of a call: run in any folder, they do what was asked for here."""
+
+from __future__ import annotations
+
+import doctest
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import bench.cli.command_line
+from bench.cli.command_line import from_anywhere
+from bench.cli.main import app
+from bench.cluster.job import without_secret
+from bench.results.store import Store
+from tests.pictures import write_folder
+
+SMALL = ["--image-size", "32", "--device", "cpu"]
+
+
+@pytest.mark.parametrize("where", ["here/bench.db", "sqlite:///here/bench.db"])
+def test_a_printed_cell_runs_in_another_folder_as_it_would_here(
+    where: str, runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    classes = sorted(each.name for each in (write_folder(tmp_path / "here" / "pictures", 4, 2) / "photo").iterdir())
+    (tmp_path / "here" / "unseen.txt").write_text("\n".join(classes[:2]))
+    settings = ["--set", "root=here/pictures", "--set", "unseen=@here/unseen.txt"]
+    places = ["--store", where, "--data-root", "here", "--cache-dir", "here/cache"]
+    call = [*places, "run", "-m", "imagenet", "-d", "folder", *settings, *SMALL]
+    printed = runner.invoke(app, [*call, "--dry-run", "--format", "json"])
+    assert printed.exit_code == 0, printed.output
+    (cell,) = json.loads(printed.stdout)
+    program, *words = cell["command"]
+    assert program == "bench"
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "other"))
+    monkeypatch.chdir("elsewhere")
+    found = runner.invoke(app, words)
+    assert found.exit_code == 0, found.output
+    assert not list(Path().iterdir())
+    assert not (tmp_path / "other").exists()
+    assert (tmp_path / "here" / "cache").exists()
+    store = Store(str(tmp_path / "here" / "bench.db"))
+    assert [(run.status, run.key[:16]) for run in store.runs()] == [("done", cell["key"])]
+    store.close()
+
+
+def test_paths_of_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.pth").touch()
+    Path("named-12345678.pth").symlink_to("a.pth")
+    for given, spelt in (
+        ("weights=named-12345678.pth", f"weights={tmp_path}/named-12345678.pth"),
+        ("unseen=@names.txt", f"unseen=@{tmp_path}/names.txt"),
+        ("root=~/pictures", f"root={Path.home()}/pictures"),
+        ("wordnet = table.npz", f"wordnet ={tmp_path}/table.npz"),
+        ("weights=", "weights="),
+        ("unseen=all", "unseen=all"),
+        ("name=a.pth", "name=a.pth"),
+    ):
+        assert from_anywhere(given, files=("wordnet",)) == spelt
+    assert doctest.testmod(bench.cli.command_line).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ("/somewhere/bench.db", True),
+        ("postgresql://me@host/base?host=/run", True),
+        ("postgresql://me:secret@host/base", False),
+        ("postgresql://host/base?password=secret", False),
+        ("postgresql://me:sec@ret@host/base", False),
+        ("postgresql://me:secret@host:port/base", False),
+    ],
+)
+def test_a_password_is_left_out(where: str, kept: bool) -> None:
+    call = ["--store", where, "--data-root", "/data", "run", "-d", "emoji"]
+    assert without_secret(call) == (call if kept else call[2:])

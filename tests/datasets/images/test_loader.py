@@ -1,0 +1,135 @@
+"""Loading gives the same pixels in the same order, however many workers there are and wherever the images lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import bench.datasets.images.loader
+from bench.datasets.base import DATASETS
+from bench.datasets.folder import Folder, FolderSettings
+from bench.datasets.images.decode import decode, ink_to_square, to_square
+from bench.datasets.images.loader import Images
+from bench.errors import DataError
+from bench.types import Item
+from tests.datasets.trees import picture
+
+BATCHES = [[3, 1], [0], [8, 7, 6, 5, 4], [2, 2]]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, list[Item]]:
+    root = tmp_path_factory.mktemp("own")
+    items = []
+    for number in range(10):
+        modality = "photo" if number % 2 else "sketch"
+        path = root / modality / "a class" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture("JPEG" if number % 3 else "PNG", (40 + number, 30), seed=number))
+        items.append(Item(path.relative_to(root).as_posix(), "a class", modality))
+    (root / "photo" / "a class" / "9.png").write_bytes(b"broken")
+    return Folder(root, FolderSettings(root=str(root))), items
+
+
+def read(own: tuple[Folder, list[Item]], workers: int, ink_crop: bool | None = None) -> list[Tensor]:
+    dataset, items = own
+    return list(Images(dataset, items[:9], 16, workers=workers, ink_crop=ink_crop).stream(BATCHES))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("cache", [0, 1 << 30], ids=["streamed", "held in memory"])
+def test_pixels_and_order_do_not_depend_on_workers_or_cache(
+    workers: int, cache: int, own: tuple[Folder, list[Item]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.datasets.images.loader, "CACHE_BYTES", cache)
+    dataset, items = own
+    one_by_one = [to_square(decode(dataset.read(item.path), item.path), 16) for item in items[:9]]
+    found = read(own, workers)
+    assert len(found) == len(BATCHES)
+    for batch, pixels in zip(BATCHES, found, strict=True):
+        assert pixels.dtype == torch.uint8
+        assert torch.equal(pixels, torch.stack([one_by_one[position] for position in batch]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("cache", [0, 1 << 30], ids=["streamed", "held in memory"])
+def test_a_broken_image_is_named(
+    workers: int, cache: int, own: tuple[Folder, list[Item]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.datasets.images.loader, "CACHE_BYTES", cache)
+    dataset, items = own
+    with pytest.raises(DataError, match=r"^Image photo/a class/9\.png cannot be decoded .* replace or remove it\.$"):
+        list(Images(dataset, items, 16, workers=workers).stream([[0, 1], [9]]))
+
+
+def test_the_ink_crop_is_for_sketches_and_follows_the_setting(own: tuple[Folder, list[Item]]) -> None:
+    dataset, items = own
+    cropping = Folder(dataset.data_root, FolderSettings(root=dataset.settings.root, ink_crop=True))
+    raw = [decode(dataset.read(item.path), item.path) for item in items[:2]]
+    images = Images(cropping, items[:2], 16)
+    assert torch.equal(images[0], ink_to_square(raw[0], 16))
+    assert torch.equal(images[1], to_square(raw[1], 16))
+    assert torch.equal(Images(cropping, items[:2], 16, ink_crop=False)[0], to_square(raw[0], 16))
+
+
+def test_warming_decodes_once_and_tells_how_far_it_is(own: tuple[Folder, list[Item]]) -> None:
+    dataset, items = own
+    told: list[tuple[int, int]] = []
+    images = Images(dataset, items[:4], 16)
+    images.warm(lambda done, all: told.append((done, all)))
+    images.warm(lambda done, all: told.append((done, all)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_what_does_not_fit_into_memory_is_not_held_there(
+    own: tuple[Folder, list[Item]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, items = own
+    images = Images(dataset, items[:4], 16)
+    monkeypatch.setattr(bench.datasets.images.loader, "CACHE_BYTES", 4 * 3 * 16 * 16 - 1)
+    told: list[tuple[int, int]] = []
+    images.warm(lambda done, all: told.append((done, all)))
+    assert told == []
+    assert not images.fit_into_memory
+
+
+def test_a_class_with_one_image_of_the_embedded_dataset(tmp_path: Path) -> None:
+    dataset = DATASETS.get("emoji")(tmp_path)
+    split = dataset.split()
+    assert Images(dataset, split.queries[:2], 32)[1].shape == (3, 32, 32)
+
+
+def test_images_that_memory_cannot_hold_are_streamed_after_one_warning(
+    own: tuple[Folder, list[Item]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = read(own, 0)
+    room = Images._room_for
+
+    def little(images: Images, count: int) -> Tensor:
+        if count > 5:
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
+        return room(images, count)
+
+    monkeypatch.setattr(Images, "_room_for", little)
+    dataset, items = own
+    images = Images(dataset, items[:9], 16)
+    with caplog.at_level("WARNING", logger="bench"):
+        found = [*images.stream(BATCHES), *images.stream(BATCHES)]
+    assert caplog.messages == ["Memory did not suffice to hold 9 decoded images: every epoch decodes them anew."]
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(found, expected * 2, strict=True))
+
+
+def test_decoding_leaves_torchs_threads_as_they_were(own: tuple[Folder, list[Item]]) -> None:
+    dataset, items = own
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    Images(dataset, items[:9], 16).preload(lambda done, total: seen.append(torch.get_num_threads()))
+    assert set(seen) == {1}
+    with pytest.raises(DataError):
+        Images(dataset, items, 16).preload()
+    assert torch.get_num_threads() == before
