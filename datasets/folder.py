@@ -13,6 +13,7 @@ from bench.datasets.base import DATASETS, Dataset, Survey, Whereabouts
 from bench.datasets.published.files import Walker, read_file, stamp_of
 from bench.datasets.published.split_lists import hash_of_classes
 from bench.errors import DataError, UsageError, nearest
+from bench.settings.run_settings import setting
 from bench.types import Item, Modality, Split, salted_order
 
 log = logging.getLogger("bench.datasets")
@@ -34,12 +35,12 @@ class FolderSettings:
     nothing else. ``ink_crop`` cuts each sketch to the box of its ink.
     """
 
-    root: str = ""  # the folder, with sketch/<class>/* and photo/<class>/*
-    name: str = "folder"  # what it is called in results
-    unseen: str = ""  # classes that are tested: all, names with commas between them, or @FILE with one a line
-    draw: int = 0  # so many unseen classes are drawn instead
-    seed: int = 0  # of that draw
-    ink_crop: bool = False  # cut each sketch to the box of its ink
+    root: str = setting("", "the folder, with sketch/<class>/* and photo/<class>/*")
+    name: str = setting("folder", "name of the dataset in results")
+    unseen: str = setting("", "test classes: all, names with commas between them, or @FILE with one per line")
+    draw: int = setting(0, "number of test classes to draw instead")
+    seed: int = setting(0, "seed of that draw")
+    ink_crop: bool = setting(False, "cut each sketch to the box of its ink")
 
 
 @DATASETS.register("folder")

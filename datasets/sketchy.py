@@ -10,6 +10,7 @@ from bench.datasets.published.layouts import Layout, Lists
 from bench.datasets.published.split_lists import ClassSplit
 from bench.datasets.published.tree_dataset import TreeDataset, TreeSettings
 from bench.errors import DataError
+from bench.settings.run_settings import setting
 
 SKETCH_LIST = "sketch_tx_000000000000_ready_filelist_{}.txt"
 PHOTO_LIST = "all_photo_filelist_{}.txt"
@@ -28,7 +29,9 @@ class SketchySettings(TreeSettings):
     ``unique`` where the data has no folder of originals.
     """
 
-    photos: Literal["auto", "full", "unique"] = "auto"  # the gallery: with Sketchy's originals, or EXTEND alone
+    photos: Literal["auto", "full", "unique"] = setting(
+        "auto", "the gallery: with Sketchy's originals, or EXTEND alone"
+    )
 
 
 @DATASETS.register("sketchy")

@@ -20,16 +20,16 @@ from torch import Tensor
 
 from bench.errors import UsageError
 from bench.methods.base import METHODS, Context, Method
-from bench.settings.run_settings import number
+from bench.settings.run_settings import setting
 
 
 @dataclass(frozen=True)
 class HogSettings:
     """Settings of the descriptor."""
 
-    cells: int = number(8, 1)  # along one side of the image
-    orientations: int = number(9, 1)  # bins of half a turn
-    block: int = 2  # cells along one side of a block, within which contrast is normalised
+    cells: int = setting(8, "cells along one side of the image", least=1)
+    orientations: int = setting(9, "bins of half a turn", least=1)
+    block: int = setting(2, "cells along one side of a block, within which contrast is normalised")
 
 
 @METHODS.register("hog")

@@ -20,7 +20,7 @@ from bench.methods.modules import heads, losses
 from bench.methods.modules.class_knowledge import class_knowledge
 from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
 from bench.methods.modules.teacher import Teacher
-from bench.settings.run_settings import number
+from bench.settings.run_settings import setting
 from bench.types import Batch
 
 
@@ -28,14 +28,17 @@ from bench.types import Batch
 class OursSettings(NetworkSettings):
     """Settings of the framework; weights multiply the loss terms, and a term of weight 0 is not computed."""
 
-    scale: float = number(16.0, 0, open=True)  # of the cosines in the semantic classification
-    margin: float = number(0.3, 0)  # of the quadruplet, in units of 1 - cosine
-    mining: Literal["hard", "all"] = "hard"  # which quadruplets of a batch count
-    temperature: float = number(1.0, 0, open=True)  # of the prepared ImageNet probabilities
-    # a photo must have its class's majority prediction among its own so many best; 0: all count
-    agreement: int = number(0, 0, 1000)
-    balanced: bool = True  # quadruplets; false: the batch-hard triplet of the mixed batch, whatever the domains
-    teacher: Literal["prepared", "online"] = "prepared"  # class table; or the frozen network beside the student
+    scale: float = setting(16.0, "multiplies the cosines of the semantic classification", above=0)
+    margin: float = setting(0.3, "margin of the quadruplet, in units of 1 - cosine", least=0)
+    mining: Literal["hard", "all"] = setting("hard", "which quadruplets of a batch count")
+    temperature: float = setting(1.0, "temperature of the prepared ImageNet probabilities", above=0)
+    agreement: int = setting(
+        0, "a photo counts if its class's majority is among this many of its own best; 0: all", least=0, most=1000
+    )
+    balanced: bool = setting(True, "quadruplets; false: the batch-hard triplet of the whole batch, without domains")
+    teacher: Literal["prepared", "online"] = setting(
+        "prepared", "prepared: a table of classes; online: the frozen network beside the student"
+    )
     weight_quadruplet: float = 1.0
     weight_classification: float = 1.0
     weight_preservation: float = 1.0

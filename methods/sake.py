@@ -34,7 +34,7 @@ from bench.methods.modules.class_tables import read_class_table
 from bench.methods.modules.domain_tag import DomainTag
 from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
 from bench.methods.modules.teacher import Teacher
-from bench.settings.run_settings import number
+from bench.settings.run_settings import setting
 from bench.types import Batch
 
 log = logging.getLogger("bench.methods.sake")
@@ -44,10 +44,10 @@ log = logging.getLogger("bench.methods.sake")
 class SakeSettings(NetworkSettings):
     """Settings of SAKE; weights multiply the loss terms, and a term of weight 0 is not computed."""
 
-    initialisation: Literal["svd", "random"] = "svd"  # of the embedding layer and the semantic head
-    wordnet: str = ""  # file with the WordNet table, [seen classes, 1000]; empty: no adjustment
-    teacher_scale: float = number(1.0, 0)  # of the teacher's logits
-    wordnet_scale: float = number(0.3, 0)  # of the WordNet table that is added to them
+    initialisation: Literal["svd", "random"] = setting("svd", "first weights of embedding layer and semantic head")
+    wordnet: str = setting("", "file with the WordNet table, [seen classes, 1000]; empty: no adjustment")
+    teacher_scale: float = setting(1.0, "multiplies the teacher's logits", least=0)
+    wordnet_scale: float = setting(0.3, "multiplies the WordNet table, which is added to them", least=0)
     weight_classification: float = 1.0
     weight_preservation: float = 1.0
 

@@ -18,14 +18,14 @@ from torch import Tensor
 from bench.methods.base import METHODS, Context
 from bench.methods.modules import heads, losses
 from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
-from bench.settings.run_settings import number
+from bench.settings.run_settings import setting
 
 
 @dataclass(frozen=True)
 class SoftmaxSettings(NetworkSettings):
     """Settings of the normalised softmax."""
 
-    scale: float = number(16.0, 0, open=True)  # of the cosines
+    scale: float = setting(16.0, "multiplies the cosines", above=0)
     weight_classification: float = 1.0
 
 

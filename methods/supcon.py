@@ -20,14 +20,14 @@ from torch import Tensor
 from bench.methods.base import METHODS
 from bench.methods.modules import losses
 from bench.methods.sake import Sake, SakeSettings
-from bench.settings.run_settings import number
+from bench.settings.run_settings import setting
 
 
 @dataclass(frozen=True)
 class SupConSettings(SakeSettings):
     """Settings of SAKE and of the contrastive loss."""
 
-    temperature: float = number(0.07, 0, open=True)  # divides the cosines
+    temperature: float = setting(0.07, "divides the cosines", above=0)
     weight_contrastive: float = 0.1
 
 

@@ -18,15 +18,15 @@ from torch import Tensor
 from bench.methods.base import METHODS
 from bench.methods.modules import losses
 from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
-from bench.settings.run_settings import number
+from bench.settings.run_settings import setting
 
 
 @dataclass(frozen=True)
 class TripletSettings(NetworkSettings):
     """Settings of the triplet loss."""
 
-    margin: float = number(0.3, 0)  # in units of 1 - cosine
-    mining: Literal["hard", "all"] = "hard"  # which triplets of a batch count
+    margin: float = setting(0.3, "margin of the triplet, in units of 1 - cosine", least=0)
+    mining: Literal["hard", "all"] = setting("hard", "which triplets of a batch count")
     weight_triplet: float = 1.0
 
 

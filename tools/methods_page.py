@@ -1,6 +1,6 @@
 """docs/methods.md, made from the methods themselves: what each implements and leaves out, and every setting.
 
-Run ``python -m tools.methods_page`` to write it anew; a test fails when it is out of date.
+Run ``python -m tools.methods_page`` to write it again; a test fails when it is out of date.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.datasets.base import DATASETS
 from bench.methods.base import METHODS, Method
 from bench.methods.modules.single_network import NetworkSettings
-from bench.settings.describe import Explained, explained
+from bench.settings.describe import Description, describe
 from bench.settings.post_processing import PostProcessing
 from bench.settings.run_settings import RunSettings
 
@@ -37,15 +37,15 @@ def render() -> str:
     parts += [
         "## Settings of every trained method\n\nDefaults here are those of a folder of your own; a dataset has its "
         "own, as [The method](method.md#settings) says for the published ones and `emoji`.\n",
-        table(explained(RunSettings())),
+        table(describe(RunSettings())),
         "What those with a network add:\n",
-        table(explained(NetworkSettings())),
+        table(describe(NetworkSettings())),
         "## Settings of what follows the embedding\n\nA choice of any run, in its key and in the table.\n",
-        table(explained(PostProcessing())),
+        table(describe(PostProcessing())),
         "## Settings of datasets\n",
     ]
     for name, dataset in DATASETS.items():
-        if (rows := explained(dataset.Settings())) and dataset.__module__.startswith("bench.datasets."):
+        if (rows := describe(dataset.Settings())) and dataset.__module__.startswith("bench.datasets."):
             parts += [f"`{name}`\n", table(rows)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
@@ -54,8 +54,8 @@ def of_method(method: type[Method]) -> str:
     """One method: what its file says, its ablations, its own settings."""
     said = inspect.getdoc(sys.modules[method.__module__]) or ""
     text = re.sub(r"``([^`]+)``", r"`\1`", said)
-    shared = {each.name for each in explained(NetworkSettings())}
-    own = [each for each in explained(method.Settings()) if each.name not in shared]
+    shared = {each.name for each in describe(NetworkSettings())}
+    own = [each for each in describe(method.Settings()) if each.name not in shared]
     terms = ", ".join(f"`{term}`" for term in method.terms) or "none, nothing is trained"
     parts = [f"## `{method.name}`", text, f"Loss terms: {terms}."]
     if method.structural:
@@ -67,7 +67,7 @@ def of_method(method: type[Method]) -> str:
     return "\n\n".join([*parts, *([table(own)] if own else [])]) + "\n"
 
 
-def table(rows: Iterable[Explained]) -> str:
+def table(rows: Iterable[Description]) -> str:
     """Settings as a table."""
     lines = ["| setting | default | takes | what it is |", "| --- | --- | --- | --- |"]
     lines += [

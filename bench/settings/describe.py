@@ -1,21 +1,15 @@
-"""What every setting means, for those who choose it: default, values, and the comment that its declaration carries."""
+"""Help for settings: the default, the values and the meaning of each, for ``bench list settings`` and the manual."""
 
 from __future__ import annotations
 
-import inspect
-import io
-import tokenize
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from bench.settings.run_settings import RANGE
-
 
 @dataclass(frozen=True)
-class Explained:
-    """One setting: ``takes`` says its values in words, ``meaning`` is empty where its declaration has no comment."""
+class Description:
+    """One setting in words: ``takes`` is its values, ``meaning`` is empty if the field has no help."""
 
     name: str
     default: str
@@ -23,16 +17,15 @@ class Explained:
     meaning: str
 
 
-def explained(settings: Any) -> list[Explained]:
-    """Every setting of a frozen dataclass, with the values of this instance for defaults, in the order declared."""
-    comments = _comments(type(settings))
+def describe(settings: Any) -> list[Description]:
+    """Every setting of a frozen dataclass in order; the values of this instance are the defaults."""
     hints = typing.get_type_hints(type(settings))
     return [
-        Explained(
+        Description(
             name=each.name,
             default=_text(getattr(settings, each.name)),
-            takes=_takes(hints[each.name], each.metadata.get(RANGE)),
-            meaning=comments.get(each.name, ""),
+            takes=_values(hints[each.name], each.metadata.get("range")),
+            meaning=each.metadata.get("help", _weight(each.name)),
         )
         for each in fields(settings)
     ]
@@ -44,7 +37,7 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _takes(kind: Any, limits: object) -> str:
+def _values(kind: Any, limits: object) -> str:
     if typing.get_origin(kind) is Literal:
         return ", ".join(str(each) for each in typing.get_args(kind))
     if kind is bool:
@@ -54,39 +47,6 @@ def _takes(kind: Any, limits: object) -> str:
     return f"{word}, {limits}" if limits is not None else word
 
 
-def _comments(kind: type) -> dict[str, str]:
-    """The comment behind each field, or in the lines right above it, of a class and those that it stems from."""
-    found: dict[str, str] = {}
-    for each in reversed(kind.__mro__[:-1]):
-        names = set(vars(each).get("__annotations__", {}))
-        try:
-            lines = inspect.getsource(each).splitlines()
-        except (OSError, TypeError):  # made by a program
-            continue
-        found |= _comments_in(lines, names)
-    for name in (each.name for each in fields(kind)):
-        if name.startswith("weight_"):
-            found.setdefault(name, f"factor of the loss term {name.removeprefix('weight_')}; 0: it is not computed")
-    return found
-
-
-def _comments_in(lines: Sequence[str], names: set[str]) -> dict[str, str]:
-    comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(io.StringIO("\n".join(lines) + "\n").readline)
-        if token.type == tokenize.COMMENT
-    }
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        name, colon, _ = line.strip().partition(":")
-        if not colon or name not in names:
-            continue
-        above: list[str] = []
-        before = number - 1
-        while before in comments and lines[before - 1].lstrip().startswith("#"):
-            above.insert(0, comments[before])
-            before -= 1
-        said = " ".join([*above, *([comments[number]] if number in comments else [])])
-        if said:
-            found[name] = said
-    return found
+def _weight(name: str) -> str:
+    term = name.removeprefix("weight_")
+    return "" if term == name else f"weight of the loss term {term}; 0 leaves it out"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.errors import UsageError
+from bench.settings.run_settings import check, setting
 from bench.types import Distance
 
 
@@ -22,19 +23,18 @@ class PostProcessing:
     Raises UsageError for a number that is out of range, and for codes and re-ranking together.
     """
 
-    # binary codes by ITQ, fitted on the test images (as the field does it) or on those of training
-    codes: Literal["none", "itq-test", "itq-train"] = "none"
-    bits: int = 0  # of a code; 0: as many as the embedding is wide
-    rerank: Literal["none", "icfrr"] = "none"  # the gallery's order smoothed over its own neighbourhoods
-    rerank_gallery: int = 256  # neighbours of each photo in re-ranking
-    rerank_queries: int = 250  # photos of each query that are re-ranked
-    rerank_weight: float = 0.5  # of the neighbourhoods against the first order
-    rerank_passes: int = 5  # of smoothing
+    codes: Literal["none", "itq-test", "itq-train"] = setting(
+        "none", "binary codes by ITQ, fitted on the test images (as the field does it) or on the training images"
+    )
+    bits: int = setting(0, "bits of a code; 0: the width of the embedding", least=0)
+    rerank: Literal["none", "icfrr"] = setting("none", "icfrr smooths the gallery's order over its own neighbourhoods")
+    rerank_gallery: int = setting(256, "neighbours of each photo in re-ranking", least=1)
+    rerank_queries: int = setting(250, "photos of each query that are re-ranked", least=1)
+    rerank_weight: float = setting(0.5, "weight of the neighbourhoods against the first order")
+    rerank_passes: int = setting(5, "passes of smoothing", least=1)
 
     def __post_init__(self) -> None:
-        for name, least in (("bits", 0), ("rerank_gallery", 1), ("rerank_queries", 1), ("rerank_passes", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"Setting {name!r} is {getattr(self, name)}, but must be at least {least}.")
+        check(self)
         if self.codes != "none" and self.rerank != "none":
             raise UsageError("Binary codes and re-ranking do not combine: leave out codes=... or rerank=... .")
 

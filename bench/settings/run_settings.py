@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeVar
 from bench.errors import UsageError, nearest
 
 T = TypeVar("T")
-RANGE = "range"  # where a field's metadata holds the numbers that it takes
 OF_ITS_BACKBONE = ("frozen_blocks",)  # what a recipe says of its own backbone, and of no other
 
 
@@ -32,9 +31,16 @@ class Range:
         return lower if math.isinf(self.most) else f"{lower} and at most {self.most:g}"
 
 
-def number(default: T, least: float, most: float = math.inf, *, open: bool = False) -> T:
-    """A dataclass field of this default that takes the numbers of ``Range(least, most, open)`` alone."""
-    declared: T = field(default=default, metadata={RANGE: Range(least, most, open)})
+def setting(
+    default: T, help: str, *, least: float | None = None, above: float | None = None, most: float = math.inf
+) -> T:
+    """A field of a settings dataclass: its default, the help that ``bench list settings`` prints, and its range.
+
+    A number may be limited to ``least`` or more, or to more than ``above``, and to at most ``most``.
+    """
+    lower = above if least is None else least
+    limits = None if lower is None else Range(lower, most, open=least is None)
+    declared: T = field(default=default, metadata={"help": help, "range": limits})
     return declared
 
 
@@ -42,27 +48,27 @@ def number(default: T, least: float, most: float = math.inf, *, open: bool = Fal
 class RunSettings:
     """What every trained method shares; a dataset's recipe changes defaults, options and ``--set`` change both."""
 
-    image_size: int = number(224, 32)  # side of the square that a network sees, pixels
-    backbone: str = "resnet50"  # name of a timm network
-    weights: str = ""  # file of backbone weights; empty: ImageNet's, "none": random
-    epochs: float = number(10.0, 0, open=True)  # passes over the training images; a part of one is allowed
-    batch_size: int = number(96, 2)  # images, half of them sketches
-    per_class: int = number(2, 1)  # sketches, and as many photos, of each class in a batch
-    optimiser: Literal["adam", "adamw"] = "adam"  # adamw: weight decay apart from the gradients
-    lr: float = number(1e-4, 0)  # learning rate of the backbone at its highest
-    head_lr: float = number(1e-3, 0)  # learning rate of new layers at its highest
-    weight_decay: float = number(5e-4, 0)  # of all that is trained
-    # of the learning rates; exponential: to 1/1000; one-cycle: linear warm-up, cosine to 0
-    schedule: Literal["exponential", "one-cycle", "constant"] = "exponential"
-    warmup: float = number(0.2, 0, 1)  # part of a one-cycle schedule that warms up, 0..1
-    # the stem and so many blocks of the backbone keep their weights; -1: nothing is frozen (the article: end to end)
-    frozen_blocks: int = number(-1, -1)
-    frozen_batchnorm: bool = True  # the backbone's BatchNorm keeps its ImageNet statistics
-    rotation: float = number(20.0, 0, 180)  # augmentation: degrees to either side
-    scaling: float = number(0.2, 0, 0.99)  # augmentation: relative size to either side
-    shift: float = number(0.1, 0, 1)  # augmentation: part of the side, to either side
-    mirror: bool = True  # augmentation: left-right flips
-    grayscale: float = number(0.0, 0, 1)  # augmentation: probability that an image loses its colours
+    image_size: int = setting(224, "side of the square image that a network sees, in pixels", least=32)
+    backbone: str = setting("resnet50", "name of a timm network")
+    weights: str = setting("", "file of backbone weights; empty: ImageNet weights, none: random weights")
+    epochs: float = setting(10.0, "passes over the training images; fractions are allowed", above=0)
+    batch_size: int = setting(96, "images per batch, half of them sketches", least=2)
+    per_class: int = setting(2, "sketches of each class in a batch, and as many photos", least=1)
+    optimiser: Literal["adam", "adamw"] = setting("adam", "adamw decays weights apart from the gradients")
+    lr: float = setting(1e-4, "highest learning rate of the backbone", least=0)
+    head_lr: float = setting(1e-3, "highest learning rate of new layers", least=0)
+    weight_decay: float = setting(5e-4, "weight decay of every trained weight", least=0)
+    schedule: Literal["exponential", "one-cycle", "constant"] = setting(
+        "exponential", "of the learning rates; exponential: down to 1/1000; one-cycle: linear warm-up, cosine to 0"
+    )
+    warmup: float = setting(0.2, "share of a one-cycle schedule that warms up", least=0, most=1)
+    frozen_blocks: int = setting(-1, "number of backbone blocks, and the stem, that stay frozen; -1: none", least=-1)
+    frozen_batchnorm: bool = setting(True, "the backbone's BatchNorm keeps its ImageNet statistics")
+    rotation: float = setting(20.0, "augmentation: degrees to either side", least=0, most=180)
+    scaling: float = setting(0.2, "augmentation: relative change of size, up or down", least=0, most=0.99)
+    shift: float = setting(0.1, "augmentation: share of the image side, in each direction", least=0, most=1)
+    mirror: bool = setting(True, "augmentation: left-right flips")
+    grayscale: float = setting(0.0, "augmentation: probability that an image loses its colours", least=0, most=1)
 
 
 def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:
@@ -90,12 +96,12 @@ def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:
 
 
 def check(settings: Any) -> None:
-    """Raise UsageError unless every number is finite and in its range (``number``), and no loss weight below 0."""
+    """Raise UsageError unless every number is finite and in its range (``setting``), and no loss weight below 0."""
     for each in fields(settings):
         value = getattr(settings, each.name)
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
-        allowed = each.metadata.get(RANGE, Range(0 if each.name.startswith("weight_") else -math.inf))
+        allowed = each.metadata.get("range") or Range(0 if each.name.startswith("weight_") else -math.inf)
         if not math.isfinite(value):
             raise UsageError(f"Setting {each.name!r} takes a finite number, not {value}.")
         if value not in allowed:

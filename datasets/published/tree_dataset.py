@@ -16,6 +16,7 @@ from bench.datasets.published.layouts import Layout, Lists, Place, candidates, f
 from bench.datasets.published.roles import Assembly, Roles
 from bench.datasets.published.split_lists import ClassSplit, read_class_split
 from bench.errors import DataError
+from bench.settings.run_settings import setting
 from bench.types import Split
 
 log = logging.getLogger("bench.datasets")
@@ -40,9 +41,9 @@ class TreeSettings:
     sketch to the box of its ink as ZSE-SBIR does, instead of squeezing the whole drawing into a square.
     """
 
-    root: str = ""  # the dataset's folder; empty: it is looked for below the data root
-    files: Literal["auto", "lists", "folders"] = "auto"  # published file lists, or whole class folders
-    ink_crop: bool = False  # cut each sketch to the box of its ink, as ZSE-SBIR does
+    root: str = setting("", "the dataset's folder; empty: search below the data root")
+    files: Literal["auto", "lists", "folders"] = setting("auto", "published file lists, or whole class folders")
+    ink_crop: bool = setting(False, "cut each sketch to the box of its ink, as ZSE-SBIR does")
 
 
 class TreeDataset(Dataset):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.base import Context, Method
 from bench.methods.modules import heads
-from bench.settings.run_settings import number
+from bench.settings.run_settings import setting
 from bench.types import Batch
 
 
@@ -24,8 +24,8 @@ class NetworkSettings:
     trained on few classes can outdo; either way the classes of the test have no say.
     """
 
-    dim: int = number(512, 1)  # width of the embedding
-    rank_by: Literal["embedding", "feature"] = "embedding"  # what images are ranked by
+    dim: int = setting(512, "width of the embedding", least=1)
+    rank_by: Literal["embedding", "feature"] = setting("embedding", "what images are ranked by")
 
 
 class SingleNetwork(Method):

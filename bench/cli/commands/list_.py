@@ -102,14 +102,14 @@ def settings(
     from bench.experiments.request import Request
     from bench.experiments.resolve import settings_of
     from bench.methods.base import METHODS
-    from bench.settings.describe import explained
+    from bench.settings.describe import describe
 
     parts = settings_of(Request(method, dataset), METHODS.get(method), DATASETS.get(dataset))
     owners = ("run", method, dataset, "after embedding")
     rows = [
         {"setting": each.name, "of": owner, **{name: value for name, value in asdict(each).items() if name != "name"}}
         for owner, part in zip(owners, parts, strict=True)
-        for each in explained(part)
+        for each in describe(part)
     ]
     show(rows, format)
 

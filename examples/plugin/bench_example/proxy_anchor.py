@@ -18,6 +18,7 @@ from torch import Tensor
 from bench.methods.base import METHODS, Context
 from bench.methods.modules import heads
 from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
+from bench.settings.run_settings import setting
 
 
 def proxy_anchor(embedding: Tensor, proxies: Tensor, labels: Tensor, margin: float, scale: float) -> Tensor:
@@ -39,8 +40,8 @@ def proxy_anchor(embedding: Tensor, proxies: Tensor, labels: Tensor, margin: flo
 class ProxyAnchorSettings(NetworkSettings):
     """Settings of proxy-anchor; margin and scale are the paper's."""
 
-    margin: float = 0.1  # cosine
-    scale: float = 32.0  # of the cosines
+    margin: float = setting(0.1, "margin of the cosines")
+    scale: float = setting(32.0, "multiplies the cosines", above=0)
     weight_proxies: float = 1.0
 
 
