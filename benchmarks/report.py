@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.ranking_result import Ranking
 from bench.provenance import processor
 from bench.results import details
 from bench.results.store import Store
-from bench.types import Ranking, Score
+from bench.types import Score
 
 METHODS, SEEDS, CLASSES, QUERIES = 20, 5, 25, 500
 TARGET = 2.0

@@ -36,7 +36,8 @@ from bench.embeddings.shard_reader import open_shards
 from bench.embeddings.shard_writer import ShardWriter, Side
 from bench.evaluation.metric_ids import DEFAULT_METRICS
 from bench.evaluation.ranking import rank
-from bench.types import Floats, Labels, Ranking
+from bench.evaluation.ranking_result import Ranking
+from bench.types import Floats, Labels
 
 AT_ONCE = 2**16  # photos made at a time
 SEPARATION = 2.3  # standard deviations between the cosines of one class and those of others

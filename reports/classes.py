@@ -100,7 +100,8 @@ def confusion(source: Source, row: Row) -> tuple[tuple[str, ...], Doubles] | Non
     counts = np.zeros((classes, classes))
     for each in tops:
         asked = np.broadcast_to(each.query_labels[:, None], each.labels.shape)
-        np.add.at(counts, (asked.ravel(), each.labels.ravel()), 1)
+        known = each.labels >= 0
+        np.add.at(counts, (asked[known], each.labels[known]), 1)
     asked_of = np.flatnonzero(counts.sum(axis=1) > 0)
     found = np.flatnonzero((counts.sum(axis=0) > 0) | (counts.sum(axis=1) > 0))
     kept = np.union1d(asked_of, found)

@@ -62,9 +62,10 @@ def gallery_tables(source: Source, options: Options) -> list[Table]:
         values = kept.of(METRIC)
         rows = []
         for what, query in chosen(values):
-            label = top.query_labels[query]
-            marks = [f"{RIGHT if each == label else WRONG} {top.classes[each]}" for each in top.labels[query][:ANSWERS]]
-            rows.append((what, top.classes[label], str(query), f"{values[query]:.{options.digits}f}", ", ".join(marks)))
+            answers = zip(top.labels[query][:ANSWERS], top.hits[query], strict=False)
+            marks = [f"{RIGHT if hit else WRONG} {top.classes[each]}" for each, hit in answers if each >= 0]
+            asked, value = top.classes[top.query_labels[query]], f"{values[query]:.{options.digits}f}"
+            rows.append((what, asked, str(query), value, ", ".join(marks)))
         notes = (
             f"Run {run.id}, seed {run.seed}. {RIGHT} right class, {WRONG} another one; `--format html` shows pictures.",
         )
@@ -104,10 +105,10 @@ def galleries(source: Source, options: Options) -> list[Figure | Gallery]:
 def _shown(dataset: Dataset, split: Split, top: details.Top, query: int, what: str, score: str) -> Shown:
     asked = split.queries[query]
     answers = []
-    for position in top.positions[query][:ANSWERS]:
-        item = split.gallery[position]
-        right = item.class_name == asked.class_name
-        answers.append(Answer(item.class_name, right, item.path, picture(dataset, item.path)))
+    for position, hit in zip(top.positions[query][:ANSWERS], top.hits[query], strict=False):
+        if position >= 0:
+            item = split.gallery[position]
+            answers.append(Answer(item.class_name, bool(hit), item.path, picture(dataset, item.path)))
     return Shown(what, asked.class_name, score, asked.path, picture(dataset, asked.path), tuple(answers))
 
 

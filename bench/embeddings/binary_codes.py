@@ -7,7 +7,7 @@ set. ``fit_on_test`` does that; ``fit`` is the honest counterpart, which has see
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,12 +27,12 @@ class Itq:
     photo_mean: Doubles
 
     def encode(self, embeddings: Embeddings) -> Embeddings:
-        """Codes of 0 and 1, float32 [rows, bits], in place of the vectors; labels stay.
+        """Codes of 0 and 1, float32 [rows, bits], in place of the vectors; labels, clusters and groups stay.
 
         Raises DataError when the vectors are not as wide as those that were fitted.
         """
         query, gallery = self.of_sketches(embeddings.query), self.of_photos(embeddings.gallery)
-        return Embeddings(query, gallery, embeddings.query_labels, embeddings.gallery_labels)
+        return replace(embeddings, query=query, gallery=gallery)
 
     def of_sketches(self, vectors: Floats) -> Floats:
         """Codes of sketches: float32 [rows, width] to 0 and 1, [rows, bits]; raises as ``encode``."""

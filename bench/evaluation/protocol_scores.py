@@ -13,21 +13,21 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from bench.embeddings.arrays import Embeddings, Gallery, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings
 from bench.embeddings.binary_codes import fit_on_test
 from bench.errors import DataError, UsageError
 from bench.evaluation.metric_ids import parse_metric
 from bench.evaluation.protocols.base import PROTOCOLS, Protocol
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_plan import Ties
-from bench.types import AVERAGES, Distance, EmptyQueries, Floats, Labels, Ranking, Score
+from bench.evaluation.ranking_result import Ranking
+from bench.types import AVERAGES, Distance, EmptyQueries, Score
 
 Progress = Callable[[int, int], None]
 # What a ranking depends on: distance, gallery, codes.
 Recipe = tuple[str, str, str]
 Rankings = dict[Recipe, dict[Ties, Ranking]]
 TIED = "mAP@all:tied"
-AT_ONCE = 2**16  # photos of which some are taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +160,17 @@ def prepare(
 ) -> Embeddings | StreamedEmbeddings:
     """The embeddings that a protocol ranks: its gallery, and binary codes where it has them."""
     if protocol.gallery == "paired":
-        gallery, labels = _taken(embeddings.photos, paired_gallery(embeddings, generator))
-        embeddings = Embeddings(embeddings.query, gallery, embeddings.query_labels, labels)
+        chosen = paired_gallery(embeddings, generator)
+        pairs = Part(embeddings.photos, chosen)
+        embeddings = Embeddings(
+            embeddings.query,
+            pairs.vectors(0, len(chosen)),
+            embeddings.query_labels,
+            pairs.labels(0, len(chosen)),
+            embeddings.query_clusters,
+            embeddings.query_groups,
+            None if embeddings.gallery_groups is None else embeddings.gallery_groups[chosen],
+        )
     if protocol.codes != "itq-test":
         return embeddings
     if isinstance(embeddings, StreamedEmbeddings):
@@ -175,36 +184,26 @@ def prepare(
 def paired_gallery(
     embeddings: Embeddings | StreamedEmbeddings, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Gallery positions, int64 [queries with a photo of their class]: for each query a random photo of its class.
+    """Gallery positions, int64 [queries with a relevant photo]: for each query a random one of those it sees.
 
     Drawn with replacement, in the order of the queries.
 
-    Raises DataError when no query has a photo of its class.
+    Raises DataError when no query has a relevant photo.
     """
-    gallery_labels = embeddings.photos.labels(0, embeddings.photos.shape[0])
-    order = np.argsort(gallery_labels, kind="stable")
-    labels = gallery_labels[order]
-    begin = np.searchsorted(labels, embeddings.query_labels, side="left")
-    end = np.searchsorted(labels, embeddings.query_labels, side="right")
+    asked, labels = embeddings.query_labels, embeddings.photos.labels(0, embeddings.photos.shape[0])
+    if embeddings.query_groups is not None and embeddings.gallery_groups is not None:
+        groups = np.concatenate((embeddings.query_groups, embeddings.gallery_groups))
+        pairs = np.stack((np.concatenate((asked, labels)), groups))
+        asked, labels = np.split(np.unique(pairs, axis=1, return_inverse=True)[1], [len(asked)])
+    order = np.argsort(labels, kind="stable")
+    begin = np.searchsorted(labels[order], asked, side="left")
+    end = np.searchsorted(labels[order], asked, side="right")
     has = end > begin
     if not has.any():
         raise DataError(
             "No class of 'query_labels' occurs in 'gallery_labels': there is no photo to pair a query with."
         )
     return order[generator.integers(begin[has], end[has])].astype(np.int64)
-
-
-def _taken(photos: Gallery, chosen: Labels) -> tuple[Floats, Labels]:
-    """Vectors and labels of the photos at the positions ``chosen`` int64 [photos], in that order."""
-    vectors = np.empty((len(chosen), photos.shape[1]), dtype=np.float32)
-    labels = np.empty(len(chosen), dtype=np.int64)
-    for begin in range(0, photos.shape[0], AT_ONCE):
-        end = min(begin + AT_ONCE, photos.shape[0])
-        here = np.flatnonzero((chosen >= begin) & (chosen < end))
-        if len(here):
-            vectors[here] = photos.vectors(begin, end)[chosen[here] - begin]
-            labels[here] = photos.labels(begin, end)[chosen[here] - begin]
-    return vectors, labels
 
 
 def _figure(rankings: Mapping[Ties, Ranking], text: str, empty: EmptyQueries, distance: Distance) -> Figure:

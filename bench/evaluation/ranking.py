@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import get_args
 
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings
 from bench.errors import UsageError, nearest
 from bench.evaluation.metrics import fill_values
 from bench.evaluation.ranking_kernels import (
@@ -37,10 +38,11 @@ from bench.evaluation.ranking_kernels import (
     sort_top,
     top_block,
 )
-from bench.evaluation.ranking_plan import BLOCK, Plan, Ties, tile_size, whole_tiles
+from bench.evaluation.ranking_plan import BLOCK, Outline, Plan, Ties, tile_size, whole_tiles
+from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ranking_streamed import StreamedPass
 from bench.evaluation.similarity import Scorer, scorer
-from bench.types import Distance, Doubles, Floats, Labels, Ranking
+from bench.types import Distance, Doubles, Floats, Labels
 
 log = logging.getLogger("bench.evaluation.ranking")
 
@@ -67,8 +69,9 @@ def rank(
     """Rank the gallery for every query and evaluate ``metrics`` (ids of ``metric_ids``; an average is ignored).
 
     ``distance`` as ``similarity`` defines it. ``top`` asks for the positions of that many best photos of each
-    query (of all photos where there are fewer). ``ties`` places equal scores: by gallery position, or irrelevant
-    photos first or last for the bounds (``mAP@all:tied`` is not touched by it, ``top`` is always by position).
+    query (of all photos where there are fewer; -1 where a query's group has fewer). ``ties`` places equal scores: by
+    gallery position, or irrelevant photos first or last for the bounds (``mAP@all:tied`` is not touched by it, ``top``
+    is always by position).
     ``device`` other than ``cpu`` ranks with torch there. ``threads`` is by default every processor of this process.
     ``progress`` is called with the queries done and their number, from the calling thread. ``rescore`` replaces the
     scores of some queries in place, float32 [queries, photos], before they are ranked; it ranks on the processor.
@@ -82,6 +85,69 @@ def rank(
     for name, number, least in (("top", top, 0), ("threads", threads, 1)):
         if number < least:
             raise UsageError(f"{name} is {number}, but must be at least {least}.")
+    everything = Asked(tuple(metrics), distance, top, ties, device, threads, rescore)
+    if embeddings.query_groups is not None and embeddings.gallery_groups is not None:
+        if rescore is not None:
+            raise UsageError("Re-ranking looks at the whole gallery: give embeddings without groups, or leave it out.")
+        found = _rank_groups(embeddings, embeddings.query_groups, embeddings.gallery_groups, everything, progress)
+    else:
+        found = _rank_all(embeddings, everything, progress)
+    hits = None
+    if found.top is not None:
+        labels = embeddings.photos.labels(0, embeddings.photos.shape[0])
+        hits = (labels[found.top] == embeddings.query_labels[:, None]) & (found.top >= 0)
+    return replace(found, clusters=embeddings.clusters, hits=hits)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments of ``rank``, checked."""
+
+    metrics: tuple[str, ...]
+    distance: Distance
+    top: int
+    ties: Ties
+    device: str
+    threads: int
+    rescore: Rescore | None
+
+
+def _rank_groups(
+    embeddings: Embeddings | StreamedEmbeddings,
+    query_groups: Labels,
+    gallery_groups: Labels,
+    asked: Asked,
+    progress: Progress | None,
+) -> Ranking:
+    """Every group of queries against the photos of the group, as if there were no others."""
+    queries, photos = len(embeddings.query), embeddings.photos.shape[0]
+    metrics = Outline(embeddings, asked.metrics).metrics
+    values = np.full((len(metrics), queries), np.nan)
+    relevant = np.zeros(queries, dtype=np.int64)
+    top = np.full((queries, min(asked.top, photos)), -1, dtype=np.int32)
+    done = 0
+    for group in np.unique(query_groups):
+        rows, seen = np.flatnonzero(query_groups == group), np.flatnonzero(gallery_groups == group)
+        if len(seen):
+            part = Part(embeddings.photos, seen)
+            query, labels = embeddings.query[rows], embeddings.query_labels[rows]
+            own: Embeddings | StreamedEmbeddings = StreamedEmbeddings(query, labels, part)
+            if isinstance(embeddings, Embeddings):
+                own = Embeddings(query, part.vectors(0, len(seen)), labels, part.labels(0, len(seen)))
+            found = _rank_all(own, asked, None)
+            values[:, rows], relevant[rows] = found.values, found.relevant
+            if found.top is not None:
+                top[rows, : found.top.shape[1]] = seen[found.top]
+        done += len(rows)
+        if progress is not None:
+            progress(done, queries)
+    return Ranking(metrics, values, relevant, embeddings.clusters, top if asked.top else None)
+
+
+def _rank_all(embeddings: Embeddings | StreamedEmbeddings, asked: Asked, progress: Progress | None) -> Ranking:
+    """Every query against the whole gallery."""
+    metrics, distance, top, ties, device = asked.metrics, asked.distance, asked.top, asked.ties, asked.device
+    threads, rescore = asked.threads, asked.rescore
     if isinstance(embeddings, StreamedEmbeddings):
         if device != "cpu":
             raise UsageError(
@@ -112,7 +178,7 @@ def rank(
             # Fewer threads change no bit; smaller tiles can, in the last one, so they are the second resort.
             threads, work.tile = (threads // 2, work.tile) if threads > 1 else (1, work.tile // 2)
             log.warning("Memory did not suffice: ranking goes on with tiles of %d on %d threads.", work.tile, threads)
-    return Ranking(plan.metrics, work.values, plan.relevant, embeddings.query_labels, work.top)
+    return Ranking(plan.metrics, work.values, plan.relevant, embeddings.clusters, work.top)
 
 
 class Pass:

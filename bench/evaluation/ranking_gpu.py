@@ -20,8 +20,9 @@ from bench.embeddings.arrays import Embeddings
 from bench.errors import MemoryExhaustedError, UsageError
 from bench.evaluation.metrics import fill_values
 from bench.evaluation.ranking_plan import Plan, Ties, tile_size
+from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.similarity import scorer
-from bench.types import Distance, Doubles, Ranking
+from bench.types import Distance, Doubles
 
 LOW = 2**32  # the position takes the lower half of a key
 BYTES_PER_SCORE = 60  # score, keys, places, histogram source and what the sorting holds
@@ -102,7 +103,7 @@ def rank_with_torch(
         ) from error
     finally:
         torch.backends.cuda.matmul.allow_tf32 = wanted_tf32
-    return Ranking(plan.metrics, values, plan.relevant, embeddings.query_labels, best if top else None)
+    return Ranking(plan.metrics, values, plan.relevant, embeddings.clusters, best if top else None)
 
 
 def rank_part(

@@ -37,8 +37,9 @@ from bench.evaluation.ranking_kernels import (
     top_block,
 )
 from bench.evaluation.ranking_plan import BLOCK, TILE, Outline
+from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.similarity import measure
-from bench.types import Distance, Doubles, Floats, Labels, Ranking
+from bench.types import Distance, Doubles, Floats, Labels
 
 log = logging.getLogger("bench.evaluation.ranking")
 
@@ -101,7 +102,7 @@ class StreamedPass:
     def __init__(
         self, embeddings: StreamedEmbeddings, metrics: Sequence[str], distance: Distance, ties: int, top: int
     ) -> None:
-        self.query, self.query_labels, self.gallery = embeddings.query, embeddings.query_labels, embeddings.photos
+        self.query, self.clusters, self.gallery = embeddings.query, embeddings.clusters, embeddings.photos
         self.photos, self.width = self.gallery.shape
         if self.photos > MOST_PHOTOS:
             raise DataError(f"The gallery has {self.photos} photos, more than {MOST_PHOTOS}: divide it.")
@@ -130,7 +131,7 @@ class StreamedPass:
                 log.warning("Memory did not suffice: ranking goes on with less on %d threads.", threads)
         outline = self.outline
         top = self.top if self.columns else None
-        return Ranking(outline.metrics, self.values, outline.relevant, self.query_labels, top)
+        return Ranking(outline.metrics, self.values, outline.relevant, self.clusters, top)
 
     def _groups(self) -> list[list[Labels]]:
         """Positions of the queries of each tile, in groups that go through the gallery together.

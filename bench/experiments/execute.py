@@ -20,6 +20,7 @@ from bench.embeddings.arrays import Embeddings, Rows, StreamedEmbeddings
 from bench.errors import IncompleteError, StorageError
 from bench.evaluation.metric_ids import STORED_METRICS
 from bench.evaluation.ranking import compile_kernels, rank
+from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.reranking import Icfrr
 from bench.experiments.choose_epoch import selector_of
 from bench.experiments.cost import cost_of, forget_peak
@@ -33,7 +34,7 @@ from bench.training.checkpoints import load_exactly
 from bench.training.embed import BATCH
 from bench.training.loop import TrainingData, train
 from bench.training.trained_networks import Networks, network_hash, state_of
-from bench.types import Ranking, Score
+from bench.types import Score
 
 log = logging.getLogger("bench.experiments.execute")
 

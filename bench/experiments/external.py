@@ -8,11 +8,12 @@ import json
 from bench import provenance
 from bench.errors import UsageError
 from bench.evaluation.metric_ids import METRICS_VERSION, STORED_METRICS
+from bench.evaluation.ranking_result import Ranking
 from bench.experiments.submission import Submission
 from bench.methods.base import METHODS
 from bench.results import details
 from bench.results.store import Store
-from bench.types import Distance, Ranking
+from bench.types import Distance
 
 METRICS = (*STORED_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT))
 TOP = 10  # gallery positions that are stored for each query

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.types import Floats, Labels, Ranking
+from bench.evaluation.ranking_result import Ranking
+from bench.types import Floats, Labels
 
 PER_QUERY, TOP, CURVE, HISTORY, SUMS = "per-query", "top", "curve", "history", "class-sums"
 # P@K at these K makes the curves of a report; beyond 1,000 photos nobody looks.
@@ -50,7 +51,10 @@ KEPT = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")  # stored
 
 @dataclass(frozen=True)
 class PerQuery:
-    """Values of every query: ``values`` float32 [metrics, queries], ``labels`` int64 [queries] into ``classes``."""
+    """Values of every query: ``values`` float32 [metrics, queries]; ``labels`` int64 [queries], the clusters.
+
+    ``classes`` names those.
+    """
 
     metrics: tuple[str, ...]
     values: Floats
@@ -80,12 +84,17 @@ class Sums:
 
 @dataclass(frozen=True)
 class Top:
-    """Best photos of every query: ``positions`` int32 [queries, top] in the gallery, ``labels`` of those photos."""
+    """Best photos of every query: ``positions`` int32 [queries, top] in the gallery, ``labels`` their classes.
+
+    Both are -1 where a query sees fewer. ``query_labels`` int64 [queries] are the classes of the queries, ``hits`` bool
+    [queries, top] whether a photo is relevant.
+    """
 
     positions: npt.NDArray[np.int32]
     labels: Labels
     query_labels: Labels
     classes: tuple[str, ...]
+    hits: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -107,13 +116,15 @@ def pack(
     precision = np.stack([ranking.per_query(f"P@{k}:k")[counted] for k in CURVE_AT])  # [ks, queries]
     recall = precision * np.array(CURVE_AT)[:, None] / ranking.relevant[counted]
     found = {
-        PER_QUERY: _arrays(metrics=np.array(KEPT), values=values, labels=ranking.query_labels, classes=names),
-        SUMS: _sums(values, ranking.query_labels, classes),
+        PER_QUERY: _arrays(metrics=np.array(KEPT), values=values, labels=ranking.clusters, classes=names),
+        SUMS: _sums(values, ranking.clusters, classes),
         CURVE: _arrays(ks=np.array(CURVE_AT), precision=precision.mean(axis=1), recall=recall.mean(axis=1)),
     }
-    if ranking.top is not None:
-        labels = gallery_labels[ranking.top]
-        found[TOP] = _arrays(positions=ranking.top, labels=labels, query_labels=ranking.query_labels, classes=names)
+    if ranking.top is not None and ranking.hits is not None:
+        labels = np.where(ranking.top < 0, -1, gallery_labels[ranking.top])
+        found[TOP] = _arrays(
+            positions=ranking.top, labels=labels, query_labels=ranking.clusters, hits=ranking.hits, classes=names
+        )
     if history:
         found[HISTORY] = zlib.compress(json.dumps(list(history)).encode())
     return found
@@ -153,7 +164,9 @@ def _sums(values: Floats, labels: Labels, classes: Sequence[str]) -> bytes:
 def top(content: bytes) -> Top:
     """What ``pack`` put under ``TOP``."""
     found = _read(content)
-    return Top(found["positions"], found["labels"], found["query_labels"], tuple(found["classes"].tolist()))
+    labels, asked = found["labels"], found["query_labels"]
+    hits = found.get("hits", labels == asked[:, None])  # before they were stored, a hit was a photo of the class
+    return Top(found["positions"], labels, asked, tuple(found["classes"].tolist()), hits)
 
 
 def curve(content: bytes) -> Curve:

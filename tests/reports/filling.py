@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.ranking_result import Ranking
 from bench.reports.base import Options, Report
 from bench.reports.build import build
 from bench.reports.stored_runs import Source
 from bench.results import details
 from bench.results.store import Store
-from bench.types import Ranking, Score
+from bench.types import Score
 from tests.bench.results.test_store import IDENTITY
 
 CLASSES = ("ant", "bat_1", "cup & saucer", "door", "elk")
@@ -29,7 +30,7 @@ def ranking(level: float, seed: int, relevant: int = 300, kept: int = 10) -> Ran
     values = np.clip(level + hardness + generator.normal(0, 0.05, (len(METRICS), len(labels))), 0, 1)
     top = generator.integers(0, 50, (len(labels), kept)).astype(np.int32)
     top[:, :6] = labels[:, None] * 10 + np.arange(6)  # six of ten are right: photo n is of class n // 10
-    return Ranking(METRICS, values, np.full(len(labels), relevant), labels, top)
+    return Ranking(METRICS, values, np.full(len(labels), relevant), labels, top, top // 10 == labels[:, None])
 
 
 def fill(store: Store, *, level: float, **identity: Any) -> int:

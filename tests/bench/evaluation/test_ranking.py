@@ -19,7 +19,8 @@ from bench.evaluation.ranking import Ties, compile_kernels, rank
 from bench.evaluation.ranking_gpu import rank_with_torch
 from bench.evaluation.ranking_kernels import INDEX, bucket_count, new_counters, rank_rows, sort_top, top_block
 from bench.evaluation.ranking_plan import TILE, Plan, tile_size
-from bench.types import Distance, Ranking
+from bench.evaluation.ranking_result import Ranking
+from bench.types import Distance
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import clouds
 

@@ -13,8 +13,9 @@ from bench.evaluation import ranking, ranking_streamed
 from bench.evaluation.metric_ids import DEFAULT_METRICS
 from bench.evaluation.ranking import TIES, rank
 from bench.evaluation.ranking_plan import BLOCK, Ties
+from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ranking_streamed import StreamedPass, occurrences
-from bench.types import Distance, Labels, Ranking
+from bench.types import Distance, Labels
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import clouds
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bench.evaluation.ranking import rank
+from bench.evaluation.ranking_result import Ranking
 from bench.results import details
-from bench.types import Ranking
 from tests.bench.evaluation.clouds import clouds
 
 CLASSES = tuple(f"class {number}" for number in range(12))
@@ -69,7 +69,7 @@ def test_training_curves(packed: dict[str, bytes]) -> None:
 
 
 def test_what_there_is_not_is_not_kept(ranking: Ranking) -> None:
-    bare = Ranking(ranking.metrics, ranking.values, ranking.relevant, ranking.query_labels)
+    bare = Ranking(ranking.metrics, ranking.values, ranking.relevant, ranking.clusters)
     packed = details.pack(bare, EMBEDDINGS.gallery_labels, CLASSES, [])
     assert details.TOP not in packed
     assert details.HISTORY not in packed

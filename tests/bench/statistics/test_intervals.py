@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.evaluation.ranking_result import Ranking
 from bench.statistics.intervals import (
     RESAMPLES,
     ClassSums,
@@ -23,7 +24,7 @@ from bench.statistics.intervals import (
     seed_spread,
 )
 from bench.statistics.resampling import class_draws
-from bench.types import Average, Doubles, Labels, Ranking
+from bench.types import Average, Doubles, Labels
 from benchmarks import intervals
 from benchmarks.intervals import SHAPES, Shape, by_queries
 
