@@ -90,10 +90,11 @@ def text(value: float | None) -> str:
 
 def say_skipped(found: Mapping[str, Sequence[Figure]], embeddings: Embeddings | StreamedEmbeddings) -> None:
     """Say on stderr how many queries have no relevant photo, and what became of them."""
-    from bench.evaluation.ranking_plan import gallery_classes
+    import numpy as np
 
-    photos = set(gallery_classes(embeddings.photos)[0].tolist())
-    empty = sum(label not in photos for label in embeddings.query_labels.tolist())
+    from bench.embeddings.arrays import labels_within_groups
+
+    empty = np.count_nonzero(~np.isin(*labels_within_groups(embeddings)))
     if not empty:
         return
     zero = sorted({name for name, figures in found.items() for each in figures if not each.skipped})

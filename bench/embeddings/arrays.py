@@ -209,3 +209,17 @@ class StreamedEmbeddings:
     def clusters(self) -> Labels:
         """``query_clusters``, or the labels where none are given."""
         return self.query_labels if self.query_clusters is None else self.query_clusters
+
+
+def labels_within_groups(embeddings: Embeddings | StreamedEmbeddings) -> tuple[Labels, Labels]:
+    """Numbers of queries and photos, int64 [queries] and [photos], equal where a query sees a photo as relevant.
+
+    Without groups they are the labels.
+    """
+    asked, labels = embeddings.query_labels, embeddings.photos.labels(0, embeddings.photos.shape[0])
+    if embeddings.query_groups is None or embeddings.gallery_groups is None:
+        return asked, labels
+    groups = np.concatenate((embeddings.query_groups, embeddings.gallery_groups))
+    pairs = np.stack((np.concatenate((asked, labels)), groups))
+    _, numbers = np.unique(pairs, axis=1, return_inverse=True)
+    return numbers[: len(asked)], numbers[len(asked) :]

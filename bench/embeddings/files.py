@@ -1,8 +1,9 @@
 """Embeddings that anybody made: ``.npz`` and ``.safetensors`` files and folders of shards, read without running them.
 
-Arrays ``query`` [Q, D], ``gallery`` [G, D], ``query_labels`` [Q], ``gallery_labels`` [G]; optionally ``query_paths``
-[Q] and ``gallery_paths`` [G] as text (in ``.safetensors``, which holds numbers alone, metadata entries of these names
-with one path a line).
+Arrays ``query`` [Q, D], ``gallery`` [G, D], ``query_labels`` [Q], ``gallery_labels`` [G]. Optional are
+``query_clusters`` [Q], ``query_groups`` [Q] and ``gallery_groups`` [G] (``bench.embeddings.arrays``), and
+``query_paths`` [Q] and ``gallery_paths`` [G] as text (in ``.safetensors``, which holds numbers alone, metadata entries
+of these names with one path a line).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bench.types import Floats, Labels
 
 VECTORS = ("query", "gallery")
 LABELS = ("query_labels", "gallery_labels")
+MARKS = ("query_clusters", "query_groups", "gallery_groups")  # optional
 PATHS = ("query_paths", "gallery_paths")
 CONTRACT = "an embeddings file holds query, gallery, query_labels and gallery_labels"
 
@@ -93,7 +95,8 @@ def _checked(path: Path, head: bytes) -> EmbeddingFile:
             raise DataError(f"Embeddings file {path} has no array {name!r} (it has {known}): {CONTRACT}.")
     query, gallery = (_vectors(name, arrays[name]) for name in VECTORS)
     query_labels, gallery_labels = (_labels(name, arrays[name]) for name in LABELS)
-    embeddings = Embeddings(query, gallery, query_labels, gallery_labels)
+    marks = {name: _labels(name, arrays[name]) for name in MARKS if name in arrays}
+    embeddings = Embeddings(query, gallery, query_labels, gallery_labels, **marks)
     for name, rows in (("query_paths", len(query)), ("gallery_paths", len(gallery))):
         if name in paths and len(paths[name]) != rows:
             side = name.removesuffix("_paths")
@@ -107,7 +110,7 @@ def _read_npz(path: Path) -> tuple[dict[str, Array], dict[str, Texts]]:
     try:
         # allow_pickle=False: a pickled member could run anything; numpy then refuses it with ValueError.
         with np.load(path, allow_pickle=False) as file:
-            for name in (each for each in (*VECTORS, *LABELS, *PATHS) if each in file.files):
+            for name in (each for each in (*VECTORS, *LABELS, *MARKS, *PATHS) if each in file.files):
                 arrays[name] = _array(path, name, file[name])
     except ValueError as error:
         if "allow_pickle" in str(error) or "pickle" in str(error):
@@ -136,7 +139,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, Texts]]:
     try:
         with safe_open(path, framework="numpy") as file:
             known = set(file.keys())
-            for name in (each for each in (*VECTORS, *LABELS) if each in known):
+            for name in (each for each in (*VECTORS, *LABELS, *MARKS) if each in known):
                 arrays[name] = file.get_tensor(name)
             metadata: Mapping[str, str] = file.metadata() or {}
     except (SafetensorError, OSError) as error:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings, labels_within_groups
 from bench.embeddings.binary_codes import fit_on_test
 from bench.errors import DataError, UsageError
 from bench.evaluation.metric_ids import parse_metric
@@ -190,11 +190,7 @@ def paired_gallery(
 
     Raises DataError when no query has a relevant photo.
     """
-    asked, labels = embeddings.query_labels, embeddings.photos.labels(0, embeddings.photos.shape[0])
-    if embeddings.query_groups is not None and embeddings.gallery_groups is not None:
-        groups = np.concatenate((embeddings.query_groups, embeddings.gallery_groups))
-        pairs = np.stack((np.concatenate((asked, labels)), groups))
-        asked, labels = np.split(np.unique(pairs, axis=1, return_inverse=True)[1], [len(asked)])
+    asked, labels = labels_within_groups(embeddings)
     order = np.argsort(labels, kind="stable")
     begin = np.searchsorted(labels[order], asked, side="left")
     end = np.searchsorted(labels[order], asked, side="right")

@@ -59,6 +59,7 @@ def verify(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Sub
     Raises DataError where numbers per class differ, a path is unknown, missing or listed twice, or there is nothing to
     compare with; UsageError for a split that does not exist.
     """
+    _check_category_level(file.embeddings)
     try:
         split = dataset.split(split_name)
     except DataError:
@@ -93,10 +94,20 @@ def verify(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Sub
 
 def unverified(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Submission:
     """Embeddings taken as they are; raises UsageError for a split that does not exist."""
+    _check_category_level(file.embeddings)
     name = split_name or dataset.split_names[0]
     if name.partition(":")[0] not in dataset.split_names:
         raise UsageError(f"Dataset {dataset.name!r} has no split {name!r}. {nearest(name, dataset.split_names)}")
     return Submission(file.embeddings, dataset.name, name, UNVERIFIED, UNVERIFIED, "none", dataset.caution)
+
+
+def _check_category_level(embeddings: Embeddings) -> None:
+    """DataError unless a photo of the query's class is relevant and every query sees every photo."""
+    if embeddings.query_groups is not None or (embeddings.clusters != embeddings.query_labels).any():
+        raise DataError(
+            "Splits of datasets are for retrieval by class, and the file has clusters or groups of its own: "
+            "score it without --as."
+        )
 
 
 def _published(file: EmbeddingFile, dataset: Dataset, split_name: str) -> Submission | None:

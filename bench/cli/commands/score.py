@@ -144,6 +144,8 @@ def opened(
         return open_shards(file), None
     read = read_embeddings(file)
     if to_shards is not None:
+        if read.embeddings.query_groups is not None or read.embeddings.query_clusters is not None:
+            raise UsageError("Shards hold labels alone, and the file has clusters or groups: leave --to-shards out.")
         network = f"sha256:{digest_of(file)}"  # whatever made the file made both sides
         write_shards(to_shards, read.embeddings, network, read.query_paths, read.gallery_paths)
     if dataset is None:
@@ -297,5 +299,5 @@ def sizes(embeddings: Embeddings | StreamedEmbeddings) -> dict[str, int]:
         "queries": len(embeddings.query),
         "photos": embeddings.photos.shape[0],
         "width": embeddings.query.shape[1],
-        "classes": len(set(embeddings.query_labels.tolist())),
+        "classes": len(set(embeddings.clusters.tolist())),
     }

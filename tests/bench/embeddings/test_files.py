@@ -65,6 +65,15 @@ def test_the_name_of_the_file_does_not_matter(tmp_path: Path) -> None:
     assert read_embeddings(path).embeddings.query.shape == (2, 3)
 
 
+@pytest.mark.parametrize("write", [npz, safetensors])
+def test_clusters_and_groups(write: Any, tmp_path: Path) -> None:
+    marks = {"query_clusters": np.array([5, 5]), "query_groups": np.array([0, 1]), "gallery_groups": np.arange(4)}
+    found = read_embeddings(write(tmp_path, **marks)).embeddings
+    for name, expected in marks.items():
+        np.testing.assert_array_equal(getattr(found, name), expected)
+    assert read_embeddings(write(tmp_path)).embeddings.query_groups is None
+
+
 def test_paths_of_an_npz(tmp_path: Path) -> None:
     found = read_embeddings(npz(tmp_path, query_paths=np.array(["a b/1.png", "c/é.png"])))
     assert found.query_paths == ("a b/1.png", "c/é.png")
@@ -96,6 +105,9 @@ def test_paths_of_a_safetensors_file(tmp_path: Path) -> None:
         ({"gallery_labels": np.array([0, 1, 2, 2**63], np.uint64)}, "labels must be below 2^63"),
         ({"query": np.full((2, 3), np.nan)}, "'query' holds NaN or infinity, first in row 0"),
         ({"gallery": np.array([[0.0] * 3] * 3 + [[0, np.inf, 0]])}, "'gallery' holds NaN or infinity, first in row 3"),
+        ({"query_clusters": np.zeros(3, int)}, "'query_clusters' has shape (3,), but 'query' has 2 rows"),
+        ({"query_groups": np.zeros(2, int)}, "Only one of 'query_groups' and 'gallery_groups' is given"),
+        ({"query_groups": np.zeros(2, int), "gallery_groups": -np.ones(4, int)}, "'gallery_groups' holds -1"),
         ({"query": np.full((2, 3), 1e300)}, "'query' holds NaN or infinity"),
     ],
     ids=lambda each: ",".join(each) if isinstance(each, dict) else "",

@@ -139,6 +139,15 @@ def test_what_does_not_fit_is_told(emoji: Dataset, split: Split, what: str, sent
     assert unverified(changed(split, what), emoji, None).verified is False
 
 
+@pytest.mark.parametrize("check", [verify, unverified])
+def test_what_is_not_retrieval_by_class_is_no_run_of_a_split(check: Any, emoji: Dataset, split: Split) -> None:
+    made = file(*labels(split)).embeddings
+    groups = {"query_groups": made.query_labels, "gallery_groups": made.gallery_labels}
+    for marks in ({"query_clusters": made.query_labels // 2}, groups):
+        with pytest.raises(DataError, match="without --as"):
+            check(EmbeddingFile(dataclasses.replace(made, **marks)), emoji, None)
+
+
 def test_an_unknown_split(emoji: Dataset, split: Split) -> None:
     for check in (verify, unverified):
         with pytest.raises(UsageError, match=r"has no split 'emoji-92'\. Did you mean 'emoji-93'"):

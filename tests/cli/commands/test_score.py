@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,23 @@ def test_every_definition_under_both_means_by_default(runner: CliRunner, file: s
         assert (each["queries"], each["skipped"], each["distance"]) == (60, 2, "cosine")
         assert "protocol" not in each
         assert "tied" not in each
+
+
+def test_clusters_and_groups_of_a_file_count(runner: CliRunner) -> None:
+    marks = {
+        "query_groups": np.arange(60) % 3,
+        "gallery_groups": np.arange(400) % 2,
+        "query_clusters": np.arange(60) % 4,
+    }
+    np.savez("e.npz", **ARRAYS, **marks)  # type: ignore[arg-type]
+    found = scored(runner, "e.npz", "--metric", "mAP@all:plain@classes")
+    expected = rank(dataclasses.replace(EMBEDDINGS, **marks), ["mAP@all:plain"]).score("mAP@all:plain", "classes")
+    assert found["classes"] == 4
+    assert found["scores"][0]["value"] == expected.value
+    assert found["scores"][0]["skipped"] == expected.skipped >= 20  # a third of the queries see no photo
+    refused = runner.invoke(app, ["score", "e.npz", "--to-shards", "shards"])
+    assert refused.exit_code == 2
+    assert "leave --to-shards out" in refused.stderr
 
 
 def test_safetensors_gives_the_same(runner: CliRunner, file: str) -> None:
