@@ -1,8 +1,8 @@
 """Names to objects: a file in the right package, or an entry point of another package, adds one.
 
-A registry imports the modules of its package when it is first asked, so nothing happens at import and a new file
-needs no edit elsewhere. An entry point is imported when its name is asked for, or by a listing of everything; one that
-cannot be used is a warning there, and an error for those alone who ask for it.
+A registry imports the modules of its package when it is first used. So nothing happens at import, and a new file needs
+no edit elsewhere. A plug-in is imported when its name is requested, or when everything is listed. One that cannot be
+used is a warning in lists, and an error only for those who ask for it by name.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import importlib.util
 import inspect
 import logging
 import pkgutil
+import reprlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
-from bench.declared import misdeclared, takes, unsettable
 from bench.errors import LoadingError, UsageError, nearest
+from bench.moved_modules import explain_import, moved_to
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ log = logging.getLogger("bench.registry")
 
 @dataclass(frozen=True)
 class Plugin:
-    """An entry point: the name that it adds, the distribution that it is of, and what is wrong with it, if anything."""
+    """An entry point: its name, its distribution, and why it cannot be used (empty if it can)."""
 
     kind: str
     name: str
@@ -39,10 +40,9 @@ class Plugin:
 class Registry(Generic[T]):
     """Objects of one kind by name.
 
-    ``kind`` is the word used in messages ("method"), ``package`` the package whose modules register theirs, ``group``
-    the entry-point group through which other distributions add theirs; where registries share a group, ``prefix`` is
-    how the entry points of this one begin (``kind.``). ``wrong`` says why an object is none of this kind, ``""`` for
-    one that is.
+    ``kind`` is the word in messages ("method"). The modules of ``package`` register the project's own objects. Other
+    distributions add theirs through the entry-point ``group``. Registries that share a group each have a ``prefix``
+    (``kind.``) for their entry points. ``wrong`` returns why an object is not of this kind, or ``""``.
     """
 
     def __init__(
@@ -54,36 +54,35 @@ class Registry(Generic[T]):
         self.prefix = prefix
         self._wrong = wrong or (lambda thing: "")
         self._known: dict[str, T] = {}
-        self._plugins: dict[str, list[EntryPoint]] = {}  # of one name only the first counts
-        self._told: set[str] = set()
+        self._plugins: dict[str, list[EntryPoint]] = {}  # only the first of each name counts
+        self._warned: set[str] = set()
         self._failed: dict[str, LoadingError] = {}
         self._discovered = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator (or function of an instance) that enters an object under ``name``.
+        """Decorator (or function of an instance) that adds an object under ``name``.
 
-        Raises ValueError when the name is taken: two files claim it, which is a bug of the second.
+        Raises ValueError if another object has the name.
         """
 
-        def enter(thing: T) -> T:
+        def add(thing: T) -> T:
             if self._known.setdefault(name, thing) is not thing:
                 raise ValueError(f"two {self.kind}s are called {name!r}: {self._known[name]!r} and {thing!r}")
             return thing
 
-        return enter
+        return add
 
     def names(self) -> list[str]:
-        """Every known name in alphabetical order, plug-ins included (those are not imported by this)."""
+        """Every name in alphabetical order. Plug-ins are included but not imported."""
         self._discover()
         return sorted(self._known.keys() | self._plugins.keys())
 
     def get(self, name: str) -> T:
         """The object called ``name``.
 
-        Raises UsageError with the nearest name when there is none, LoadingError when its plug-in cannot be used.
+        Raises UsageError with the nearest name if there is none, LoadingError if its plug-in cannot be used.
         """
-        self._look_into(name)
-        if name not in self._known:
+        if self.peek(name) is None:
             self._discover()
         if name not in self._known and name in self._plugins:
             self._known.setdefault(name, self._load(name))
@@ -91,21 +90,23 @@ class Registry(Generic[T]):
             raise UsageError(f"There is no {self.kind} {name!r}. {nearest(name, self.names())}")
         return self._known[name]
 
-    def at_hand(self, name: str) -> T | None:
-        """The object called ``name`` if the module of that name has it; None where all others would be imported."""
-        self._look_into(name)
+    def peek(self, name: str) -> T | None:
+        """The object called ``name`` if the module of that name defines it; never imports any other module."""
+        module = f"{self.package}.{name.replace('-', '_')}"
+        if not self._discovered and module.rpartition(".")[2].isidentifier() and importlib.util.find_spec(module):
+            importlib.import_module(module)
         return self._known.get(name)
 
     def items(self) -> list[tuple[str, T]]:
-        """Every name with its object, in alphabetical order; a plug-in that cannot be used is a warning, said once."""
+        """Every name with its object, in alphabetical order. Warns once about each plug-in that cannot be used."""
         for trouble in (plugin.trouble for plugin in self.plugins()):
-            if trouble and trouble not in self._told:
+            if trouble and trouble not in self._warned:
                 log.warning("%s", trouble)
-                self._told.add(trouble)
+                self._warned.add(trouble)
         return [(name, self._known[name]) for name in self.names() if name in self._known]
 
     def plugins(self) -> list[Plugin]:
-        """Every entry point of this kind, imported to see whether it can be used."""
+        """Every entry point of this kind, after trying to import it."""
         self._discover()
         return [
             Plugin(self.kind, name, _source(point), self._trouble(name, point))
@@ -114,7 +115,7 @@ class Registry(Generic[T]):
         ]
 
     def source(self, name: str) -> str:
-        """Distribution and version that ``name`` is a plug-in of; empty for what is this project's own."""
+        """Distribution and version of the plug-in ``name``; empty for the project's own."""
         with suppress(LoadingError):
             if name in self._plugins and self._load(name) is self._known.get(name):
                 return _source(self._plugins[name][0])
@@ -126,37 +127,35 @@ class Registry(Generic[T]):
         self._discovered = True
         home = importlib.import_module(self.package)
         for module in sorted(pkgutil.iter_modules(home.__path__), key=lambda each: each.name):
-            if not module.ispkg:  # the packages beside hold what the modules share
+            if not module.ispkg:  # subpackages hold what the modules share
                 importlib.import_module(f"{self.package}.{module.name}")
         for point in sorted(entry_points(group=self.group), key=_source):
             if point.name.startswith(self.prefix):
                 self._plugins.setdefault(point.name.removeprefix(self.prefix), []).append(point)
 
-    def _look_into(self, name: str) -> None:
-        """Import the module that is called like the thing, so that asking for one name does not import the others."""
-        module = f"{self.package}.{name.replace('-', '_')}"
-        if not self._discovered and module.rpartition(".")[2].isidentifier() and importlib.util.find_spec(module):
-            importlib.import_module(module)
-
     def _load(self, name: str) -> T:
-        """What the first entry point of that name leads to; raises LoadingError unless it can be used."""
-        point = self._plugins[name][0]
-        if name in self._failed:  # a module that is imported again may fail otherwise, having done half of its work
+        """The object of the first entry point of that name; raises LoadingError unless it can be used."""
+        if name in self._failed:  # importing a half-imported module again may raise another error
             raise self._failed[name]
+        point = self._plugins[name][0]
+        cause: BaseException | None = None
         try:
             thing = point.load()
             wrong = self._wrong(thing)
-        except (Exception, SystemExit) as error:  # whatever a stranger's module raises, the cure is the same
-            self._failed[name] = self._unusable(name, point, f"{type(error).__name__}: {error}")
-            raise self._failed[name] from error
-        if not wrong and getattr(thing, "name", name) != name:
-            wrong = f"it calls itself {thing.name!r}"
+            if not wrong and getattr(thing, "name", name) != name:
+                wrong = f"it calls itself {thing.name!r}"
+        except (Exception, SystemExit) as error:  # a plug-in may raise anything
+            wrong, cause = explain_import(error) or f"{type(error).__name__}: {error}", error
         if wrong:
-            raise self._unusable(name, point, wrong)
+            self._failed[name] = LoadingError(
+                f"The {self.kind} {name!r} of {_source(point)}, {point.value}, cannot be loaded ({wrong}); "
+                "fix or uninstall that package."
+            )
+            raise self._failed[name] from cause
         return thing  # type: ignore[no-any-return]
 
     def _trouble(self, name: str, point: EntryPoint) -> str:
-        """Why an entry point is not used; empty when it is."""
+        """Why an entry point is not used; empty if it is."""
         try:
             if point is self._plugins[name][0] and self.get(name) is self._load(name):
                 return ""
@@ -167,44 +166,78 @@ class Registry(Generic[T]):
             "rename it or uninstall that package."
         )
 
-    def _unusable(self, name: str, point: EntryPoint, why: str) -> LoadingError:
-        return LoadingError(
-            f"The {self.kind} {name!r} of {_source(point)}, {point.value}, cannot be loaded ({why}); "
-            "mend or uninstall that package."
-        )
-
 
 def not_derived_from(base: type) -> Callable[[Any], str]:
-    """For ``wrong``: an object must be a class below ``base`` that declares what a subclass has to, and rightly."""
+    """For ``wrong``: an object must be a concrete subclass of ``base`` with its attributes and usable ``Settings``."""
 
     def wrong(thing: Any) -> str:
         if not (isinstance(thing, type) and issubclass(thing, base)):
+            for old in (each.__module__ for each in getattr(thing, "__mro__", ())):
+                if new := moved_to(old):  # a second copy of our module, imported from a checkout
+                    return f"{old} is now {new}"
             return f"it is no class derived from {base.__module__}.{base.__name__}"
-        missing = [name for name in inspect.get_annotations(base) if not hasattr(thing, name)]
+        required = [name for name in inspect.get_annotations(base) if not hasattr(base, name)]
+        missing = [name for name in required if not hasattr(thing, name)]
         missing += [name for name in dir(thing) if getattr(getattr(thing, name), "__isabstractmethod__", False)]
         if missing:
             return f"its class lacks {', '.join(missing)}"
-        return misdeclared(base, thing) or unsettable(thing)
+        empty = [f"its {name} is empty" for name in required if getattr(thing, name) in ("", ())]
+        return _wrong_type(base, thing) or "".join(empty[:1]) or _wrong_settings(thing)
 
     return wrong
 
 
 def not_a(kind: type) -> Callable[[Any], str]:
-    """For ``wrong``: an object must be an instance of ``kind``, a dataclass, with fields of their types."""
+    """For ``wrong``: an object must be an instance of the dataclass ``kind``."""
 
     def wrong(thing: Any) -> str:
-        return misdeclared(kind, thing) if isinstance(thing, kind) else f"it is no {kind.__module__}.{kind.__name__}"
+        return _wrong_type(kind, thing) if isinstance(thing, kind) else f"it is no {kind.__module__}.{kind.__name__}"
 
     return wrong
 
 
 def not_callable(thing: Any) -> str:
-    """For ``wrong``: an object must be a function of two arguments, as those that make tables and pictures are."""
+    """For ``wrong``: an object must be a function of two arguments, the source and the options of a report."""
     if not callable(thing) or isinstance(thing, type):
         return "it is no function"
-    return "" if takes(thing, 2) else "it does not take two arguments, the source and the options"
+    return "" if _takes(thing, 2) else "it does not take two arguments, the source and the options"
+
+
+def _wrong_type(kind: type, thing: Any) -> str:
+    """The first attribute annotated in ``kind`` that has another type. What a container holds is not checked."""
+    for name, hint in inspect.get_annotations(kind, eval_str=True).items():
+        value = getattr(thing, name)
+        expected = get_args(hint)[0] if get_origin(hint) is ClassVar else hint
+        expected = get_origin(expected) or expected
+        if isinstance(expected, type) and not isinstance(value, expected):
+            return f"its {name} must be of type {expected.__name__}, not {reprlib.repr(value)}"
+        arguments = (*get_args(hint), None)[0]  # a list for Callable[[...], ...] alone
+        if isinstance(arguments, list) and not _takes(value, len(arguments)):
+            return f"its {name} must be a function of {len(arguments)} arguments"
+    return ""
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function accepts this number of arguments; assumed of one without a signature (written in C)."""
+    with suppress(ValueError):
+        try:
+            inspect.signature(function).bind(*range(count))
+        except TypeError:
+            return False
+    return True
+
+
+def _wrong_settings(thing: Any) -> str:
+    """What the ``Settings`` of a class lack: a number for each loss term, a field for each other name that it uses."""
+    values = asdict(thing.Settings()) if hasattr(thing, "Settings") else {}
+    for term in getattr(thing, "terms", ()):
+        if not isinstance(values.get(f"weight_{term}"), int | float):
+            return f"its Settings have no number weight_{term} for its term {term!r}"
+    used = {name for changes in getattr(thing, "structural", {}).values() for name in changes}
+    unknown = sorted({*getattr(thing, "files", ()), *used} - values.keys())
+    return f"its Settings have no {unknown[0]}, which its files or structural name" if unknown else ""
 
 
 def _source(point: EntryPoint) -> str:
-    """The distribution of an entry point with its version, else the module that it names."""
+    """The distribution of an entry point with its version, otherwise the module that it names."""
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value

@@ -134,7 +134,7 @@ def _usual(dataset: str, backbone: str | None) -> Mapping[str, Any]:
 
     Of another package's dataset the last alone: to look it up is to import all that datasets import, torch too.
     """
-    kind, after = DATASETS.at_hand(dataset), asdict(PostProcessing())
+    kind, after = DATASETS.peek(dataset), asdict(PostProcessing())
     if kind is None:
         return after
     return asdict(with_recipe(RunSettings(), recipe_for(kind.recipe, backbone))) | asdict(kind.Settings()) | after

@@ -1,6 +1,6 @@
-"""``examples/plugin`` and two bad packages beside it, installed for real, as processes of the program see them.
+"""``examples/plugin`` and three bad packages beside it, installed for real, as processes of the program see them.
 
-``cracked`` does not import; ``subtle`` does, and declares what nobody can use.
+``cracked`` does not import. ``subtle`` does, and declares what nobody can use. ``dated`` imports the modules of before.
 """
 
 from __future__ import annotations
@@ -46,27 +46,44 @@ PROTOCOL = Protocol(name="subtle", summary=None, used_by="", source="", metrics=
 def kind(source):
     return []
 """
-LEADS_TO = {"methods": "Method", "datasets": "Data", "protocols": "PROTOCOL", "reports": "kind"}
+DATED = {  # the first lines of the example of before
+    "methods": "from methods import heads\nfrom methods.base import METHODS, Context\n",
+    "datasets": "from bench.types import Item, Modality, Split\nfrom datasets.base import DATASETS, Dataset\n",
+    "protocols": "from bench.protocols.base import Protocol, declare\n",
+    "reports": "from reports.source import Source\nfrom reports.base import KINDS, Options, Table\n",
+}
+NAMES = ("cracked", "dated", "subtle")
+LEADS_TO = {
+    **{("cracked", group): "cracked:thing" for group in KINDS},
+    **{("dated", group): f"dated.{group}:thing" for group in KINDS},
+    ("subtle", "methods"): "subtle:Method",
+    ("subtle", "datasets"): "subtle:Data",
+    ("subtle", "protocols"): "subtle:PROTOCOL",
+    ("subtle", "reports"): "subtle:kind",
+}
 BAD = {
     "cracked.py": "raise RuntimeError('half written')\n",
     "subtle.py": SUBTLE,
-    **{
-        f"{name}-0.3.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.3\n"
-        for name in ("cracked", "subtle")
-    },
+    "dated/__init__.py": "",
+    **{f"dated/{group}.py": text for group, text in DATED.items()},
+    **{f"{name}-0.3.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.3\n" for name in NAMES},
     **{
         f"{name}-0.3.dist-info/entry_points.txt": "".join(
-            f"[bench.{group}]\n{'kind.' * (group == 'reports')}{name} = {name}:{LEADS_TO[group]}\n" for group in KINDS
+            f"[bench.{group}]\n{'kind.' * (group == 'reports')}{name} = {LEADS_TO[name, group]}\n" for group in KINDS
         )
-        for name in ("cracked", "subtle")
+        for name in NAMES
     },
 }
-CRACKED = "RuntimeError: half written"
-MALFORMED = {  # what is said of each thing of ``subtle``
-    "method": "its terms must be tuple[str, ...], not None",
-    "dataset": "its split_names is empty",
-    "protocol": "its summary must be str, not None",
-    "kind of report": "it does not take two arguments, the source and the options",
+REASONS = {
+    **{("cracked", group): "RuntimeError: half written" for group in KINDS},
+    ("dated", "methods"): "methods.heads is now bench.methods.modules.heads",
+    ("dated", "datasets"): "datasets.base is now bench.datasets.base",
+    ("dated", "protocols"): "bench.protocols.base is now bench.evaluation.protocols.base",
+    ("dated", "reports"): "reports.source is now bench.reports.stored_runs",
+    ("subtle", "methods"): "its terms must be of type tuple, not None",
+    ("subtle", "datasets"): "its split_names is empty",
+    ("subtle", "protocols"): "its summary must be of type str, not None",
+    ("subtle", "reports"): "it does not take two arguments, the source and the options",
 }
 SMALL = "--epochs 0.2 --image-size 32 --batch-size 8 --set dim=16 --set frozen_blocks=5 --device cpu --format json"
 
@@ -110,11 +127,8 @@ def test_the_tests_of_the_example_pass(places: dict[str, str], tmp_path: Path) -
 def unusable(kind: str, name: str) -> str:
     """The sentence on a bad plug-in."""
     group = {"kind of report": "reports"}.get(kind, f"{kind}s")
-    why = CRACKED if name == "cracked" else MALFORMED[kind]
-    return (
-        f"The {kind} {name!r} of {name} 0.3, {name}:{LEADS_TO[group]}, cannot be loaded ({why}); "
-        "mend or uninstall that package."
-    )
+    where, why = LEADS_TO[name, group], REASONS[name, group]
+    return f"The {kind} {name!r} of {name} 0.3, {where}, cannot be loaded ({why}); fix or uninstall that package."
 
 
 LISTS = {  # what of the project and of the example is listed under which word, and what a bad one of it is called
@@ -132,8 +146,8 @@ def test_lists_show_what_works_and_warn_of_what_does_not(group: str, bench: Benc
     assert listed.returncode == 0, listed.stderr
     rows = {row[word]: row for row in json.loads(listed.stdout)}
     assert good <= rows.keys()
-    assert not {"cracked", "subtle"} & rows.keys()
-    assert listed.stderr.splitlines() == [f"WARNING: {unusable(kind, name)}" for name in ("cracked", "subtle")]
+    assert not set(NAMES) & rows.keys()
+    assert listed.stderr.splitlines() == [f"WARNING: {unusable(kind, name)}" for name in NAMES]
     if group == "methods":
         assert rows["proxy-anchor"]["loss terms"] == "proxies"
 
@@ -182,7 +196,7 @@ def test_a_file_of_embeddings_is_scored_under_the_protocol(bench: Bench, tmp_pat
     assert found["mAP@all:plain"] == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
 
 
-@pytest.mark.parametrize("name", ["cracked", "subtle"])
+@pytest.mark.parametrize("name", NAMES)
 def test_asked_for_by_name_what_is_bad_ends_with_7(name: str, bench: Bench) -> None:
     for kind, call in (
         ("method", ["run", "-m", name]),
@@ -201,18 +215,11 @@ def test_the_doctor_tells_which_plug_ins_can_be_used(bench: Bench) -> None:
     found = json.loads(bench("doctor", "--format", "json").stdout)
     plugins = {each["name"]: (each["fine"], each["found"]) for each in found if each["part"] == "plug-in"}
     assert {name: fine for name, (fine, _) in plugins.items()} == {
-        "method cracked": False,
         "method proxy-anchor": True,
-        "method subtle": False,
-        "dataset cracked": False,
         "dataset shapes": True,
-        "dataset subtle": False,
-        "protocol cracked": False,
         "protocol every-class": True,
-        "protocol subtle": False,
-        "kind of report cracked": False,
         "kind of report runs": True,
-        "kind of report subtle": False,
         "report format tsv": True,
+        **{f"{kind} {name}": False for _, kind, _ in LISTS.values() for name in NAMES},
     }
     assert plugins["method subtle"][1] == unusable("method", "subtle")

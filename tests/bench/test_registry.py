@@ -158,7 +158,7 @@ def test_of_one_name_the_projects_own_wins_and_then_the_first_package(
     assert known.source("pear") == "a 1.0"
     assert [each.split(" is not used")[0] for each in caplog.messages] == [
         "The fruit 'apple' of a 1.0, tests.bench.test_registry:Pear, cannot be loaded (it calls itself 'pear'); "
-        "mend or uninstall that package.",
+        "fix or uninstall that package.",
         "The fruit 'pear' of b 1.0",
     ]
 
