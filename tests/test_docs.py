@@ -1,98 +1,89 @@
-"""What the documentation says is true: links lead somewhere, commands parse, the README's example runs."""
+"""The documentation: commands run or parse, links lead to files, tables are those of the store, examples work."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
-import subprocess
+import shutil
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
-import typer
 from typer.testing import CliRunner
 
-from bench.cli.commands.show import RUN, Show
 from bench.cli.main import app
 from bench.experiments.request import Resources
 from bench.methods.base import METHODS, Context
+from bench.results.store import Store
 from bench.settings.run_settings import RunSettings
+from tests.fenced import PAGES, ROOT, commands
+from tests.pictures import write_folder
+from tests.reports.filling import everything
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted(
-    ROOT / name
-    for name in subprocess.run(
-        ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.splitlines()
-)
-COMMANDS: Any = typer.main.get_command(app)
+MARKED = [page for page in PAGES if "<!-- run -->" in page.read_text(encoding="utf-8")]
+NAMES = {page: str(page.relative_to(ROOT)) for page in PAGES}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_relative_link_leads_to_a_file(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
-    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
-    assert not missing
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained network as run 1, other runs, pictures, and embeddings of somebody's own code."""
+    folder = tmp_path_factory.mktemp("docs")
+    pictures = write_folder(folder / "my-drawings", classes=22, images=1)
+    shutil.copy(next((pictures / "sketch").rglob("*.png")), folder / "sketch.png")
+    places = ["--store", str(folder / "bench.db"), "--cache-dir", str(folder / "cache")]
+    small = ["--limit", "2", "--epochs", "0.05", "--image-size", "32", "--device", "cpu"]
+    made = CliRunner().invoke(app, [*places, "run", "-m", "ours", "-d", "emoji", *small])
+    assert made.exit_code == 0, made.output
+    store = Store(str(folder / "bench.db"))
+    everything(store)
+    store.close()
+    for name in ("a.db", "b.db"):
+        shutil.copy(folder / "bench.db", folder / name)
+    draws, labels = np.random.default_rng(0), np.arange(300) % 8
+    query, gallery = draws.normal(size=(40, 16)), draws.normal(size=(300, 16))
+    arrays = {"query": query, "gallery": gallery, "query_labels": labels[:40], "gallery_labels": labels}
+    np.savez(folder / "embeddings.npz", **arrays)
+    return folder
 
 
-def calls(page: Path) -> list[str]:
-    """Lines of code blocks and inline code that call ``bench``, without the words that explain them."""
-    text = page.read_text()
-    inline = re.findall(r"`(bench [a-z]+[^`]*)`", text)
-    blocks = [line.strip() for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    indented = [line.strip() for line in text.splitlines() if line.startswith("    bench ")]
-    found = [*inline, *(line for line in (*blocks, *indented) if line.startswith("bench "))]
-    return sorted({re.split(r"\s{2,}|\s#\s", line)[0] for line in found})
+@pytest.mark.parametrize("page", MARKED, ids=NAMES.get)
+def test_marked_commands_run(page: Path, folder: Path, runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(folder / "cache"))
+    for program, *words in commands(page, marked=True):
+        done = runner.invoke(app, words)
+        assert (program, done.exit_code) == ("bench", 0), f"{words}: {done.output}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_and_option_exists(page: Path) -> None:
-    wrong = []
-    for call in calls(page):
-        words = shlex.split(call.replace("...", ""))[1:]
-        command = COMMANDS
-        while words and hasattr(command, "commands") and not words[0].startswith("-"):
-            # Some lines name alternatives: `bench data check|path|list`.
-            names = words.pop(0).split("|")
-            unknown = [name for name in names if name not in command.commands]
-            if unknown and isinstance(command, Show):  # `bench show 3`, `bench show RUN`
-                command = command.commands[RUN]
-                break
-            if unknown:
-                wrong.append(f"{call}: no command {unknown[0]}")
-                break
-            command = command.commands[names[0]]
-        options = {
-            option for each in (command, COMMANDS) for p in each.params for option in (*p.opts, *p.secondary_opts)
-        }
-        wrong += [
-            f"{call}: no option {word}"
-            for word in words
-            if re.match(r"--?[a-z]", word) and word.split("=")[0] not in options
-        ]
-    assert not wrong
+@pytest.mark.parametrize("page", PAGES, ids=NAMES.get)
+def test_every_command_has_known_options(page: Path, runner: CliRunner) -> None:
+    """``--help`` prints help only when all other words were understood."""
+    for words in commands(page):
+        if "bench" in words:
+            done = runner.invoke(app, [*words[words.index("bench") + 1 :], "--help"])
+            assert done.exit_code == 0, f"{words}: {done.output}"
+
+
+def test_every_relative_link_leads_to_a_file() -> None:
+    for page in (*PAGES, ROOT / "CHANGELOG.md", ROOT / "datasets" / "emoji" / "CARD.md"):
+        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert "://" in link or (page.parent / link).exists(), f"{page}: {link}"
+
+
+def test_every_named_file_exists() -> None:
+    top = "bench|methods|datasets|reports|tests|tools|benchmarks|docs|examples"
+    for page in PAGES:
+        for name in re.findall(rf"`((?:{top})/[a-z_\d/.-]*)`", page.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), f"{page}: {name}"
 
 
 def test_the_results_are_those_of_the_stored_runs(runner: CliRunner, tmp_path: Path) -> None:
-    """When runs were added: write the page anew with BENCH_UPDATE_EXPECTED=1, and read what its prose says of them."""
+    """With new runs: write the page again with BENCH_UPDATE_EXPECTED=1, and read its prose."""
     page = ROOT / "docs" / "results" / "emoji.md"
-    stored = tmp_path / "emoji.db"  # a copy: opening a database may change it
-    stored.write_bytes((ROOT / "docs" / "results" / "emoji.db").read_bytes())
-    call = [
-        "report",
-        "--store",
-        str(stored),
-        "--kind",
-        "main",
-        "--kind",
-        "ablation",
-        "--kind",
-        "cost",
-        "--no-published",
-    ]
-    result = runner.invoke(app, call)
+    shutil.copy(page.with_suffix(".db"), tmp_path / "emoji.db")  # opening a database may change it
+    kinds = [word for kind in ("main", "ablation", "cost") for word in ("--kind", kind)]
+    result = runner.invoke(app, ["report", "--store", str(tmp_path / "emoji.db"), *kinds, "--no-published"])
     assert result.exit_code == 0, result.stderr
     begin, end = "<!-- generated: report -->\n", "<!-- end -->"
     head, _, rest = page.read_text().partition(begin)
@@ -105,7 +96,7 @@ def test_the_results_are_those_of_the_stored_runs(runner: CliRunner, tmp_path: P
 
 def test_the_example_of_the_readme_is_a_method(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    METHODS.names()  # whatever is registered by being there is registered now
+    METHODS.names()  # imports the project's methods first
     monkeypatch.setattr(METHODS, "_known", dict(METHODS._known))
     exec(compile(code, "README.md", "exec"), {})
     kind = METHODS.get("gem")

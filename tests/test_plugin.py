@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.documented import shown
+from tests.fenced import commands
 from tests.forked import Bench, forked
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
@@ -153,14 +152,13 @@ def test_lists_show_what_works_and_warn_of_what_does_not(group: str, bench: Benc
 
 
 def test_the_commands_of_its_page_work(bench: Bench, tmp_path: Path) -> None:
-    """With settings that take seconds; its line for pip is what ``installed`` did."""
-    pip, *commands = shown(EXAMPLE / "README.md")
-    assert pip == "pip install --no-build-isolation ."
-    calls = [shlex.split(command)[1:] for command in commands if " NAME" not in command]
-    assert [call[0] for call in calls] == ["list", "run", "report", "report", "doctor"]
+    """With settings that take seconds. Its first command, of pip, is what ``installed`` did."""
+    pip, *calls = commands(EXAMPLE / "README.md")
+    assert pip == ["pip", "install", "--no-build-isolation", "."]
+    assert [call[1] for call in calls] == ["list", "run", "report", "report"]
     calls[1] += SMALL.replace("--set dim=16 ", "").split()
     for call in calls:
-        done = bench(*call, cwd=tmp_path)
+        done = bench(*call[1:], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
 
 

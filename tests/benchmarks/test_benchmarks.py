@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documented import PAGES, ROOT, shown
+from tests.fenced import PAGES, ROOT, commands
 from tests.processes import Ended, ended, start
 
 NUMBER = r"[-\d.,]+"
@@ -63,7 +63,9 @@ PRINTS = {
 }
 OTHERS = ("argsort", "torchmetrics", "scikit-learn", "SAKE")  # what the engine is held against
 SCRIPTS = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
-SHOWN = dict.fromkeys(each for page in PAGES for each in shown(page) if each.startswith("python benchmarks/"))
+SHOWN = dict.fromkeys(
+    shlex.join(words) for page in PAGES for words in commands(page) if words[1:] and words[1].startswith("benchmarks/")
+)
 CALLS = [
     *SHOWN,
     *(f"python benchmarks/{name}.py" for name in sorted(SCRIPTS) if f"benchmarks/{name}.py" not in str(SHOWN)),
