@@ -14,7 +14,7 @@ MOVED = {
     "bench.protocols": "bench.evaluation.protocols",
     "bench.protocols.base": "bench.evaluation.protocols.base",
     "bench.settings": "bench.settings.run_settings",
-    "bench.shards": "bench.embeddings.shard_writer",
+    "bench.shards": "bench.embeddings.memmap",
     "bench.statistics": "bench.statistics.intervals",
     "bench.store": "bench.results.store",
     "bench.vectors": "bench.embeddings.arrays",

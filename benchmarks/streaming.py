@@ -3,7 +3,7 @@
 Run: python benchmarks/streaming.py [--queries N] [--photos N] [--dim N] [--classes N] [--threads N] [--folder DIR]
 
 Synthetic unit vectors in classes of equal size, photos in random order, which is the worst order: every block holds
-photos of every class. They are written by ``shard_writer.ShardWriter`` into a temporary folder (1 GB at the usual
+photos of every class. They are written by ``memmap.ShardWriter`` into a temporary folder (1 GB at the usual
 size). Then, each in a process of its own,
 
 shards        bench.evaluation.ranking over the folder, every default definition for every query
@@ -32,8 +32,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bench.embeddings.files import read_embeddings
-from bench.embeddings.shard_reader import open_shards
-from bench.embeddings.shard_writer import ShardWriter, Side
+from bench.embeddings.memmap import ShardWriter, Side, open_shards
 from bench.evaluation.metric_ids import DEFAULT_METRICS
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_result import Ranking
@@ -44,18 +43,24 @@ SEPARATION = 2.3  # standard deviations between the cosines of one class and tho
 TILE, COLUMNS, SPAN = 128, 16_384, 131_072  # of the bare product: as the engine divides the work
 
 
-def write(folder: Path, side: Side, rows: int, width: int, classes: int, seed: int) -> None:
+def write(folder: Path, queries: int, photos: int, width: int, classes: int) -> None:
+    """Both sides of a folder."""
+    with ShardWriter(folder) as writer:
+        write_side(writer, "query", queries, width, classes, 1)
+        write_side(writer, "gallery", photos, width, classes, 2)
+
+
+def write_side(writer: ShardWriter, side: Side, rows: int, width: int, classes: int, seed: int) -> None:
     """A normal cloud around a centre for each class, unit length, block by block."""
     centres = np.random.default_rng(0).standard_normal((classes, width), dtype=np.float32)
     weight = np.float32(np.sqrt(SEPARATION / (np.sqrt(width) - SEPARATION)))
     generator = np.random.default_rng(seed)
-    with ShardWriter(folder, side, network="synthetic clouds") as writer:
-        for begin in range(0, rows, AT_ONCE):
-            labels: Labels = generator.integers(0, classes, min(AT_ONCE, rows - begin))
-            vectors: Floats = generator.standard_normal((len(labels), width), dtype=np.float32)
-            vectors += weight * centres[labels]
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            writer.add(vectors, labels)
+    for begin in range(0, rows, AT_ONCE):
+        labels: Labels = generator.integers(0, classes, min(AT_ONCE, rows - begin))
+        vectors: Floats = generator.standard_normal((len(labels), width), dtype=np.float32)
+        vectors += weight * centres[labels]
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        writer.add(side, vectors, labels)
 
 
 def figure(ranking: Ranking) -> float:
@@ -106,8 +111,7 @@ def peak_mb() -> float:
 def child(name: str, folder: Path, threads: int) -> dict[str, float]:
     """Measure one run in this process."""
     with tempfile.TemporaryDirectory() as small:  # imports, compilation
-        for side, rows in (("query", 4), ("gallery", 400)):
-            write(Path(small), side, rows, 16, 3, 0)  # type: ignore[arg-type]
+        write(Path(small), 4, 400, 16, 3)
         RUNS["shards"](Path(small), threads)
         RUNS[name](Path(small), threads)
     before, begun, used = peak_mb(), time.perf_counter(), time.process_time()
@@ -133,8 +137,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         begun = time.perf_counter()
-        write(folder, "query", options.queries, options.dim, options.classes, 1)
-        write(folder, "gallery", options.photos, options.dim, options.classes, 2)
+        write(folder, options.queries, options.photos, options.dim, options.classes)
         size = sum(path.stat().st_size for path in folder.iterdir())
         print(
             f"{options.queries:,} queries x {options.photos:,} photos, {options.dim}-d, {options.classes} classes, "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.errors import DataError
 from bench.types import Floats, Labels
@@ -37,8 +38,8 @@ class Embeddings:
     gallery_groups: Labels | None = None
 
     def __post_init__(self) -> None:
-        _check_side("query", self.query, self.query_labels)
-        _check_side("gallery", self.gallery, self.gallery_labels)
+        check_side("query", self.query, self.query_labels)
+        check_side("gallery", self.gallery, self.gallery_labels)
         _check_widths(self.query.shape[1], self.gallery.shape[1])
         _check_marks(self, len(self.gallery))
 
@@ -53,7 +54,25 @@ class Embeddings:
         return self.query_labels if self.query_clusters is None else self.query_clusters
 
 
-def _check_side(side: str, vectors: Floats, labels: Labels) -> None:
+def as_vectors(name: str, array: npt.NDArray[Any]) -> Floats:
+    """An array of numbers of any kind as float32; raises DataError for anything else."""
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"Array {name!r} holds {array.dtype}: embeddings are numbers.")
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which ``check_side`` refuses
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def as_labels(name: str, array: npt.NDArray[Any]) -> Labels:
+    """An array of integers as int64; raises DataError for anything else."""
+    if array.dtype.kind not in "iu":
+        raise DataError(f"Array {name!r} holds {array.dtype}: labels are integers from 0.")
+    if array.size and array.max() > np.iinfo(np.int64).max:
+        raise DataError(f"Array {name!r} holds {array.max()}: labels must be below 2^63.")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def check_side(side: str, vectors: Floats, labels: Labels) -> None:
+    """Raise DataError, as ``Embeddings`` does, for vectors and labels of one side."""
     if vectors.ndim != 2 or vectors.shape[0] == 0 or vectors.shape[1] == 0:
         raise DataError(f"Array {side!r} must be [rows, width] with at least one row; it is {vectors.shape}.")
     _check_numbers(side, "label", labels, len(vectors))
@@ -199,7 +218,7 @@ class StreamedEmbeddings:
     gallery_groups: Labels | None = None
 
     def __post_init__(self) -> None:
-        _check_side("query", self.query, self.query_labels)
+        check_side("query", self.query, self.query_labels)
         if not self.photos.shape[0]:
             raise DataError("The gallery has no photos.")
         _check_widths(self.query.shape[1], self.photos.shape[1])

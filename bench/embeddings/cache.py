@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from bench.embeddings.binary_codes import Itq
-from bench.embeddings.shard_reader import Shards, open_side
+from bench.embeddings.memmap import Shards, ShardWriter, open_side
 from bench.errors import DataError, StorageError
 from bench.io import read_tensors, write_tensors
 from bench.types import Floats
@@ -94,10 +94,10 @@ class EmbeddingCache:
             return None
 
     @contextmanager
-    def writing_shards(self, key: str) -> Iterator[Path]:
-        """A folder to write shards into, which is the entry when the block ends and is removed when it raises.
+    def writing_shards(self, key: str) -> Iterator[ShardWriter]:
+        """A writer of the entry, which is there when the block ends; nothing is when it raises.
 
-        Raises StorageError when the folder cannot take its place.
+        Raises StorageError when the disk does not take it.
         """
         folder = self.folder(key)
         for other in folder.parent.glob(f"{key}.*.tmp"):  # of processes that were killed
@@ -106,10 +106,15 @@ class EmbeddingCache:
                     shutil.rmtree(other, ignore_errors=True)
         aside = folder.with_name(f"{key}.{uuid.uuid4().hex[:12]}.tmp")
         try:
-            yield aside
-            # The same rows, whole: another process wrote them meanwhile, and may be reading them.
+            with ShardWriter(aside) as writer:
+                yield writer
+            # Another process may have written the same rows meanwhile, and may be reading them.
             if self.read_shards(key) is None:
-                _take_place(aside, folder)
+                try:
+                    aside.rename(folder)
+                except OSError:
+                    if not folder.is_dir():  # otherwise that process was faster
+                        raise
         except OSError as error:
             raise StorageError(
                 f"Embeddings cannot be kept in {folder.parent} ({error.strerror}): check the folder, or choose another "
@@ -117,11 +122,3 @@ class EmbeddingCache:
             ) from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-
-
-def _take_place(aside: Path, folder: Path) -> None:
-    try:
-        aside.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # otherwise another process was faster
-            raise

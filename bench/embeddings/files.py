@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.embeddings.arrays import Embeddings
-from bench.embeddings.shard_reader import digest_of_shards, open_shards, open_side
+from bench.embeddings.arrays import Embeddings, as_labels, as_vectors
+from bench.embeddings.memmap import MANIFEST, SIDES, open_side
 from bench.errors import DataError, MemoryExhaustedError
-from bench.types import Floats, Labels
 
 VECTORS = ("query", "gallery")
 LABELS = ("query_labels", "gallery_labels")
@@ -45,7 +44,7 @@ class EmbeddingFile:
 def read_embeddings(path: Path) -> EmbeddingFile:
     """Read an embeddings file; which of the two formats it has is seen from its content, not from its name.
 
-    A folder of shards (``shard_writer``) is read into memory as a whole; ``open_shards`` leaves its photos on the disk.
+    A folder of shards (``memmap``) is read as a whole; ``open_shards`` leaves its photos on the disk.
     Numbers of any width are taken for vectors (integers and booleans too, for binary codes) and become float32.
 
     Raises DataError, one sentence that names the array, for a file that is missing or of neither format, a missing or
@@ -55,7 +54,7 @@ def read_embeddings(path: Path) -> EmbeddingFile:
     """
     try:
         if path.is_dir():
-            return _whole(path)
+            return _read_folder(path)
         with path.open("rb") as file:
             head = file.read(16)
         return _checked(path, head)
@@ -66,20 +65,19 @@ def read_embeddings(path: Path) -> EmbeddingFile:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file of embeddings, or of the manifests of a folder of shards: 64 hex digits."""
-    if path.is_dir():
-        return digest_of_shards(path)
-    with path.open("rb") as content:
+    """SHA-256 of a file of embeddings, or of a folder's JSON, which holds those of its files: 64 hex digits."""
+    with (path / MANIFEST if path.is_dir() else path).open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _whole(folder: Path) -> EmbeddingFile:
-    """Both sides of shards, in memory."""
-    streamed = open_shards(folder)
-    photos = streamed.photos.shape[0]
-    gallery, labels = streamed.photos.vectors(0, photos), streamed.photos.labels(0, photos)
-    embeddings = Embeddings(streamed.query, gallery, streamed.query_labels, labels)
-    return EmbeddingFile(embeddings, open_side(folder, "query").paths(), open_side(folder, "gallery").paths())
+def _read_folder(folder: Path) -> EmbeddingFile:
+    """Both sides of a folder of ``memmap``, in memory."""
+    query, gallery = (open_side(folder, side) for side in SIDES)
+    (queries, _), (photos, _) = query.shape, gallery.shape
+    embeddings = Embeddings(
+        query.vectors(0, queries), gallery.vectors(0, photos), query.labels(0, queries), gallery.labels(0, photos)
+    )
+    return EmbeddingFile(embeddings, query.paths(), gallery.paths())
 
 
 def _checked(path: Path, head: bytes) -> EmbeddingFile:
@@ -93,9 +91,9 @@ def _checked(path: Path, head: bytes) -> EmbeddingFile:
         if name not in arrays:
             known = ", ".join(sorted(arrays)) or "nothing"
             raise DataError(f"Embeddings file {path} has no array {name!r} (it has {known}): {CONTRACT}.")
-    query, gallery = (_vectors(name, arrays[name]) for name in VECTORS)
-    query_labels, gallery_labels = (_labels(name, arrays[name]) for name in LABELS)
-    marks = {name: _labels(name, arrays[name]) for name in MARKS if name in arrays}
+    query, gallery = (as_vectors(name, arrays[name]) for name in VECTORS)
+    query_labels, gallery_labels = (as_labels(name, arrays[name]) for name in LABELS)
+    marks = {name: as_labels(name, arrays[name]) for name in MARKS if name in arrays}
     embeddings = Embeddings(query, gallery, query_labels, gallery_labels, **marks)
     for name, rows in (("query_paths", len(query)), ("gallery_paths", len(gallery))):
         if name in paths and len(paths[name]) != rows:
@@ -147,21 +145,6 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, Texts]]:
     except (TypeError, KeyError, AttributeError) as error:  # a number format that numpy has not, such as bfloat16
         raise DataError(f"Array {name!r} of {path} has numbers that numpy cannot hold: save float32.") from error
     return arrays, {each: tuple(metadata[each].splitlines()) for each in PATHS if each in metadata}
-
-
-def _vectors(name: str, array: Array) -> Floats:
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"Array {name!r} holds {array.dtype}: embeddings are numbers.")
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which Embeddings refuses
-        return np.ascontiguousarray(array, dtype=np.float32)
-
-
-def _labels(name: str, array: Array) -> Labels:
-    if array.dtype.kind not in "iu":
-        raise DataError(f"Array {name!r} holds {array.dtype}: labels are integers from 0.")
-    if array.size and array.max() > np.iinfo(np.int64).max:
-        raise DataError(f"Array {name!r} holds {array.max()}: labels must be below 2^63.")
-    return np.ascontiguousarray(array, dtype=np.int64)
 
 
 def _texts(name: str, array: Array) -> Texts:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -15,17 +15,16 @@ from bench.datasets.images.loader import Images
 from bench.embeddings import binary_codes as itq
 from bench.embeddings.arrays import Embeddings, Labelled, Rows, StreamedEmbeddings
 from bench.embeddings.cache import EmbeddingCache
-from bench.embeddings.shard_writer import ShardWriter
 from bench.errors import IncompleteError
 from bench.experiments.progress import Observer
 from bench.experiments.request import Experiment, Resources
 from bench.methods.base import Method
-from bench.training.embed import BATCH, embed, embed_blocks
+from bench.training.embed import embed
 from bench.training.trained_networks import network_hash
 from bench.types import Floats, Item
 
 HELD_BYTES = 4 * 2**30  # of the embeddings of a gallery; what is larger goes to the disk block by block
-BLOCK_IMAGES = 64 * BATCH  # embedded between one block and the next
+BLOCK_IMAGES = 2**15  # embedded between one write to the disk and the next
 
 
 @dataclass(frozen=True)
@@ -104,56 +103,44 @@ def embed_gallery(
     if found:
         progress(len(items))
     else:
-        with ExitStack() as stack:
-            writers = []
-            if processes.leads:
-                folder = stack.enter_context(cache.writing_shards(key))
-                writers = [
-                    stack.enter_context(
-                        ShardWriter(folder, "gallery", network=f"embeddings {key}", part=part, parts=processes.size)
-                    )
-                    for part in range(processes.size)
-                ]
-            for blocks in _blocks_of_all(method, experiment, items, resources, device, progress):
-                _check_finite(blocks, experiment)
-                for writer, block in zip(writers, blocks, strict=False):
-                    writer.add(block, np.zeros(len(block), dtype=np.int64))  # labels are the split's, not the network's
+        with cache.writing_shards(key) if processes.leads else nullcontext() as writer:
+            for begin in range(0, len(items), BLOCK_IMAGES):
+
+                def count(done: int, begin: int = begin) -> None:
+                    progress(begin + done)
+
+                block = items[begin : begin + BLOCK_IMAGES]
+                vectors = _embed_now(method, experiment, block, resources, device, count)
+                if writer is not None:  # labels are the split's, not the network's
+                    writer.add("gallery", vectors, np.zeros(len(vectors), dtype=np.int64))
         kept = cache.read_shards(key) if processes.leads else None
     return kept if kept is not None else Elsewhere((len(items), width)), 0 if found else len(items)
 
 
-def _blocks_of_all(
+def _embed_now(
     method: Method,
     experiment: Experiment,
     items: Sequence[Item],
     resources: Resources,
     device: torch.device,
     progress: Callable[[int], None],
-) -> Iterator[list[Floats]]:
-    """The next rows of each process's share, by rank: float32 [rows, width] each; all processes have those of all."""
+) -> Floats:
+    """Embeddings of items of one modality: float32 [items, width]. Raises IncompleteError for NaN and infinity."""
     processes = resources.processes
-    shares = [processes.share(len(items), rank) for rank in range(processes.size)]
-    mine = embed_blocks(
+    vectors = embed(
         method,
         Images(experiment.dataset, processes.part(items), experiment.run.image_size, workers=resources.workers),
-        BLOCK_IMAGES,
-        items[0].modality == "photo",
-        device,
-        experiment.precision,
-        lambda done, _: progress(min(len(items), done * processes.size)),
+        is_photo=items[0].modality == "photo",
+        device=device,
+        precision=experiment.precision,
+        progress=lambda done, _: progress(min(len(items), done * processes.size)),
+        processes=processes,
     )
-    for begin in range(0, max(len(share) for share in shares), BLOCK_IMAGES):
-        block = next(mine, np.empty((0, 0), np.float32))
-        rows = processes.rows_of_all(torch.from_numpy(block)).numpy()
-        counts = [min(max(0, len(share) - begin), BLOCK_IMAGES) for share in shares]
-        yield np.split(rows, np.cumsum(counts)[:-1])
-
-
-def _check_finite(blocks: Sequence[Floats], experiment: Experiment) -> None:
-    if not all(np.isfinite(block).all() for block in blocks):
+    if not np.isfinite(vectors).all():
         raise IncompleteError(
             f"The network gives NaN or infinity after epoch {experiment.run.epochs:g}: lower --lr or --set head_lr=..."
         )
+    return vectors
 
 
 def network_of(method: Method, experiment: Experiment) -> list[object]:
@@ -202,16 +189,7 @@ def embed_items(
     if cached is not None:
         progress(len(items))
         return cached[0]["embeddings"].numpy(), 0
-    vectors = embed(
-        method,
-        Images(experiment.dataset, processes.part(items), experiment.run.image_size, workers=resources.workers),
-        is_photo=items[0].modality == "photo",
-        device=device,
-        precision=experiment.precision,
-        progress=lambda done, _: progress(min(len(items), done * processes.size)),
-        processes=processes,
-    )
-    _check_finite([vectors], experiment)
+    vectors = _embed_now(method, experiment, items, resources, device, progress)
     if processes.leads:
         cache.write(key, vectors)
     return vectors, len(items)

@@ -34,40 +34,24 @@ def embed(
     Where memory does not suffice for a batch, half as many images are tried, down to one; then the error is raised.
     Of several processes each embeds its share, ``images``, and all have the embeddings of all shares.
     """
-    whole = embed_blocks(method, images, max(1, len(images)), is_photo, device, precision, progress)
-    vectors = next(whole, np.empty((0, 0), np.float32))
-    return vectors if processes.size == 1 else processes.rows_of_all(torch.from_numpy(vectors)).numpy()
-
-
-def embed_blocks(
-    method: Method,
-    images: Images,
-    at_once: int,
-    is_photo: bool,
-    device: torch.device,
-    precision: str,
-    progress: Callable[[int, int], None],
-) -> Iterator[Floats]:
-    """As ``embed`` in one process, ``at_once`` images after the other: float32 [at_once or fewer, width] each."""
     method.eval()
-    size = BATCH
-    for begin in range(0, len(images), at_once):
-        done, end = begin, min(begin + at_once, len(images))
-        parts: list[Floats] = []
-        while done < end:
-            try:
-                for vectors in _batches(method, images, range(done, end), size, is_photo, device, precision):
-                    parts.append(vectors)
-                    done += len(vectors)
-                    progress(done, len(images))
-            except Exception as error:
-                if size == 1 or not out_of_memory(error):
-                    raise
-                size //= 2
-                log.warning("Memory did not suffice for %d images at a time: going on with %d.", 2 * size, size)
-            if device.type == "cuda" and done < end:
-                torch.cuda.empty_cache()  # what the larger batch left behind in pieces
-        yield np.concatenate(parts).astype(np.float32, copy=False)
+    size, done = BATCH, 0
+    parts: list[Floats] = []
+    while done < len(images):
+        try:
+            for vectors in _batches(method, images, range(done, len(images)), size, is_photo, device, precision):
+                parts.append(vectors)
+                done += len(vectors)
+                progress(done, len(images))
+        except Exception as error:
+            if size == 1 or not out_of_memory(error):
+                raise
+            size //= 2
+            log.warning("Memory did not suffice for %d images at a time: going on with %d.", 2 * size, size)
+        if device.type == "cuda" and done < len(images):
+            torch.cuda.empty_cache()  # what the larger batch left behind in pieces
+    own = np.concatenate(parts or [np.empty((0, 0), np.float32)]).astype(np.float32, copy=False)
+    return own if processes.size == 1 else processes.rows_of_all(torch.from_numpy(own)).numpy()
 
 
 def _batches(

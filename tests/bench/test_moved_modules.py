@@ -29,7 +29,7 @@ def test_every_new_name_can_be_imported(new: str) -> None:
         ("from datasets.walking import (\n    Walker,\n)", "datasets.walking is now bench.datasets.published.files"),
         ("from bench.protocols.base import Protocol", "bench.protocols.base is now bench.evaluation.protocols.base"),
         ("from bench.settings import RunSettings", "bench.settings is now bench.settings.run_settings"),
-        ("from bench import shards", "bench.shards is now bench.embeddings.shard_writer"),
+        ("from bench import shards", "bench.shards is now bench.embeddings.memmap"),
         ("from datasets import load_dataset", ""),
         ("import no_such_package", ""),
         ("1 / 0", ""),

@@ -121,7 +121,7 @@ def check_shards(file: Path, to_shards: Path | None, deep: bool) -> None:
     if deep and file.is_file():
         raise UsageError(f"--deep looks at shards, and {file} is no folder of them.")
     if deep:
-        from bench.embeddings.shard_reader import open_shards
+        from bench.embeddings.memmap import open_shards
 
         open_shards(file, deep=True)
 
@@ -136,9 +136,8 @@ def opened(
     unverified: bool,
 ) -> tuple[Embeddings | StreamedEmbeddings, Submission | None]:
     """What to rank; a folder's photos stay on the disk unless they are held against a dataset."""
-    from bench.embeddings.files import digest_of, read_embeddings
-    from bench.embeddings.shard_reader import open_shards
-    from bench.embeddings.shard_writer import write_shards
+    from bench.embeddings.files import read_embeddings
+    from bench.embeddings.memmap import ShardWriter, open_shards
 
     if file.is_dir() and dataset is None:
         return open_shards(file), None
@@ -146,8 +145,9 @@ def opened(
     if to_shards is not None:
         if read.embeddings.query_groups is not None or read.embeddings.query_clusters is not None:
             raise UsageError("Shards hold labels alone, and the file has clusters or groups: leave --to-shards out.")
-        network = f"sha256:{digest_of(file)}"  # whatever made the file made both sides
-        write_shards(to_shards, read.embeddings, network, read.query_paths, read.gallery_paths)
+        with ShardWriter(to_shards) as writer:
+            writer.add("query", read.embeddings.query, read.embeddings.query_labels, read.query_paths)
+            writer.add("gallery", read.embeddings.gallery, read.embeddings.gallery_labels, read.gallery_paths)
     if dataset is None:
         return read.embeddings, None
     submission = submitted(ctx, read, dataset, split, assignments, unverified)

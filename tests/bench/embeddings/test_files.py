@@ -202,5 +202,5 @@ def test_a_member_cut_short(tmp_path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_embeddings(tmp_path / "nothing.npz")
-    with pytest.raises(DataError, match=r"has no shards of the query side"):
+    with pytest.raises(DataError, match=r"has no readable shards.json"):
         read_embeddings(tmp_path)

@@ -12,7 +12,6 @@ import pytest
 
 from bench.embeddings.arrays import Labelled, Whole
 from bench.embeddings.cache import EmbeddingCache
-from bench.embeddings.shard_writer import ShardWriter
 from bench.errors import IncompleteError, StorageError
 from bench.experiments import embed_split as item_embeddings
 from bench.experiments.execute import Outcome, execute
@@ -77,7 +76,7 @@ def test_a_run_finds_what_it_finds_with_its_gallery_in_memory(
     assert "images_per_second" not in again.cost  # nothing was embedded
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before
 
-    shard = kept / "gallery-000-00000.npy"
+    shard = kept / "gallery-00000.npy"
     content = bytearray(shard.read_bytes())
     content[-1] ^= 1
     shard.write_bytes(content)
@@ -139,7 +138,7 @@ def test_a_full_disk_ends_the_run(resources: Resources, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise StorageError("File x cannot be written in y (No space left on device): free some space.")
 
-    monkeypatch.setattr("bench.embeddings.shard_writer.write_whole", full)
+    monkeypatch.setattr("bench.embeddings.memmap.write_whole", full)
     with pytest.raises(StorageError, match="free some space"):
         carried_out(resources)
     assert galleries(resources) == []
@@ -147,7 +146,7 @@ def test_a_full_disk_ends_the_run(resources: Resources, monkeypatch: pytest.Monk
 
 def test_killed_while_writing_a_run_begins_anew(tmp_path: Path) -> None:
     words = ("run", "-m", "imagenet", *words_of(write_folder(tmp_path / "pictures")))
-    killed = bench(tmp_path, *words, faults=(NOTHING_HELD, Fault("bench.embeddings.shard_writer:write_whole", 2)))
+    killed = bench(tmp_path, *words, faults=(NOTHING_HELD, Fault("bench.embeddings.memmap:write_whole", 2)))
     assert killed.code == -9
     (left,) = (tmp_path / "cache" / "embeddings").glob("*.tmp")
     os.utime(left, (0, 0))
@@ -171,7 +170,7 @@ def test_two_processes_write_their_shares(tmp_path: Path) -> None:
     alone = bench(tmp_path, *words)
     assert alone.code == 0, alone.output
     (folder,) = (path for path in (tmp_path / "rank0" / "cache" / "embeddings").iterdir() if path.is_dir())
-    assert len(list(folder.glob("gallery-???.json"))) == 2
+    assert (folder / "shards.json").exists()
     assert not (tmp_path / "rank1" / "cache" / "embeddings").exists()
     found = []
     for place in (tmp_path / "rank0", tmp_path):
@@ -187,14 +186,14 @@ def test_an_entry_that_another_process_wrote_stays_unless_it_is_damaged(tmp_path
     cache = EmbeddingCache(tmp_path)
 
     def written(value: float) -> float:
-        with cache.writing_shards("key") as folder, ShardWriter(folder, "gallery", network="n") as writer:
-            writer.add(np.full((2, 3), value), [0, 0])
+        with cache.writing_shards("key") as writer:
+            writer.add("gallery", np.full((2, 3), value), [0, 0])
         found = cache.read_shards("key")
         assert found is not None
         return float(found.vectors(0, 2)[0, 0])
 
     assert [written(1.0), written(2.0)] == [1, 1]
-    shard = cache.folder("key") / "gallery-000-00000.npy"
+    shard = cache.folder("key") / "gallery-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-1] + b"!")
     assert written(3.0) == 3
     assert [path.name for path in cache.folder("key").parent.iterdir()] == [cache.folder("key").name]

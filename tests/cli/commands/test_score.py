@@ -228,7 +228,7 @@ def test_a_dataset_alone_checks_and_stores_nothing(runner: CliRunner) -> None:
     ("arguments", "code", "message"),
     [
         (["none.npz"], 3, "Embeddings file none.npz cannot be read (No such file"),
-        (["."], 3, "Folder . has no shards of the query side"),
+        (["."], 3, "Folder . has no readable shards.json"),
         (["text.npz"], 3, "is neither .npz nor .safetensors"),
         (["nan.npz"], 3, "Array 'gallery' holds NaN or infinity, first in row 7"),
         (["both.npz"], 3, "Array 'gallery' holds NaN or infinity, first in row 0"),

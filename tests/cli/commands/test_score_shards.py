@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from bench.datasets.emoji import Emoji
 from bench.embeddings.files import read_embeddings
-from bench.embeddings.shard_writer import ShardWriter
+from bench.embeddings.memmap import ShardWriter
 from bench.evaluation.ranking import rank
 from bench.results.store import Store
 from tests.bench.evaluation.clouds import clouds
@@ -85,16 +85,15 @@ def test_a_dataset_is_held_against_shards_too(runner: CliRunner) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["empty"], 3, "Folder empty has no shards of the query side"),
-        (["cut"], 3, "Shard gallery-000-00000.npy in cut is cut off"),
-        (["altered", "--deep"], 3, "is altered: its SHA-256 is not the manifest's"),
-        (["other"], 3, "the gallery is of network sha256:"),
+        (["empty"], 3, "Folder empty has no readable shards.json"),
+        (["cut"], 3, "Shard cut/gallery-00000.npy is damaged"),
+        (["altered", "--deep"], 3, "its SHA-256 is not that of the JSON"),
         (["nan"], 3, "Array 'gallery' holds NaN or infinity, first in row 7"),
         (["s", "--distance", "hamming"], 3, "Array 'query' is no binary code"),
         (["s", "--protocol", "dsn-itq"], 2, "makes binary codes of the whole gallery, which shards are too large for"),
         (["s", "--device", "cuda"], 2, "ranked on the cpu, not on cuda: leave --device out"),
         (["s", "--to-shards", "t"], 2, "s is a folder already"),
-        (["e.npz", "--to-shards", "s"], 2, "query-000.json exists"),
+        (["e.npz", "--to-shards", "s"], 2, "shards.json exists"),
         (["e.npz", "--to-shards", "e.npz/s"], 6, "choose another by --to-shards"),
         (["e.npz", "--deep"], 2, "--deep looks at shards, and e.npz is no folder"),
     ],
@@ -104,9 +103,9 @@ def test_a_mistake_is_one_sentence_and_its_exit_code(
     arguments: list[str], code: int, message: str, runner: CliRunner, file: str
 ) -> None:
     Path("empty").mkdir()
-    for name in ("cut", "altered", "other", "nan"):
+    for name in ("cut", "altered", "nan"):
         shutil.copytree("s", name)
-    shard = "gallery-000-00000.npy"
+    shard = "gallery-00000.npy"
     content = bytearray((Path("s") / shard).read_bytes())
     (Path("cut") / shard).write_bytes(content[:-1])
     content[-1] ^= 1
@@ -114,10 +113,6 @@ def test_a_mistake_is_one_sentence_and_its_exit_code(
     gallery = np.load(Path("s") / shard)
     gallery[7, 3] = np.nan
     np.save(Path("nan") / shard, gallery)
-    for path in Path("other").glob("query*"):
-        path.unlink()
-    with ShardWriter(Path("other"), "query", network="another") as writer:
-        writer.add(EMBEDDINGS.query, EMBEDDINGS.query_labels)
     result = runner.invoke(app, ["score", *arguments])
     assert result.exit_code == code, result.output
     assert message in result.stderr
@@ -132,7 +127,7 @@ CAPPED = f"""
 import resource, sys
 from pathlib import Path
 import bench.cli.main, bench.embeddings.files, bench.evaluation.protocol_scores
-import bench.embeddings.shard_reader, bench.cli.progress
+import bench.embeddings.memmap, bench.cli.progress
 status = Path("/proc/self/status").read_text().splitlines()
 used = next(int(line.split()[1]) * 2**10 for line in status if line.startswith("VmSize:"))
 resource.setrlimit(resource.RLIMIT_AS, (used + {ALLOWED_MB} * 2**20,) * 2)
@@ -151,11 +146,10 @@ def test_a_gallery_larger_than_the_address_space(tmp_path: Path) -> None:
     labels = generator.integers(0, 50, PHOTOS)
     query = generator.standard_normal((4, WIDTH), dtype=np.float32)
     np.savez(tmp_path / "e.npz", query=query, gallery=gallery, query_labels=np.arange(4), gallery_labels=labels)
-    with ShardWriter(tmp_path / "s", "query", network="net") as writer:
-        writer.add(query, np.arange(4))
-    with ShardWriter(tmp_path / "s", "gallery", network="net") as writer:
+    with ShardWriter(tmp_path / "s") as writer:
+        writer.add("query", query, np.arange(4))
         for begin in range(0, PHOTOS, 50_000):
-            writer.add(gallery[begin : begin + 50_000], labels[begin : begin + 50_000])
+            writer.add("gallery", gallery[begin : begin + 50_000], labels[begin : begin + 50_000])
     del gallery
 
     # Each thread of the C library and of BLAS reserves address space that it does not use.

@@ -1,0 +1,242 @@
+"""Embeddings larger than memory: a folder of plain ``.npy`` files, of which numpy maps a few at a time.
+
+``gallery-00000.npy``, ``gallery-00001.npy``, ...
+    vectors, float32 [rows, width], about 64 MB a file;
+``gallery_labels-00000.npy``, ... and optionally ``gallery_paths-00000.npy``, ...
+    their labels, int64 [rows], and paths, text [rows]; the same files exist for ``query``;
+``shards.json``
+    the width, and the rows and SHA-256 of each file. It is written last: without it a folder is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import operator
+from bisect import bisect_right
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.embeddings.arrays import StreamedEmbeddings, as_labels, as_vectors, check_side
+from bench.errors import DataError, UsageError, nearest
+from bench.types import Floats, Labels
+from bench.write_files import write_whole
+
+Side = Literal["query", "gallery"]
+SIDES: tuple[Side, ...] = get_args(Side)
+Array = npt.NDArray[Any]
+COLUMNS = {"": "<f4", "_labels": "<i8", "_paths": "<U"}  # what follows the side in a file's name, and its number type
+MANIFEST, VERSION = "shards.json", 2
+SHARD_BYTES = 64 * 2**20
+ROUND = 2048  # rows of a file are a multiple, so that a block of the ranking engine is in one file
+
+
+class ShardWriter:
+    """Writes embeddings into ``folder`` block by block; holds 64 MB of each side in memory.
+
+    Use it as a context manager: the folder is complete when the block ends; its files are removed when it raises.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with ShardWriter(Path(folder)) as writer:
+    ...         writer.add("query", np.ones((2, 3)), np.zeros(2, dtype=int))
+    ...         writer.add("gallery", np.ones((5, 3)), np.zeros(5, dtype=int))
+    ...     sorted(path.name for path in Path(folder).glob("[gs]*"))
+    ['gallery-00000.npy', 'gallery_labels-00000.npy', 'shards.json']
+
+    Raises UsageError for a folder that is complete.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._width = Path(folder), 0
+        self._buffers: dict[Side, dict[str, Array]] = {side: {} for side in SIDES}
+        self._held = dict.fromkeys(SIDES, 0)  # rows in the buffers
+        self._shards: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+        self._written: list[Path] = []
+        self._check_new()
+
+    def add(
+        self, side: Side, vectors: npt.ArrayLike, labels: npt.ArrayLike, paths: Sequence[str] | None = None
+    ) -> None:
+        """Append rows: ``vectors`` numbers [rows, width], ``labels`` integers from 0 [rows], ``paths`` [rows] or none.
+
+        Raises DataError for arrays that do not fit together or to the rows before, and for NaN and infinity;
+        UsageError for an unknown side or a complete folder; StorageError when a file cannot be written.
+        """
+        self._check_new()
+        if side not in SIDES:
+            raise UsageError(f"There is no side {side!r}. {nearest(side, SIDES)}")
+        block = as_vectors(side, np.asarray(vectors))
+        if not len(block):
+            return
+        classes = as_labels(f"{side}_labels", np.asarray(labels))
+        check_side(side, block, classes)
+        added: dict[str, Array] = {"": block, "_labels": classes}
+        if paths is not None:
+            added["_paths"] = np.array(paths, dtype=object)
+        self._width = self._width or block.shape[1]
+        rows = max(1, SHARD_BYTES // (4 * self._width))
+        rows -= rows % ROUND if rows > ROUND else 0
+        buffers = self._buffers[side]
+        if not buffers:
+            buffers |= {name: np.empty((rows, *each.shape[1:]), each.dtype) for name, each in added.items()}
+        if block.shape[1] != self._width or added.keys() != buffers.keys() or len(block) != len(paths or block):
+            raise DataError(f"Rows of {side!r} need one width ({self._width}), and a path each or none of them.")
+        done = 0
+        while done < len(block):
+            held = self._held[side]
+            count = min(len(block) - done, rows - held)
+            for name, buffer in buffers.items():
+                buffer[held : held + count] = added[name][done : done + count]
+            self._held[side], done = held + count, done + count
+            if held + count == rows:
+                self._write_shard(side)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                for side in SIDES:
+                    self._write_shard(side)
+                facts = {"version": VERSION, "width": self._width, **self._shards}
+                self._write(MANIFEST, json.dumps(facts, indent=1).encode())
+                self._written.clear()
+        finally:
+            for path in reversed(self._written):  # the JSON first
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+    def _check_new(self) -> None:
+        if (self.folder / MANIFEST).exists():
+            raise UsageError(f"{self.folder / MANIFEST} exists: remove the folder, or choose another one.")
+
+    def _write_shard(self, side: Side) -> None:
+        if not (rows := self._held[side]):
+            return
+        sums = {}
+        for name, buffer in self._buffers[side].items():
+            file = io.BytesIO()
+            np.save(file, buffer[:rows].astype(str) if name == "_paths" else buffer[:rows], allow_pickle=False)
+            sums[name] = self._write(f"{side}{name}-{len(self._shards[side]):05}.npy", file.getbuffer())
+        self._shards[side].append({"rows": rows, "sha256": sums})
+        self._held[side] = 0
+
+    def _write(self, name: str, content: bytes | memoryview) -> str:
+        self._written.append(self.folder / name)
+        write_whole(self.folder / name, content, "--to-shards")
+        return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Shards:
+    """One side of a folder; ``files`` are the rows of each file, and the SHA-256 of each column there.
+
+    Only the files of the rows that are read are mapped.
+    """
+
+    folder: Path
+    side: Side
+    width: int
+    files: tuple[tuple[int, dict[str, str]], ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and width."""
+        return self._ends[-1], self.width
+
+    def vectors(self, begin: int, end: int) -> Floats:
+        """float32 [end - begin, width]: a view of the mapped file where one file has all rows.
+
+        Raises DataError for a file that is missing, damaged, or not as the JSON declares.
+        """
+        return self._read("", begin, end)
+
+    def labels(self, begin: int, end: int) -> Labels:
+        """int64 [end - begin]; raises DataError as ``vectors``, and for a negative label."""
+        labels: Labels = self._read("_labels", begin, end)
+        if len(labels) and labels.min() < 0:
+            raise DataError(f"Array '{self.side}_labels' holds {labels.min()}: labels are integers from 0.")
+        return labels
+
+    def paths(self) -> tuple[str, ...] | None:
+        """The path of every row; None where there are none."""
+        return tuple(self._read("_paths", 0, self.shape[0]).tolist()) if "_paths" in self.files[0][1] else None
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(rows for rows, _ in self.files))
+
+    def _read(self, column: str, begin: int, end: int) -> Array:
+        parts: list[Array] = []
+        number = min(bisect_right(self._ends, begin), len(self.files) - 1)
+        while begin < end or not parts:
+            offset = self._ends[number] - self.files[number][0]
+            parts.append(self.map(column, number)[begin - offset : end - offset])
+            begin, number = self._ends[number], number + 1
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def map(self, column: str, number: int, deep: bool = False) -> Array:
+        """One file of a column, mapped and compared with the JSON."""
+        path = self.folder / f"{self.side}{column}-{number:05}.npy"
+        rows, sums = self.files[number]
+        shape = (rows,) if column else (rows, self.width)
+        try:
+            array = np.lib.format.open_memmap(path, mode="r")
+            if not array.dtype.str.startswith(COLUMNS[column]) or array.shape != shape or not array.flags.c_contiguous:
+                raise ValueError(f"{array.dtype} {array.shape} in place of {COLUMNS[column]} {shape} by rows")
+            if deep:
+                with path.open("rb") as content:
+                    if hashlib.file_digest(content, "sha256").hexdigest() != sums.get(column):
+                        raise ValueError("its SHA-256 is not that of the JSON")
+        except OSError as error:
+            raise DataError(f"Shard {path} cannot be read ({error.strerror}): write the folder again.") from error
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DataError(f"Shard {path} is damaged ({error}): write the folder again.") from error
+        return array.view(np.ndarray)
+
+
+def open_side(folder: Path, side: Side, deep: bool = False) -> Shards:
+    """One side of a folder; ``deep`` compares every file with its SHA-256.
+
+    Raises DataError, one sentence, for a folder that is not complete or of another version, and for a file that is
+    missing, truncated or (``deep``) altered.
+    """
+    path = folder / MANIFEST
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts["version"] != VERSION:
+            raise ValueError(f"format {facts['version']}, not {VERSION}")
+        files = tuple((operator.index(each["rows"]), dict(each["sha256"])) for each in facts[side])
+        shards = Shards(folder, side, operator.index(facts["width"]), files)
+        columns = [name for name in COLUMNS if name in (files[0][1] if files else ())]
+        if not {"", "_labels"} <= {*columns}:
+            raise ValueError(f"no rows of the {side} side")
+    except OSError as error:
+        raise DataError(
+            f"Folder {folder} has no readable {MANIFEST} ({error.strerror}): it was not written to the end, or by an "
+            "earlier version. Write it again with `bench score FILE --to-shards`."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path} is damaged or of another version ({error}): write the folder again.") from error
+    for number in range(len(files)):
+        for column in columns:
+            shards.map(column, number, deep)
+    return shards
+
+
+def open_shards(folder: Path, deep: bool = False) -> StreamedEmbeddings:
+    """The queries, read, and the gallery, to be read in blocks; raises as ``open_side``."""
+    query, gallery = (open_side(folder, side, deep) for side in SIDES)
+    rows = query.shape[0]
+    return StreamedEmbeddings(np.array(query.vectors(0, rows)), np.array(query.labels(0, rows)), gallery)
