@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 MOVED = {
     "bench.files": "bench.io",
-    "bench.metric_ids": "bench.evaluation.metric_ids",
+    "bench.metric_ids": "bench.evaluation.metrics.base",
     "bench.metrics": "bench.evaluation.metrics",
     "bench.postprocessing": "bench.settings.post_processing",
     "bench.protocols": "bench.evaluation.protocols",

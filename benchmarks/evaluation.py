@@ -41,7 +41,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.datasets.published.published_counts import counts_of_split
 from bench.embeddings.arrays import Embeddings
-from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking import available_processors, rank
 from bench.types import Floats, Labels
 

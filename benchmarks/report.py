@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking_result import Ranking
 from bench.provenance import processor
 from bench.results import details

@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.embeddings.files import read_embeddings
 from bench.embeddings.memmap import ShardWriter, Side, open_shards
-from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_result import Ranking
 from bench.types import Floats, Labels

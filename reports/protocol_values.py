@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.evaluation.metric_ids import parse_metric
+from bench.evaluation.metrics.base import parse_metric
 from bench.evaluation.protocols.base import PROTOCOLS, Protocol
 from bench.reports.stored_runs import Row
 from bench.results.models import RunRecord

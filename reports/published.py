@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from bench.evaluation.metric_ids import parse_metric
+from bench.evaluation.metrics.base import parse_metric
 from bench.reports.base import Table
 from bench.results.models import RunRecord
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.errors import IncompleteError, UsageError, nearest
-from bench.evaluation.metric_ids import parse_metric
+from bench.evaluation.metrics.base import parse_metric
 from bench.evaluation.protocols.base import Protocol, name_over, protocol_of
 from bench.reports import missing_runs as missing
 from bench.reports import published

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.embeddings.arrays import Embeddings
-from bench.evaluation.metric_ids import DEFINITIONS
+from bench.evaluation.metrics.base import definitions
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_plan import Ties
@@ -45,7 +45,7 @@ def render(text: str) -> str:
 def metrics_table() -> str:
     """Every definition and who uses it."""
     return markdown(
-        ["id", "value of one query", "who uses it"], [[f"`{d.pattern}`", d.summary, d.used_by] for d in DEFINITIONS]
+        ["id", "value of one query", "who uses it"], [[f"`{d.name}`", d.summary, d.used_by] for d in definitions()]
     )
 
 
@@ -64,12 +64,12 @@ def ranking_table() -> str:
 def values_table() -> str:
     """Every definition on the worked ranking, at each K."""
     rows = []
-    for definition in DEFINITIONS:
-        if "@K:" in definition.pattern:
+    for definition in definitions():
+        if definition.has_k:
             found = [f"{value(definition.at(k)):.3f}" for k in KS]
         else:
-            found = [f"{value(definition.pattern):.3f}", ""]
-        rows.append([f"`{definition.pattern}`", *found])
+            found = [f"{value(definition.name):.3f}", ""]
+        rows.append([f"`{definition.name}`", *found])
     return markdown(["id", *(f"K = {k}" for k in KS)], rows)
 
 

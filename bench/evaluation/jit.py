@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+from numba.extending import register_jitable
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+# Type and shape of what a metric may take, by name; n is at least the number of relevant photos.
+TAKEN = {
+    "ranks": ("int64[:]", "(n)"),
+    "ends": ("int64[:]", "(n)"),
+    "relevant": ("int64", "()"),
+    "k": ("int64", "()"),
+    "value": ("float64[:]", "()"),
+}
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -22,3 +33,24 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
         return cast("Callable[Arguments, Result]", numba.njit(nogil=True, cache=True)(function))
     except RuntimeError:  # no folder can be written for the kept code: compile anew in every process
         return cast("Callable[Arguments, Result]", numba.njit(nogil=True)(function))
+
+
+def over_queries(
+    function: Callable[..., None], helpers: Sequence[Callable[..., Any]]
+) -> tuple[tuple[str, ...], Callable[..., Any]]:
+    """Compile a function of one query: the names of its arguments, and a numpy ufunc that takes arrays of queries.
+
+    ``helpers`` are Python functions that it may call. The machine code is kept as that of ``compiled`` is.
+    """
+    for each in helpers:
+        _callable_when_compiled(each)
+    *names, value = inspect.signature(function).parameters
+    signature = f"void({','.join(TAKEN[name][0] for name in (*names, value))})"
+    shapes = f"{','.join(TAKEN[name][1] for name in names)}->()"
+    try:
+        return tuple(names), numba.guvectorize([signature], shapes, cache=True)(function)
+    except RuntimeError:  # no folder can be written, as above
+        return tuple(names), numba.guvectorize([signature], shapes)(function)
+
+
+_callable_when_compiled = cache(register_jitable)  # once each

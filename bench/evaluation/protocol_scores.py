@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings, labels_within_groups
 from bench.embeddings.binary_codes import fit_on_test
 from bench.errors import DataError, UsageError
-from bench.evaluation.metric_ids import parse_metric
+from bench.evaluation.metrics.base import parse_metric
 from bench.evaluation.protocols.base import PROTOCOLS, Protocol
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_plan import Ties

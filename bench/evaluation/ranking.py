@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings
 from bench.errors import UsageError, nearest
-from bench.evaluation.metrics import fill_values
+from bench.evaluation.metrics.base import STORED_METRICS, fill_values
 from bench.evaluation.ranking_kernels import (
     INDEX,
     OPTIMISTIC,
@@ -66,7 +66,7 @@ def rank(
     progress: Progress | None = None,
     rescore: Rescore | None = None,
 ) -> Ranking:
-    """Rank the gallery for every query and evaluate ``metrics`` (ids of ``metric_ids``; an average is ignored).
+    """Rank the gallery for every query and evaluate ``metrics`` (ids; an average is ignored).
 
     ``distance`` as ``similarity`` defines it. ``top`` asks for the positions of that many best photos of each
     query (of all photos where there are fewer; -1 where a query's group has fewer). ``ties`` places equal scores: by
@@ -240,7 +240,7 @@ class Pass:
             self.rescore(scores)
         own, values = plan.classes[asked], np.empty((len(plan.metrics), rows))
         rank_rows(scores, own, plan.photo_classes, plan.starts, plan.members, space.counters, self.ties, ranks, ends)
-        fill_values(plan.codes, plan.ks, ranks, ends, plan.relevant[asked], values)
+        fill_values(plan.wanted, ranks, ends, plan.relevant[asked], values)
         self.values[:, asked] = values
         if self.top is not None:
             best = np.empty((rows, self.top.shape[1]), dtype=np.float32)
@@ -270,7 +270,7 @@ def compile_kernels() -> None:
     """
     vectors, labels = np.eye(2, dtype=np.float32), np.arange(2)
     two = Embeddings(vectors, vectors, labels, labels)
-    plan = Plan(two, ("mAP@all:plain", "P@1:k"))
+    plan = Plan(two, STORED_METRICS)
     work = Pass(two, plan, scorer(two, "cosine"), INDEX, 1, None)
     work.tile_of(plan.order, Space(work.tile, 2, plan.most))
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bench.embeddings.arrays import Embeddings
 from bench.errors import MemoryExhaustedError, UsageError
-from bench.evaluation.metrics import fill_values
+from bench.evaluation.metrics.base import fill_values
 from bench.evaluation.ranking_plan import Plan, Ties, tile_size
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.similarity import scorer
@@ -91,9 +91,7 @@ def rank_with_torch(
                     raise
                 size //= 2
                 continue
-            fill_values(
-                plan.codes, plan.ks, ranks.cpu().numpy(), ends.cpu().numpy(), plan.relevant[part], values[:, part]
-            )
+            fill_values(plan.wanted, ranks.cpu().numpy(), ends.cpu().numpy(), plan.relevant[part], values[:, part])
             begin = part.stop
             if progress is not None:
                 progress(begin, queries)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from bench.embeddings.arrays import Embeddings, Gallery, StreamedEmbeddings
-from bench.evaluation.metric_ids import parse_metric
+from bench.evaluation.metrics.base import parse_metric
 from bench.types import Labels
 
 Ties = Literal["index", "pessimistic", "optimistic"]
@@ -22,10 +22,10 @@ LABELS_AT_ONCE = 2**18
 
 
 class Outline:
-    """Metrics as numbers, and how the classes of queries and gallery meet: no array of the gallery's length.
+    """Parsed metrics, and how the classes of queries and gallery meet: no array of the gallery's length.
 
-    ``codes``, ``ks`` int64 [metrics]; ``labels`` and ``counts`` int64 [classes], the gallery's classes (ascending, in
-    what follows numbered from 0) and how many photos each has; ``classes`` int64 [queries], -1 for a query without
+    ``labels`` and ``counts`` int64 [classes], the gallery's classes (ascending, in what follows numbered from 0) and
+    how many photos each has; ``classes`` int64 [queries], -1 for a query without
     relevant photo; ``order`` int64 [queries], the queries class by class, as they go into tiles: what a tile needs of
     the gallery beforehand is then the photos of few classes; ``relevant`` int64 [queries], how many photos are
     relevant; ``most`` the largest of them, at least 1.
@@ -34,9 +34,7 @@ class Outline:
     def __init__(self, embeddings: Embeddings | StreamedEmbeddings, metrics: Sequence[str]) -> None:
         parsed = [parse_metric(each) for each in metrics]
         self.metrics = tuple(dict.fromkeys(each.id for each in parsed))
-        wanted = [parse_metric(each) for each in self.metrics]
-        self.codes: Labels = np.array([each.code for each in wanted], dtype=np.int64)
-        self.ks: Labels = np.array([each.k or 0 for each in wanted], dtype=np.int64)
+        self.wanted = [parse_metric(each) for each in self.metrics]
         self.labels, self.counts = gallery_classes(embeddings.photos)
         query_labels = embeddings.query_labels
         slot = np.minimum(np.searchsorted(self.labels, query_labels), len(self.labels) - 1)

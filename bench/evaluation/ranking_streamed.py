@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.embeddings.arrays import StreamedEmbeddings
 from bench.errors import DataError
-from bench.evaluation.metrics import fill_values
+from bench.evaluation.metrics.base import fill_values
 from bench.evaluation.ranking_kernels import (
     Positions,
     apply_factors,
@@ -279,7 +279,7 @@ class StreamedPass:
         ranks, ends = (np.empty((rows, tile.most), dtype=np.int64) for _ in range(2))
         close_rows(tile.classes, tile.counts, self.ties, tile.counters, ranks, ends)
         values = np.empty((len(outline.metrics), rows))
-        fill_values(outline.codes, outline.ks, ranks, ends, tile.counts, values)
+        fill_values(outline.wanted, ranks, ends, tile.counts, values)
         self.values[:, tile.queries] = values
         if self.columns:
             sort_top(tile.best, tile.top)

@@ -18,7 +18,7 @@ from bench.distributed.process_group import ALONE, Processes
 from bench.embeddings import binary_codes as itq
 from bench.embeddings.arrays import Embeddings, Rows, StreamedEmbeddings
 from bench.errors import IncompleteError, StorageError
-from bench.evaluation.metric_ids import STORED_METRICS
+from bench.evaluation.metrics.base import STORED_METRICS
 from bench.evaluation.ranking import compile_kernels, rank
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.reranking import Icfrr

@@ -7,7 +7,7 @@ import json
 
 from bench import provenance
 from bench.errors import UsageError
-from bench.evaluation.metric_ids import METRICS_VERSION, STORED_METRICS
+from bench.evaluation.metrics.base import METRICS_VERSION, STORED_METRICS
 from bench.evaluation.ranking_result import Ranking
 from bench.experiments.submission import Submission
 from bench.methods.base import METHODS

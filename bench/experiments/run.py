@@ -13,7 +13,7 @@ from bench.datasets.published.split_lists import hash_of_classes
 from bench.devices import be_deterministic, choose_device, out_of_memory
 from bench.distributed.failure import LostProcessError
 from bench.errors import DatabaseError, MemoryExhaustedError, StorageError
-from bench.evaluation.metric_ids import METRICS_VERSION
+from bench.evaluation.metrics.base import METRICS_VERSION
 from bench.experiments.execute import Outcome, embedded, execute
 from bench.experiments.heartbeat import Heartbeat
 from bench.experiments.progress import Observer

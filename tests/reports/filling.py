@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking_result import Ranking
 from bench.reports.base import Options, Report
 from bench.reports.build import build

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.evaluation.metric_ids import DEFINITIONS
+from bench.evaluation.metrics.base import definitions
 from bench.evaluation.protocols.base import PROTOCOLS
 from tests.bench.evaluation import oracle
 from tools import protocols_page
@@ -25,7 +25,7 @@ def test_a_stale_page_is_noticed() -> None:
 
 def test_every_declaration_is_on_the_page() -> None:
     assert len(protocols_page.BLOCK.findall(TEXT)) == 7
-    assert all(f"| `{each.pattern}` |" in TEXT for each in DEFINITIONS)
+    assert all(f"| `{each.name}` |" in TEXT for each in definitions())
     assert all(f"- **`{name}`**: " in TEXT for name in PROTOCOLS.names())
 
 
@@ -33,15 +33,15 @@ def test_the_worked_ranking_is_what_the_oracle_says() -> None:
     """The figures beside one another come from the engine; here from the definitions alone."""
     order = sorted(range(12), key=lambda photo: (protocols_page.DISTANCES[photo], photo))
     flags = [protocols_page.RELEVANT[photo] == "o" for photo in order]
-    for definition in DEFINITIONS:
+    for definition in definitions():
         for k in protocols_page.KS:
-            if "tied" not in definition.pattern:
+            if "tied" not in definition.name:
                 expected = oracle.value(definition.at(k), flags)
                 assert protocols_page.value(definition.at(k)) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_worked_ranking_tells_the_definitions_apart() -> None:
-    values = [protocols_page.value(each.at(protocols_page.KS[1])) for each in DEFINITIONS if "mAP" in each.pattern]
+    values = [protocols_page.value(each.at(protocols_page.KS[1])) for each in definitions() if "mAP" in each.name]
     # With K above R, min and all are one; everything else differs.
     assert len({round(each, 3) for each in values}) == len(values) - 1
     assert protocols_page.value("mAP@4:min") <= protocols_page.value("P@4:k") < protocols_page.value("mAP@4:hits")

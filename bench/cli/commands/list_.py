@@ -144,11 +144,9 @@ def _first_sentence(function: Any) -> str:
 @listing.command()
 def metrics(format: Format = OutputFormat.table) -> None:
     """Metrics that `bench score FILE --metric ID` computes; K is any number, @classes behind an id takes that mean."""
-    from bench.evaluation.metric_ids import DEFINITIONS
+    from bench.evaluation.metrics.base import definitions
 
-    show(
-        [{"metric": each.pattern, "what it is": each.summary, "used by": each.used_by} for each in DEFINITIONS], format
-    )
+    show([{"metric": each.name, "what it is": each.summary, "used by": each.used_by} for each in definitions()], format)
 
 
 @listing.command()

@@ -182,7 +182,7 @@ def check_options(
 
 def asked_for(protocols: list[str], metrics: list[str], distance: DistanceChoice | None) -> list[Protocol]:
     """What to compute; raises UsageError for an unknown protocol or metric."""
-    from bench.evaluation.metric_ids import DEFAULT_METRICS
+    from bench.evaluation.metrics.base import DEFAULT_METRICS
     from bench.evaluation.protocol_scores import chosen_metrics, every_protocol, ranked_by, under_both_means
     from bench.evaluation.protocols.base import PROTOCOLS
 

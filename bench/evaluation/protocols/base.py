@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bench.evaluation.metric_ids import parse_metric
+from bench.evaluation.metrics.base import parse_metric
 from bench.registry import Registry, not_a
 from bench.types import Distance, EmptyQueries
 

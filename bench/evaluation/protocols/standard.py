@@ -9,7 +9,7 @@ STANDARD = declare(
         name="standard",
         summary="Plain average precision, mAP@200 over min(200, R), precision over K, every query alike, cosine.",
         used_by="this harness, and the definitions of the retrieval textbooks",
-        source="bench/evaluation/metrics.py",
+        source="bench/evaluation/metrics/average_precision.py",
         metrics=("mAP@all:plain@queries", "mAP@200:min@queries", "P@100:k@queries", "P@200:k@queries"),
     )
 )

@@ -17,7 +17,7 @@ from bench.embeddings.arrays import Embeddings
 from bench.embeddings.files import digest_of, read_embeddings
 from bench.embeddings.memmap import ShardWriter, open_shards
 from bench.errors import DataError, StorageError, UsageError
-from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking import rank
 from tests.bench.evaluation.clouds import clouds
 

@@ -1,16 +1,20 @@
 """The slow way, written from the definitions alone: one query at a time, a full stable sort, float64, plain Python.
 
-Nothing here shares code or an idea with the engine, which never sorts a gallery.
+Nothing here shares code or an idea with the engine, which never sorts a gallery. Published formulas are
+written here a second time; another metric is computed by its own function, in plain Python on ranks from the sort.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
+
+from bench.evaluation.metrics.base import METRICS, parse_metric
 
 Flags = Sequence[bool]
 
@@ -23,12 +27,12 @@ def ranked(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_], tie
 
 
 def value(metric: str, flags: Flags) -> float:
-    """Value of one query by the table of CLI.md, from the relevance of its photos in ranking order."""
+    """Value of one query by the published formulas, from the relevance of its photos in ranking order."""
     family, rest = metric.split("@")
-    text_k, definition = rest.split(":")
     relevant = sum(flags)
     if relevant == 0:
         return math.nan
+    text_k, definition = rest.split(":")
     k = len(flags) if text_k == "all" else int(text_k)
     first = list(flags[:k])
     precision = [found / rank for rank, found in enumerate(accumulate(first), start=1)]
@@ -43,6 +47,15 @@ def value(metric: str, flags: Flags) -> float:
         return total / sum(first) if any(first) else 0.0
     denominators = {"plain": relevant, "voc": relevant, "all": relevant, "k": k}
     return total / denominators.get(definition, min(k, relevant))
+
+
+def by_function(metric: str, ranks: Sequence[int], ends: Sequence[int]) -> float:
+    """Value of one query by the metric's own function, run as plain Python: what a new metric is compared with."""
+    parsed = parse_metric(metric)
+    function, result = METRICS.get(parsed.definition).function, [math.nan]
+    given = {"ranks": ranks, "ends": ends, "relevant": len(ranks), "k": parsed.k, "value": result}
+    function(**{name: given[name] for name in inspect.signature(function).parameters})
+    return result[0]
 
 
 def tied(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_]) -> float:
@@ -71,5 +84,15 @@ def values(
     for row, label in zip(scores, query_labels, strict=True):
         relevant = gallery_labels == label
         flags = ranked(row, relevant, ties)
-        columns.append([tied(row, relevant) if each == "mAP@all:tied" else value(each, flags) for each in metrics])
+        ranks = [rank for rank, flag in enumerate(flags, start=1) if flag]
+        ends = sorted(int((row >= score).sum()) for score in row[relevant])
+        column = []
+        for each in metrics:
+            if each == "mAP@all:tied":
+                column.append(tied(row, relevant))
+            elif each.startswith(("mAP", "P@")):
+                column.append(value(each, flags))
+            else:
+                column.append(by_function(each, ranks, ends) if ranks else math.nan)
+        columns.append(column)
     return np.array(columns).T

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from numba.core.caching import _CacheLocator
 
-from bench.evaluation.jit import compiled
+from bench.evaluation.jit import compiled, over_queries
+from bench.types import Doubles, Labels
 
 
 def test_machine_code_need_not_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,11 +22,17 @@ def test_machine_code_need_not_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     def twice(number: int) -> int:
         return 2 * number
 
+    def best(ranks: Labels, value: Doubles) -> None:
+        value[0] = ranks[0]
+
     assert twice(21) == 42
     assert not twice.stats.cache_path  # type: ignore[attr-defined]
+    names, ufunc = over_queries(best, ())
+    assert names == ("ranks",)
+    assert ufunc(np.array([[3, 4], [5, 6]])).tolist() == [3, 5]
 
 
 def test_machine_code_is_kept_beside_the_source() -> None:
-    from bench.evaluation.metrics import hits
+    from bench.evaluation.ranking_kernels import rank_rows
 
-    assert hits.stats.cache_path  # type: ignore[attr-defined]
+    assert rank_rows.stats.cache_path  # type: ignore[attr-defined]

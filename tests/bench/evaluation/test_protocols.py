@@ -9,7 +9,7 @@ import pytest
 
 from bench.embeddings.arrays import Embeddings
 from bench.errors import DataError, UsageError
-from bench.evaluation.metric_ids import parse_metric
+from bench.evaluation.metrics.base import parse_metric
 from bench.evaluation.protocol_scores import (
     chosen_metrics,
     every_protocol,

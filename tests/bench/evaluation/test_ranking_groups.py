@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
 from bench.errors import DataError, UsageError
-from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.protocol_scores import paired_gallery
 from bench.evaluation.ranking import Ties, rank
 from tests.bench.evaluation import oracle

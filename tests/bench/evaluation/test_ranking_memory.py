@@ -17,7 +17,7 @@ ALLOWED_MB = 100
 PROGRAM = f"""
 from pathlib import Path
 import numpy as np
-from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking import rank
 from bench.embeddings.arrays import Embeddings
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.embeddings.arrays import Embeddings, StreamedEmbeddings, Whole
 from bench.errors import DataError, UsageError
 from bench.evaluation import ranking, ranking_streamed
-from bench.evaluation.metric_ids import DEFAULT_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking import TIES, rank
 from bench.evaluation.ranking_plan import BLOCK, Ties
 from bench.evaluation.ranking_result import Ranking

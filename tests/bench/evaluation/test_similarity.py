@@ -8,13 +8,13 @@ import pytest
 
 from bench.embeddings.arrays import Embeddings
 from bench.errors import DataError
-from bench.evaluation.metric_ids import DEFAULT_METRICS, DEFINITIONS
+from bench.evaluation.metrics.base import DEFAULT_METRICS, definitions
 from bench.evaluation.ranking import Ties, rank
 from bench.types import Distance
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import clouds
 
-METRICS = tuple(dict.fromkeys(each.at(k) for each in DEFINITIONS for k in (1, 3, 10, 500)))
+METRICS = tuple(dict.fromkeys(each.at(k) for each in definitions() for k in (1, 3, 10, 500)))
 
 
 def exact_scores(embeddings: Embeddings, distance: Distance) -> npt.NDArray[np.float64]:

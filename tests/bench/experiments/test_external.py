@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.errors import UsageError
-from bench.evaluation.metric_ids import STORED_METRICS
+from bench.evaluation.metrics.base import STORED_METRICS
 from bench.evaluation.ranking import rank
 from bench.experiments.external import METRICS, TOP, check_name, store_ranking
 from bench.experiments.submission import Submission

@@ -14,7 +14,7 @@ import torch
 import bench.experiments.run
 from bench.devices import out_of_memory
 from bench.errors import IncompleteError, MemoryExhaustedError, StorageError
-from bench.evaluation.metric_ids import STORED_METRICS
+from bench.evaluation.metrics.base import STORED_METRICS
 from bench.experiments.execute import execute
 from bench.experiments.request import Experiment, Request, Resources
 from bench.experiments.resolve import resolve

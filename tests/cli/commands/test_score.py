@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.datasets.emoji import Emoji
-from bench.evaluation.metric_ids import DEFAULT_METRICS, STORED_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS, STORED_METRICS
 from bench.evaluation.protocol_scores import every_protocol
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.evaluation.ranking import rank
@@ -234,7 +234,7 @@ def test_a_dataset_alone_checks_and_stores_nothing(runner: CliRunner) -> None:
         (["both.npz"], 3, "Array 'gallery' holds NaN or infinity, first in row 0"),
         (["pickle.npz"], 3, "Array 'query' of pickle.npz holds pickled objects, which are never loaded"),
         (["e.npz", "--protocol", "sakes"], 2, "There is no protocol 'sakes'. Did you mean 'sake'?"),
-        (["e.npz", "--metric", "mAP@200"], 2, "without its definition: choose mAP@200:min, mAP@200:hits, "),
+        (["e.npz", "--metric", "mAP@200"], 2, "without its definition: choose mAP@200:all, mAP@200:hits, "),
         (["e.npz", "--metric", "P@0:k"], 2, "must be a number from 1"),
         (["e.npz", "--distance", "hamming"], 3, "Array 'query' is no binary code"),
         (["e.npz", "--device", "cuda:9"], 2, "Device 'cuda:9' cannot be used here"),

@@ -1,0 +1,184 @@
+"""What a metric is, the registry of all metrics, and ids such as ``mAP@200:min`` that name one.
+
+A metric is a plain function of one query under the decorator ``metric``. It is compiled when it is first used, and then
+takes all queries at once. Ids are stable: a changed computation gets a new id.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import UsageError, nearest
+from bench.registry import Registry, not_a
+from bench.types import Average, Doubles, Labels
+
+# Counts up when the value of an id changes after all, such as by a corrected mistake; stored with every run.
+METRICS_VERSION = 1
+LONGEST_K = 18  # digits: ranks are 64-bit integers
+SHAPE = re.compile(
+    r"(?P<family>[A-Za-z]+)@(?P<k>all|[0-9]+)(?P<definition>:[a-z-]+)?(?:@(?P<average>queries|classes))?"
+)
+
+# Written out, so that a new metric or a plug-in does not change what a run stores.
+DEFAULT_KS = (100, 200)
+DEFAULT_METRICS = (
+    *("mAP@all:plain", "mAP@all:voc", "mAP@all:tied"),
+    *(f"mAP@{k}:{definition}" for definition in ("min", "hits", "k", "all", "voc-min") for k in DEFAULT_KS),
+    *(f"P@{k}:{definition}" for definition in ("k", "min", "index") for k in DEFAULT_KS),
+)
+STORED_METRICS = (*DEFAULT_METRICS, "P@5:k")  # of every run; small datasets have few photos of a class
+MAIN_METRICS = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")  # tables show them; kept of every query
+
+Function = Callable[..., None]
+HELPERS: list[Callable[..., float]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One published way to compute a metric.
+
+    ``name`` is its id with ``K`` for the number, ``used_by`` the public code that computes it (repository and lines),
+    ``function`` computes one query and writes ``value[0]``. It takes those of these arguments that it needs, by name:
+
+    - ``ranks`` int64 [R]: the ranks of the relevant photos, ascending, from 1. R is at least 1;
+    - ``ends`` int64 [R], ascending: for each relevant photo, how many photos score as high or higher. Photos of equal
+      score have equal entries;
+    - ``relevant``: R. Arrays may be longer: only the first R entries count;
+    - ``k``, for an id with ``@K``;
+    - ``value`` float64 [1], the result.
+    """
+
+    name: str
+    used_by: str
+    function: Function
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the function's docstring."""
+        return " ".join((inspect.getdoc(self.function) or "").partition("\n\n")[0].split())
+
+    @property
+    def has_k(self) -> bool:
+        """Whether an id of it has a number."""
+        return "@K" in self.name
+
+    def at(self, k: int) -> str:
+        """The id at ``k``; its name where it has no K."""
+        return self.name.replace("@K", f"@{k}")
+
+    def __call__(self, ranks: Sequence[int], k: int = 1, ends: Sequence[int] | None = None) -> float:
+        """The value of one query; without ``ends`` no scores are equal."""
+        values = np.empty((1, 1))
+        row = np.array([ranks], dtype=np.int64)
+        last = row if ends is None else np.array([ends], dtype=np.int64)
+        fill_values([Metric(self.name, k)], row, last, np.array([len(ranks)]), values)
+        return float(values[0, 0])
+
+
+METRICS: Registry[Definition] = Registry("metric", "bench.evaluation.metrics", "bench.metrics", wrong=not_a(Definition))
+
+
+def metric(name: str, *, used_by: str) -> Callable[[Function], Definition]:
+    """Decorator that enters a function into ``METRICS``; see ``Definition``."""
+    return lambda function: METRICS.register(name)(Definition(name, used_by, function))
+
+
+def helper(function: Callable[..., float]) -> Callable[..., float]:
+    """Decorator of a function that the metrics of its file call."""
+    HELPERS.append(function)
+    return function
+
+
+def definitions() -> list[Definition]:
+    """Every metric in alphabetical order, whatever the case."""
+    return [each for _, each in sorted(METRICS.items(), key=lambda item: item[0].casefold())]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A parsed id: a definition by name, K (None for ``@all``), and what the mean is taken over where the id has it."""
+
+    definition: str
+    k: int | None
+    average: Average | None = None
+
+    @property
+    def id(self) -> str:
+        """The id without the average: what one query has a value of."""
+        return self.definition.replace("@K", f"@{self.k}")
+
+    def __str__(self) -> str:
+        return self.id if self.average is None else f"{self.id}@{self.average}"
+
+
+@cache
+def parse_metric(text: str) -> Metric:
+    """The metric of an id.
+
+    >>> parse_metric("mAP@200:min")
+    Metric(definition='mAP@K:min', k=200, average=None)
+    >>> str(parse_metric("P@5:k@classes"))
+    'P@5:k@classes'
+
+    Raises UsageError with the nearest id when there is no such metric or K is not a number from 1.
+    """
+    found = SHAPE.fullmatch(text)
+    if found is None:
+        raise _unknown(text)
+    k = None if found["k"] == "all" else int(found["k"])
+    if k is not None and (k < 1 or len(found["k"]) > LONGEST_K):
+        raise UsageError(f"K in {text!r} must be a number from 1 with at most {LONGEST_K} digits.")
+    name = f"{found['family']}@{'all' if k is None else 'K'}{found['definition'] or ''}"
+    if name not in METRICS.names():
+        raise _unknown(text)
+    return Metric(name, k, cast("Average | None", found["average"]))
+
+
+def fill_values(
+    metrics: Sequence[Metric],
+    ranks: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+    relevant: Labels,
+    values: Doubles,
+) -> None:
+    """Compute all metrics of many queries into ``values`` float64 [metrics, queries]; NaN without relevant photo.
+
+    ``ranks`` and ``ends`` int64 [queries, most] as in ``Definition``: the first ``relevant[query]`` columns of a row
+    count.
+    """
+    counted = relevant > 0
+    given: dict[str, object] = {"ranks": ranks, "ends": ends, "relevant": relevant}
+    if not counted.all():
+        given = {name: each[counted] for name, each in (("ranks", ranks), ("ends", ends), ("relevant", relevant))}
+    values[:, ~counted] = np.nan
+    for row, each in zip(values, metrics, strict=True):
+        names, ufunc = compile_metric(each.definition)
+        row[counted] = ufunc(*({**given, "k": each.k}[name] for name in names))
+
+
+@cache
+def compile_metric(name: str) -> tuple[tuple[str, ...], Callable[..., Doubles]]:
+    """The arguments of a metric by name, and its function of all queries."""
+    from bench.evaluation.jit import over_queries  # numba takes a third of a second to import
+
+    return over_queries(METRICS.get(name).function, tuple(HELPERS))
+
+
+def _unknown(text: str) -> UsageError:
+    """Compare with ids at the K that was meant, so that the answer can be pasted."""
+    numbers = re.findall(r"[1-9][0-9]*", text)
+    k = int(numbers[0]) if numbers and len(numbers[0]) <= LONGEST_K else DEFAULT_KS[-1]
+    ids = [each.at(k) for each in definitions()]
+    meant = [each for each in ids if each.startswith(f"{text}:")]
+    if meant:
+        return UsageError(f"There is no metric {text!r} without its definition: choose {', '.join(meant)}.")
+    family = [each for each in ids if each.startswith("P@")] if text.startswith("P@") else ids
+    return UsageError(f"There is no metric {text!r}. {nearest(text, family)}")
