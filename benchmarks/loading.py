@@ -119,10 +119,17 @@ def page(found: dict[str, list[float]], options: argparse.Namespace, kilobytes: 
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pillow"))
     return f"""# How fast images are read
 
-Images a second and core. {options.images} JPEGs of 256x256 pixels ({kilobytes:.0f} kB each) are read, decoded, resized
-to {options.size}x{options.size}, flipped at random and normalised to float32 batches of {BATCH}: one process and one
-thread, {options.repeats} repeats in turn, seconds of the process. `ImageFolder` is torchvision's with Resize,
-RandomHorizontalFlip, ToTensor and Normalize. This page is the output of `python benchmarks/loading.py`.
+How many images a second does one core read? Each of {options.images} JPEGs of 256x256 pixels ({kilobytes:.0f} kB) is
+read, decoded, resized to {options.size}x{options.size}, flipped at random and normalised. Batches are float32, {BATCH}
+images each. One process with one thread reads; the two sides take turns, {options.repeats} times.
+
+`ImageFolder` is torchvision's with Resize, RandomHorizontalFlip, ToTensor and Normalize. This page is the output of:
+
+```sh
+python benchmarks/loading.py
+```
+
+Images a second of processor time:
 
 | | best | median | worst |
 | --- | ---: | ---: | ---: |
@@ -131,8 +138,8 @@ RandomHorizontalFlip, ToTensor and Normalize. This page is the output of `python
 Ratio of the best: **{ratio:.2f}** (target {TARGET}).
 
 Machine: {processor()}; {packages}.
-The load average was {load[0]:.1f} before and {load[1]:.1f} after: where that is above the number of cores, a quiet
-machine reads more images on both sides, and the ratio is what to look at.
+The load average was {load[0]:.1f} before and {load[1]:.1f} after. Above the number of cores, compare the ratio only: a quiet machine
+reads more images on both sides.
 """
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from bench.experiments.request import Resources
 from bench.methods.base import METHODS, Context
+from bench.reports.base import KINDS
 from bench.results.store import Store
 from bench.settings.run_settings import RunSettings
 from tests.fenced import PAGES, ROOT, commands
@@ -94,11 +95,19 @@ def test_the_results_are_those_of_the_stored_runs(runner: CliRunner, tmp_path: P
     assert old == result.stdout
 
 
+def python_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Names that the ``python`` blocks of a page define; what they register is forgotten after the test."""
+    for registry in (METHODS, KINDS):
+        registry.names()  # imports the project's own first
+        monkeypatch.setattr(registry, "_known", dict(registry._known))
+    names: dict[str, object] = {"__name__": "example"}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(code, page.name, "exec"), names)
+    return names
+
+
 def test_the_example_of_the_readme_is_a_method(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    METHODS.names()  # imports the project's methods first
-    monkeypatch.setattr(METHODS, "_known", dict(METHODS._known))
-    exec(compile(code, "README.md", "exec"), {})
+    python_blocks(ROOT / "README.md", monkeypatch)
     kind = METHODS.get("gem")
     run = RunSettings(backbone="tf_efficientnet_lite0", image_size=64)
     method = kind(kind.Settings(), Context(run, ("ant",), resources.cache_dir)).eval()
@@ -106,3 +115,18 @@ def test_the_example_of_the_readme_is_a_method(resources: Resources, monkeypatch
         vectors = method.embed(torch.rand(2, 3, 64, 64), True)
     assert vectors.shape == (2, method.backbone.width)
     assert torch.allclose(vectors.norm(dim=1), torch.ones(2), atol=1e-5)
+
+
+def test_the_examples_of_extending_train_and_report(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    python_blocks(ROOT / "docs" / "extending.md", monkeypatch)
+    small = ["--limit", "1", "--epochs", "0.05", "--image-size", "32", "--device", "cpu"]
+    for words in (["run", "-m", "centre", "-d", "emoji", *small], ["report", "--kind", "seeds", "--include-smoke"]):
+        done = runner.invoke(app, words)
+        assert done.exit_code == 0, done.output
+    assert "largest difference" in done.stdout
+
+
+def test_the_shards_of_the_example_are_scored(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    python_blocks(ROOT / "docs" / "scale.md", monkeypatch)
+    done = runner.invoke(app, ["score", "mine"])
+    assert done.exit_code == 0, done.output
