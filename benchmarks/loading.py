@@ -138,8 +138,8 @@ Images a second of processor time:
 Ratio of the best: **{ratio:.2f}** (target {TARGET}).
 
 Machine: {processor()}; {packages}.
-The load average was {load[0]:.1f} before and {load[1]:.1f} after. Above the number of cores, compare the ratio only: a quiet machine
-reads more images on both sides.
+The load average was {load[0]:.1f} before and {load[1]:.1f} after. Above the number of cores, compare the ratio only:
+a quiet machine reads more images on both sides.
 """
 
 

@@ -95,19 +95,17 @@ def test_the_results_are_those_of_the_stored_runs(runner: CliRunner, tmp_path: P
     assert old == result.stdout
 
 
-def python_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Names that the ``python`` blocks of a page define; what they register is forgotten after the test."""
+def run_python_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they register is forgotten after the test."""
     for registry in (METHODS, KINDS):
         registry.names()  # imports the project's own first
         monkeypatch.setattr(registry, "_known", dict(registry._known))
-    names: dict[str, object] = {"__name__": "example"}
     for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(code, page.name, "exec"), names)
-    return names
+        exec(compile(code, page.name, "exec"), {})
 
 
 def test_the_example_of_the_readme_is_a_method(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
-    python_blocks(ROOT / "README.md", monkeypatch)
+    run_python_blocks(ROOT / "README.md", monkeypatch)
     kind = METHODS.get("gem")
     run = RunSettings(backbone="tf_efficientnet_lite0", image_size=64)
     method = kind(kind.Settings(), Context(run, ("ant",), resources.cache_dir)).eval()
@@ -118,7 +116,7 @@ def test_the_example_of_the_readme_is_a_method(resources: Resources, monkeypatch
 
 
 def test_the_examples_of_extending_train_and_report(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    python_blocks(ROOT / "docs" / "extending.md", monkeypatch)
+    run_python_blocks(ROOT / "docs" / "extending.md", monkeypatch)
     small = ["--limit", "1", "--epochs", "0.05", "--image-size", "32", "--device", "cpu"]
     for words in (["run", "-m", "centre", "-d", "emoji", *small], ["report", "--kind", "seeds", "--include-smoke"]):
         done = runner.invoke(app, words)
@@ -127,6 +125,6 @@ def test_the_examples_of_extending_train_and_report(runner: CliRunner, monkeypat
 
 
 def test_the_shards_of_the_example_are_scored(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    python_blocks(ROOT / "docs" / "scale.md", monkeypatch)
+    run_python_blocks(ROOT / "docs" / "scale.md", monkeypatch)
     done = runner.invoke(app, ["score", "mine"])
     assert done.exit_code == 0, done.output
