@@ -24,7 +24,7 @@ from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.reranking import Icfrr
 from bench.experiments.choose_epoch import selector_of
 from bench.experiments.cost import cost_of, forget_peak
-from bench.experiments.embed_split import embed_test_images, quantiser
+from bench.experiments.embed_split import Embedder
 from bench.experiments.progress import Clock, Observer
 from bench.experiments.request import Experiment, Resources
 from bench.methods.backbone.backbone import Backbone
@@ -95,12 +95,13 @@ def embedded(experiment: Experiment, resources: Resources, observer: Observer, *
     method.eval()
     if compiling.ident is None:  # nothing had to be trained
         compiling.start()
+    embedder = Embedder(method, experiment, resources, device)
     with clock.part("embedding", observer):
-        embeddings, now = embed_test_images(method, experiment, resources, device, observer, reuse=reuse)
+        embeddings, now = embedder.embed_split(observer, reuse=reuse)
     codes = None
     if experiment.post.codes != "none":  # apart: it may embed the training images, too
         with clock.part("fitting codes", observer):
-            codes = quantiser(method, experiment, resources, device)
+            codes = embedder.fit_codes()
     return Embedded(method, device, embeddings, now, codes, history, trained_by, clock, compiling)
 
 

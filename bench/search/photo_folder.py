@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.datasets.base import Dataset, Whereabouts
 from bench.datasets.images.upright import upright
-from bench.datasets.published.files import Walker, read_file
+from bench.datasets.published.files import Walker, read_file, stamp_of
 from bench.errors import DataError
 from bench.types import Item, Split
 
@@ -56,18 +57,9 @@ class PhotoFolder(Dataset):
         """The file at ``path`` below the folder, turned as the camera that took it says."""
         return upright(read_file(self.data_root, path))
 
-    def stamps(self, items: list[Item]) -> list[tuple[str, int, int]]:
-        """Path, bytes and time of the last change (nanoseconds) of each file: what tells that nothing changed."""
-        found = []
-        for item in items:
-            try:
-                state = (self.data_root / item.path).stat()
-            except OSError as error:
-                raise DataError(
-                    f"Photo {item.path} cannot be read ({error.strerror}): restore or remove it."
-                ) from error
-            found.append((item.path, state.st_size, state.st_mtime_ns))
-        return found
+    def stamp(self, paths: Iterable[str]) -> str:
+        """Sizes and times of the files."""
+        return stamp_of(self.data_root, paths)
 
     def whereabouts(self) -> Whereabouts:
         """The folder that was named."""

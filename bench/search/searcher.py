@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from bench.datasets.base import Dataset
-from bench.datasets.images.loader import load
+from bench.datasets.images.loader import Images
 from bench.datasets.images.user_sketch import drawing
 from bench.datasets.published.split_variants import reopen
 from bench.devices import autocast, choose_device, to_pixels
 from bench.embeddings.arrays import Rows
 from bench.embeddings.binary_codes import Itq
-from bench.embeddings.cache import EmbeddingCache
 from bench.errors import DataError, IncompleteError, LoadingError, UsageError
-from bench.experiments.embed_split import embed_gallery, network_of, quantiser
+from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build
 from bench.experiments.request import Experiment, Resources, weights_identity
 from bench.experiments.stored import queried_classes
@@ -36,7 +35,7 @@ from bench.search.photo_folder import PhotoFolder
 from bench.search.rank_one import SingleQuery
 from bench.settings.post_processing import PostProcessing
 from bench.settings.run_settings import RunSettings
-from bench.training.embed import BATCH
+from bench.training.embed import embed
 from bench.training.pretrained import file_of, opened
 from bench.training.trained_networks import Networks
 from bench.types import Floats, Item
@@ -120,19 +119,18 @@ def searcher(
             f"The network of run {run.id} is not in the cache folder {resources.cache_dir}: name the one that it was "
             f"trained with by --cache-dir, or train it again by `{again(run)}`."
         )
-    codes = quantiser(method, experiment, resources, device) if experiment.post.codes != "none" else None
+    embedder = Embedder(method, experiment, resources, device)
+    codes = embedder.fit_codes() if experiment.post.codes != "none" else None
     if photos is None:
         items: Sequence[Item] = experiment.split.gallery
         total = len(items)
         with torch.inference_mode():
             width = method.embed(torch.zeros(1, 3, *[experiment.run.image_size] * 2, device=device), True).shape[1]
-        found, _ = embed_gallery(
-            method, experiment, items, resources, device, lambda done: progress(done, total), width=width
-        )
+        found, _ = embedder.embed_gallery(items, width, lambda done: progress(done, total))
         return Searcher(method, experiment, device, experiment.dataset, items, found, codes)
     folder = PhotoFolder(photos)
     items = folder.items
-    vectors = _embed_folder(method, experiment, folder, items, resources, device, progress)
+    vectors = _embed_folder(embedder, folder, items, progress)
     whole: npt.NDArray[np.bool_] = np.isfinite(vectors[:, 0])  # a row is of numbers or of NaN
     if not whole.any():
         raise DataError(f"No picture in {photos} can be read: name a folder with whole ones.")
@@ -206,61 +204,39 @@ def _checked(run: RunRecord, digest: str, weights: Path | None) -> Path:
     return weights
 
 
-def _embed_folder(
-    method: Method,
-    experiment: Experiment,
-    folder: PhotoFolder,
-    items: list[Item],
-    resources: Resources,
-    device: torch.device,
-    progress: Progress,
-) -> Floats:
-    """float32 [photos, width], NaN for pictures that cannot be read; kept until a file or the network changes."""
-    network = network_of(method, experiment)
-    asked = json.dumps(
-        [
-            *network,
-            experiment.run.image_size,
-            experiment.precision,
-            str(folder.data_root.resolve()),
-            folder.stamps(items),
-        ]
-    )
-    key = hashlib.sha256(asked.encode()).hexdigest()
-    cache = EmbeddingCache(resources.cache_dir)
-    cached = cache.read(key)
-    if cached is not None:
-        progress(len(items), len(items))
-        return cached
-    parts: list[Floats] = []
-    for start in range(0, len(items), BATCH):
-        batch = items[start : start + BATCH]
-        parts.append(_embed_batch(method, experiment, folder, batch, device))
-        progress(start + len(batch), len(items))
-    width = max(part.shape[1] for part in parts)
-    vectors = np.concatenate(
-        [part if part.shape[1] == width else np.full((len(part), width), np.nan) for part in parts]
-    )
-    cache.write(key, vectors.astype(np.float32))
-    return vectors.astype(np.float32)
+class _Readable(Images):
+    """Images of which one that cannot be read is black, and its position is in ``unreadable``."""
 
-
-def _embed_batch(
-    method: Method, experiment: Experiment, folder: PhotoFolder, items: Sequence[Item], device: torch.device
-) -> Floats:
-    """float32 [photos, width]; [photos, 1] of NaN when none of them can be read."""
-    readable, pixels = [], []
-    for row, item in enumerate(items):
+    def __getitem__(self, index: int) -> Tensor:
         try:
-            pixels.append(load(folder, item.path, experiment.run.image_size))
-            readable.append(row)
+            return super().__getitem__(index)
         except DataError as error:
             log.warning("Left out: %s", error)
-    if not pixels:
-        return np.full((len(items), 1), np.nan, dtype=np.float32)
-    with torch.inference_mode(), autocast(device, experiment.precision):
-        found = method.embed(to_pixels(torch.stack(pixels), device), True)
-    given = found if isinstance(found, np.ndarray) else found.float().cpu().numpy()
-    vectors = np.full((len(items), given.shape[1]), np.nan, dtype=np.float32)
-    vectors[readable] = given
+            self.unreadable.append(index)
+            return torch.zeros(3, self.size, self.size, dtype=torch.uint8)
+
+    @cached_property
+    def unreadable(self) -> list[int]:
+        return []
+
+
+def _embed_folder(embedder: Embedder, folder: PhotoFolder, items: list[Item], progress: Progress) -> Floats:
+    """float32 [photos, width], NaN for pictures that cannot be read; kept until a file or the network changes."""
+    key = embedder.key_of([str(folder.data_root.resolve()), folder.stamp(item.path for item in items)])
+    vectors = embedder.cache.read(key)
+    if vectors is not None:
+        progress(len(items), len(items))
+        return vectors
+    experiment = embedder.experiment
+    images = _Readable(folder, items, experiment.run.image_size)
+    vectors = embed(
+        embedder.method,
+        images,
+        is_photo=True,
+        device=embedder.device,
+        precision=experiment.precision,
+        progress=progress,
+    )
+    vectors[images.unreadable] = np.nan
+    embedder.cache.write(key, vectors)
     return vectors
