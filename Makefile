@@ -41,7 +41,7 @@ check: lint docs test
 setup: $(READY)
 
 # uv takes wheels from where pip was told to find them, too: PIP_FIND_LINKS may hold torch on a machine without network.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml setup.py constraints.txt
 	@echo "== Setting up .venv (torch is large: some minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: call make PYTHON=/path/to/python3.11"; exit 1; }

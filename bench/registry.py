@@ -207,7 +207,8 @@ def _wrong_type(kind: type, thing: Any) -> str:
     """The first attribute annotated in ``kind`` that has another type. What a container holds is not checked."""
     for name, hint in inspect.get_annotations(kind, eval_str=True).items():
         value = getattr(thing, name)
-        expected = get_args(hint)[0] if get_origin(hint) in (ClassVar,) else hint
+        origin: object = get_origin(hint)
+        expected = get_args(hint)[0] if origin is ClassVar else hint
         expected = get_origin(expected) or expected
         if isinstance(expected, type) and not isinstance(value, expected):
             return f"its {name} must be of type {expected.__name__}, not {reprlib.repr(value)}"
