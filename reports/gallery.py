@@ -8,13 +8,14 @@ import io
 import numpy as np
 
 from bench.datasets.base import Dataset
-from bench.datasets.published.split_variants import reopen
+from bench.datasets.published.shaping import reopen_split
 from bench.errors import BenchError, IncompleteError
 from bench.reports.base import KINDS, PICTURES, Answer, Figure, Gallery, Options, Shown, Table
 from bench.reports.cells import MAIN_METRICS, mean
 from bench.reports.stored_runs import SEED, Group, Source
 from bench.results import details
 from bench.results.models import RunRecord
+from bench.settings.request import Request
 from bench.types import Split
 
 METRIC = MAIN_METRICS[0]
@@ -87,8 +88,8 @@ def galleries(source: Source, options: Options) -> list[Figure | Gallery]:
         name, run, top, kept = found
         title = f"Retrieval of {name}: {group.title}"
         try:
-            names = [kept.classes[label] for label in np.unique(kept.labels)]
-            dataset, split = reopen(run, source.data_root, names)
+            request, dropped = Request.from_json(run.request), run.configuration.get("dropped", ())
+            dataset, split = reopen_split(request, source.data_root, fingerprint=run.fingerprint, dropped=dropped)
         except BenchError as error:
             shown.append(Gallery(title, (), (f"No pictures: {error}",)))
             continue

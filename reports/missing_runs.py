@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from functools import cache
-from typing import Any
+from dataclasses import replace
 
-from bench.datasets.base import DATASETS
-from bench.datasets.published.split_variants import choice_of
 from bench.reports.footer import ranges
-from bench.reports.stored_runs import Group, Row, Source, in_text, table_of
+from bench.reports.stored_runs import Group, Row, Source, table_of
 from bench.results.models import RunRecord
-from bench.settings.post_processing import PostProcessing
-from bench.settings.run_settings import RunSettings, recipe_for, with_recipe
-
-NO_SETTINGS = ("precision", "method_version")  # what tells rows apart and `--set` does not take
+from bench.settings.request import Request
+from bench.settings.run_settings import given
 
 
 def absent_methods(source: Source, group: Group) -> tuple[str, ...]:
@@ -68,78 +60,16 @@ def missing_seeds(row: Row, group: Group) -> tuple[int, ...]:
     return tuple(sorted(every - {run.seed for run in row.runs}))
 
 
-def command(
-    group: Group,
-    method: str,
-    seeds: tuple[int, ...],
-    like: RunRecord | None = None,
-    told: Sequence[tuple[str, object]] = (),
-) -> str:
+def command(group: Group, method: str, seeds: Sequence[int], like: RunRecord | None = None) -> str:
     """The command that fills a cell; PATH, FILE and RUN in it are for the reader to replace.
 
-    ``like`` is a run of the same row, for what it leaves out, does otherwise or ranks by; ``told`` are
-    the settings that tell the row from others of its name. Without ``like`` the method runs as it is by default.
+    ``like`` is a run of the same row, which is asked for again with other seeds. Without it the method runs as it is by
+    default on the images of the table.
     """
-    first = group.first
-    parts = like.ablation.split(" and ") if like is not None and like.ablation else []
-    left_out = [part.removeprefix("without ") for part in parts if part.startswith("without ")]
-    structural = len(left_out) < len(parts)  # `bench run` has no option for these
-    asked = dict(first.configuration.get("dataset", {}))
-    dataset = "folder" if "name" in asked else first.dataset  # a user's own has a name that no registry knows
-    scored_only = like is not None and "checkpoint" in like.configuration  # as it was trained, whatever was asked then
-    if scored_only:
-        words = [f"bench run --checkpoint RUN -d {dataset} --split {first.split}"]
-    else:
-        words = [f"bench {'ablate' if structural else 'run'} -m {method} -d {dataset} --split {first.split}"]
-        words += ["--structural"] * structural + [f"--seed {seed}" for seed in seeds]
-        words += [f"--without {term}" for term in left_out]
-    settings = {"root": "PATH", **choice_of(first.split, ("@FILE",))} if dataset == "folder" else {}
-    settings |= _unusual(dataset, asked)
-    if like is not None and scored_only:
-        settings |= _unusual(dataset, like.configuration.get("post", {}))
-    elif like is not None:
-        settings |= _of_run(dataset, like, told)
-    words += [f"--set {shlex.quote(f'{key}={_or_file(value)}')}" for key, value in settings.items()]
-    if like is not None and like.configuration.get("precision", "fp32") != "fp32":
-        words.append(f"--precision {like.configuration['precision']}")
-    if like is not None and like.selection != "last" and not scored_only:
-        words.append(f"--select {like.selection}")
-    if first.gallery != "unseen":
-        words.append(f"--gallery {first.gallery}")
-    if first.per_class_limit is not None:
-        words.append(f"--limit {first.per_class_limit}")
-    return " ".join(words)
-
-
-def _of_run(dataset: str, run: RunRecord, told: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """Settings of a run that it has not by default. Of its method's own, whose defaults would need torch, those that
-    tell its row from others and those that its call gave."""
-    own, common = run.configuration.get("method", {}), run.configuration.get("run", {})
-    given = re.findall(r"--set[= ]'?([\w-]+)=", str(run.environment.get("command", "")))
-    called = {key: own[key] for name in given if (key := name.replace("-", "_")) in own}
-    usual = _usual(dataset, common.get("backbone"))
-    apart = {key: value for key, value in told if key not in NO_SETTINGS and usual.get(key) != value}
-    return {**_unusual(dataset, common), **called, **apart, **_unusual(dataset, run.configuration.get("post", {}))}
-
-
-def _unusual(dataset: str, settings: Mapping[str, Any]) -> dict[str, object]:
-    """Those of the ``settings`` that a run on this dataset has not without being told."""
-    usual = _usual(dataset, settings.get("backbone"))
-    return {key: value for key, value in settings.items() if key in usual and usual[key] != value}
-
-
-@cache
-def _usual(dataset: str, backbone: str | None) -> Mapping[str, Any]:
-    """What a run on a dataset (with this backbone), the dataset and what follows the embedding are set to by default.
-
-    Of another package's dataset the last alone: to look it up is to import all that datasets import, torch too.
-    """
-    kind, after = DATASETS.peek(dataset), asdict(PostProcessing())
-    if kind is None:
-        return after
-    return asdict(with_recipe(RunSettings(), recipe_for(kind.recipe, backbone))) | asdict(kind.Settings()) | after
-
-
-def _or_file(value: object) -> str:
-    """A setting as text; a file is known by its hash alone."""
-    return "FILE" if str(value).startswith("sha256:") else in_text(value)
+    if like is not None:
+        return Request.from_json(like.request).command(seeds)
+    first = Request.from_json(group.first.request)
+    others = {name for part in ("run", "method", "post") for name in group.first.configuration.get(part, {})}
+    images = tuple(each for each in first.assignments if not given([each]).keys() & others)
+    plain = Request(method, first.dataset, first.split, assignments=images, gallery=first.gallery)
+    return replace(plain, per_class_limit=first.per_class_limit, on_bad_image=first.on_bad_image).command(seeds)

@@ -14,6 +14,7 @@ from bench.results import details
 from bench.results.models import RunRecord
 from bench.results.store import Store
 from bench.settings.post_processing import PostProcessing
+from bench.settings.request import in_text
 from bench.statistics.intervals import RESAMPLES, ClassSums
 from bench.statistics.resampling import Resamples, class_draws
 from bench.statistics.significance import Results, SeededSums
@@ -197,17 +198,6 @@ def rows_of(runs: Sequence[RunRecord]) -> list[Row]:
             newest = {run.seed: run for run in each}  # a seed that was stored twice is shown as it is now
             found.append(Row(f"{title} ({words})" if told else title, tuple(newest.values()), told))
     return found
-
-
-def in_text(value: object) -> str:
-    """The value of a setting as ``--set`` takes it.
-
-    >>> [in_text(value) for value in (6.0, 0.0003, True, None, "adamw")]
-    ['6', '0.0003', 'true', 'none', 'adamw']
-    """
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def settings_of(run: RunRecord) -> list[tuple[str, object]]:

@@ -129,7 +129,7 @@ def _commands(group: Group, rows: Sequence[Row], alone: dict[str, list[RunRecord
         lacking = missing.missing_seeds(row, group)
         trained = bool(row.runs[0].seconds.get("training"))  # others give the same figures for every seed
         if lacking and trained and not row.runs[0].origin:
-            found.append(missing.command(group, row.runs[0].method, lacking, row.runs[0], row.told))
+            found.append(missing.command(group, row.runs[0].method, lacking, row.runs[0]))
     return found
 
 

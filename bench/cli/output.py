@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.results.models import RunRecord
     from bench.results.store import Store
 
 
@@ -48,6 +49,15 @@ def opened_store(ctx: typer.Context) -> Store:
     if file is not None and not file.exists():
         raise IncompleteError(f"There is no results database {where}: run something first, or name one by --store.")
     return Store(where)
+
+
+def load_run(ctx: typer.Context, number: int, *, finished: bool = False) -> RunRecord:
+    """The stored run of a number; raises IncompleteError when there is none, or it is to be ``finished`` and is not."""
+    store = opened_store(ctx)
+    try:
+        return store.run(number, finished=finished)
+    finally:
+        store.close()
 
 
 def stdout() -> Console:

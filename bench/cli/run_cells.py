@@ -22,16 +22,15 @@ from bench.cli.run_slurm_jobs import hand_in, scheduler_of
 from bench.cli.run_table import scores_of
 from bench.distributed.process_group import Processes, joined
 from bench.errors import DataError, IncompleteError, UsageError
-from bench.experiments.lookup import stored_like
 from bench.experiments.preflight import agree
 from bench.experiments.request import Experiment, Request, Resources
 from bench.experiments.resolve import Splits, resolve, with_weights_at_hand
+from bench.experiments.stored import find_run
 from bench.results.database import plain
 from bench.results.fallback import spool_of, take_up
 from bench.results.models import RunRecord
 from bench.results.queueing import settle
 from bench.results.store import Store, existing
-from bench.search.searcher import stored_run
 from bench.training.pretrained import file_of
 
 # Prints runs, each with whether it was done already, that a store holds.
@@ -70,6 +69,7 @@ def request(
         gallery=options.gallery,
         per_class_limit=options.limit,
         on_bad_image=options.on_bad_image,
+        precision=options.precision.value,
     )
 
 
@@ -99,7 +99,7 @@ def _network_file(checkpoint: str, where: str, cache: Path) -> Path:
     if store is None:
         raise IncompleteError(f"There is no run {checkpoint}, since there is no results database {plain(where)}.")
     try:
-        return file_of(stored_run(store, int(checkpoint)), cache)
+        return file_of(store.run(int(checkpoint), finished=True), cache)
     finally:
         store.close()
 
@@ -122,7 +122,6 @@ def _run_together(
         data_root=global_option(ctx, "data_root"),
         cache_dir=cache_dir(ctx),
         device=processes.device(options.device),
-        precision=options.precision.value,
         workers=options.workers,
         resume=options.resume,
         top=options.save_topk,
@@ -136,7 +135,7 @@ def _run_together(
     with Bars("checking images", quiet=quiet or all(each.on_bad_image == "error" for each in requests)) as bars:
         bars.phase("decoding")
         splits = Splits(lambda done, total: bars.progress(done, total, {}), keep=not dry_run and processes.leads)
-        asked, experiments, kept = processes.together(
+        experiments, kept = processes.together(
             lambda: _resolved(requests, resources, splits, "" if force or dry_run else where)
         )
     for each in experiments if processes.size > 1 else ():
@@ -162,7 +161,7 @@ def _run_together(
             )
     for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
         typer.echo(f"dropped: {reason}", err=True)
-    places, words = places_of(ctx), [words_of(request, options) for request in asked]
+    places, words = places_of(ctx), [words_of(each, options) for each in experiments]
     if dry_run:
         show_plan(experiments, [[*places, *each] for each in words], where, force, format)
         return
@@ -199,28 +198,26 @@ def _run_together(
 
 def _resolved(
     requests: list[Request], resources: Resources, splits: Splits, where: str
-) -> tuple[list[Request], list[Experiment], list[RunRecord]]:
-    """Every cell with its weights spelled out, also with its names resolved; those whose data is not at hand as
-    ``where`` (if given) stores them.
+) -> tuple[list[Experiment], list[RunRecord]]:
+    """The experiment of every request; the stored run of those whose data is missing, where ``where`` (if given) has
+    one.
     """
-    asked: list[Request] = []
     experiments: list[Experiment] = []
     kept: list[RunRecord] = []
     chosen = [with_weights_at_hand(request) for request in requests]
     for request, _ in chosen:
         try:
             experiments.append(resolve(request, resources, splits))
-            asked.append(request)
         except DataError as error:
             alone = resources.processes.size == 1
-            found = stored_like(request, where, resources.precision) if where and alone else None
+            found = find_run(request, where) if where and alone else None
             if found is None:
                 raise
             kept.append(found)
-            typer.echo(f"{error} Run {found.id} of {found.ended} was asked for in the same words.", err=True)
+            typer.echo(f"{error} Showing stored run {found.id} ({found.ended}): same settings.", err=True)
     for said in dict.fromkeys(said for _, said in chosen if said and resources.processes.leads):
         typer.echo(f"WARNING: {said}", err=True)
-    return asked, experiments, kept
+    return experiments, kept
 
 
 def show(done: list[tuple[RunRecord, bool]], format: OutputFormat, store: Store) -> None:

@@ -75,6 +75,7 @@ def in_full(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
         **row_of(run, sign),
         "key": run.key,
         "fingerprint": run.fingerprint,
+        "request": dict(run.request),
         "configuration": dict(run.configuration),
         "environment": dict(run.environment),
         "seconds of each part": dict(run.seconds),

@@ -13,6 +13,7 @@ from bench.experiments.submission import Submission
 from bench.methods.base import METHODS
 from bench.results import details
 from bench.results.store import Store
+from bench.settings.request import Request
 from bench.types import Distance
 
 METRICS = (*STORED_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT))
@@ -76,6 +77,7 @@ def store_ranking(
         **asked,
         "key": hashlib.sha256(text.encode()).hexdigest(),
         "configuration": configuration,
+        "request": Request(name, submission.dataset, submission.split, seed).to_json(),
         "environment": {**provenance.collect(device), "metrics": str(METRICS_VERSION)},
     }
     run = store.begin(identity)

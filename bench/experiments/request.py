@@ -1,4 +1,4 @@
-"""What is asked of one run, every name resolved, and the key that identifies it."""
+"""An experiment: a request with every name looked up, and the key that identifies its run."""
 
 from __future__ import annotations
 
@@ -17,37 +17,20 @@ from bench.io import file_digest
 from bench.methods.backbone.weights import checked_hash
 from bench.methods.base import Method
 from bench.settings.post_processing import PostProcessing
-from bench.settings.run_settings import RunSettings
+from bench.settings.request import HASH, in_text
+from bench.settings.request import Request as Request
+from bench.settings.run_settings import RunSettings, recipe_for, with_recipe
 from bench.training.pretrained import Trained, description
 from bench.types import Split
 
 
 @dataclass(frozen=True)
-class Request:
-    """One cell as it was asked for, names not yet looked up."""
-
-    method: str
-    dataset: str
-    split: str | None = None
-    seed: int = 0
-    without: tuple[str, ...] = ()  # loss terms
-    structural: str = ""  # name of a structural ablation of the method
-    assignments: tuple[str, ...] = ()  # key=value
-    selection: str = "last"
-    gallery: str = "unseen"
-    per_class_limit: int | None = None
-    on_bad_image: str = "error"
-    checkpoint: str = ""  # file of a trained network that is scored as it is
-
-
-@dataclass(frozen=True)
 class Resources:
-    """Where and how to compute; part of a run's provenance, not of its identity, except the precision."""
+    """Where and how to compute; part of a run's provenance, not of its identity."""
 
     data_root: Path
     cache_dir: Path
     device: str = "auto"
-    precision: str = "fp32"
     workers: int = 0
     resume: bool = True
     top: int = 10  # gallery positions that are stored for each query
@@ -57,7 +40,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One cell with every name resolved; ``key`` identifies what was asked.
+    """One run with every name looked up; ``key`` identifies it.
 
     ``dropped`` are the images that could not be decoded and were taken out of the split, with the reason for each.
     ``trained`` is a network that is scored as it is; otherwise one is trained.
@@ -120,8 +103,59 @@ class Experiment:
             **asked,
             "ablation": self.ablation,
             "configuration": {**configuration, **notes},
+            "request": self._request(configuration, paths=False).to_json(),
             "key": hashlib.sha256(text.encode()).hexdigest(),
         }
+
+    @property
+    def request(self) -> Request:
+        """The request that gives this experiment again from any folder of this machine."""
+        return self._request(self.identity["configuration"], paths=True)
+
+    def _request(self, identity: Mapping[str, Any], *, paths: bool) -> Request:
+        """The request with every setting that differs from its default; without ``paths`` as the store has it.
+
+        ``identity`` is the configuration, in which hashes stand for files.
+        """
+        recipe = recipe_for(self.dataset.recipe, self.run.backbone)
+        parts = [(self.dataset.settings, type(self.dataset.settings)()), (self.post, PostProcessing())]
+        if self.trained is None:  # otherwise these were asked for by the run that trained the network
+            defaults = (with_recipe(each, recipe) for each in (RunSettings(), type(self.own)()))
+            parts[1:1] = zip((self.run, self.own), defaults, strict=True)
+        changed = {
+            name: value
+            for part, default in parts
+            for name, value in asdict(part).items()
+            if value != getattr(default, name)
+        }
+        without = [term for term in self.method.terms if changed.get(f"weight_{term}", 1) == 0]
+        for term in without:
+            del changed[f"weight_{term}"]
+        if str(changed.get("unseen", "")).startswith("@"):
+            changed["unseen"] = ",".join(self.split.unseen)
+        hashes = {"root": HASH, "weights": identity["run"]["weights"]}
+        hashes |= {name: identity["method"][name] for name in self.method.files}
+        for name in [name for name in changed if str(hashes.get(name, "")).startswith(HASH)]:
+            changed[name] = str(Path(changed[name]).expanduser().absolute()) if paths else hashes[name]
+        if changed.get("root") == HASH:
+            del changed["root"]
+        checkpoint = ""
+        if self.trained is not None:
+            checkpoint = str(self.trained.path.absolute()) if paths else HASH + identity["checkpoint"]["network"]
+        return Request(
+            method=self.method.name,
+            dataset=type(self.dataset).name,
+            split=self.split.name,
+            seed=self.seed,
+            without=tuple(without),
+            assignments=tuple(f"{name}={in_text(value)}" for name, value in changed.items()),
+            selection=self.selection,
+            gallery=self.gallery,
+            per_class_limit=self.per_class_limit,
+            on_bad_image="drop" if self.dropped else "error",
+            precision=self.precision,
+            checkpoint=checkpoint,
+        )
 
     @property
     def key(self) -> str:

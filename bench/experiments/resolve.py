@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.datasets.base import DATASETS, Dataset
 from bench.datasets.checks.broken_images import ROLES, Role, Verdicts
-from bench.datasets.published.shaping import shaped
-from bench.errors import DataError, UsageError, nearest
+from bench.datasets.published.shaping import shape_split
+from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.experiments.request import Experiment, Request, Resources
 from bench.methods.backbone.architectures import check_backbone, check_network
-from bench.methods.backbone.published_weights import PACKAGED, default_file, how_to_get
+from bench.methods.backbone.published_weights import PACKAGED, default_file, file_of_hash, how_to_get
 from bench.methods.backbone.weights import checked_hash, no_weights
 from bench.methods.base import METHODS, Method
 from bench.settings.post_processing import PostProcessing
+from bench.settings.request import HASH
 from bench.settings.run_settings import RunSettings, assign, given, recipe_for, with_recipe
 from bench.training.pretrained import Trained, opened
 from bench.types import Split
@@ -34,42 +35,45 @@ class Splits:
     def __init__(self, progress: Callable[[int, int], None] | None = None, *, keep: bool = True) -> None:
         self._progress = progress
         self._keep = keep
-        self._known: dict[tuple[object, ...], tuple[Dataset, Split, dict[str, str]]] = {}
+        self._known: dict[tuple[object, ...], tuple[Dataset, Split, Mapping[str, str]]] = {}
 
     def of(
-        self, request: Request, kind: type[Dataset], settings: Any, resources: Resources, roles: tuple[Role, ...]
-    ) -> tuple[Dataset, Split, dict[str, str]]:
-        """Dataset, split and dropped images (path to reason); ``roles`` are those whose images must not be broken."""
-        key = (
-            request.dataset,
-            request.split,
-            settings,
-            request.per_class_limit,
-            request.gallery,
-            request.selection,
-            request.on_bad_image,
-            roles,
-        )
-        if key not in self._known:
-            dataset = kind(resources.data_root, settings)
-            split = shaped(
-                dataset.split(request.split),
-                per_class_limit=request.per_class_limit,
-                gallery=request.gallery,
-                rule=request.selection,
-            )
-            dropped: dict[str, str] = {}
-            if request.on_bad_image == "drop":
-                workers = resources.workers or 2
-                verdicts = Verdicts(resources.cache_dir, keep=self._keep)
-                dropped = verdicts.of(dataset, split, roles=roles, workers=workers, progress=self._progress)
-                split = split.without(dropped) if dropped else split
-            self._known[key] = dataset, split, dropped
+        self,
+        request: Request,
+        kind: type[Dataset],
+        settings: Any,
+        resources: Resources,
+        roles: tuple[Role, ...],
+        dropped: Mapping[str, str] | None,
+    ) -> tuple[Dataset, Split, Mapping[str, str]]:
+        """Dataset, split and dropped images (path to reason); ``roles`` are those whose images must not be broken.
+
+        Images that are known to be broken come as ``dropped``: none is looked for then.
+        """
+        shape = (request.per_class_limit, request.gallery, request.selection, request.on_bad_image)
+        key = (request.dataset, request.split, settings, *shape, roles)
+        if key in self._known:
+            return self._known[key]
+        dataset = kind(resources.data_root, settings)
+        split = shape_split(dataset.split(request.split), request)
+        if dropped is None and request.on_bad_image == "drop":
+            workers = resources.workers or 2
+            verdicts = Verdicts(resources.cache_dir, keep=self._keep)
+            dropped = verdicts.of(dataset, split, roles=roles, workers=workers, progress=self._progress)
+        self._known[key] = dataset, split.without(dropped) if dropped else split, dropped or {}
         return self._known[key]
 
 
-def resolve(request: Request, resources: Resources, splits: Splits | None = None) -> Experiment:
-    """Look every name up and load the split, from ``splits`` where another cell had it loaded.
+def resolve(
+    request: Request,
+    resources: Resources,
+    splits: Splits | None = None,
+    *,
+    dropped: Mapping[str, str] | None = None,
+) -> Experiment:
+    """Look every name up and load the split, from ``splits`` where another request had it loaded.
+
+    ``dropped`` are images that are known to be broken, each with the reason.
 
     Raises UsageError for an unknown name or setting, LoadingError for weights that are missing, DataError for data that
     is; nothing was computed then.
@@ -94,7 +98,9 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
             raise UsageError(f"Option {name} takes {' or '.join(known)}, not {value!r}.")
     trains = bool(kind.terms) and trained is None
     roles: tuple[Role, ...] = ROLES if trains else ("queries", "gallery")
-    dataset, split, dropped = (splits or Splits()).of(request, dataset_kind, dataset_settings, resources, roles)
+    dataset, split, dropped = (splits or Splits()).of(
+        request, dataset_kind, dataset_settings, resources, roles, dropped
+    )
     if trains and not split.train:
         raise DataError(
             f"Split {split.name!r} has no seen class to train {request.method!r} on: leave some classes seen, or take "
@@ -113,7 +119,7 @@ def resolve(request: Request, resources: Resources, splits: Splits | None = None
         post=post,
         selection=request.selection,
         gallery=request.gallery,
-        precision=resources.precision,
+        precision=request.precision,
         per_class_limit=request.per_class_limit,
         dropped=dropped,
         trained=trained,
@@ -134,6 +140,11 @@ def with_weights_at_hand(request: Request) -> tuple[Request, str]:
     check_backbone(run.backbone)
     if run.weights == "none" or not kind.uses_backbone:
         return request, ""
+    if run.weights.startswith(HASH):
+        found = file_of_hash(run.backbone, run.weights.removeprefix(HASH))
+        if found is None:
+            raise LoadingError(f"The weights file {run.weights[:19]}... is not on this machine: name it by --weights.")
+        return replace(request, assignments=(*request.assignments, f"weights={found}")), ""
     if run.weights:
         checked_hash(Path(run.weights))
         return request, ""
@@ -161,7 +172,7 @@ def settings_after(request: Request, trained: Trained, dataset_kind: type[Datase
     said = "--checkpoint scores a network as it was trained"
     if request.method and request.method != trained.method.name:
         raise UsageError(f"{said}, which was by {trained.method.name!r}: leave out -m {request.method}.")
-    if request.without or request.structural or request.selection != "last":
+    if request.without or request.structural or request.selection not in ("last", trained.selection):
         raise UsageError(f"{said}: leave out --without, --structural and --select.")
     try:
         found = assign([dataset_kind.Settings(), PostProcessing()], request.assignments)

@@ -15,8 +15,7 @@ from bench.distributed.failure import LostProcessError
 from bench.errors import DatabaseError, MemoryExhaustedError, StorageError
 from bench.evaluation.metrics.base import METRICS_VERSION
 from bench.experiments.execute import Outcome, embedded, execute
-from bench.experiments.heartbeat import Heartbeat
-from bench.experiments.progress import Observer
+from bench.experiments.progress import Heartbeat, Observer
 from bench.experiments.request import Experiment, Resources
 from bench.methods.base import METHODS
 from bench.results.fallback import keep, spool_of

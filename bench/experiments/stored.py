@@ -1,99 +1,99 @@
-"""A stored run asked for again: the request that made it, and what was prepared before it was trained."""
+"""Stored runs: one that answers a request, and the experiment of a run again from the request stored with it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
+from bench.datasets.base import DATASETS
 from bench.datasets.images.loader import Images
-from bench.datasets.published.split_variants import choice_of
+from bench.datasets.published.shaping import check_fingerprint, locate_folder
 from bench.devices import choose_device
-from bench.errors import DataError, UsageError
+from bench.errors import LoadingError, UsageError
 from bench.experiments.execute import build, training_photos
 from bench.experiments.progress import Observer
-from bench.experiments.request import Experiment, Request, Resources
-from bench.experiments.resolve import resolve
-from bench.results import details
+from bench.experiments.request import Experiment, Resources, configuration_of, weights_identity
+from bench.experiments.resolve import resolve, settings_of
+from bench.methods.base import METHODS
 from bench.results.models import RunRecord
-from bench.results.store import Store
+from bench.results.store import existing
+from bench.settings.request import HASH, Request, in_text
 from bench.training.loop import TrainingData
-
-ASKED = ("run", "method", "dataset", "post")  # parts of a stored configuration that are settings
-
-
-def queried_classes(run: RunRecord, store: Store) -> list[str]:
-    """Names of the classes that a stored run was asked for; none where the values of its queries are not stored."""
-    kept = store.detail(run.id, details.PER_QUERY)
-    if kept is None:
-        return []
-    queries = details.per_query(kept)
-    return [queries.classes[label] for label in np.unique(queries.labels)]
+from bench.training.pretrained import file_of
 
 
-def request_of(run: RunRecord, assignments: Sequence[str] = (), unseen: Sequence[str] = ()) -> Request:
-    """The request of a stored run with every setting spelled out; ``assignments`` (key=value) come after them.
-
-    Where files lie is not stored: a weights file, or the root of a user's own folder, must be among ``assignments``.
-    ``unseen`` are the classes that a run on such a folder was asked for.
-    """
-    own_folder = "name" in run.configuration.get("dataset", {})
-    choice = choice_of(run.split, unseen) if own_folder else {}
-    weights = str(run.configuration["run"].get("weights", ""))
-    stored = [
-        f"{name}={_text(value)}"
-        for part in ASKED
-        for name, value in run.configuration.get(part, {}).items()
-        if not (name == "weights" and weights.startswith("sha256:"))
-    ]
-    return Request(
-        method=run.method,
-        dataset="folder" if own_folder else run.dataset,
-        split=run.split,
-        seed=run.seed,
-        assignments=(*stored, *(f"{name}={value}" for name, value in choice.items()), *assignments),
-        selection=run.selection,
-        gallery=run.gallery,
-        per_class_limit=run.per_class_limit,
-        on_bad_image="drop" if run.configuration.get("dropped") else "error",
-    )
-
-
-def recalled(
-    run: RunRecord, resources: Resources, assignments: Sequence[str] = (), unseen: Sequence[str] = ()
+def load_experiment(
+    run: RunRecord, resources: Resources, assignments: Sequence[str] = (), weights: Path | None = None
 ) -> Experiment:
-    """The experiment of a stored run, on the same images and the same weights as then; the rest as ``request_of``.
+    """The experiment of a stored run, on the images and weights of then; later defaults do not change it.
 
-    Raises UsageError when its embeddings came from elsewhere, or its weights file is not given; DataError when the
-    images at hand are others than those of the run.
+    ``assignments`` (key=value) come after the run's own settings; ``weights`` is the file that it began with, where
+    that is not in torch's folder. Raises UsageError for embeddings that were made elsewhere, LoadingError when the
+    weights or the network are missing, DataError when the images are missing or others than those of the run.
     """
-    if "external" in run.configuration:
-        raise UsageError(f"The embeddings of run {run.id} were made elsewhere: nothing of its training is known here.")
-    if "checkpoint" in run.configuration:
-        raise UsageError(f"Run {run.id} trained nothing (--checkpoint): name the run that trained its network.")
-    experiment = resolve(request_of(run, assignments, unseen), resources)
-    if experiment.split.fingerprint != run.fingerprint:
-        raise DataError(
-            f"Run {run.id} was made on other images than those at hand (fingerprint {run.fingerprint[:16]}, here "
-            f"{experiment.split.fingerprint[:16]}): 'bench data check {run.dataset}' says what is here."
-        )
-    before, now = (each["run"]["weights"] for each in (run.configuration, experiment.identity["configuration"]))
-    if before != now:
-        raise UsageError(
-            f"Run {run.id} was made with a weights file ({before[:23]}...), and this is another one or none: "
-            "name it by --weights FILE."
-        )
+    if run.origin:
+        raise UsageError(f"The embeddings of run {run.id} were made elsewhere: it has no network here.")
+    request = Request.from_json(run.request)
+    began = str(run.configuration["run"].get("weights", ""))
+    parts = ["dataset", "run", "method", "post"]
+    if request.checkpoint:
+        request = replace(request, checkpoint=str(file_of(run, resources.cache_dir)))
+        parts, began = ["dataset", "post"], ""
+    if weights is not None:
+        if not began.startswith(HASH):
+            raise UsageError(f"Run {run.id} did not begin with a file of weights: leave out --weights.")
+        if weights_identity(str(weights)) != began:
+            raise LoadingError(f"Weights file {weights} is not the one that run {run.id} began with ({began[:19]}...).")
+        assignments = (*assignments, f"weights={weights}")
+    stored = [f"{name}={in_text(v)}" for part in parts for name, v in run.configuration.get(part, {}).items()]
+    request = replace(request, assignments=(*stored, *request.assignments, *assignments))
+    request = locate_folder(request, resources.data_root)
+    experiment = resolve(request, resources, dropped=run.configuration.get("dropped", {}))
+    check_fingerprint(experiment.split, run.fingerprint)
     return experiment
 
 
-def knowledge_of(experiment: Experiment, resources: Resources, observer: Observer) -> Tensor:
-    """What ImageNet says of each seen class, as it was prepared for an experiment: float32 [classes, 1000], on the CPU.
+def find_run(request: Request, where: str) -> RunRecord | None:
+    """The newest finished run of a request whose images are not on this machine; None for none, or different images.
+
+    Everything that a run's key hashes is compared except the fingerprint of the images. A dataset whose split depends
+    on what its folder holds has no such run.
+    """
+    store = existing(where)
+    if store is None or request.checkpoint:
+        return None
+    kind, dataset_kind = METHODS.get(request.method), DATASETS.get(request.dataset)
+    run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
+    dataset = dataset_kind(Path(), dataset_settings)
+    settings = json.loads(json.dumps(configuration_of(kind, dataset, run, own, post, request.precision)))
+    columns = ("method", "dataset", "seed", "selection", "gallery", "per_class_limit")
+    split = request.split or dataset_kind.split_names[0]
+    try:
+        runs = store.runs(status="done", split=split, **{name: getattr(request, name) for name in columns})
+    finally:
+        store.close()
+    same = [
+        each
+        for each in runs
+        if all(each.configuration.get(name) == value for name, value in settings.items())
+        and "checkpoint" not in each.configuration
+        and (request.on_bad_image == "drop" or not each.configuration.get("dropped"))
+    ]
+    return same[-1] if len({each.fingerprint for each in same}) == 1 else None
+
+
+def load_knowledge(experiment: Experiment, resources: Resources, observer: Observer) -> Tensor:
+    """The ImageNet probabilities of each seen class that an experiment trains with: float32 [classes, 1000], CPU.
 
     Read from the cache where it is there, computed again otherwise. Raises UsageError for a method or settings that
     prepare no such table.
     """
+    if experiment.trained is not None:
+        raise UsageError("This run trained nothing (--checkpoint): name the run that trained its network.")
     device = choose_device(resources.device)
     observer.phase("loading the network")
     method = build(experiment, resources, device)
@@ -107,8 +107,3 @@ def knowledge_of(experiment: Experiment, resources: Resources, observer: Observe
         title = " ".join(part for part in (experiment.method.name, experiment.ablation) if part)
         raise UsageError(f"A run of {title!r} prepares no table of ImageNet knowledge: 'ours' with preservation does.")
     return table.float().cpu()
-
-
-def _text(value: Any) -> str:
-    """A stored setting as ``--set`` takes it."""
-    return "none" if value is None else str(value)

@@ -27,7 +27,14 @@ from bench.results.store import STALE_SECONDS, Store, existing, now
 
 Answer = Literal["new", "known", "conflict"]
 ROUNDING = 1e-4  # that scores of one run differ by at most where machines or processes add up in another order
-NOT_COMPARED = ("id", "status", "failure", "ended", "scores")  # what may change of a run, and what is compared apart
+NOT_COMPARED = (
+    "id",
+    "request",
+    "status",
+    "failure",
+    "ended",
+    "scores",
+)  # what may change of a run, and what is compared apart
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,11 @@ tables of the version before it. A step spells its tables out, since the models 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 from sqlalchemy import (
+    JSON,
     Column,
     Connection,
     Double,
@@ -27,8 +30,10 @@ from sqlalchemy import (
 )
 
 from bench.errors import StorageError
+from bench.results.details import PER_QUERY, per_query
+from bench.results.request_of_row import request_of_row
 
-CURRENT = 2
+CURRENT = 3
 LOCK = 0x5A5B  # PostgreSQL's advisory lock under which tables are made or altered
 
 VERSIONS = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
@@ -57,7 +62,29 @@ def _details_and_leases(connection: Connection) -> None:
     tables.create_all(connection, tables=[tables.tables["detail"], tables.tables["lease"]])
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {2: _details_and_leases}
+def _requests(connection: Connection) -> None:
+    """Version 3: the request of each run, of what the older versions stored of it."""
+    connection.execute(text("ALTER TABLE run ADD COLUMN request JSON NOT NULL DEFAULT '{}'"))
+    names = ("method", "dataset", "split", "seed", "selection", "gallery", "per_class_limit", "ablation")
+    facts = ("configuration", "environment", "request")
+    columns = [Column("id", Integer), *(Column(name) for name in names), *(Column(name, JSON) for name in facts)]
+    run = Table("run", MetaData(), *columns)
+    for row in connection.execute(select(run)).mappings().all():
+        request = request_of_row(dict(row), partial(_queried_classes, connection, row["id"]))
+        connection.execute(update(run).where(run.c.id == row["id"]).values(request=request.to_json()))
+
+
+def _queried_classes(connection: Connection, run: int) -> list[str]:
+    detail = Table("detail", MetaData(), Column("run_id"), Column("name"), Column("content", LargeBinary))
+    kept = select(detail.c.content).where(detail.c.run_id == run, detail.c.name == PER_QUERY)
+    content = connection.execute(kept).scalar()
+    if content is None:
+        return []
+    queries = per_query(content)
+    return [queries.classes[label] for label in np.unique(queries.labels)]
+
+
+STEPS: dict[int, Callable[[Connection], None]] = {2: _details_and_leases, 3: _requests}
 
 
 def found_version(connection: Connection) -> int | None:

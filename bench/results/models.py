@@ -36,6 +36,7 @@ class RunRow(Base):
     gallery: Mapped[str]
     per_class_limit: Mapped[int | None]
     configuration: Mapped[dict[str, Any]] = mapped_column(JSON)
+    request: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     environment: Mapped[dict[str, Any]] = mapped_column(JSON)
     seconds: Mapped[dict[str, Any]] = mapped_column(JSON)
     cost: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -105,6 +106,7 @@ class RunRecord:
     started: str
     ended: str
     cost: Mapping[str, float] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
 
     @property

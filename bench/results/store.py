@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from bench.errors import DatabaseError, StorageError
+from bench.errors import DatabaseError, IncompleteError, StorageError
 from bench.results import migrations
+from bench.results.backup import backup
 from bench.results.database import choose_journal, database_file, failures, open_engine, plain
 from bench.results.models import (
     RUN_COLUMNS,
@@ -58,6 +61,7 @@ class Store:
 
     def __init__(self, where: str, *, changes: bool = True) -> None:
         self.where = where
+        self._folder: tempfile.TemporaryDirectory[str] | None = None  # of a copy
         file = database_file(where)
         self._file = file.absolute() if file is not None else None
         self._engine = open_engine(where)
@@ -79,6 +83,8 @@ class Store:
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def claim(self, identity: Mapping[str, Any], *, force: bool = False) -> Claim:
         """Enter a running run with the columns of ``identity``, unless its key is done or being computed.
@@ -204,6 +210,15 @@ class Store:
             session.execute(ended.values(status=status, failure=failure, ended=now()))
             session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
 
+    def run(self, number: int, *, finished: bool = False) -> RunRecord:
+        """The run of a number; raises IncompleteError when there is none, or it is to be ``finished`` and is not."""
+        found = next(iter(self.runs(id=number)), None)
+        if found is None:
+            raise IncompleteError(f"There is no run {number}: 'bench list runs' shows what there is.")
+        if finished and found.status not in ("done", "superseded"):
+            raise IncompleteError(f"Run {number} is {found.status}: name one that was finished.")
+        return found
+
     def find(self, key: str) -> RunRecord | None:
         """The newest finished run of a key."""
         return next(reversed(self.runs(key=key, status="done")), None)
@@ -299,9 +314,10 @@ class Store:
 
 
 def existing(where: str) -> Store | None:
-    """The results database at ``where`` for looking only: None where there is none yet, and nothing is made.
+    """The results database at ``where`` for reading only: None where there is none yet, and nothing is made.
 
-    Raises StorageError for one of an older schema version, which opening it would change, and as ``Store`` does.
+    A file of an older schema version is read from a migrated copy. Raises StorageError for such a database of a server,
+    and as ``Store`` does.
     """
     file = database_file(where)
     if file is not None and not file.exists():
@@ -312,12 +328,19 @@ def existing(where: str) -> Store | None:
             found = migrations.found_version(connection)
     finally:
         engine.dispose()
-    if found is not None and found < migrations.CURRENT:
+    if found is None or found == migrations.CURRENT:
+        return None if found is None else Store(where, changes=False)
+    if file is None:
         raise StorageError(
             f"The results database {plain(where)} has schema version {found}, this program writes "
             f"{migrations.CURRENT}: 'bench store migrate' brings it up to date."
         )
-    return None if found is None else Store(where, changes=False)
+    folder = tempfile.TemporaryDirectory(prefix="bench-older-")
+    copy = Path(folder.name) / "copy.db"
+    backup(where, copy)
+    store = Store(str(copy), changes=False)
+    store.where, store._folder = where, folder
+    return store
 
 
 def now() -> str:

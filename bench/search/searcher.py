@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,32 +17,25 @@ from torch import Tensor
 from bench.datasets.base import Dataset
 from bench.datasets.images.loader import Images
 from bench.datasets.images.user_sketch import drawing
-from bench.datasets.published.split_variants import reopen
 from bench.devices import autocast, choose_device, to_pixels
 from bench.embeddings.arrays import Rows
 from bench.embeddings.binary_codes import Itq
-from bench.errors import DataError, IncompleteError, LoadingError, UsageError
+from bench.errors import DataError, LoadingError
 from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build
-from bench.experiments.request import Experiment, Resources, weights_identity
-from bench.experiments.stored import queried_classes
-from bench.methods.backbone.published_weights import file_of_hash
-from bench.methods.base import METHODS, Method
+from bench.experiments.request import Experiment, Resources
+from bench.experiments.stored import load_experiment
+from bench.methods.base import Method
 from bench.results.models import RunRecord
-from bench.results.store import Store
 from bench.search.photo_folder import PhotoFolder
 from bench.search.rank_one import SingleQuery
-from bench.settings.post_processing import PostProcessing
-from bench.settings.run_settings import RunSettings
+from bench.settings.request import Request
 from bench.training.embed import embed
-from bench.training.pretrained import file_of, opened
 from bench.training.trained_networks import Networks
 from bench.types import Floats, Item
 
 log = logging.getLogger("bench.search.searcher")
 Progress = Callable[[int, int], None]
-# Options of the program that a recorded call may hold, none of which changes what is trained.
-GLOBAL = r"(?:--(?:store|data-root|cache-dir|config)[= ](?:'[^']*'|\S+)|-q|-v|--quiet|--verbose)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +90,6 @@ class Searcher:
 
 def searcher(
     run: RunRecord,
-    store: Store,
     resources: Resources,
     *,
     photos: Path | None,
@@ -111,13 +102,13 @@ def searcher(
     make it again), DataError for photos or images of the run that are missing.
     """
     device = choose_device(resources.device)
-    experiment = experiment_of(run, store, resources, weights)
+    experiment = load_experiment(run, resources, weights=weights)
     method = build(experiment, resources, device).eval()
     trains = bool(method.weights) and experiment.trained is None
     if trains and Networks(resources.cache_dir).load(experiment.training_key, method) is None:
         raise LoadingError(
             f"The network of run {run.id} is not in the cache folder {resources.cache_dir}: name the one that it was "
-            f"trained with by --cache-dir, or train it again by `{again(run)}`."
+            f"trained with by --cache-dir, or train it again by `{Request.from_json(run.request).command()} --force`."
         )
     embedder = Embedder(method, experiment, resources, device)
     codes = embedder.fit_codes() if experiment.post.codes != "none" else None
@@ -136,72 +127,6 @@ def searcher(
         raise DataError(f"No picture in {photos} can be read: name a folder with whole ones.")
     kept = [item for item, good in zip(items, whole, strict=True) if good]
     return Searcher(method, experiment, device, folder, kept, vectors[whole], codes)
-
-
-def stored_run(store: Store, number: int) -> RunRecord:
-    """The finished run of a number; raises IncompleteError when there is none or it did not finish."""
-    found = store.runs(id=number, metrics=())
-    if not found:
-        raise IncompleteError(f"There is no run {number}: `bench report --kind cost` and `bench list runs` tell them.")
-    if found[0].status not in ("done", "superseded"):
-        raise IncompleteError(f"Run {number} is {found[0].status}: name one that was finished.")
-    return found[0]
-
-
-def experiment_of(run: RunRecord, store: Store, resources: Resources, weights: Path | None) -> Experiment:
-    """What was asked of a stored run, with its images as they are here; ``weights`` is the file that it began with."""
-    if run.origin:
-        raise UsageError(
-            f"Run {run.id} holds embeddings that were made elsewhere, and no network to embed a sketch by."
-        )
-    kind = METHODS.get(run.method)
-    configuration = run.configuration
-    settings = RunSettings(**configuration["run"])
-    trained = opened(file_of(run, resources.cache_dir)) if "checkpoint" in configuration else None
-    if trained is None and settings.weights.startswith("sha256:"):
-        settings = replace(settings, weights=str(_checked(run, settings.weights, weights)))
-    elif weights is not None:
-        raise UsageError(f"Run {run.id} did not begin with a file of weights: leave out --weights.")
-    dataset, split = reopen(run, resources.data_root, queried_classes(run, store))
-    return Experiment(
-        method=kind,
-        dataset=dataset,
-        split=split,
-        seed=run.seed,
-        run=settings,
-        own=kind.Settings(**configuration["method"]),
-        post=PostProcessing(**configuration.get("post", {})),
-        selection=run.selection,
-        gallery=run.gallery,
-        precision=configuration.get("precision", "fp32"),
-        per_class_limit=run.per_class_limit,
-        dropped=configuration.get("dropped", {}),
-        trained=trained,
-    )
-
-
-def again(run: RunRecord) -> str:
-    """The command that trains the network of a run again: the call that it came from, without its global options.
-
-    >>> from types import SimpleNamespace
-    >>> again(SimpleNamespace(environment={"command": "bench --store .../a.db -q ablate --structural"}))
-    'bench ablate --structural --force'
-    """
-    called = str(run.environment.get("command", ""))
-    call = re.fullmatch(rf"bench (?:{GLOBAL} )*((?:run|ablate)\b.*)", called)
-    if call:
-        return f"bench {re.sub(rf' {GLOBAL}(?= |$)', '', call[1])} --force"
-    return f"bench run -m {run.method} -d {run.dataset} --split {run.split} --seed {run.seed} --force"
-
-
-def _checked(run: RunRecord, digest: str, weights: Path | None) -> Path:
-    if weights is None:
-        weights = file_of_hash(run.configuration["run"]["backbone"], digest.removeprefix("sha256:"))
-    if weights is None:
-        raise LoadingError(f"Run {run.id} began with a file of weights ({digest[:19]}...): name it by --weights.")
-    if weights_identity(str(weights)) != digest:
-        raise LoadingError(f"Weights file {weights} is not the one that run {run.id} began with ({digest[:19]}...).")
-    return weights
 
 
 class _Readable(Images):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-import bench.cli.command_line
-from bench.cli.command_line import from_anywhere
 from bench.cli.main import app
 from bench.cluster.job import without_secret
 from bench.results.store import Store
@@ -45,23 +42,6 @@ def test_a_printed_cell_runs_in_another_folder_as_it_would_here(
     store = Store(str(tmp_path / "here" / "bench.db"))
     assert [(run.status, run.key[:16]) for run in store.runs()] == [("done", cell["key"])]
     store.close()
-
-
-def test_paths_of_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("a.pth").touch()
-    Path("named-12345678.pth").symlink_to("a.pth")
-    for given, spelt in (
-        ("weights=named-12345678.pth", f"weights={tmp_path}/named-12345678.pth"),
-        ("unseen=@names.txt", f"unseen=@{tmp_path}/names.txt"),
-        ("root=~/pictures", f"root={Path.home()}/pictures"),
-        ("wordnet = table.npz", f"wordnet ={tmp_path}/table.npz"),
-        ("weights=", "weights="),
-        ("unseen=all", "unseen=all"),
-        ("name=a.pth", "name=a.pth"),
-    ):
-        assert from_anywhere(given, files=("wordnet",)) == spelt
-    assert doctest.testmod(bench.cli.command_line).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 
 from bench.datasets.base import DATASETS
 from bench.datasets.folder import Folder, FolderSettings
-from bench.datasets.published.shaping import shaped
+from bench.datasets.published.shaping import shape_split
 from bench.datasets.published.tree_dataset import TreeDataset
+from bench.settings.request import Request
 from bench.types import Item, Split
 from tests.datasets.trees import plant, plant_lists, write
 
@@ -69,8 +70,10 @@ def images(items: Iterable[Item]) -> set[tuple[str, str]]:
 def test_photos_of_seen_classes_that_nothing_was_trained_on_join_the_gallery(
     split: Split, rule: str, limit: int | None
 ) -> None:
-    unseen_only = shaped(split, per_class_limit=limit, gallery="unseen", rule=rule)
-    everyone = shaped(split, per_class_limit=limit, gallery="all", rule=rule)
+    unseen_only, everyone = (
+        shape_split(split, Request("ours", split.dataset, per_class_limit=limit, gallery=gallery, selection=rule))
+        for gallery in ("unseen", "all")
+    )
     assert {item.class_name for item in unseen_only.gallery} <= set(split.unseen)
     assert everyone.queries == unseen_only.queries
     assert everyone.gallery[: len(unseen_only.gallery)] == unseen_only.gallery

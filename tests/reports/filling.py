@@ -12,6 +12,7 @@ from bench.reports.base import Options, Report
 from bench.reports.build import build
 from bench.reports.stored_runs import Source
 from bench.results import details
+from bench.results.request_of_row import request_of_row
 from bench.results.store import Store
 from bench.types import Score
 from tests.bench.results.test_store import IDENTITY
@@ -60,7 +61,8 @@ def begin(store: Store, **identity: Any) -> int:
     usual = 3e-4 if identity.get("dataset", "emoji") == "emoji" else 1e-4  # the learning rate of the dataset's recipe
     configuration = {"run": {"lr": usual}, "method": {"margin": 0.3}, "caution": ""}
     words = [f"{name}={value}" for name, value in sorted(identity.items())]
-    return store.begin({**IDENTITY, "configuration": configuration, "key": " ".join(words), **identity})
+    columns = {**IDENTITY, "configuration": configuration, "key": " ".join(words), **identity}
+    return store.begin({**columns, "request": request_of_row(columns, lambda: ("ant", "elk")).to_json()})
 
 
 def everything(store: Store) -> None:

@@ -215,8 +215,7 @@ def test_a_table_without_intervals_says_why(filled: Store) -> None:
         "bench.reports.base",
         "bench.reports.html",
         "bench.reports.latex",
-        "bench.reports.stored_runs",
-        "bench.datasets.published.split_variants",
+        "bench.settings.request",
     ],
 )
 def test_examples_in_docstrings_hold(module: str) -> None:

@@ -41,7 +41,8 @@ def test_the_command_of_a_missing_seed_asks_for_what_the_row_is(store: Store) ->
     for seed in range(2):
         fill(store, level=0.5, seed=seed)
     usual: dict[str, Any] = {"run": {"lr": 3e-4}, "method": {"margin": 0.3}, "caution": ""}
-    fill(store, level=0.6, configuration={**usual, "run": {"lr": 2e-4}, "method": {"margin": 1.0}})
+    call = {"command": "bench run -m ours --set margin=1 --lr 0.0002"}
+    fill(store, level=0.6, configuration={**usual, "run": {"lr": 2e-4}, "method": {"margin": 1.0}}, environment=call)
     fill(store, level=0.4, ablation="unbalanced")
     fill(store, level=0.4, ablation="without quadruplet and without classification")
     fill(store, level=0.4, configuration={**usual, "post": CODES})
@@ -49,7 +50,7 @@ def test_the_command_of_a_missing_seed_asks_for_what_the_row_is(store: Store) ->
     assert "ours (lr 0.0002, margin 1)" in {row[0] for row in table.rows}
     assert set(table.commands) == {
         "bench run -m ours -d emoji --split emoji-93 --seed 1 --set lr=0.0002 --set margin=1",
-        "bench ablate -m ours -d emoji --split emoji-93 --structural --seed 1",
+        "bench ablate --structural -m ours -d emoji --split emoji-93 --seed 1",
         "bench run -m ours -d emoji --split emoji-93 --seed 1 --without quadruplet --without classification",
         "bench run -m ours -d emoji --split emoji-93 --seed 1 --set codes=itq-test --set bits=64",
     }
@@ -80,11 +81,11 @@ def test_the_command_names_the_settings_of_a_dataset_and_the_place_of_a_folder_o
     full = {"run": {}, "method": {}, "dataset": {"photos": "full", "files": "auto"}}
     fill(store, level=0.5, dataset="sketchy", split="sketchy-21", configuration=full)
     tables = report(store, "main", options=Options(published=False)).tables
-    folder = "--seed 0 --set root=PATH {} --set name=mine --set ink_crop=true --gallery all"
+    folder = "--seed 0 --set name=mine --set ink_crop=true {} --gallery all --set root=PATH"
     assert [table.commands for table in tables[1:]] == [
         (f"bench run -m sake -d folder --split all-1a {folder.format('--set unseen=all')}",),
         (f"bench run -m sake -d folder --split draw2-seed7-1a {folder.format('--set draw=2 --set seed=7')}",),
-        (f"bench run -m sake -d folder --split unseen-1a {folder.format('--set unseen=@FILE')}",),
+        (f"bench run -m sake -d folder --split unseen-1a {folder.format('--set unseen=ant,elk')}",),
         ("bench run -m sake -d sketchy --split sketchy-21 --seed 0 --set photos=full",),
     ]
     assert "`bench run -m imagenet -d sketchy --split sketchy-21 --set photos=full` adds it." in tables[-1].notes[-2]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench.cli import options
 from bench.cli.commands.show import showing
-from bench.cli.output import OutputFormat, cache_dir, global_option, opened_store, print_json, print_table
+from bench.cli.output import OutputFormat, cache_dir, global_option, load_run, print_json, print_table
 
 
 @showing.command(epilog="Example: [bold]bench show knowledge 3 -k 5[/bold]")
@@ -17,7 +18,7 @@ def knowledge(
     number: Annotated[int, typer.Argument(metavar="RUN", help="Its number, as `bench list runs` tells it.")],
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="ImageNet classes of each seen class.")] = 3,
     weights: Annotated[
-        str | None, typer.Option(help="The backbone weights of the run, where they came from a file.")
+        Path | None, typer.Option(help="The backbone weights of the run, where they came from a file.")
     ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="root=PATH", help="Where the images lie: of a user's folder.")
@@ -31,26 +32,15 @@ def knowledge(
     The table is read from the cache; where it is not there any more it is computed again from the training photos.
     """
     from bench.cli.progress import Bars
-    from bench.errors import IncompleteError
     from bench.experiments.request import Resources
-    from bench.experiments.stored import knowledge_of, queried_classes, recalled
+    from bench.experiments.stored import load_experiment, load_knowledge
     from bench.methods.modules.class_knowledge import top_classes
 
-    store = opened_store(ctx)
-    try:
-        found = store.runs(id=number)
-        unseen = queried_classes(found[0], store) if found else []
-    finally:
-        store.close()
-    if not found:
-        raise IncompleteError(f"There is no run {number}: 'bench list runs' shows what there is.")
-    resources = Resources(
-        data_root=global_option(ctx, "data_root"), cache_dir=cache_dir(ctx), device=device, workers=workers
-    )
-    given = [*([f"weights={weights}"] if weights else []), *(assignments or [])]
-    experiment = recalled(found[0], resources, given, unseen)
+    run = load_run(ctx, number)
+    resources = Resources(global_option(ctx, "data_root"), cache_dir(ctx), device=device, workers=workers)
+    experiment = load_experiment(run, resources, assignments or (), weights)
     with Bars(f"knowledge of run {number}", quiet=bool(global_option(ctx, "quiet"))) as observer:
-        table = knowledge_of(experiment, resources, observer)
+        table = load_knowledge(experiment, resources, observer)
     named = dict(zip(experiment.split.seen, top_classes(table, k), strict=True))
     if format is OutputFormat.json:
         told = {name: [{"imagenet": each, "probability": p} for each, p in row] for name, row in named.items()}

@@ -9,7 +9,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import Device
-from bench.cli.output import OutputFormat, cache_dir, global_option, opened_store, print_json, print_table
+from bench.cli.output import OutputFormat, cache_dir, global_option, load_run, print_json, print_table
 from bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -72,24 +72,19 @@ def opened(ctx: typer.Context, run: int, photos: Path | None, weights: Path | No
     """What searches with the network of a run; how far it is with embedding photos is told on stderr."""
     from bench.cli.progress import Bars
     from bench.experiments.request import Resources
-    from bench.search.searcher import searcher, stored_run
+    from bench.search.searcher import searcher
 
     resources = Resources(global_option(ctx, "data_root"), cache_dir(ctx), device=device)
-    store = opened_store(ctx)
-    try:
-        record = stored_run(store, run)
-        with Bars(f"{record.title}, run {run}", quiet=bool(global_option(ctx, "quiet"))) as bars:
-            bars.phase("embedding")
-            return searcher(
-                record,
-                store,
-                resources,
-                photos=photos,
-                weights=weights,
-                progress=lambda done, total: bars.progress(done, total, {}),
-            )
-    finally:
-        store.close()
+    record = load_run(ctx, run, finished=True)
+    with Bars(f"{record.title}, run {run}", quiet=bool(global_option(ctx, "quiet"))) as bars:
+        bars.phase("embedding")
+        return searcher(
+            record,
+            resources,
+            photos=photos,
+            weights=weights,
+            progress=lambda done, total: bars.progress(done, total, {}),
+        )
 
 
 def write(searching: Searcher, run: int, name: str, sketch: bytes, found: list[Found], path: Path) -> None:

@@ -36,16 +36,12 @@ def show_run(
 ) -> None:
     """What was asked of a run, on what it ran, how it ended, what it gave."""
     from bench.cli.run_table import in_full, scores_of
-    from bench.errors import IncompleteError
 
     store = opened_store(ctx)
     try:
-        found, doing = store.runs(id=number), store.doing()
+        run, doing = store.run(number), store.doing()
     finally:
         store.close()
-    if not found:
-        raise IncompleteError(f"There is no run {number}: 'bench list runs' shows what there is.")
-    run = found[0]
     told = in_full(run, doing.get(run.id))
     if format is OutputFormat.json:
         print_json({**told, "scores": scores_of(run)})

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from bench.errors import StorageError
-from bench.experiments.heartbeat import Heartbeat
+from bench.experiments.progress import Heartbeat
 from bench.results.store import Store
 from tests.bench.results.test_store import IDENTITY
 from tests.conftest import Quiet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,11 @@ def asked(resources: Resources) -> Experiment:
     ids=str,
 )
 def test_whatever_is_asked_for_changes_the_key(change: dict[str, Any], asked: Experiment, resources: Resources) -> None:
-    assert resolve(replace(ASKED, **change), resources).key != asked.key
+    changed = resolve(replace(ASKED, **change), resources)
+    assert changed.key != asked.key
+    for facts in (changed.request.to_json(), changed.identity["request"]):
+        again = resolve(Request.from_json(json.loads(json.dumps(facts))), resources)
+        assert (again.key, again.request) == (changed.key, changed.request)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_where_and_how_it_is_computed_does_not(change: dict[str, Any], asked: Ex
 def test_the_precision_and_the_version_of_the_method_do(
     asked: Experiment, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert resolve(ASKED, replace(resources, precision="bf16")).key != asked.key
+    assert resolve(replace(ASKED, precision="bf16"), resources).key != asked.key
     monkeypatch.setattr(asked.method, "version", asked.method.version + 1)
     newer = resolve(ASKED, resources)
     assert newer.key != asked.key
@@ -99,6 +104,33 @@ def test_a_key_does_not_change_unawares(asked: Experiment) -> None:
     Where that is meant, write the new key here and say so in the changelog.
     """
     assert asked.key == "5da977ab128a7d6287dd23829e2ec28c3b889d43bb744b263c2dc17c9e9d7c47"
+
+
+def test_a_request_has_absolute_paths_here_and_none_in_the_store(
+    resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link is not followed: weights are known by the hash in their file's name."""
+    monkeypatch.chdir(tmp_path)
+    classes = sorted(each.name for each in (write_folder(tmp_path / "pictures", 4, 2) / "photo").iterdir())
+    Path("unseen.txt").write_text("\n".join(classes[:2]))
+    torch.save(Backbone("resnet18", "none").network.state_dict(), "weights.pth")
+    Path("named.pth").symlink_to("weights.pth")
+    Path("table.npz").write_bytes(b"table")
+    given = ("root=pictures", "unseen=@unseen.txt", "backbone=resnet18", "weights = named.pth", "wordnet=table.npz")
+    found = resolve(Request("supcon", "folder", assignments=given), resources)
+    chosen = f"unseen={','.join(classes[:2])}"
+    paths = {f"root={tmp_path}/pictures", f"weights={tmp_path}/named.pth", f"wordnet={tmp_path}/table.npz"}
+    request = found.request
+    assert {*request.assignments} >= {chosen, *paths}
+    stored = Request.from_json(found.identity["request"])
+    assert chosen in stored.assignments
+    assert str(tmp_path) not in str(stored)
+    assert stored.command() == (
+        f"bench run -m supcon -d folder --split {found.split.name} --seed 0 --set {chosen} --set backbone=resnet18 "
+        "--set weights=FILE --set wordnet=FILE --set root=PATH"
+    )
+    monkeypatch.chdir("/")
+    assert resolve(request, resources).key == found.key
 
 
 def test_a_weights_file_counts_by_its_content(resources: Resources, tmp_path: Path) -> None:

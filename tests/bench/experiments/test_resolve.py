@@ -14,9 +14,7 @@ from bench.experiments.resolve import resolve, with_weights_at_hand
 from bench.methods.backbone import published_weights
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import PACKAGED, Published
-from bench.search.searcher import _checked
 from bench.settings.run_settings import RunSettings
-from tests.bench.test_provenance import record
 from tests.pictures import write_folder
 
 
@@ -133,9 +131,9 @@ def test_what_a_method_does_not_use_is_not_asked_of_the_network(resources: Resou
     assert resolve(Request("ours", "emoji", assignments=assignments[:2], without=("preservation",)), resources)
 
 
-def test_a_stored_run_finds_its_default_file_again(fetched: Path) -> None:
-    run = replace(record(1), configuration={"run": {"backbone": "resnet50"}})
+def test_a_file_of_weights_is_found_by_its_hash(asked: Request, fetched: Path) -> None:
     digest = f"sha256:{hashlib.sha256(fetched.read_bytes()).hexdigest()}"
-    assert _checked(run, digest, None) == fetched
+    request, _ = with_weights_at_hand(with_settings(asked, f"weights={digest}"))
+    assert request.assignments[-1] == f"weights={fetched}"
     with pytest.raises(LoadingError, match="name it by --weights"):
-        _checked(run, f"sha256:{'0' * 64}", None)
+        with_weights_at_hand(with_settings(asked, f"weights=sha256:{'0' * 64}"))

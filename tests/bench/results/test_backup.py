@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from bench.errors import IncompleteError, StorageError, UsageError
 from bench.results.backup import backup
+from bench.results.migrations import CURRENT
 from bench.results.store import Store
 from bench.types import Score
 from tests.bench.results.test_store import IDENTITY, SCORES
@@ -92,7 +93,7 @@ def test_the_commands(runner: CliRunner) -> None:
     assert again.exit_code == 2
     assert "error: File copy.db exists and is not overwritten" in again.stderr
     current = runner.invoke(app, ["store", "migrate", "--store", "copy.db"])
-    assert (current.exit_code, current.stdout) == (0, "copy.db: is up to date (schema version 2)\n")
+    assert (current.exit_code, current.stdout) == (0, f"copy.db: is up to date (schema version {CURRENT})\n")
     missing = runner.invoke(app, ["store", "migrate", "--store", "none.db"])
     assert missing.exit_code == 4
     assert not Path("none.db").exists()

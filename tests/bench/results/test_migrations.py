@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 import sqlite3
 from contextlib import closing
@@ -9,10 +11,15 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine, inspect
+from typer.testing import CliRunner
 
+from bench.cli.main import app
 from bench.errors import StorageError
+from bench.experiments.request import Resources
+from bench.experiments.resolve import resolve
 from bench.results import details, migrations
 from bench.results.store import Store, existing
+from bench.settings.request import Request
 from tests.bench.results.test_store import IDENTITY, SCORES
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -94,8 +101,59 @@ def test_a_step_that_fails_leaves_the_older_version(version_1: Path, monkeypatch
     assert tables == {"run", "score", "schema_version"}
 
 
-def test_looking_at_an_older_one_does_not_change_it(version_1: Path) -> None:
-    before = version_1.read_bytes()
-    with pytest.raises(StorageError, match=r"has schema version 1, .* 'bench store migrate' brings it up to date"):
-        existing(str(version_1))
-    assert version_1.read_bytes() == before
+def test_reading_an_older_one_does_not_change_it(version_2: Path) -> None:
+    before = version_2.read_bytes()
+    version_2.chmod(0o400)
+    store = existing(str(version_2))
+    assert store is not None
+    assert (store.was, len(store.runs())) == (2, 8)
+    folder = Path(str(store._folder and store._folder.name))
+    assert folder.is_dir()
+    store.close()
+    assert not folder.exists()
+    assert version_2.read_bytes() == before
+    assert sorted(version_2.parent.iterdir()) == [version_2]
+
+
+@pytest.fixture
+def version_2(tmp_path: Path) -> Path:
+    """Eight runs, of every kind that a request has to tell apart; the last was scored elsewhere."""
+    return Path(shutil.copy(FIXTURES / "store-v2.db", tmp_path / "bench.db"))
+
+
+REQUESTS = (
+    "-m imagenet -d emoji --split emoji-93 --seed 0 --set image_size=32 --set epochs=0.05 --limit 1",
+    "-m ours -d emoji --split emoji-93 --seed 0 --without quadruplet --set image_size=32 --set epochs=0.05 "
+    "--set margin=0.5 --select oracle --limit 1",
+    "-m ours -d emoji --split emoji-93 --seed 0 --set image_size=32 --set epochs=0.05 --set balanced=false "
+    "--gallery all --limit 1",
+    "-m imagenet -d folder --split draw2-seed0-4575cd4d --seed 0 --set name=mine --set draw=2 --set ink_crop=true "
+    "--set image_size=32 --set backbone=tf_efficientnet_lite0 --precision bf16 --set root=PATH",
+    "-m imagenet -d folder --split unseen-dff1c7a3 --seed 0 --set unseen=airplane,alarm-clock --set image_size=32 "
+    "--set backbone=tf_efficientnet_lite0 --set root=PATH",
+    "-m softmax -d emoji --split emoji-93 --seed 0 --set image_size=32 --set weights=FILE --set epochs=0.05 "
+    "--set codes=itq-test --set bits=16 --limit 1",
+    "--checkpoint RUN -d emoji --split emoji-93 --set rerank=icfrr --limit 1",
+    "-m theirs -d emoji --split emoji-93 --seed 0 --limit 1",
+)
+
+
+def test_version_2_has_the_request_of_each_run(version_2: Path, resources: Resources) -> None:
+    """A run whose data and weights are here gives the same key, and the request that is stored with it today."""
+    store = Store(str(version_2))
+    assert store.was == 2
+    runs = store.runs()
+    store.close()
+    commands = [Request.from_json(run.request).command() for run in runs]
+    assert [sorted(each.split(" --")) for each in commands] == [sorted(f"bench run {r}".split(" --")) for r in REQUESTS]
+    for run in runs[:3]:
+        experiment = resolve(Request.from_json(run.request), resources)
+        assert (experiment.key, experiment.identity["request"]) == (run.key, dict(run.request))
+
+
+def test_a_run_of_version_2_answers_its_command_without_computing(version_2: Path, runner: CliRunner) -> None:
+    words = shlex.split(REQUESTS[1].replace("oracle", "oracle --format json"))
+    result = runner.invoke(app, ["--store", str(version_2), "run", *words])
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert (told["run"], told["already_done"]) == (2, True)

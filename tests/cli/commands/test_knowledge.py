@@ -14,7 +14,7 @@ from bench.datasets.images.loader import Images
 from bench.experiments.execute import build, training_photos
 from bench.experiments.request import Request, Resources
 from bench.experiments.resolve import resolve
-from bench.experiments.stored import recalled
+from bench.experiments.stored import load_experiment
 from bench.results.store import Store
 from bench.training.loop import TrainingData
 from tests.conftest import Quiet
@@ -73,11 +73,11 @@ def test_each_seen_class_has_its_likeliest_imagenet_classes(
     assert f"{told['classes']['ambulance'][0]['imagenet']} " in table.stdout
 
 
-def test_a_stored_run_is_recalled_as_it_was(stored: dict[str, int], shared_cache: Path) -> None:
+def test_a_stored_run_gives_its_experiment_again(stored: dict[str, int], shared_cache: Path) -> None:
     store = Store("bench.db")
     (run,) = store.runs(id=stored["ours"])
     store.close()
-    experiment = recalled(run, Resources(data_root=Path("data"), cache_dir=shared_cache))
+    experiment = load_experiment(run, Resources(data_root=Path("data"), cache_dir=shared_cache))
     assert experiment.key == run.key
 
 
@@ -100,8 +100,8 @@ WHY_NOT = (
     ("alone", 2, "A run of 'ours without preservation' prepares no table of ImageNet knowledge"),
     ("online", 2, "A run of 'ours online-teacher' prepares no table"),
     ("hog", 2, "A run of 'hog' prepares no table"),
-    ("other images", 3, "was made on other images than those at hand"),
-    ("weights file", 2, "was made with a weights file (sha256:0123...), and this is another one or none"),
+    ("other images", 3, "are not those of the run"),
+    ("weights file", 7, "The weights file sha256:0123... is not on this machine: name it by --weights"),
     ("external", 2, "were made elsewhere"),
     ("none", 4, "There is no run 99"),
 )

@@ -67,7 +67,7 @@ def test_a_result_outlives_its_data(runner: CliRunner, monkeypatch: pytest.Monke
     again = runner.invoke(app, RUN)
     assert again.exit_code == 0, again.stderr
     assert json.loads(again.stdout)["already_done"] is True
-    assert "was asked for in the same words" in again.stderr
+    assert "same settings" in again.stderr
     for other in (["--seed", "1"], ["--set", "codes=itq-test"], ["--limit", "2"], ["--force"], ["--precision", "bf16"]):
         refused = runner.invoke(app, [*RUN, *other])
         assert refused.exit_code == 3, refused.output

@@ -104,7 +104,7 @@ def test_on_another_dataset_it_says_what_it_was_trained_on_and_saw(asked: Any, t
     (row,) = json.loads(plan.stdout)
     assert row["cell"].startswith("softmax trained on draw4-seed0-")
     call = row["command"][row["command"].index("run") :]
-    assert call[:5] == ["run", "-d", "emoji", "--checkpoint", str(network(trained).resolve())]
+    assert call[:5] == ["run", "--checkpoint", str(network(trained).resolve()), "-d", "emoji"]
     found = asked(*words, "--format", "json")
     assert found.exit_code == 0, found.output
     saw = json.loads(found.stdout)["checkpoint"]["saw"]

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from bench.errors import UsageError
 from bench.experiments.request import Resources
 from bench.results.store import Store
-from bench.search.searcher import Searcher, searcher, stored_run
+from bench.search.searcher import Searcher, searcher
 from bench.search.server import LARGEST, is_local, server
 from tests.browsing import chromium, problems, requests
 from tests.datasets.images.test_decode import bomb, flipped
@@ -30,9 +30,7 @@ from tests.drawn import png, sketch
 def served(stored: CliRunner, shared_cache: Path, tmp_path: Path) -> Iterator[tuple[int, Searcher]]:
     store = Store("bench.db")
     resources = Resources(tmp_path, shared_cache, device="cpu")
-    searching = searcher(
-        stored_run(store, 1), store, resources, photos=None, weights=None, progress=lambda done, total: None
-    )
+    searching = searcher(store.run(1), resources, photos=None, weights=None, progress=lambda done, total: None)
     store.close()
     answering = server(searching, "imagenet, run 1", "127.0.0.1", 0)
     thread = threading.Thread(target=answering.serve_forever, kwargs={"poll_interval": 0.05})

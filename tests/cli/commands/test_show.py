@@ -107,7 +107,7 @@ def test_what_works_here(filled: CliRunner, tmp_path: Path) -> None:
     assert rows["data set", "emoji"]["fine"] is True
     assert rows["data set", "sketchy"]["fine"] is False
     assert "bench data path sketchy" in rows["data set", "sketchy"]["found"]
-    assert rows["store", "./bench.db"]["found"] == "schema version 2; 1 done, 1 failed, 1 running"
+    assert rows["store", "./bench.db"]["found"] == "schema version 3; 1 done, 1 failed, 1 running"
     assert "GB free" in rows["disk", "cache"]["found"]
     assert rows["package", "torch"]["found"]
     assert sorted(tmp_path.rglob("*")) == before
