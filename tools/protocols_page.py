@@ -1,6 +1,6 @@
 """The generated parts of docs/protocols.md: tables of declarations, and a worked ranking under every definition.
 
-Run ``python -m tools.protocols_page`` to write them anew, between the marks that the page has for each.
+Run ``python -m tools.protocols_page`` to write them again, between the marks of each part.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TIE_RULES: tuple[Ties, ...] = ("index", "pessimistic", "optimistic")
 
 
 def render(text: str) -> str:
-    """The page with every generated part made anew; raises KeyError for a mark of an unknown part."""
+    """The page with every generated part written again; raises KeyError for a mark of an unknown part."""
     parts = {
         "metrics": metrics_table,
         "ranking": ranking_table,
@@ -129,7 +129,7 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main() -> None:
-    """Write the page anew."""
+    """Write the page."""
     PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
