@@ -48,7 +48,12 @@ class Itq:
                 f"Array {name!r} has width {vectors.shape[1]}, but the binary codes were fitted on vectors of "
                 f"width {len(self.projection)}."
             )
-        return _bits(vectors, mean, self.projection)
+        # By rows: neither a centred copy nor one in float64 of a whole gallery.
+        codes = np.empty((len(vectors), self.projection.shape[1]), dtype=np.float32)
+        for begin in range(0, len(vectors), 1024):
+            part = slice(begin, begin + 1024)
+            codes[part] = (vectors[part] - mean) @ self.projection > 0
+        return codes
 
 
 def fit(
@@ -94,15 +99,6 @@ def fit_on_test(embeddings: Embeddings, generator: np.random.Generator, *, bits:
     Raises what ``fit`` raises.
     """
     return fit(embeddings.query, embeddings.gallery, generator, bits=bits)
-
-
-def _bits(vectors: Floats, mean: Doubles, projection: Doubles) -> Floats:
-    # By rows: neither a centred copy nor one in float64 of a whole gallery.
-    codes = np.empty((len(vectors), projection.shape[1]), dtype=np.float32)
-    for begin in range(0, len(vectors), 1024):
-        part = slice(begin, begin + 1024)
-        codes[part] = (vectors[part] - mean) @ projection > 0
-    return codes
 
 
 def _finite_mean(vectors: Floats, name: str) -> Doubles:

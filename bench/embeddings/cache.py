@@ -1,6 +1,6 @@
 """Embeddings on disk under the hash of network, settings and images, so that nothing is embedded twice.
 
-Those that memory holds are one file each, a gallery that it does not hold is a folder of shards.
+An entry is a file; of a gallery larger than memory it is a folder of shards.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from bench.embeddings.binary_codes import Itq
 from bench.embeddings.memmap import Shards, ShardWriter, open_side
@@ -37,52 +38,45 @@ class EmbeddingCache:
         return self.cache_dir / "embeddings" / f"{key}.safetensors"
 
     def read(self, key: str) -> Floats | None:
-        """float32 [images, width]; None when there is no entry, or one that is damaged, which is dropped."""
-        path = self.path(key)
-        found = read_tensors(path)
-        if found is None or "embeddings" not in found[0]:
-            if path.exists():
-                log.warning("The cached embeddings %s are damaged: dropped, computed again.", path.name)
-                with suppress(OSError):  # a cache that may only be read
-                    path.unlink()
-            return None
-        vectors: Floats = found[0]["embeddings"].numpy()
-        return vectors
+        """float32 [images, width]; None if there is no entry, or a damaged one, which is removed."""
+        tensors = self._read(key, {"embeddings"})
+        return tensors["embeddings"].numpy() if tensors else None
 
     def write(self, key: str, vectors: Floats) -> None:
-        """Keep ``vectors``; where the disk does not take them the run goes on without."""
-        try:
-            write_tensors(self.path(key), {"embeddings": torch.from_numpy(vectors)}, {})
-        except StorageError as error:
-            log.warning("The embeddings are not kept: %s", error)
+        """Keep ``vectors``; a full disk is a warning."""
+        self._write(key, {"embeddings": torch.from_numpy(vectors)})
 
     def read_quantiser(self, key: str) -> Itq | None:
-        """What makes binary codes of an entry's embeddings; None when there is none, or one that is damaged."""
-        found = read_tensors(self._quantiser(key))
-        if found is None or found[0].keys() != {each.name for each in fields(Itq)}:
-            return None
-        return Itq(**{name: tensor.numpy() for name, tensor in found[0].items()})
+        """The quantiser of an entry; None as ``read``."""
+        tensors = self._read(f"{key}.itq", {each.name for each in fields(Itq)})
+        return Itq(**{name: tensor.numpy() for name, tensor in tensors.items()}) if tensors else None
 
     def write_quantiser(self, key: str, quantiser: Itq) -> None:
-        """Keep a quantiser; where the disk does not take it the run goes on without."""
-        tensors = {each.name: torch.from_numpy(getattr(quantiser, each.name)) for each in fields(Itq)}
-        try:
-            write_tensors(self._quantiser(key), tensors, {})
-        except StorageError as error:
-            log.warning("The binary codes' rotation is not kept: %s", error)
+        """Keep a quantiser; a full disk is a warning."""
+        self._write(f"{key}.itq", {name: torch.from_numpy(array) for name, array in vars(quantiser).items()})
 
-    def _quantiser(self, key: str) -> Path:
-        return self.cache_dir / "embeddings" / f"{key}.itq.safetensors"
+    def _read(self, key: str, names: set[str]) -> dict[str, Tensor] | None:
+        content = read_tensors(self.path(key))
+        if content is not None and content[0].keys() == names:
+            return content[0]
+        if self.path(key).exists():
+            log.warning("The cached embeddings %s are damaged: dropped, computed again.", self.path(key).name)
+            with suppress(OSError):  # a cache that may only be read
+                self.path(key).unlink()
+        return None
+
+    def _write(self, key: str, tensors: dict[str, Tensor]) -> None:
+        try:
+            write_tensors(self.path(key), tensors, {})
+        except StorageError as error:
+            log.warning("The embeddings are not kept: %s", error)
 
     def folder(self, key: str) -> Path:
         """The folder of an entry that is read in blocks."""
         return self.cache_dir / "embeddings" / key
 
     def read_shards(self, key: str) -> Shards | None:
-        """The rows of an entry, to be read in blocks; None when there is none, or one that is damaged: it is dropped.
-
-        Every file is compared with its SHA-256.
-        """
+        """The rows of an entry, to be read in blocks, every file compared with its SHA-256; None as ``read``."""
         folder = self.folder(key)
         if not folder.is_dir():
             return None
