@@ -1,4 +1,4 @@
-"""A local page with a drawing pad beside live results, by the standard library's threaded server.
+"""A local page with a drawing pad beside live results, served by the standard library.
 
 GET / is the page, GET /photo/N a picture of the photo at position N, POST /query a picture file: its answer is JSON,
 ``{"found": [{"place", "position", "path", "class_name", "similarity"}], "seconds"}`` or ``{"error": one sentence}``.
@@ -10,7 +10,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,31 +38,28 @@ SAFE = {
 }
 
 
-def server(searching: Searcher, title: str, host: str, port: int) -> ThreadingHTTPServer:
-    """A server that is bound and not yet answering; ``serve_forever`` of it answers, each request in its own thread.
+def bind_server(searcher: Searcher, title: str, host: str, port: int) -> ThreadingHTTPServer:
+    """A server that is bound; its ``serve_forever`` answers each request in a thread of its own.
 
-    Raises UsageError when it cannot be bound.
+    Raises UsageError when the address cannot be bound.
     """
     page = Template(template("serve.html")).substitute(
         title=title,
-        photos=f"{len(searching.photos):,}",
+        photos=f"{len(searcher.photos):,}",
         style=template("page.css") + template("results.css"),
         script=template("serve.js"),
     )
 
     @lru_cache(maxsize=4096)
     def picture(position: int) -> bytes:
-        path = searching.photos[position].path
-        return thumbnail(searching.dataset.read(path), path, PICTURE)
+        path = searcher.photos[position].path
+        return thumbnail(searcher.dataset.read(path), path, PICTURE)
 
-    class Handler(_Handler):
-        pass
-
-    Handler.searching, Handler.page, Handler.picture = searching, page.encode(), staticmethod(picture)
-    Handler.local_only = is_local(host)
+    attributes = {"searcher": searcher, "page": page.encode(), "picture": staticmethod(picture)}
+    handler = type("Handler", (_Handler,), {**attributes, "local_only": is_local(host)})
     try:
         bare = host.strip("[]")
-        return (_Server6 if ":" in bare else _Server)((bare, port), Handler)
+        return (_Server6 if ":" in bare else _Server)((bare, port), handler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{host}:{port} cannot be bound ({reason}): choose another --port or --host.") from error
@@ -86,41 +83,39 @@ class _Server6(_Server):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    searching: Searcher
+    searcher: Searcher
     page: bytes
-    picture: Any
+    picture: Callable[[int], bytes]
     local_only: bool
     timeout = SECONDS
     server_version, sys_version = "bench", ""
 
     def do_GET(self) -> None:
         """The page or a photo."""
-        if self._foreign():
-            return
-        if self.path in ("/", "/index.html"):
-            self._answer(200, "text/html; charset=utf-8", self.page)
+        if self._refuse_foreign():
             return
         number = self.path.removeprefix("/photo/")
-        if self.path.startswith("/photo/") and number.isascii() and number.isdigit():
-            position = int(number[:12])
-            if position < len(self.searching.photos):
-                try:
-                    self._answer(200, "image/webp", self.picture(position), {"Cache-Control": "max-age=3600"})
-                except (BenchError, OSError) as error:
-                    self._say(404, f"That photo cannot be shown: {error}")
-                return
-        self._say(404, "There is nothing here.")
+        is_photo = number != self.path and number.isascii() and number.isdigit()
+        if self.path in ("/", "/index.html"):
+            self._answer(200, "text/html; charset=utf-8", self.page)
+        elif is_photo and int(number[:12]) < len(self.searcher.photos):
+            try:
+                self._answer(200, "image/webp", self.picture(int(number[:12])), {"Cache-Control": "max-age=3600"})
+            except (BenchError, OSError) as error:
+                self._refuse(404, f"That photo cannot be shown: {error}")
+        else:
+            self._refuse(404, "There is nothing here.")
 
     def do_POST(self) -> None:
         """A sketch, as the bytes of a picture file."""
-        if self._foreign():
+        if self._refuse_foreign():
             return
         length = self.headers.get("Content-Length", "")
         if self.path != "/query" or not (length.isascii() and length.isdigit()):
-            self._say(404 if self.path != "/query" else 411, "Send a picture file with its length to /query.")
+            self._refuse(404 if self.path != "/query" else 411, "Send a picture file with its length to /query.")
         elif int(length[:20]) > LARGEST:
-            self.close_connection = True  # what follows is not read
-            self._say(413, f"The file has more than {LARGEST // 1_000_000} MB: send a smaller picture.")
+            self.close_connection = True  # the rest is not read
+            self._refuse(413, f"The file has more than {LARGEST // 1_000_000} MB: send a smaller picture.")
         else:
             self._search(int(length))
 
@@ -128,28 +123,28 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             content = self.rfile.read(length)
             start = time.perf_counter()
-            found = self.searching.query(content, "you sent", COUNT)
+            matches = self.searcher.query(content, "you sent", COUNT)
         except BenchError as error:
-            self._say(400, str(error))
+            self._refuse(400, str(error))
         except TimeoutError:
             self.close_connection = True
-            self._say(408, "The picture did not arrive in time: send it again.")
+            self._refuse(408, "The picture did not arrive in time: send it again.")
         else:
             seconds = round(time.perf_counter() - start, 3)
-            self._json(200, {"found": [asdict(each) for each in found], "seconds": seconds})
+            self._json(200, {"found": [asdict(each) for each in matches], "seconds": seconds})
 
-    def _foreign(self) -> bool:
-        """Refuse what another site's script sends here through a name of its own, or from its own page."""
+    def _refuse_foreign(self) -> bool:
+        """Refuse requests from another site's page, or by another host name; whether it was refused."""
         host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
         origin = self.headers.get("Origin")
         same = origin is None or origin.partition("://")[2] == self.headers.get("Host", "")
         if same and (not self.local_only or is_local(host)):
             return False
         self.close_connection = True
-        self._say(403, "This page answers only to its own address.")
+        self._refuse(403, "This page answers only to its own address.")
         return True
 
-    def _say(self, status: int, sentence: str) -> None:
+    def _refuse(self, status: int, sentence: str) -> None:
         self._json(status, {"error": sentence})
 
     def _json(self, status: int, value: Mapping[str, Any]) -> None:
@@ -164,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(content)
         except ConnectionError:
-            self.close_connection = True  # it went away; nobody is left to be told
+            self.close_connection = True  # the client is gone
 
     def log_message(self, format: str, *args: Any) -> None:
         """To the program's log instead of stderr."""

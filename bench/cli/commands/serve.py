@@ -26,9 +26,9 @@ def serve(
 ) -> None:
     """Show a page to draw on beside what the network of a run finds among photos, while you draw. Ctrl-C ends it."""
     searching = opened(ctx, run, photos, weights, device)
-    from bench.search.server import is_local, server
+    from bench.search.server import bind_server, is_local
 
-    answering = server(searching, f"{searching.experiment.method.name}, run {run}", host, port)
+    answering = bind_server(searching, f"{searching.experiment.method.name}, run {run}", host, port)
     name, number = str(answering.server_address[0]), answering.server_address[1]
     address = f"http://{f'[{name}]' if ':' in name else name}:{number}/"
     if is_local(host):
