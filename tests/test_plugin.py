@@ -216,6 +216,7 @@ def test_the_doctor_tells_which_plug_ins_can_be_used(bench: Bench) -> None:
         "method proxy-anchor": True,
         "dataset shapes": True,
         "protocol every-class": True,
+        "metric MRR@all": True,
         "kind of report runs": True,
         "report format tsv": True,
         **{f"{kind} {name}": False for _, kind, _ in LISTS.values() for name in NAMES},

@@ -13,6 +13,7 @@ import torch
 from bench import provenance
 from bench.datasets.base import DATASETS
 from bench.errors import BenchError
+from bench.evaluation.metrics.base import METRICS
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import PACKAGED, PUBLISHED, default_file, how_to_get
@@ -136,7 +137,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    for registry in (METHODS, DATASETS, PROTOCOLS, KINDS, PICTURES, FORMATS):
+    for registry in (METHODS, DATASETS, PROTOCOLS, METRICS, KINDS, PICTURES, FORMATS):
         for plugin in registry.plugins():
             fine = not plugin.trouble
             yield Finding("plug-in", f"{plugin.kind} {plugin.name}", fine, plugin.trouble or f"of {plugin.source}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from bench_example.every_class import EVERY_CLASS
+from bench_example.mrr import mrr_all
 from bench_example.proxy_anchor import proxy_anchor
 from bench_example.shapes import PHOTOS, SEEN, SHAPES, SIDE, SKETCHES, UNSEEN
 from bench_example.tsv import write
@@ -16,6 +17,7 @@ from PIL import Image
 
 from bench.datasets.base import DATASETS
 from bench.errors import DataError
+from bench.evaluation.metrics.base import METRICS, parse_metric
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.reports.base import Report, Section, Table
 
@@ -60,6 +62,11 @@ def test_an_image_that_is_not_there() -> None:
 
 def test_the_protocol_is_known_by_its_name() -> None:
     assert PROTOCOLS.get("every-class") is EVERY_CLASS
+
+
+def test_the_metric_is_known_by_its_id() -> None:
+    assert METRICS.get(parse_metric("MRR@all@classes").definition) is mrr_all
+    assert mrr_all([4, 9]) == 1 / 4
 
 
 def test_the_format_has_a_title_a_head_and_rows() -> None:

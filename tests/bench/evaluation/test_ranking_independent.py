@@ -102,6 +102,14 @@ def test_torchmetrics_precision(embeddings: Embeddings, k: int) -> None:
     assert_same(found, theirs, [not flag.any() for flag in flags])
 
 
+@pytest.mark.parametrize("k", [1, 25, 1500])
+def test_scikit_learn_ndcg(embeddings: Embeddings, k: int) -> None:
+    scores, flags = scores_and_flags(embeddings)
+    theirs = [ndcg_score(flag[None], row[None], k=k) for row, flag in zip(scores, flags, strict=True)]
+    found = rank(embeddings, [f"nDCG@{k}"]).per_query(f"nDCG@{k}")
+    assert_same(found, theirs, [not flag.any() for flag in flags])
+
+
 def test_order_of_photos_by_scikit_learn(embeddings: Embeddings) -> None:
     """The best photos that the engine names are a ranking of full worth by an unrelated measure."""
     found = rank(embeddings, [], top=1500).top
