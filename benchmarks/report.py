@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.evaluation.metrics.base import DEFAULT_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS, MAIN_METRICS
 from bench.evaluation.ranking_result import Ranking
 from bench.provenance import processor
 from bench.results import details
@@ -37,7 +37,7 @@ def fill(store: Store, runs: int, scores: int) -> None:
     generator = np.random.default_rng(0)
     named = [*DEFAULT_METRICS, "P@5:k"]
     ids = [*named, *(f"P@{k}:min" for k in range(6, 6 + scores // 2 - len(named)))]
-    kept = tuple(dict.fromkeys((*details.KEPT, *(f"P@{k}:k" for k in details.CURVE_AT))))
+    kept = tuple(dict.fromkeys((*MAIN_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT))))
     labels = np.repeat(np.arange(CLASSES), QUERIES // CLASSES)
     relevant = np.full(QUERIES, 300)
     for number in range(runs):

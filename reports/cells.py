@@ -6,9 +6,9 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.stored_runs import Row
 
-MAIN_METRICS = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
 YARDSTICK = "imagenet"  # frozen features: what a trained method is always seen beside
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.errors import IncompleteError
+from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.base import KINDS, Options, Table
-from bench.reports.cells import MAIN_METRICS, shown_rows
+from bench.reports.cells import shown_rows
 from bench.reports.stored_runs import Group, Row, Source
 from bench.results import details
 from bench.types import Doubles

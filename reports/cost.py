@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 
+from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.base import KINDS, Options, Table
-from bench.reports.cells import MAIN_METRICS, mean, spread
+from bench.reports.cells import mean, spread
 from bench.reports.stored_runs import Group, Row, Source
 
 COLUMNS = (

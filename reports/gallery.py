@@ -10,8 +10,9 @@ import numpy as np
 from bench.datasets.base import Dataset
 from bench.datasets.published.shaping import reopen_split
 from bench.errors import BenchError, IncompleteError
+from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.base import KINDS, PICTURES, Answer, Figure, Gallery, Options, Shown, Table
-from bench.reports.cells import MAIN_METRICS, mean
+from bench.reports.cells import mean
 from bench.reports.stored_runs import SEED, Group, Source
 from bench.results import details
 from bench.results.models import RunRecord

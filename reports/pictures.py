@@ -7,9 +7,10 @@ import statistics
 
 import numpy as np
 
+from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports import ablation, classes, plots
 from bench.reports.base import PICTURES, Figure, Gallery, Options
-from bench.reports.cells import MAIN_METRICS, YARDSTICK, mean, shown_rows
+from bench.reports.cells import YARDSTICK, mean, shown_rows
 from bench.reports.stored_runs import Group, Row, Source
 from bench.results import details
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.errors import IncompleteError, UsageError, nearest
-from bench.evaluation.metrics.base import parse_metric
+from bench.evaluation.metrics.base import MAIN_METRICS, parse_metric
 from bench.evaluation.protocols.base import Protocol, name_over, protocol_of
 from bench.reports import missing_runs as missing
 from bench.reports import published
 from bench.reports.base import KINDS, Options, Table
-from bench.reports.cells import MAIN_METRICS, YARDSTICK, mean, spread
+from bench.reports.cells import YARDSTICK, mean, spread
 from bench.reports.protocol_values import ranks_alike, row_values
 from bench.reports.stored_runs import SEED, Group, Row, Source
 from bench.results.models import RunRecord

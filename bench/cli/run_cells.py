@@ -22,6 +22,7 @@ from bench.cli.run_slurm_jobs import hand_in, scheduler_of
 from bench.cli.run_table import scores_of
 from bench.distributed.process_group import Processes, joined
 from bench.errors import DataError, IncompleteError, UsageError
+from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.experiments.preflight import agree
 from bench.experiments.request import Experiment, Request, Resources
 from bench.experiments.resolve import Splits, resolve, with_weights_at_hand
@@ -35,7 +36,6 @@ from bench.training.pretrained import file_of
 
 # Prints runs, each with whether it was done already, that a store holds.
 Shown = Callable[[list[tuple[RunRecord, bool]], OutputFormat, Store], None]
-SHOWN = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
 
 
 def chosen_seeds(options: RunOptions) -> list[int]:
@@ -228,10 +228,10 @@ def show(done: list[tuple[RunRecord, bool]], format: OutputFormat, store: Store)
         rows = [as_json(record, already) for record, already in done]
         print_json(rows[0] if len(rows) == 1 else rows)
         return
-    columns = ["run", "method", "split", "seed", *(name.removesuffix(":k") for name in SHOWN), "seconds"]
+    columns = ["run", "method", "split", "seed", *(name.removesuffix(":k") for name in MAIN_METRICS), "seconds"]
     cells = []
     for record, _ in done:
-        figures = ["-" if (value := record.value(metric)) != value else f"{value:.3f}" for metric in SHOWN]
+        figures = ["-" if (value := record.value(metric)) != value else f"{value:.3f}" for metric in MAIN_METRICS]
         seconds = f"{sum(record.seconds.values()):.0f}"
         cells.append([str(record.id), record.title, record.split, str(record.seed), *figures, seconds])
     print_table(columns, cells)

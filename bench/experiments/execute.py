@@ -232,7 +232,7 @@ def rank_embeddings(found: Embedded, experiment: Experiment, resources: Resource
             rescore = Icfrr(embeddings, post)
     return rank(
         embeddings,
-        (*STORED_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT)),
+        details.RANKED,
         distance=post.distance,
         top=resources.top,
         rescore=rescore,

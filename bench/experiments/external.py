@@ -16,7 +16,6 @@ from bench.results.store import Store
 from bench.settings.request import Request
 from bench.types import Distance
 
-METRICS = (*STORED_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT))
 TOP = 10  # gallery positions that are stored for each query
 
 
@@ -40,7 +39,7 @@ def store_ranking(
     device: str,
     seconds: float,
 ) -> int:
-    """Store the default figures of a ``ranking`` for ``METRICS`` as a run of the external method ``name``; its id.
+    """Store a ``ranking`` for ``details.RANKED`` as a run of the external method ``name``; the run's id.
 
     Where every row is known to be which image, the values of every query are stored too, so that reports show intervals
     and compare. Name, images, distance and seed make one run: scores of new embeddings supersede the old ones.

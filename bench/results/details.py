@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.evaluation.metrics.base import MAIN_METRICS, STORED_METRICS
 from bench.evaluation.ranking_result import Ranking
 from bench.types import Floats, Labels
 
@@ -46,7 +47,7 @@ CURVE_AT = (
     631,
     1000,
 )
-KEPT = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")  # stored for every query
+RANKED = (*STORED_METRICS, *(f"P@{k}:k" for k in CURVE_AT))  # what a run ranks for: its scores and its details
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,13 @@ def pack(
     ranking: Ranking, gallery_labels: Labels, classes: Sequence[str], history: Sequence[Mapping[str, float]]
 ) -> dict[str, bytes]:
     """Details of a run by name; ``classes`` names the labels, ``history`` are the training curves."""
-    values = np.stack([ranking.per_query(metric) for metric in KEPT]).astype(np.float32)
+    values = np.stack([ranking.per_query(metric) for metric in MAIN_METRICS]).astype(np.float32)
     names = np.array(classes)
     counted = ranking.relevant > 0
     precision = np.stack([ranking.per_query(f"P@{k}:k")[counted] for k in CURVE_AT])  # [ks, queries]
     recall = precision * np.array(CURVE_AT)[:, None] / ranking.relevant[counted]
     found = {
-        PER_QUERY: _arrays(metrics=np.array(KEPT), values=values, labels=ranking.clusters, classes=names),
+        PER_QUERY: _arrays(metrics=np.array(MAIN_METRICS), values=values, labels=ranking.clusters, classes=names),
         SUMS: _sums(values, ranking.clusters, classes),
         CURVE: _arrays(ks=np.array(CURVE_AT), precision=precision.mean(axis=1), recall=recall.mean(axis=1)),
     }
@@ -157,7 +158,7 @@ def _sums(values: Floats, labels: Labels, classes: Sequence[str]) -> bytes:
     present, position = np.unique(labels[counted], return_inverse=True)
     rows = [np.bincount(position, minlength=len(present))]
     rows += [np.bincount(position, weights=row[counted], minlength=len(present)) for row in values]
-    head = {"metrics": KEPT, "classes": [classes[label] for label in present]}
+    head = {"metrics": MAIN_METRICS, "classes": [classes[label] for label in present]}
     return json.dumps(head).encode() + b"\n" + np.stack(rows).astype("<f8").tobytes()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.evaluation.metrics.base import DEFAULT_METRICS
+from bench.evaluation.metrics.base import DEFAULT_METRICS, MAIN_METRICS
 from bench.evaluation.ranking_result import Ranking
 from bench.reports.base import Options, Report
 from bench.reports.build import build
@@ -20,7 +20,7 @@ from tests.bench.results.test_store import IDENTITY
 CLASSES = ("ant", "bat_1", "cup & saucer", "door", "elk")
 EACH = 6  # queries of a class
 CODES = {"codes": "itq-test", "bits": 64, "rerank": "none"}
-METRICS = tuple(dict.fromkeys((*details.KEPT, *(f"P@{k}:k" for k in details.CURVE_AT))))
+METRICS = tuple(dict.fromkeys((*MAIN_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT))))
 
 
 def ranking(level: float, seed: int, relevant: int = 300, kept: int = 10) -> Ranking:

@@ -56,10 +56,10 @@ def report(
     check: Annotated[Path | None, typer.Option(help="Exit 4 unless the report equals this file.")] = None,
 ) -> None:
     """Print stored results: one table for each dataset, split, gallery and protocol."""
+    from bench.evaluation.metrics.base import MAIN_METRICS
     from bench.evaluation.protocols.base import protocol_of
     from bench.reports.base import FORMATS, KINDS, Options
     from bench.reports.build import build
-    from bench.reports.cells import MAIN_METRICS
     from bench.reports.protocol_values import every_id
     from bench.reports.stored_runs import Source
     from bench.results.store import existing

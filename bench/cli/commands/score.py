@@ -256,12 +256,13 @@ def rank_and_store(
     """As ``rank_all``, and what identifies the run as which the default figures by ``distance`` are stored."""
     from bench.embeddings.files import digest_of
     from bench.evaluation.protocol_scores import chosen_metrics, recipe
-    from bench.experiments.external import METRICS, TOP, store_ranking
+    from bench.experiments.external import TOP, store_ranking
+    from bench.results.details import RANKED
     from bench.results.store import Store
 
     database = Store(global_option(ctx, "store"))  # a mistake there shows before minutes of ranking
     try:
-        stored = chosen_metrics(METRICS, distance, "to store")
+        stored = chosen_metrics(RANKED, distance, "to store")
         begun = time.perf_counter()
         rankings = rank_all(submission.embeddings, [*protocols, stored], how, TOP)
         run = store_ranking(

@@ -32,6 +32,9 @@ def value(metric: str, flags: Flags) -> float:
     relevant = sum(flags)
     if relevant == 0:
         return math.nan
+    if family not in ("mAP", "P"):
+        ranks = [rank for rank, flag in enumerate(flags, start=1) if flag]
+        return by_function(metric, ranks, ranks)
     text_k, definition = rest.split(":")
     k = len(flags) if text_k == "all" else int(text_k)
     first = list(flags[:k])

@@ -8,14 +8,14 @@ import pytest
 from bench.errors import UsageError
 from bench.evaluation.metrics.base import STORED_METRICS
 from bench.evaluation.ranking import rank
-from bench.experiments.external import METRICS, TOP, check_name, store_ranking
+from bench.experiments.external import TOP, check_name, store_ranking
 from bench.experiments.submission import Submission
 from bench.results import details
 from bench.results.store import Store
 from tests.bench.evaluation.clouds import clouds
 
 EMBEDDINGS = clouds(queries=50, photos=100, width=8)
-RANKING = rank(EMBEDDINGS, METRICS, top=TOP)
+RANKING = rank(EMBEDDINGS, details.RANKED, top=TOP)
 CLASSES = tuple(f"class {label}" for label in range(13))
 CHECKED = Submission(EMBEDDINGS, "emoji", "emoji-93", "full", "ab" * 32, "split", "Icons, not photographs.", CLASSES)
 UNCHECKED = Submission(EMBEDDINGS, "emoji", "emoji-93", "unverified", "unverified", "none", "")

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
+from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_result import Ranking
 from bench.results import details
@@ -20,7 +21,7 @@ EMBEDDINGS = clouds(queries=60, photos=300)
 
 @pytest.fixture(scope="module")
 def ranking() -> Ranking:
-    metrics = (*details.KEPT, *(f"P@{k}:k" for k in details.CURVE_AT))
+    metrics = (*MAIN_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT))
     return rank(EMBEDDINGS, metrics, top=7)
 
 
@@ -33,7 +34,7 @@ def test_values_of_every_query(ranking: Ranking, packed: dict[str, bytes]) -> No
     found = details.per_query(packed[details.PER_QUERY])
     assert found.classes == CLASSES
     np.testing.assert_array_equal(found.labels, EMBEDDINGS.query_labels)
-    for metric in details.KEPT:
+    for metric in MAIN_METRICS:
         np.testing.assert_array_equal(found.of(metric), ranking.per_query(metric).astype(np.float32))
     with pytest.raises(KeyError, match="P@7:k is not kept"):
         found.of("P@7:k")
