@@ -195,6 +195,10 @@ class Part:
             labels[rows] = self.photos.labels(first, min(first + AT_ONCE, self.photos.shape[0]))[here]
         return labels
 
+    def in_memory(self) -> Whole:
+        """A copy of the photos."""
+        return Whole(self.vectors(0, len(self.chosen)), self.labels(0, len(self.chosen)))
+
     def _spans(self, chosen: Labels) -> Iterator[tuple[int, Labels, Labels]]:
         """Where each span of the gallery with chosen photos begins, which of ``chosen`` they are, where in the span."""
         spans = chosen // AT_ONCE

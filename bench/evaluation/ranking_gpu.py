@@ -9,19 +9,19 @@ specific to CUDA. Products are float32 (never TF32), so scores may differ from t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from datakinds import dataclass
 from torch import Tensor
 
-from bench.embeddings.arrays import Embeddings
+from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
 from bench.errors import MemoryExhaustedError, UsageError
-from bench.evaluation.metrics.base import fill_values
-from bench.evaluation.ranking_plan import Plan, Ties, tile_size
+from bench.evaluation.metrics import fill_values
+from bench.evaluation.ranking_plan import Plan, Ties
 from bench.evaluation.ranking_result import Ranking
-from bench.evaluation.similarity import scorer
+from bench.evaluation.similarity import measure
 from bench.types import Distance, Doubles
 
 LOW = 2**32  # the position takes the lower half of a key
@@ -31,10 +31,10 @@ TILE_BYTES = 512 * 2**20  # of the device's memory
 
 @dataclass(frozen=True)
 class Gallery:
-    """The gallery on the device: ``vectors`` float32 [photos, width], ``classes`` int64 [photos], factors or None."""
+    """The gallery on the device: ``vectors`` float32 [photos, width], ``kinds`` int64 [photos], factors or None."""
 
     vectors: Tensor
-    classes: Tensor
+    kinds: Tensor
     scale: Tensor | None
     offset: Tensor | None
 
@@ -49,7 +49,7 @@ class Gallery:
 
 
 def rank_with_torch(
-    embeddings: Embeddings,
+    embeddings: Embeddings | StreamedEmbeddings,
     metrics: Sequence[str],
     *,
     distance: Distance = "cosine",
@@ -63,18 +63,18 @@ def rank_with_torch(
     A tile that does not fit is tried with half as many queries. Raises UsageError for a device that torch does not
     know or have, MemoryExhaustedError when the gallery or a single query does not fit, and what ``rank`` raises.
     """
-    plan, factors = Plan(embeddings, metrics), scorer(embeddings, distance)
-    queries, photos = len(embeddings.query), len(embeddings.gallery)
+    plan, factors = Plan(embeddings, metrics), measure(embeddings.query, embeddings.photos, distance)
+    queries, photos = len(embeddings.query), embeddings.photos.shape[0]
     columns = min(top, photos)
     values: Doubles = np.empty((len(plan.metrics), queries))
     best = np.empty((queries, columns), dtype=np.int32)
-    size = tile_size(queries, photos, plan.most, TILE_BYTES, BYTES_PER_SCORE)
+    size = plan.tile_size(TILE_BYTES, BYTES_PER_SCORE)
     wanted_tf32, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
     try:
         target = _device(device)
         gallery = Gallery(
-            torch.from_numpy(np.ascontiguousarray(embeddings.gallery)).to(target),
-            torch.from_numpy(plan.photo_classes).to(target, torch.int64),
+            torch.from_numpy(embeddings.photos.vectors(0, photos)).to(target),
+            torch.from_numpy(plan.photo_kinds).to(target, torch.int64),
             torch.from_numpy(factors.scale).to(target) if factors.scale.size else None,
             torch.from_numpy(factors.offset).to(target) if factors.offset.size else None,
         )
@@ -84,14 +84,16 @@ def rank_with_torch(
             try:
                 rows = torch.from_numpy(factors.queries(embeddings.query[part])).to(target)
                 ranks, ends, best[part] = rank_part(
-                    gallery, rows, torch.from_numpy(plan.classes[part]), plan.most, ties, columns
+                    gallery, rows, torch.from_numpy(plan.kinds[part]), plan.most, ties, columns
                 )
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
                 size //= 2
                 continue
-            fill_values(plan.wanted, ranks.cpu().numpy(), ends.cpu().numpy(), plan.relevant[part], values[:, part])
+            fill_values(
+                plan.codes, plan.ks, ranks.cpu().numpy(), ends.cpu().numpy(), plan.relevant[part], values[:, part]
+            )
             begin = part.stop
             if progress is not None:
                 progress(begin, queries)
@@ -105,15 +107,15 @@ def rank_with_torch(
 
 
 def rank_part(
-    gallery: Gallery, rows: Tensor, classes: Tensor, most: int, ties: Ties, columns: int
+    gallery: Gallery, rows: Tensor, kinds: Tensor, most: int, ties: Ties, columns: int
 ) -> tuple[Tensor, Tensor, npt.NDArray[np.int32]]:
     """Ranks and ends, as ``rank_keys``, and the best photos, int32 [queries, columns], of some queries.
 
-    ``rows`` float32 [queries, width] on the gallery's device, ``classes`` int64 [queries]. Raises
+    ``rows`` float32 [queries, width] on the gallery's device, ``kinds`` int64 [queries]. Raises
     torch.OutOfMemoryError when so many do not fit.
     """
     keys = order_keys(gallery.scores(rows))
-    ranks, ends = rank_keys(keys, classes.to(keys.device), gallery.classes, most, ties)
+    ranks, ends = rank_keys(keys, kinds.to(keys.device), gallery.kinds, most, ties)
     smallest = torch.topk(keys, columns, dim=1, largest=False, sorted=True).values
     return ranks, ends, torch.remainder(smallest, LOW).to(torch.int32).cpu().numpy()
 
@@ -128,13 +130,13 @@ def order_keys(scores: Tensor) -> Tensor:
     return ascending * LOW + torch.arange(scores.shape[1], device=scores.device)
 
 
-def rank_keys(keys: Tensor, classes: Tensor, photo_classes: Tensor, most: int, ties: Ties) -> tuple[Tensor, Tensor]:
-    """Ranks and ends of the relevant photos, both int64 [queries, most], columns as in ``rank_rows``.
+def rank_keys(keys: Tensor, kinds: Tensor, photo_kinds: Tensor, most: int, ties: Ties) -> tuple[Tensor, Tensor]:
+    """Ranks and ends of the relevant photos, both int64 [queries, most], columns as in ``close_rows``.
 
-    ``keys`` int64 [queries, photos] of ``order_keys``; ``classes`` int64 [queries], -1 for a query without relevant
-    photo; ``photo_classes`` int64 [photos]. Columns beyond a query's relevant photos are without meaning.
+    ``keys`` int64 [queries, photos] of ``order_keys``; ``kinds`` int64 [queries], -1 for a query without relevant
+    photo; ``photo_kinds`` int64 [photos]. Columns beyond a query's relevant photos are without meaning.
     """
-    relevant = classes[:, None] == photo_classes[None, :]
+    relevant = kinds[:, None] == photo_kinds[None, :]
     never = torch.iinfo(torch.int64).max
     own = torch.where(relevant, keys, never)
     own = torch.topk(own, most, dim=1, largest=False, sorted=True).values  # [queries, most], padded with never

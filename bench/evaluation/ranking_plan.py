@@ -1,4 +1,4 @@
-"""What a pass of the ranking engine needs to know before its first block, on whatever device it runs."""
+"""What a ranking needs to know before its first score, on whatever device it runs."""
 
 from __future__ import annotations
 
@@ -6,81 +6,53 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from bench.embeddings.arrays import Embeddings, Gallery, StreamedEmbeddings
-from bench.evaluation.metrics.base import parse_metric
+from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
+from bench.evaluation.metric_ids import parse_metric
 from bench.types import Labels
 
 Ties = Literal["index", "pessimistic", "optimistic"]
 
 TILE = 128  # queries whose products keep one processor's BLAS busy: more gain little and cost memory
-# Photos whose products are one call of BLAS, counted from the first. The rounding of a product depends on the shape of
-# the call and on the place in it, so that every pass over a gallery divides it alike.
-BLOCK = 2048
 BYTES_PER_RANK = 16  # rank and end of a relevant photo
 LABELS_AT_ONCE = 2**18
 
 
-class Outline:
-    """Parsed metrics, and how the classes of queries and gallery meet: no array of the gallery's length.
+class Plan:
+    """Metrics as numbers, and how the labels of queries and gallery meet.
 
-    ``labels`` and ``counts`` int64 [classes], the gallery's classes (ascending, in what follows numbered from 0) and
-    how many photos each has; ``classes`` int64 [queries], -1 for a query without
-    relevant photo; ``order`` int64 [queries], the queries class by class, as they go into tiles: what a tile needs of
-    the gallery beforehand is then the photos of few classes; ``relevant`` int64 [queries], how many photos are
-    relevant; ``most`` the largest of them, at least 1.
+    ``codes``, ``ks`` int64 [metrics]. The gallery's labels, ascending, are its kinds from 0 on: ``counts`` int64
+    [kinds] photos each, ``photo_kinds`` int32 [photos]. ``kinds`` int64 [queries] is -1 without a relevant photo.
+    ``order`` int64 [queries] are the queries kind by kind, as they go into tiles: the relevant photos of a tile are
+    then of few kinds. ``relevant`` int64 [queries] counts relevant photos; ``most`` is the largest of them, at least 1.
     """
 
     def __init__(self, embeddings: Embeddings | StreamedEmbeddings, metrics: Sequence[str]) -> None:
-        parsed = [parse_metric(each) for each in metrics]
-        self.metrics = tuple(dict.fromkeys(each.id for each in parsed))
-        self.wanted = [parse_metric(each) for each in self.metrics]
-        self.labels, self.counts = gallery_classes(embeddings.photos)
-        query_labels = embeddings.query_labels
-        slot = np.minimum(np.searchsorted(self.labels, query_labels), len(self.labels) - 1)
-        self.classes: Labels = np.where(self.labels[slot] == query_labels, slot, -1).astype(np.int64)
-        self.order: Labels = np.argsort(self.classes, kind="stable").astype(np.int64)
-        self.relevant: Labels = np.where(self.classes >= 0, self.counts[self.classes], 0).astype(np.int64)
+        wanted = list({each.id: each for each in map(parse_metric, metrics)}.values())
+        self.metrics = tuple(each.id for each in wanted)
+        self.codes: Labels = np.array([each.code for each in wanted], dtype=np.int64)
+        self.ks: Labels = np.array([each.k or 0 for each in wanted], dtype=np.int64)
+        photos, asked = embeddings.photos.shape[0], embeddings.query_labels
+        parts = [slice(begin, min(begin + LABELS_AT_ONCE, photos)) for begin in range(0, photos, LABELS_AT_ONCE)]
+        labels = np.unique(
+            np.concatenate([np.unique(embeddings.photos.labels(part.start, part.stop)) for part in parts])
+        )
+        self.photo_kinds: npt.NDArray[np.int32] = np.empty(photos, dtype=np.int32)
+        self.counts: Labels = np.zeros(len(labels), dtype=np.int64)
+        for part in parts:
+            self.photo_kinds[part] = np.searchsorted(labels, embeddings.photos.labels(part.start, part.stop))
+            self.counts += np.bincount(self.photo_kinds[part], minlength=len(labels))
+        slot = np.minimum(np.searchsorted(labels, asked), len(labels) - 1)
+        self.kinds: Labels = np.where(labels[slot] == asked, slot, -1).astype(np.int64)
+        self.order: Labels = np.argsort(self.kinds, kind="stable").astype(np.int64)
+        self.relevant: Labels = np.where(self.kinds >= 0, self.counts[self.kinds], 0).astype(np.int64)
         self.most = max(1, int(self.relevant.max()))
 
-    def bytes_per_query(self, photos: int) -> int:
-        """Memory that scores, ranks and ends of one query take."""
-        return 4 * photos + BYTES_PER_RANK * self.most
+    def tile_size(self, budget: int, per_score: int = 4) -> int:
+        """Queries at a time: ``TILE``, fewer where there are fewer or ``budget`` bytes hold fewer; at least 1.
 
-
-class Plan(Outline):
-    """Also what has the gallery's length: ``photo_classes`` int32 [photos], ``members`` int32 [photos], by class.
-
-    The photos of class c are ``members[starts[c]:starts[c + 1]]``, ascending; ``starts`` int64 [classes + 1].
-    """
-
-    def __init__(self, embeddings: Embeddings, metrics: Sequence[str]) -> None:
-        labels = embeddings.gallery_labels
-        super().__init__(embeddings, metrics)
-        self.members = np.argsort(labels, kind="stable").astype(np.int32)
-        self.starts: Labels = np.concatenate(([0], np.cumsum(self.counts)))
-        self.photo_classes = np.searchsorted(self.labels, labels).astype(np.int32)
-
-
-def gallery_classes(gallery: Gallery) -> tuple[Labels, Labels]:
-    """The labels there are, ascending, and how many photos have each: int64 [classes] both."""
-    found: dict[int, int] = {}
-    for begin in range(0, gallery.shape[0], LABELS_AT_ONCE):
-        part = gallery.labels(begin, min(begin + LABELS_AT_ONCE, gallery.shape[0]))
-        for label, count in zip(*(each.tolist() for each in np.unique(part, return_counts=True)), strict=True):
-            found[label] = found.get(label, 0) + count
-    labels = sorted(found)
-    return np.array(labels, dtype=np.int64), np.array([found[label] for label in labels], dtype=np.int64)
-
-
-def whole_tiles(queries: int, photos: int, most: int, budget: int) -> bool:
-    """Whether all scores of a tile as large as it can be are within ``budget`` bytes: the gallery need not stream."""
-    return tile_size(queries, photos, most, budget) == min(TILE, queries)
-
-
-def tile_size(queries: int, photos: int, most: int, budget: int, per_score: int = 4) -> int:
-    """Queries at a time: ``TILE``, fewer where there are fewer or ``budget`` bytes hold fewer; at least 1.
-
-    ``per_score`` bytes are needed for every query and photo, the rest as ``Plan.bytes_per_query`` says.
-    """
-    return max(1, min(TILE, queries, budget // (per_score * photos + BYTES_PER_RANK * most)))
+        Each takes ``per_score`` bytes a photo and ``BYTES_PER_RANK`` a relevant photo.
+        """
+        a_query = per_score * len(self.photo_kinds) + BYTES_PER_RANK * self.most
+        return max(1, min(TILE, len(self.kinds), budget // a_query))

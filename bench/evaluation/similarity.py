@@ -20,13 +20,13 @@ hamming
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 
-from bench.embeddings.arrays import Embeddings, Rows
+from bench.embeddings.arrays import Rows
 from bench.errors import DataError, UsageError, nearest
 from bench.types import Distance, Doubles, Floats
 
@@ -39,14 +39,15 @@ NOTHING: Floats = np.empty(0, dtype=np.float32)
 
 @dataclass(frozen=True)
 class Measure:
-    """What turns products into scores, for any part of one gallery.
+    """What turns products into scores of one gallery: ``scale`` and ``offset`` float32 [photos], or [0] for no change.
 
-    ``unit``: photos are used as they are. ``shift`` float64 [width] is subtracted from both sides for ``euclidean``.
+    ``shift`` float64 [width] is subtracted from both sides for ``euclidean``.
     """
 
     distance: Distance
-    unit: bool
     shift: Doubles | None
+    scale: Floats
+    offset: Floats
 
     def queries(self, rows: Floats) -> Floats:
         """query' of the module's text for ``rows`` float32 [rows, width]: float32 [rows, width]."""
@@ -55,41 +56,9 @@ class Measure:
             return rows if (factors == 1).all() else (rows * factors[:, None]).astype(np.float32)
         return rows if self.shift is None else (rows - self.shift).astype(np.float32)
 
-    def factors(self, lengths: Doubles) -> tuple[Floats, Floats]:
-        """Scale and offset of photos less ``shift`` of these lengths: float32 [photos], or [0] for no change."""
-        if self.distance == "cosine":
-            return NOTHING if self.unit else _unit_factors(lengths).astype(np.float32), NOTHING
-        return NOTHING, (lengths**2 / 2).astype(np.float32)
 
-    def factors_of(self, photos: Floats) -> tuple[Floats, Floats]:
-        """The same for ``photos`` float32 [photos, width]."""
-        return (NOTHING, NOTHING) if self.unit else self.factors(_lengths(photos, self.shift))
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """The factors of one gallery: ``scale`` and ``offset`` float32 [photos], or [0] where they would change nothing."""
-
-    scale: Floats
-    offset: Floats
-    measure: Measure
-
-    def queries(self, rows: Floats) -> Floats:
-        """As ``Measure.queries``."""
-        return self.measure.queries(rows)
-
-
-def scorer(embeddings: Embeddings, distance: Distance) -> Scorer:
-    """The factors for ranking ``embeddings.gallery`` by ``distance``; raises what ``measure`` raises."""
-    lengths: list[Doubles] = []
-    found = measure(embeddings.query, embeddings.photos, distance, lengths.append)
-    return Scorer(*found.factors(np.concatenate(lengths)), found)
-
-
-def measure(query: Floats, gallery: Rows, distance: Distance, seen: Callable[[Doubles], None] | None = None) -> Measure:
+def measure(query: Floats, gallery: Rows, distance: Distance) -> Measure:
     """Look through a gallery once (for ``euclidean`` twice) for what its scores by ``distance`` need.
-
-    ``seen`` is given the lengths of the photos less the shift, block by block.
 
     Raises UsageError for an unknown distance, DataError for NaN or infinity, for vectors so long that scores would
     overflow, and for ``hamming`` where an array is no code of 0 and 1 (or of -1 and 1, the same on both sides).
@@ -97,8 +66,9 @@ def measure(query: Floats, gallery: Rows, distance: Distance, seen: Callable[[Do
     if distance not in get_args(Distance):
         raise UsageError(f"There is no distance {distance!r}. {nearest(distance, get_args(Distance))}")
     shift = _mean(gallery) if distance == "euclidean" else None
-    unit, longest, longest_less = distance == "cosine", 0.0, 0.0
+    longest, longest_less = 0.0, 0.0
     query_symbols, symbols = _symbols(query) if distance == "hamming" else set(), set[str]()
+    factors: Floats = np.empty(gallery.shape[0], dtype=np.float32)
     for begin, rows in _parts(gallery):
         lengths = _lengths(rows, shift)
         if not np.isfinite(lengths).all():
@@ -106,18 +76,19 @@ def measure(query: Floats, gallery: Rows, distance: Distance, seen: Callable[[Do
         longest_less = max(longest_less, float(lengths.max()))
         if distance == "euclidean":
             longest = max(longest, float(_lengths(rows).max()))
-        unit = unit and bool((_unit_factors(lengths) == 1).all())
         if distance == "hamming":
             symbols |= _symbols(rows)
-        if seen is not None:
-            seen(lengths)
+        with np.errstate(over="ignore"):  # such lengths are refused below
+            factors[begin : begin + len(rows)] = _unit_factors(lengths) if distance == "cosine" else lengths**2 / 2
     if distance == "hamming":
         _check_codes(query_symbols, symbols)
     elif distance == "euclidean":
         _check_size(max(longest, longest_less), max(longest_less, float(_lengths(query, shift).max())))
     else:
         _check_size(longest_less, 1.0)
-    return Measure(distance, unit, shift)
+    if distance != "cosine":
+        return Measure(distance, shift, NOTHING, factors)
+    return Measure(distance, shift, NOTHING if (factors == 1).all() else factors, NOTHING)
 
 
 def _blocks(vectors: Floats) -> Iterator[tuple[int, Doubles]]:

@@ -18,9 +18,12 @@ from bench.datasets.base import Dataset
 from bench.datasets.images.loader import Images
 from bench.datasets.images.user_sketch import drawing
 from bench.devices import autocast, choose_device, to_pixels
-from bench.embeddings.arrays import Rows
+from bench.embeddings.arrays import Embeddings, Gallery, Labelled, Part, Rows, StreamedEmbeddings, Whole
 from bench.embeddings.binary_codes import Itq
 from bench.errors import DataError, LoadingError
+from bench.evaluation.ranking import rank
+from bench.evaluation.reranking import Icfrr
+from bench.evaluation.similarity import measure
 from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build
 from bench.experiments.request import Experiment, Resources
@@ -28,7 +31,6 @@ from bench.experiments.stored import load_experiment
 from bench.methods.base import Method
 from bench.results.models import RunRecord
 from bench.search.photo_folder import PhotoFolder
-from bench.search.rank_one import SingleQuery
 from bench.settings.request import Request
 from bench.training.embed import embed
 from bench.training.trained_networks import Networks
@@ -68,9 +70,25 @@ class Searcher:
     ) -> None:
         self.method, self.experiment, self.device = method, experiment, device
         self.dataset, self.photos = dataset, photos
-        self.ranked = SingleQuery(embeddings, experiment.post, quantiser)
+        self._quantiser, self._rescore = quantiser, None
+        labels = np.zeros(len(photos), dtype=np.int64)  # nothing is known to be relevant
+        self._gallery: Gallery = (
+            Labelled(embeddings, labels)
+            if not isinstance(embeddings, np.ndarray)
+            else (Whole(embeddings if quantiser is None else quantiser.of_photos(embeddings), labels))
+        )
+        if isinstance(embeddings, np.ndarray) and experiment.post.rerank == "icfrr":
+            self._rescore = Icfrr(Embeddings(embeddings, embeddings, labels, labels), experiment.post)
+        self._measure = measure(self._gallery.vectors(0, 1), self._gallery, experiment.post.distance)
         # Two forward passes at once only wait for each other's cores, two huge pictures would share the memory.
         self._one_at_a_time = threading.Lock()
+
+    @property
+    def similarity(self) -> str:
+        """What the similarity of a photo is, in words."""
+        if self._quantiser is not None:
+            return f"part of {self._gallery.shape[1]} bits that agree"
+        return "cosine similarity" + (", order re-ranked" if self._rescore is not None else "")
 
     def query(self, content: bytes, name: str, count: int) -> list[Found]:
         """The ``count`` photos most similar to the sketch in a picture file, best first; ties by position.
@@ -81,11 +99,35 @@ class Searcher:
             pixels = drawing(content, name, self.experiment.run.image_size)[None]
             vector = self.method.embed(to_pixels(pixels, self.device), False)
         asked = vector if isinstance(vector, np.ndarray) else vector.float().cpu().numpy()
-        order, alike = self.ranked(asked.astype(np.float32))
         return [
-            Found(place, int(n), self.photos[n].path, self.photos[n].class_name, float(alike[n]))
-            for place, n in enumerate(order[:count], start=1)
+            Found(place, n, self.photos[n].path, self.photos[n].class_name, alike)
+            for place, (n, alike) in enumerate(self.ranked(asked.astype(np.float32), count), start=1)
         ]
+
+    def ranked(self, sketch: Floats, count: int) -> list[tuple[int, float]]:
+        """Position and similarity of the ``count`` best photos for ``sketch`` float32 [1, width], best first."""
+        if self._quantiser is not None:
+            sketch = self._quantiser.of_sketches(sketch)
+        best = rank(
+            StreamedEmbeddings(sketch, np.ones(1, dtype=np.int64), self._gallery),
+            (),
+            distance=self.experiment.post.distance,
+            top=count,
+            rescore=self._rescore,
+            measure=self._measure,
+        ).top
+        if best is None:
+            return []
+        photos = Part(self._gallery, best[0].astype(np.int64)).vectors(0, best.shape[1])
+        alike = (photos == sketch).mean(axis=1) if self._quantiser is not None else _unit(photos) @ _unit(sketch)[0]
+        return list(zip(best[0].tolist(), alike.tolist(), strict=True))
+
+
+def _unit(vectors: Floats) -> Floats:
+    """Rows scaled to length 1, float32 [rows, width]; rows of zeros stay."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    unit: Floats = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    return unit
 
 
 def searcher(

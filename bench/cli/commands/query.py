@@ -63,7 +63,7 @@ def query(
         print_json([asdict(each) for each in found])
     elif output is None:
         print_table(
-            ["place", "photo", "class", with_photos.ranked.measure],
+            ["place", "photo", "class", with_photos.similarity],
             [[str(each.place), each.path, each.class_name, f"{each.similarity:.3f}"] for each in found],
         )
 
@@ -103,7 +103,7 @@ def write(searching: Searcher, run: int, name: str, sketch: bytes, found: list[F
         content = strip(drawn, results)
     else:
         which = f"Run {run}, {searching.experiment.method.name}, of {len(searching.photos)} photos"
-        note = f"{which}; {searching.ranked.measure}."
+        note = f"{which}; {searching.similarity}."
         content = page(f"What {name} finds", note, drawn, results).encode()
     try:
         path.write_bytes(content)

@@ -1,0 +1,320 @@
+"""The exact ranking engine on the processor, over a gallery in memory or one that is read in spans.
+
+Queries go in tiles, one to a thread at a time: a matrix product, the ranks of the relevant photos
+(``ranking_kernels``), all metrics (``metrics``). Where all scores of a tile fit its memory, they are computed once.
+Else a group of tiles goes through the gallery twice: the first sweep scores the relevant photos, the second counts
+every photo. Memory then depends on blocks and relevant photos, not on the gallery.
+
+BLAS rounds by the shape of a product, by the place in it and by its threads. So tiles and blocks of photos depend on
+the data alone, and each is multiplied by one thread. The first sweep needs few photos: it packs them into blocks of
+the same shape, each photo at its own place, and photos of many blocks share one product. A score has the same bits
+either way, for any number of threads and any memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from bench.embeddings.arrays import Embeddings, StreamedEmbeddings, Whole
+from bench.errors import DataError
+from bench.evaluation.metrics import fill_values
+from bench.evaluation.ranking_kernels import (
+    Counters,
+    apply_factors,
+    bucket_count,
+    bytes_of_counters,
+    close_rows,
+    count_rows,
+    new_counters,
+    open_rows,
+    place_rows,
+)
+from bench.evaluation.ranking_plan import TILE, Plan
+from bench.evaluation.ranking_result import Ranking
+from bench.evaluation.ranking_top import Positions, sort_top, top_block
+from bench.evaluation.similarity import NOTHING, Measure, measure
+from bench.types import Distance, Doubles, Floats, Labels
+
+log = logging.getLogger("bench.evaluation.ranking")
+
+Progress = Callable[[int, int], None]
+Rescore = Callable[[Floats], None]
+
+BLOCK = 2048  # photos of one product, counted from the first
+TILE_BYTES = 40 * 2**20  # scores and ranks of a tile that are held together
+ALL_TILES_BYTES = 160 * 2**20  # of all tiles in work: a large gallery on many processors leaves some idle
+COUNTED = 8  # queries of such a tile whose counters are held: they stay in the processor's cache
+SPAN_BYTES = 64 * 2**20  # of the gallery read together
+GROUP_BYTES = 512 * 2**20  # counters of the queries that go through the gallery together
+SCORED = 8 * BLOCK  # photos of a span whose scores are held at a time
+MOST_PHOTOS = 2**31 - 1  # positions are int32
+FIRST_SWEEP = 0.2  # of the time, for the progress
+
+
+class Buffers(threading.local):
+    """What one thread writes to: ``scores`` float32 [rows * photos], ``packed`` float32 [BLOCK, width], counters."""
+
+    scores: Floats = np.empty(0, dtype=np.float32)
+    packed: Floats | None = None
+    counters: Counters | None = None
+
+
+class Tile:
+    """Queries that sweep through the gallery, and what is kept of them: ``queries`` int64 [rows] are their positions.
+
+    ``filled`` int32 and ``wanted`` bool [kinds]: relevant photos of each kind found so far, and whether any counts.
+    """
+
+    def __init__(self, queries: Labels, vectors: Floats, plan: Plan, buckets: int, top: int) -> None:
+        self.queries, self.vectors = queries, vectors
+        self.kinds, self.counts = plan.kinds[queries], plan.relevant[queries]
+        self.counters = new_counters(len(queries), max(1, int(self.counts.max())), buckets)
+        self.filled = np.zeros(len(plan.counts), dtype=np.int32)
+        self.wanted = np.zeros(len(plan.counts), dtype=np.bool_)
+        self.wanted[self.kinds[self.kinds >= 0]] = True
+        self.best: Floats = np.empty((len(queries), top), dtype=np.float32)
+        self.top: Positions = np.empty((len(queries), top), dtype=np.int32)
+
+
+class Engine:
+    """The ranking of all queries; ``values`` float64 [metrics, queries] and ``top`` int32 [queries, top] fill up.
+
+    Raises DataError for more photos than positions can tell, and what ``bench.evaluation.similarity.measure`` raises.
+    """
+
+    def __init__(
+        self,
+        embeddings: Embeddings | StreamedEmbeddings,
+        metrics: Sequence[str],
+        distance: Distance,
+        ties: int,
+        top: int,
+        rescore: Rescore | None = None,
+        known: Measure | None = None,
+    ) -> None:
+        self.query, self.clusters, self.gallery = embeddings.query, embeddings.clusters, embeddings.photos
+        self.photos, self.width = self.gallery.shape
+        if self.photos > MOST_PHOTOS:
+            raise DataError(f"The gallery has {self.photos} photos, more than {MOST_PHOTOS}: divide it.")
+        self.plan = Plan(embeddings, metrics)
+        self.measure = known or measure(self.query, self.gallery, distance)
+        self.ties, self.rescore = ties, rescore
+        self.values: Doubles = np.full((len(self.plan.metrics), len(self.query)), np.nan)
+        self.top: Positions = np.empty((len(self.query), min(top, self.photos)), dtype=np.int32)
+        self.buckets, self.budget, self.buffers = bucket_count(self.photos), GROUP_BYTES, Buffers()
+        self.rows = self.plan.tile_size(TILE_BYTES)
+        self.whole = rescore is not None or (
+            isinstance(self.gallery, Whole) and self.rows == min(TILE, len(self.query))
+        )
+        if not self.whole:
+            self.rows = max(1, min(TILE, GROUP_BYTES // bytes_of_counters(self.plan.most, self.buckets)))
+        # Photos by kind, those of kind c from starts[c] on, and the number of each among those of its kind.
+        self.starts: Labels = np.cumsum(self.plan.counts) - self.plan.counts
+        self.members = self.slots = np.empty(0, dtype=np.int32)
+        if self.whole:
+            self.members = np.argsort(self.plan.photo_kinds, kind="stable").astype(np.int32)
+            self.slots = (np.arange(self.photos) - np.repeat(self.starts, self.plan.counts)).astype(np.int32)
+
+    def ranked(self, threads: int, progress: Progress | None = None) -> Ranking:
+        """Everything; where memory does not suffice, on fewer threads and then with less at a time."""
+        while True:
+            try:
+                with threadpool_limits(limits=1, user_api="blas"):
+                    self._run(threads, progress or (lambda done, total: None))
+                break
+            except MemoryError:
+                if threads > 1:
+                    threads //= 2
+                elif self.whole and self.rescore is None:
+                    self.whole = False
+                elif self.whole and self.rows > 1:
+                    self.rows //= 2  # this can change bits, in the last tile
+                elif not self.whole and len(self._groups()[0]) > 1:
+                    self.budget //= 2
+                else:
+                    raise
+                log.warning("Memory did not suffice: ranking goes on with less on %d threads.", threads)
+        top = self.top if self.top.shape[1] else None
+        return Ranking(self.plan.metrics, self.values, self.plan.relevant, self.clusters, top)
+
+    def _groups(self) -> list[list[Labels]]:
+        """Positions of the queries of each tile, in groups that go through the gallery together."""
+        order = self.plan.order
+        tiles = [order[begin : begin + self.rows] for begin in range(0, len(order), self.rows)]
+        if self.whole:
+            return [tiles]
+        needed = [tile for tile in tiles if self.top.shape[1] or self.plan.relevant[tile].any()]
+        a_tile = self.rows * bytes_of_counters(self.plan.most, self.buckets)
+        passes = max(1, math.ceil(len(needed) * a_tile / self.budget))
+        each = max(1, math.ceil(len(needed) / passes))
+        return [needed[begin : begin + each] for begin in range(0, len(needed), each)]
+
+    def _run(self, threads: int, progress: Progress) -> None:
+        groups, total, done = self._groups(), len(self.query), 0
+        workers = max(1, min(threads, 1 + max(map(len, groups), default=0)))
+        if self.whole:
+            a_tile = self.rows * (4 * self.photos + 16 * self.plan.most)
+            workers = max(1, min(workers, len(groups[0]), ALL_TILES_BYTES // a_tile))
+        self.buffers = Buffers()
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for group in groups:
+                for now in self._rank_at_once(pool, group) if self.whole else self._rank_by_spans(pool, group):
+                    progress(done + now, total)
+                done += sum(map(len, group))
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if done < total:
+            progress(total, total)
+
+    def _rank_at_once(self, pool: ThreadPoolExecutor, tiles: list[Labels]) -> Iterator[int]:
+        """Each tile with all its scores held; gives the queries done."""
+        done = 0
+        for finished in as_completed([pool.submit(self.rank_tile, tile) for tile in tiles]):
+            done += finished.result()
+            yield done
+
+    def rank_tile(self, queries: Labels) -> int:
+        """Rank some queries, their scores held together, and write their values and best photos; their number."""
+        plan, rows, kinds, counts = self.plan, len(queries), self.plan.kinds[queries], self.plan.relevant[queries]
+        scores = self._scores(self._vectors(queries), self.gallery.vectors(0, self.photos), 0)
+        if self.rescore is not None:
+            self.rescore(scores)
+        counters = self.buffers.counters or new_counters(COUNTED, plan.most, self.buckets)
+        self.buffers.counters = counters
+        ranks, ends = (np.empty((rows, plan.most), dtype=np.int64) for _ in range(2))
+        begins = self.starts[kinds]
+        for begin in range(0, rows, COUNTED):
+            part = slice(begin, begin + COUNTED)
+            stops = begins[part] + counts[part]
+            place_rows(
+                scores[part], self.members, self.slots, self.members, NOTHING, NOTHING, begins[part], stops, counters
+            )
+            open_rows(counts[part], counters)
+            count_rows(scores[part], kinds[part], plan.photo_kinds, 0, counters)
+            close_rows(counts[part], self.ties, counters, ranks[part], ends[part])
+        best, top = (np.empty((rows, self.top.shape[1]), dtype=kind) for kind in (np.float32, np.int32))
+        if self.top.shape[1]:
+            top_block(scores, 0, best, top)
+        self._write(queries, ranks, ends, best, top)
+        return rows
+
+    def _rank_by_spans(self, pool: ThreadPoolExecutor, group: list[Labels]) -> Iterator[int]:
+        """A group of tiles in two sweeps through the gallery; gives the queries done, in parts of all."""
+        tiles = [Tile(each, self._vectors(each), self.plan, self.buckets, self.top.shape[1]) for each in group]
+        queries = sum(map(len, group))
+        for part in self._sweep(pool, [tile for tile in tiles if tile.wanted.any()], self._find):
+            yield int(queries * FIRST_SWEEP * part)
+        for tile in tiles:
+            open_rows(tile.counts, tile.counters)
+        for part in self._sweep(pool, tiles, self._count):
+            yield int(queries * (FIRST_SWEEP + (1 - FIRST_SWEEP) * part))
+        for tile in tiles:
+            ranks, ends = (np.empty(tile.counters.score.shape, dtype=np.int64) for _ in range(2))
+            close_rows(tile.counts, self.ties, tile.counters, ranks, ends)
+            self._write(tile.queries, ranks, ends, tile.best, tile.top)
+
+    def _sweep(
+        self, pool: ThreadPoolExecutor, tiles: list[Tile], work: Callable[[Tile, int, Floats], None]
+    ) -> Iterator[float]:
+        """Let every tile work on every span, while the next span is read; gives the part done."""
+        if not tiles:
+            return
+        size = max(1, SPAN_BYTES // (4 * self.width * BLOCK)) * BLOCK
+
+        def read(begin: int) -> Floats:
+            return self.gallery.vectors(begin, min(begin + size, self.photos))
+
+        ahead = pool.submit(read, 0)
+        for begin in range(0, self.photos, size):
+            vectors = ahead.result()
+            if begin + size < self.photos:
+                ahead = pool.submit(read, begin + size)
+            for finished in as_completed([pool.submit(work, tile, begin, vectors) for tile in tiles]):
+                finished.result()
+            yield min(1.0, (begin + size) / self.photos)
+
+    def _find(self, tile: Tile, begin: int, vectors: Floats) -> None:
+        """Keep the scores of a tile's relevant photos among ``vectors``, the photos from position ``begin`` on."""
+        photo_kinds = self.plan.photo_kinds[begin : begin + len(vectors)]
+        chosen = np.flatnonzero(tile.wanted[photo_kinds])
+        kinds = photo_kinds[chosen]
+        slots = (tile.filled[kinds] + occurrences(kinds)).astype(np.int32)
+        tile.filled += np.bincount(kinds, minlength=len(tile.filled)).astype(np.int32)
+        columns = (chosen % BLOCK).astype(np.int32)
+        # Photos of one layer have different places in their blocks: they share a product. The last block of the gallery
+        # may be smaller, and is multiplied as it is.
+        full = len(vectors) // BLOCK * BLOCK
+        layer = np.where(chosen < full, occurrences(columns), len(vectors))
+        order = np.lexsort((kinds, layer))
+        for members in np.split(order, np.flatnonzero(np.diff(layer[order])) + 1) if len(chosen) else ():
+            photos, own = chosen[members], columns[members]
+            block = vectors[full:]
+            if photos[0] < full:
+                if self.buffers.packed is None:
+                    self.buffers.packed = np.zeros((BLOCK, self.width), dtype=np.float32)
+                block = self.buffers.packed
+                block[own] = vectors[photos]
+            products = self._room(len(tile.queries), len(block))
+            np.matmul(tile.vectors, block.T, out=products)
+            begins, ends = (np.searchsorted(kinds[members], tile.kinds, side=side) for side in ("left", "right"))
+            places = (begin + photos).astype(np.int32)
+            factors = self.measure.scale, self.measure.offset
+            place_rows(products, own, slots[members], places, *factors, begins, ends, tile.counters)
+
+    def _count(self, tile: Tile, begin: int, vectors: Floats) -> None:
+        """Count the photos from position ``begin`` on, and take the best of them."""
+        for first in range(0, len(vectors), SCORED):
+            place, part = begin + first, vectors[first : first + SCORED]
+            scores = self._scores(tile.vectors, part, place)
+            count_rows(scores, tile.kinds, self.plan.photo_kinds[place : place + len(part)], place, tile.counters)
+            if self.top.shape[1]:
+                top_block(scores, place, tile.best, tile.top)
+
+    def _vectors(self, queries: Labels) -> Floats:
+        return np.ascontiguousarray(self.measure.queries(self.query[queries]))
+
+    def _room(self, rows: int, photos: int) -> Floats:
+        """The thread's float32 [rows, photos], in one piece."""
+        if self.buffers.scores.size < rows * photos:
+            self.buffers.scores = np.empty(rows * photos, dtype=np.float32)
+        return self.buffers.scores[: rows * photos].reshape(rows, photos)
+
+    def _scores(self, vectors: Floats, photos: Floats, begin: int) -> Floats:
+        """Scores of queries, ``vectors`` float32 [rows, width], for ``photos`` from position ``begin`` on."""
+        scores, end = self._room(len(vectors), len(photos)), begin + len(photos)
+        for first in range(0, len(photos), BLOCK):
+            block = slice(first, first + BLOCK)
+            np.matmul(vectors, photos[block].T, out=scores[:, block])
+        apply_factors(scores, self.measure.scale[begin:end], self.measure.offset[begin:end])
+        return scores
+
+    def _write(self, queries: Labels, ranks: Labels, ends: Labels, best: Floats, top: Positions) -> None:
+        """Write the values and the best photos of some queries."""
+        values = np.empty((len(self.plan.metrics), len(queries)))
+        fill_values(self.plan.codes, self.plan.ks, ranks, ends, self.plan.relevant[queries], values)
+        self.values[:, queries] = values
+        if self.top.shape[1]:
+            sort_top(best, top)
+            self.top[queries] = top
+
+
+def occurrences(keys: npt.NDArray[np.integer]) -> Labels:
+    """How many equal keys stand before each: int64 [keys].
+
+    >>> occurrences(np.array([5, 3, 5, 5, 3])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(keys, kind="stable")
+    begins = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    found: Labels = np.empty(len(keys), dtype=np.int64)
+    found[order] = np.arange(len(keys)) - np.repeat(begins, np.diff(np.append(begins, len(keys))))
+    return found
