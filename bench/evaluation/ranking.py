@@ -15,12 +15,13 @@ import numpy as np
 
 from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings, Whole
 from bench.errors import UsageError, nearest
+from bench.evaluation.metrics.base import STORED_METRICS
 from bench.evaluation.ranking_engine import Engine, Progress, Rescore
 from bench.evaluation.ranking_kernels import INDEX, OPTIMISTIC, PESSIMISTIC
 from bench.evaluation.ranking_plan import Plan, Ties
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.similarity import Measure
-from bench.types import Distance
+from bench.types import Distance, Labels
 
 TIES: dict[str, int] = {"index": INDEX, "pessimistic": PESSIMISTIC, "optimistic": OPTIMISTIC}
 
@@ -38,7 +39,7 @@ def rank(
     rescore: Rescore | None = None,
     measure: Measure | None = None,
 ) -> Ranking:
-    """Rank the gallery for every query and evaluate ``metrics`` (ids of ``metric_ids``; an average is ignored).
+    """Rank the gallery for every query and evaluate ``metrics`` (ids; an average is ignored).
 
     ``distance`` as ``similarity`` defines it. ``top`` asks for the positions of that many best photos of each
     query (of all photos where there are fewer; -1 where a query's group has fewer). ``ties`` places equal scores: by
@@ -76,10 +77,11 @@ def rank(
         known = measure if asked is embeddings else None
         return Engine(asked, metrics, distance, TIES[ties], top, rescore, known).ranked(workers, progress)
 
-    if embeddings.query_groups is None:
+    groups = embeddings.query_groups, embeddings.gallery_groups
+    if groups[0] is None or groups[1] is None:
         found = rank_all(embeddings, progress)
     elif rescore is None:
-        found = _rank_groups(embeddings, metrics, top, rank_all, progress)
+        found = _rank_groups(embeddings, groups[0], groups[1], metrics, top, rank_all, progress)
     else:
         raise UsageError("Re-ranking looks at the whole gallery: give embeddings without groups, or leave it out.")
     if found.top is None:
@@ -90,6 +92,8 @@ def rank(
 
 def _rank_groups(
     embeddings: Embeddings | StreamedEmbeddings,
+    query_groups: Labels,
+    gallery_groups: Labels,
     metrics: Sequence[str],
     top: int,
     rank_all: Callable[[Embeddings | StreamedEmbeddings, Progress | None], Ranking],
@@ -101,9 +105,9 @@ def _rank_groups(
     values, relevant = np.full((len(names), queries), np.nan), np.zeros(queries, dtype=np.int64)
     best = np.full((queries, min(top, photos.shape[0])), -1, dtype=np.int32)
     done = 0
-    for group in np.unique(embeddings.query_groups):
-        rows = np.flatnonzero(embeddings.query_groups == group)
-        seen = np.flatnonzero(embeddings.gallery_groups == group)
+    for group in np.unique(query_groups):
+        rows = np.flatnonzero(query_groups == group)
+        seen = np.flatnonzero(gallery_groups == group)
         if len(seen):
             part = Part(photos, seen)
             own = part.in_memory() if isinstance(photos, Whole) else part
@@ -123,7 +127,7 @@ def compile_kernels() -> None:
     Only one tile is worked through: limits on BLAS's threads would reach whatever runs meanwhile.
     """
     vectors, labels = np.eye(2, dtype=np.float32), np.arange(2)
-    two = Engine(Embeddings(vectors, vectors, labels, labels), ("mAP@all:plain", "P@1:k"), "cosine", INDEX, 1)
+    two = Engine(Embeddings(vectors, vectors, labels, labels), STORED_METRICS, "cosine", INDEX, 1)
     two.rank_tile(two.plan.order)
 
 

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.embeddings.arrays import Embeddings, StreamedEmbeddings, Whole
 from bench.errors import DataError
-from bench.evaluation.metrics import fill_values
+from bench.evaluation.metrics.base import fill_values
 from bench.evaluation.ranking_kernels import (
     Counters,
     apply_factors,
@@ -201,7 +201,8 @@ class Engine:
             open_rows(counts[part], counters)
             count_rows(scores[part], kinds[part], plan.photo_kinds, 0, counters)
             close_rows(counts[part], self.ties, counters, ranks[part], ends[part])
-        best, top = (np.empty((rows, self.top.shape[1]), dtype=kind) for kind in (np.float32, np.int32))
+        best: Floats = np.empty((rows, self.top.shape[1]), dtype=np.float32)
+        top: Positions = np.empty(best.shape, dtype=np.int32)
         if self.top.shape[1]:
             top_block(scores, 0, best, top)
         self._write(queries, ranks, ends, best, top)
@@ -300,7 +301,7 @@ class Engine:
     def _write(self, queries: Labels, ranks: Labels, ends: Labels, best: Floats, top: Positions) -> None:
         """Write the values and the best photos of some queries."""
         values = np.empty((len(self.plan.metrics), len(queries)))
-        fill_values(self.plan.codes, self.plan.ks, ranks, ends, self.plan.relevant[queries], values)
+        fill_values(self.plan.wanted, ranks, ends, self.plan.relevant[queries], values)
         self.values[:, queries] = values
         if self.top.shape[1]:
             sort_top(best, top)

@@ -9,16 +9,16 @@ specific to CUDA. Products are float32 (never TF32), so scores may differ from t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from datakinds import dataclass
 from torch import Tensor
 
 from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
 from bench.errors import MemoryExhaustedError, UsageError
-from bench.evaluation.metrics import fill_values
+from bench.evaluation.metrics.base import fill_values
 from bench.evaluation.ranking_plan import Plan, Ties
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.similarity import measure
@@ -91,9 +91,7 @@ def rank_with_torch(
                     raise
                 size //= 2
                 continue
-            fill_values(
-                plan.codes, plan.ks, ranks.cpu().numpy(), ends.cpu().numpy(), plan.relevant[part], values[:, part]
-            )
+            fill_values(plan.wanted, ranks.cpu().numpy(), ends.cpu().numpy(), plan.relevant[part], values[:, part])
             begin = part.stop
             if progress is not None:
                 progress(begin, queries)

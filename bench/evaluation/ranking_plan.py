@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
-from bench.evaluation.metric_ids import parse_metric
+from bench.evaluation.metrics.base import parse_metric
 from bench.types import Labels
 
 Ties = Literal["index", "pessimistic", "optimistic"]
@@ -20,19 +20,17 @@ LABELS_AT_ONCE = 2**18
 
 
 class Plan:
-    """Metrics as numbers, and how the labels of queries and gallery meet.
+    """Parsed metrics, and how the labels of queries and gallery meet.
 
-    ``codes``, ``ks`` int64 [metrics]. The gallery's labels, ascending, are its kinds from 0 on: ``counts`` int64
+    The gallery's labels, ascending, are its kinds from 0 on: ``counts`` int64
     [kinds] photos each, ``photo_kinds`` int32 [photos]. ``kinds`` int64 [queries] is -1 without a relevant photo.
     ``order`` int64 [queries] are the queries kind by kind, as they go into tiles: the relevant photos of a tile are
     then of few kinds. ``relevant`` int64 [queries] counts relevant photos; ``most`` is the largest of them, at least 1.
     """
 
     def __init__(self, embeddings: Embeddings | StreamedEmbeddings, metrics: Sequence[str]) -> None:
-        wanted = list({each.id: each for each in map(parse_metric, metrics)}.values())
-        self.metrics = tuple(each.id for each in wanted)
-        self.codes: Labels = np.array([each.code for each in wanted], dtype=np.int64)
-        self.ks: Labels = np.array([each.k or 0 for each in wanted], dtype=np.int64)
+        self.wanted = list({each.id: each for each in map(parse_metric, metrics)}.values())
+        self.metrics = tuple(each.id for each in self.wanted)
         photos, asked = embeddings.photos.shape[0], embeddings.query_labels
         parts = [slice(begin, min(begin + LABELS_AT_ONCE, photos)) for begin in range(0, photos, LABELS_AT_ONCE)]
         labels = np.unique(

@@ -68,19 +68,23 @@ class Searcher:
         embeddings: Floats | Rows,
         quantiser: Itq | None,
     ) -> None:
-        self.method, self.experiment, self.device = method, experiment, device
-        self.dataset, self.photos = dataset, photos
-        self._quantiser, self._rescore = quantiser, None
-        labels = np.zeros(len(photos), dtype=np.int64)  # nothing is known to be relevant
-        self._gallery: Gallery = (
-            Labelled(embeddings, labels)
-            if not isinstance(embeddings, np.ndarray)
-            else (Whole(embeddings if quantiser is None else quantiser.of_photos(embeddings), labels))
+        self.method, self.experiment, self.device, self.dataset, self.photos = (
+            method,
+            experiment,
+            device,
+            dataset,
+            photos,
         )
-        if isinstance(embeddings, np.ndarray) and experiment.post.rerank == "icfrr":
-            self._rescore = Icfrr(Embeddings(embeddings, embeddings, labels, labels), experiment.post)
+        self._quantiser, self._rescore = quantiser, None
+        labels = np.zeros(len(photos), dtype=np.int64)  # a label that no sketch has
+        if isinstance(embeddings, np.ndarray):
+            self._gallery: Gallery = Whole(quantiser.of_photos(embeddings) if quantiser else embeddings, labels)
+            if experiment.post.rerank == "icfrr":
+                self._rescore = Icfrr(Embeddings(embeddings, embeddings, labels, labels), experiment.post)
+        else:
+            self._gallery = Labelled(embeddings, labels)
         self._measure = measure(self._gallery.vectors(0, 1), self._gallery, experiment.post.distance)
-        # Two forward passes at once only wait for each other's cores, two huge pictures would share the memory.
+        # Two queries at once only wait for each other's cores, and two huge pictures would share the memory.
         self._one_at_a_time = threading.Lock()
 
     @property
@@ -98,10 +102,11 @@ class Searcher:
         with self._one_at_a_time, torch.inference_mode(), autocast(self.device, self.experiment.precision):
             pixels = drawing(content, name, self.experiment.run.image_size)[None]
             vector = self.method.embed(to_pixels(pixels, self.device), False)
-        asked = vector if isinstance(vector, np.ndarray) else vector.float().cpu().numpy()
+            sketch = vector if isinstance(vector, np.ndarray) else vector.float().cpu().numpy()
+            best = self.ranked(sketch.astype(np.float32), count)
         return [
             Found(place, n, self.photos[n].path, self.photos[n].class_name, alike)
-            for place, (n, alike) in enumerate(self.ranked(asked.astype(np.float32), count), start=1)
+            for place, (n, alike) in enumerate(best, start=1)
         ]
 
     def ranked(self, sketch: Floats, count: int) -> list[tuple[int, float]]:
@@ -119,15 +124,9 @@ class Searcher:
         if best is None:
             return []
         photos = Part(self._gallery, best[0].astype(np.int64)).vectors(0, best.shape[1])
-        alike = (photos == sketch).mean(axis=1) if self._quantiser is not None else _unit(photos) @ _unit(sketch)[0]
+        unit = self._measure.queries
+        alike = (photos == sketch).mean(axis=1) if self._quantiser else unit(photos) @ unit(sketch)[0]
         return list(zip(best[0].tolist(), alike.tolist(), strict=True))
-
-
-def _unit(vectors: Floats) -> Floats:
-    """Rows scaled to length 1, float32 [rows, width]; rows of zeros stay."""
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    unit: Floats = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    return unit
 
 
 def searcher(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.embeddings.arrays import Embeddings
+from bench.embeddings.arrays import Embeddings, Labelled, StreamedEmbeddings
 
 
 def clouds(
@@ -17,3 +17,9 @@ def clouds(
     query = centres[ql % classes] + 2 * generator.standard_normal((queries, width))
     gallery = centres[gl] + 2 * generator.standard_normal((photos, width))
     return Embeddings(query.astype(np.float32), gallery.astype(np.float32), ql, gl)
+
+
+def streamed(embeddings: Embeddings) -> StreamedEmbeddings:
+    """The same, with photos that are not known to be in memory."""
+    photos = Labelled(embeddings.photos, embeddings.gallery_labels)
+    return StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos)

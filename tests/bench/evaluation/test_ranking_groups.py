@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings, Labelled, StreamedEmbeddings
 from bench.errors import DataError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.protocol_scores import paired_gallery
@@ -38,7 +38,12 @@ def codes(seed: int, queries: int, photos: int) -> Embeddings:
 
 def on_disk(made: Embeddings) -> StreamedEmbeddings:
     return StreamedEmbeddings(
-        made.query, made.query_labels, made.photos, made.query_clusters, made.query_groups, made.gallery_groups
+        made.query,
+        made.query_labels,
+        Labelled(made.photos, made.gallery_labels),
+        made.query_clusters,
+        made.query_groups,
+        made.gallery_groups,
     )
 
 

@@ -6,12 +6,14 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from bench.embeddings.arrays import Labelled, Whole
+from bench.embeddings.arrays import Rows, Whole
 from bench.errors import IncompleteError, StorageError
 from bench.experiments import embed_split
 from bench.experiments.execute import Outcome, build, execute
@@ -20,8 +22,9 @@ from bench.experiments.resolve import resolve
 from bench.methods.imagenet import ImageNet
 from bench.results import details
 from bench.results.store import Store
-from bench.search.rank_one import SingleQuery
+from bench.search.searcher import Searcher
 from bench.settings.post_processing import PostProcessing
+from bench.types import Floats
 from tests.bench.evaluation.clouds import clouds
 from tests.conftest import Quiet
 from tests.pictures import words_of, write_folder
@@ -170,12 +173,22 @@ def test_two_processes_write_their_shares(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-4)
 
 
-def test_a_sketch_finds_the_same_photos_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.search.rank_one.AT_ONCE", 7)
-    made = clouds(queries=3, photos=50)
-    held = SingleQuery(made.gallery, PostProcessing())
-    read = SingleQuery(Labelled(Whole(made.gallery, made.gallery_labels), made.gallery_labels), PostProcessing())
-    for query in made.query:
-        for one, other in zip(held(query[None]), read(query[None]), strict=True):
-            np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
-    assert read.measure == "cosine similarity"
+def test_a_sketch_finds_the_same_photos_on_the_disk() -> None:
+    """Also the order and the similarities are those of the plain cosines."""
+    made = clouds(queries=3, photos=5_000)
+
+    def searcher(gallery: Floats | Rows) -> Searcher:
+        nothing: Any = None
+        experiment: Any = SimpleNamespace(post=PostProcessing())
+        return Searcher(nothing, experiment, nothing, nothing, [nothing] * 5_000, gallery, None)
+
+    held, read = searcher(made.gallery), searcher(Whole(made.gallery, made.gallery_labels))
+    cosines = made.query @ made.gallery.T
+    cosines /= np.linalg.norm(made.query, axis=1)[:, None] * np.linalg.norm(made.gallery, axis=1)
+    for query, expected in zip(made.query, cosines, strict=True):
+        found = held.ranked(query[None], 20)
+        assert found == read.ranked(query[None], 20)
+        assert [position for position, _ in found] == np.argsort(-expected, kind="stable")[:20].tolist()
+        np.testing.assert_allclose([alike for _, alike in found], np.sort(expected)[:-21:-1], atol=1e-6)
+    assert len(held.ranked(made.query[:1], 10_000)) == 5_000
+    assert read.similarity == "cosine similarity"

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from bench.datasets.images.loader import Images
-from bench.evaluation.ranking import Pass, rank
 from bench.experiments.execute import build
 from bench.experiments.request import Experiment, Request, Resources
 from bench.experiments.resolve import resolve
@@ -21,7 +20,6 @@ from bench.methods.base import Method
 from bench.training import embed as embedding
 from bench.training.embed import embed
 from bench.types import Floats
-from tests.bench.evaluation.clouds import clouds
 
 CPU = torch.device("cpu")
 
@@ -108,54 +106,6 @@ def test_any_other_error_is_raised_at_once(
     with pytest.raises(RuntimeError, match="sizes do not match"):
         embedded(experiment, method)
     assert len(calls) == 1
-
-
-def test_too_little_memory_while_ranking_changes_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
-    embeddings, metrics = clouds(), ["mAP@all:plain", "P@100:k", "mAP@all:tied"]
-    expected = rank(embeddings, metrics, top=10, threads=4)
-    run = Pass.run
-    tried: list[tuple[int, int]] = []
-
-    def failing(self: Pass, threads: int, progress: object) -> None:
-        tried.append((threads, self.tile))
-        if threads > 1 or self.tile > 32:
-            raise MemoryError("Unable to allocate")
-        run(self, threads, None)
-
-    monkeypatch.setattr(Pass, "run", failing)
-    found = rank(embeddings, metrics, top=10, threads=4)
-    assert tried == [(4, 128), (2, 128), (1, 128), (1, 64), (1, 32)]
-    np.testing.assert_array_equal(found.values, expected.values)
-    assert found.top is not None
-    np.testing.assert_array_equal(found.top, expected.top)
-
-    def never(self: Pass, threads: int, progress: object) -> None:
-        raise MemoryError("Unable to allocate")
-
-    monkeypatch.setattr(Pass, "run", never)
-    with pytest.raises(MemoryError):
-        rank(embeddings, metrics)
-
-
-def test_too_little_memory_on_a_device_halves_the_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.evaluation import ranking_gpu as ranking_torch
-
-    embeddings, metrics = clouds(), ["mAP@all:plain", "P@100:k"]
-    expected = ranking_torch.rank_with_torch(embeddings, metrics, top=10, device="cpu")
-    part, tried = ranking_torch.rank_part, []
-
-    def failing(gallery: Any, rows: Tensor, *more: Any) -> Any:
-        tried.append(len(rows))
-        if len(rows) > 100:
-            raise torch.OutOfMemoryError("out of memory")
-        return part(gallery, rows, *more)
-
-    monkeypatch.setattr(ranking_torch, "rank_part", failing)
-    found = ranking_torch.rank_with_torch(embeddings, metrics, top=10, device="cpu")
-    assert tried[:2] == [128, 64]
-    assert sum(tried[1:]) == len(embeddings.query)
-    np.testing.assert_array_equal(found.values, expected.values)
-    np.testing.assert_array_equal(found.top, expected.top)  # type: ignore[arg-type]
 
 
 def test_the_order_of_images_is_kept(experiment: Experiment, method: Method, tmp_path: Path) -> None:

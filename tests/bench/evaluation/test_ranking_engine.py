@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from bench.embeddings.arrays import Embeddings, StreamedEmbeddings, Whole
+from bench.embeddings.arrays import Embeddings, Labelled, StreamedEmbeddings, Whole
 from bench.errors import DataError, UsageError
-from bench.evaluation import ranking, ranking_streamed
+from bench.evaluation import ranking_engine, ranking_gpu
 from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking import TIES, rank
-from bench.evaluation.ranking_plan import BLOCK, Ties
+from bench.evaluation.ranking_engine import BLOCK, Engine, occurrences
+from bench.evaluation.ranking_plan import Ties
 from bench.evaluation.ranking_result import Ranking
-from bench.evaluation.ranking_streamed import StreamedPass, occurrences
-from bench.types import Distance, Labels
+from bench.types import Distance, Floats, Labels
 from tests.bench.evaluation import oracle
-from tests.bench.evaluation.clouds import clouds
-
-
-def streamed(embeddings: Embeddings) -> StreamedEmbeddings:
-    return StreamedEmbeddings(embeddings.query, embeddings.query_labels, embeddings.photos)
+from tests.bench.evaluation.clouds import clouds, streamed
 
 
 def assert_same(found: Ranking, expected: Ranking) -> None:
@@ -83,8 +83,8 @@ def test_the_same_bits_as_in_memory(
     embeddings = embeddings_of(seed, queries, photos, width, distance, kind, by_class)
     expected = rank(embeddings, DEFAULT_METRICS, distance=distance, ties=ties, top=top, threads=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking_streamed, "SPAN_BYTES", span)
-        work = StreamedPass(streamed(embeddings), DEFAULT_METRICS, distance, TIES[ties], top)
+        patch.setattr(ranking_engine, "SPAN_BYTES", span)
+        work = Engine(streamed(embeddings), DEFAULT_METRICS, distance, TIES[ties], top)
         work.budget = budget
         assert_same(work.ranked(threads, None), expected)
 
@@ -102,14 +102,13 @@ def test_the_same_as_the_oracle() -> None:
     assert found.top.tolist() == [[0, 1, 2]] * 20
 
 
-def test_a_gallery_in_memory_whose_lines_are_too_long_is_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gallery_in_memory_whose_lines_are_too_long_goes_by_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings = clouds(queries=200, photos=5_000)
     expected = rank(embeddings, DEFAULT_METRICS, top=4)
-    passes: list[int] = []
-    monkeypatch.setattr(ranking, "TILE_BYTES", 2**20)
-    monkeypatch.setattr(ranking, "StreamedPass", lambda *args: passes.append(1) or StreamedPass(*args))  # type: ignore[func-returns-value]
+    assert Engine(embeddings, (), "cosine", 0, 0).whole
+    monkeypatch.setattr(ranking_engine, "TILE_BYTES", 2**20)
+    assert not Engine(embeddings, (), "cosine", 0, 0).whole
     assert_same(rank(embeddings, DEFAULT_METRICS, top=4), expected)
-    assert passes == [1]
 
 
 def test_the_first_pass_looks_at_spans_with_relevant_photos_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,30 +124,32 @@ def test_the_first_pass_looks_at_spans_with_relevant_photos_alone(monkeypatch: p
         products += 1
         return multiply(*args, **kwargs)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(ranking_streamed.np, "matmul", counted)
+    monkeypatch.setattr(ranking_engine.np, "matmul", counted)
     rank(streamed(embeddings), ["mAP@all:plain"])
     relevant = -(-int((made.gallery_labels == own).sum()) // BLOCK)
     assert 20 + relevant <= products <= 20 + relevant + 1
 
 
-class Forgetful(Whole):
+class Forgetful:
     """A gallery with too little memory until ``left`` reads have failed."""
 
-    left = 0
+    def __init__(self, photos: Whole) -> None:
+        self.photos, self.left = photos, 0
+        self.shape, self.labels = photos.shape, photos.labels
 
-    def vectors(self, begin: int, end: int) -> np.ndarray:  # type: ignore[type-arg]
+    def vectors(self, begin: int, end: int) -> Floats:
         if self.left:
             self.left -= 1
             raise MemoryError("Unable to allocate 64.0 MiB")
-        return super().vectors(begin, end)
+        return self.photos.vectors(begin, end)
 
 
 @pytest.mark.parametrize("failures", [1, 3])
 def test_too_little_memory_means_less_at_a_time_and_the_same_bits(failures: int) -> None:
     embeddings = clouds(queries=700, photos=3_000)
     expected = rank(embeddings, DEFAULT_METRICS)
-    photos = Forgetful(embeddings.gallery, embeddings.gallery_labels)
-    work = StreamedPass(
+    photos = Forgetful(embeddings.photos)
+    work = Engine(
         StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), DEFAULT_METRICS, "cosine", 0, 0
     )
     photos.left = failures
@@ -156,30 +157,62 @@ def test_too_little_memory_means_less_at_a_time_and_the_same_bits(failures: int)
     assert_same(work.ranked(2, None), expected)
 
 
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_tile_whose_scores_memory_cannot_hold_goes_by_spans(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings = clouds()
+    expected = rank(embeddings, DEFAULT_METRICS, top=10)
+
+    def failing(self: Engine, queries: Labels) -> int:
+        raise MemoryError("Unable to allocate")
+
+    monkeypatch.setattr(Engine, "rank_tile", failing)
+    assert_same(rank(embeddings, DEFAULT_METRICS, top=10, threads=threads), expected)
+
+
+def test_re_ranking_goes_on_with_smaller_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, rank_tile = clouds(), Engine.rank_tile
+
+    def turned(scores: Floats) -> None:
+        np.negative(scores, out=scores)
+
+    expected = rank(embeddings, DEFAULT_METRICS, top=10, rescore=turned)
+
+    def failing(self: Engine, queries: Labels) -> int:
+        if len(queries) > 32:
+            raise MemoryError("Unable to allocate")
+        return rank_tile(self, queries)
+
+    monkeypatch.setattr(Engine, "rank_tile", failing)
+    found = rank(embeddings, DEFAULT_METRICS, top=10, rescore=turned)
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-3)  # another tile rounds otherwise
+
+
+def test_too_little_memory_on_a_device_halves_the_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, metrics = clouds(), ["mAP@all:plain", "P@100:k"]
+    expected = ranking_gpu.rank_with_torch(embeddings, metrics, top=10, device="cpu")
+    part, tried = ranking_gpu.rank_part, []
+
+    def failing(gallery: Any, rows: Tensor, *more: Any) -> Any:
+        tried.append(len(rows))
+        if len(rows) > 100:
+            raise torch.OutOfMemoryError("out of memory")
+        return part(gallery, rows, *more)
+
+    monkeypatch.setattr(ranking_gpu, "rank_part", failing)
+    found = ranking_gpu.rank_with_torch(embeddings, metrics, top=10, device="cpu")
+    assert tried[:2] == [128, 64]
+    assert sum(tried[1:]) == len(embeddings.query)
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.top, expected.top)  # type: ignore[arg-type]
+
+
 def test_memory_that_never_suffices_is_said() -> None:
     embeddings = clouds(queries=700, photos=300)
-    photos = Forgetful(embeddings.gallery, embeddings.gallery_labels)
-    work = StreamedPass(
-        StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), ["P@1:k"], "cosine", 0, 0
-    )
+    photos = Forgetful(embeddings.photos)
+    work = Engine(StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), ["P@1:k"], "cosine", 0, 0)
     photos.left = 10**6
     with pytest.raises(MemoryError):
         work.ranked(4, None)
-
-
-def test_progress_ends_with_everything() -> None:
-    seen: list[tuple[int, int]] = []
-    rank(streamed(clouds(queries=300)), ["P@1:k"], threads=2, progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (300, 300)
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-
-
-def test_what_is_raised_while_ranking_comes_out() -> None:
-    def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        rank(streamed(clouds(queries=300)), ["P@1:k"], threads=2, progress=interrupt)
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean", "hamming"])
@@ -188,7 +221,7 @@ def test_a_photo_that_cannot_be_ranked_is_named(distance: Distance, wrong: float
     made = clouds(queries=3, photos=40_000, width=2)
     gallery = (made.gallery > 0).astype(np.float32)
     gallery[33_333, 1] = wrong
-    photos = Whole(gallery, made.gallery_labels)
+    photos = Labelled(Whole(gallery, made.gallery_labels), made.gallery_labels)
     with pytest.raises(DataError, match="Array 'gallery' holds NaN or infinity, first in row 33333"):
         rank(
             StreamedEmbeddings((made.query > 0).astype(np.float32), made.query_labels, photos),
