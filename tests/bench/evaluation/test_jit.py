@@ -33,6 +33,6 @@ def test_machine_code_need_not_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_machine_code_is_kept_beside_the_source() -> None:
-    from bench.evaluation.ranking_kernels import rank_rows
+    from bench.evaluation.ranking_kernels import count_rows
 
-    assert rank_rows.stats.cache_path  # type: ignore[attr-defined]
+    assert count_rows.stats.cache_path  # type: ignore[attr-defined]
