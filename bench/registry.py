@@ -196,6 +196,11 @@ def not_a(kind: type) -> Callable[[Any], str]:
     return wrong
 
 
+def not_a_function(thing: Any) -> str:
+    """For ``wrong``: an object must be a function."""
+    return "" if callable(thing) and not isinstance(thing, type) else "it is no function"
+
+
 def not_callable(thing: Any) -> str:
     """For ``wrong``: an object must be a function of two arguments, the source and the options of a report."""
     if not callable(thing) or isinstance(thing, type):

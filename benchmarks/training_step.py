@@ -37,7 +37,7 @@ from bench.experiments.resolve import resolve
 from bench.methods.backbone.small_map_depthwise import SmallMapDepthwise
 from bench.methods.base import Method, TrainingPhotos
 from bench.methods.modules.teacher import Teacher
-from bench.training.loop import TrainingData, make_optimiser
+from bench.training.loop import TrainingData
 from bench.types import Batch
 
 DEVICE = torch.device("cpu")
@@ -89,7 +89,7 @@ def use_torchs_gradient(method: Method) -> None:
 
 def stepper(method: Method, experiment: Experiment, batch: Batch) -> Callable[[], None]:
     """One training step of a prepared method."""
-    optimiser = make_optimiser(method.train(), experiment.run)
+    optimiser = method.train().optimiser(experiment.run)
 
     def step() -> None:
         terms = method.losses(method.outputs(batch), batch.labels, batch.is_photo)

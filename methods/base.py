@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from bench.registry import Registry, not_derived_from
-from bench.settings.run_settings import RunSettings
+from bench.settings.run_settings import OPTIMISERS, RunSettings
 from bench.types import Batch
 
 
@@ -77,6 +78,7 @@ class Method(nn.Module):
     terms: ClassVar[tuple[str, ...]] = ()
     structural: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     files: ClassVar[tuple[str, ...]] = ()
+    recipe: ClassVar[Mapping[str, Any]] = {}
     Settings: ClassVar[type] = NoSettings
     uses_backbone: ClassVar[bool] = True
     taught: ClassVar[tuple[str, ...]] = ()
@@ -98,6 +100,11 @@ class Method(nn.Module):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser, each with ``params`` and its own ``lr``."""
         return []
+
+    def optimiser(self, run: RunSettings) -> torch.optim.Optimizer:
+        """The optimiser that the setting ``optimiser`` names, over ``parameter_groups``; a method may bring another."""
+        optimiser: torch.optim.Optimizer = OPTIMISERS.get(run.optimiser)(self.parameter_groups(), run)
+        return optimiser
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """What the losses need of each image, each [batch, ...]: everything that looks at images.

@@ -23,7 +23,7 @@ from bench.reports.base import FORMATS, KINDS, PICTURES
 from bench.results import migrations
 from bench.results.database import database_file, plain
 from bench.results.store import existing
-from bench.settings.run_settings import RunSettings
+from bench.settings.run_settings import OPTIMISERS, SCHEDULES, RunSettings
 
 LITTLE_SPACE = 2e9  # bytes; a training keeps a checkpoint, the network and embeddings
 
@@ -137,7 +137,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    for registry in (METHODS, DATASETS, PROTOCOLS, METRICS, KINDS, PICTURES, FORMATS):
+    for registry in (METHODS, OPTIMISERS, SCHEDULES, DATASETS, PROTOCOLS, METRICS, KINDS, PICTURES, FORMATS):
         for plugin in registry.plugins():
             fine = not plugin.trouble
             yield Finding("plug-in", f"{plugin.kind} {plugin.name}", fine, plugin.trouble or f"of {plugin.source}")

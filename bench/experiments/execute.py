@@ -30,9 +30,9 @@ from bench.experiments.request import Experiment, Resources
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.base import Context, Method, TrainingPhotos
 from bench.results import details
-from bench.training.checkpoints import load_exactly
 from bench.training.embed import BATCH
 from bench.training.loop import TrainingData, train
+from bench.training.state import load_exactly
 from bench.training.trained_networks import Networks, network_hash, state_of
 from bench.types import Score
 
@@ -181,11 +181,10 @@ def trained(
         data = TrainingData.of(split, images)
     with clock.part("preparing", observer):
         method.prepare(training_photos(experiment, data, device, observer, processes))
-    checkpoints = networks.checkpoints(key)
+    checkpoint = networks.checkpoint(key)
     if not (resources.resume and reuse) and processes.leads:
-        checkpoints.remove()
+        checkpoint.remove()
     meanwhile()
-    earlier = checkpoints.seconds() if processes.leads else 0.0  # of the training that is gone on with
     with clock.part("training", observer):
         history = train(
             method,
@@ -195,22 +194,22 @@ def trained(
             device=device,
             precision=experiment.precision,
             on_step=observer.progress,
-            checkpoints=checkpoints,
+            checkpoint=checkpoint,
             selector=selector_of(experiment, resources, device),
             processes=processes,
             compiled=resources.compiled,
         )
     if not processes.leads:
-        return history, ""
-    clock.seconds["training"] = round(clock.seconds["training"] + earlier, 2)
+        return history.points, ""
+    clock.seconds["training"] = round(clock.seconds["training"] + history.earlier, 2)
     taken = {name: seconds for name, seconds in clock.seconds.items() if name not in before}
     try:
         limit = experiment.per_class_limit
-        networks.save(key, method, taken, history, provenance.commit(), experiment.described, limit)
-        checkpoints.remove()
+        networks.save(key, method, taken, history.points, provenance.commit(), experiment.described, limit)
+        checkpoint.remove()
     except StorageError as error:  # the scores are worth more than the file
         log.warning("The trained network is not kept, its scores are: %s", error)
-    return history, ""
+    return history.points, ""
 
 
 def rank_embeddings(found: Embedded, experiment: Experiment, resources: Resources, observer: Observer) -> Ranking:

@@ -184,8 +184,12 @@ def settings_after(request: Request, trained: Trained, dataset_kind: type[Datase
 
 
 def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
-    """Settings of the run, the method, the dataset and what follows embedding: defaults, recipe, options, ablation."""
-    recipe = recipe_for(dataset_kind.recipe, given(request.assignments).get("backbone"))
+    """Settings of the run, the method, the dataset and what follows embedding: defaults, recipes, options, ablation.
+
+    The method's recipe goes over the dataset's.
+    """
+    backbone = given(request.assignments).get("backbone", kind.recipe.get("backbone"))
+    recipe = {**recipe_for(dataset_kind.recipe, backbone), **kind.recipe}
     parts = [with_recipe(RunSettings(), recipe), with_recipe(kind.Settings(), recipe)]
     run, own, dataset_settings, post = assign([*parts, dataset_kind.Settings(), PostProcessing()], request.assignments)
     for term in request.without:

@@ -6,6 +6,8 @@ import typing
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from bench.registry import Registry
+
 
 @dataclass(frozen=True)
 class Description:
@@ -24,7 +26,7 @@ def describe(settings: Any) -> list[Description]:
         Description(
             name=each.name,
             default=_text(getattr(settings, each.name)),
-            takes=_values(hints[each.name], each.metadata.get("range")),
+            takes=_values(hints[each.name], each.metadata.get("range"), each.metadata.get("names")),
             meaning=each.metadata.get("help", _weight(each.name)),
         )
         for each in fields(settings)
@@ -37,7 +39,9 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _values(kind: Any, limits: object) -> str:
+def _values(kind: Any, limits: object, registry: Registry[Any] | None) -> str:
+    if registry is not None:
+        return ", ".join(registry.names())
     if typing.get_origin(kind) is Literal:
         return ", ".join(str(each) for each in typing.get_args(kind))
     if kind is bool:

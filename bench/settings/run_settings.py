@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from bench.errors import UsageError, nearest
+from bench.registry import Registry, not_a_function
 
 T = TypeVar("T")
+# An optimiser is made of parameter groups and the run's settings. A schedule gives the learning rate at a step (from 0)
+# as a share of the highest: of the step, the number of steps and the settings. Both may stand in a method's own file.
+OPTIMISERS: Registry[Callable[[list[dict[str, Any]], Any], Any]] = Registry(
+    "optimiser", "bench.methods.modules", "bench.optimisers", wrong=not_a_function
+)
+SCHEDULES: Registry[Callable[[int, int, Any], float]] = Registry(
+    "schedule", "bench.methods.modules", "bench.schedules", wrong=not_a_function
+)
 OF_ITS_BACKBONE = ("frozen_blocks",)  # what a recipe says of its own backbone, and of no other
 
 
@@ -32,15 +41,22 @@ class Range:
 
 
 def setting(
-    default: T, help: str, *, least: float | None = None, above: float | None = None, most: float = math.inf
+    default: T,
+    help: str,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float = math.inf,
+    names: Registry[Any] | None = None,
 ) -> T:
     """A field of a settings dataclass: its default, the help that ``bench list settings`` prints, and its range.
 
-    A number may be limited to ``least`` or more, or to more than ``above``, and to at most ``most``.
+    A number may be limited to ``least`` or more, or to more than ``above``, and to at most ``most``; a text to the
+    ``names`` of a registry.
     """
     lower = above if least is None else least
     limits = None if lower is None else Range(lower, most, open=least is None)
-    declared: T = field(default=default, metadata={"help": help, "range": limits})
+    declared: T = field(default=default, metadata={"help": help, "range": limits, "names": names})
     return declared
 
 
@@ -54,12 +70,14 @@ class RunSettings:
     epochs: float = setting(10.0, "passes over the training images; fractions are allowed", above=0)
     batch_size: int = setting(96, "images per batch, half of them sketches", least=2)
     per_class: int = setting(2, "sketches of each class in a batch, and as many photos", least=1)
-    optimiser: Literal["adam", "adamw"] = setting("adam", "adamw decays weights apart from the gradients")
+    optimiser: str = setting("adam", "adamw decays weights apart from the gradients", names=OPTIMISERS)
     lr: float = setting(1e-4, "highest learning rate of the backbone", least=0)
     head_lr: float = setting(1e-3, "highest learning rate of new layers", least=0)
     weight_decay: float = setting(5e-4, "weight decay of every trained weight", least=0)
-    schedule: Literal["exponential", "one-cycle", "constant"] = setting(
-        "exponential", "of the learning rates; exponential: down to 1/1000; one-cycle: linear warm-up, cosine to 0"
+    schedule: str = setting(
+        "exponential",
+        "of the learning rates; exponential: down to 1/1000; one-cycle: linear warm-up, cosine to 0",
+        names=SCHEDULES,
     )
     warmup: float = setting(0.2, "share of a one-cycle schedule that warms up", least=0, most=1)
     frozen_blocks: int = setting(-1, "number of backbone blocks, and the stem, that stay frozen; -1: none", least=-1)
@@ -96,9 +114,14 @@ def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:
 
 
 def check(settings: Any) -> None:
-    """Raise UsageError unless every number is finite and in its range (``setting``), and no loss weight below 0."""
+    """Raise UsageError unless every number is finite and in its range (``setting``) and every name is registered.
+
+    A loss weight is at least 0.
+    """
     for each in fields(settings):
         value = getattr(settings, each.name)
+        if registry := each.metadata.get("names"):
+            registry.get(value)
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
         allowed = each.metadata.get("range") or Range(0 if each.name.startswith("weight_") else -math.inf)

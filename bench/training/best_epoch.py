@@ -1,4 +1,4 @@
-"""Which epoch's network is kept: the rules of ``selection_rules`` carried out while a method is trained."""
+"""Scores the network after each epoch and keeps the one that a selection rule chooses."""
 
 from __future__ import annotations
 
@@ -14,37 +14,46 @@ from bench.settings.selection_rules import Selection
 
 
 class BestEpoch:
-    """Keeps the state of the epoch that a rule chooses."""
+    """Keeps the parameters and buffers of the epoch that ``rule`` chooses by ``score``."""
 
     def __init__(self, rule: Selection, score: Callable[[Method], float]) -> None:
         self._rule, self._score = rule, score
-        self._scores: list[float] = []
-        self._best: dict[str, Tensor] = {}
+        # Replaced as a whole, so that a signal between two statements leaves the state before or after an epoch.
+        self._memory: tuple[list[float], dict[str, Tensor]] = [], {}
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that were scored."""
+        return len(self._memory[0])
 
     def after_epoch(self, method: Method) -> None:
-        """Score the method as it is now and keep its state when it is the best so far."""
+        """Score the method as it is and keep its state if it is the best so far."""
         method.eval()
         value = self._score(method)
         method.train()
         if math.isnan(value):
             raise IncompleteError(
-                f"The network of epoch {len(self._scores) + 1} cannot be judged: its embeddings hold NaN or infinity, "
+                f"The network of epoch {self.epochs + 1} cannot be judged: its embeddings hold NaN or infinity, "
                 "or no validation sketch has a photo of its class; lower --lr, or use --select last."
             )
-        self._scores.append(value)
-        if self._rule.choose(self._scores) == len(self._scores) - 1:
-            self._best = {name: tensor.detach().clone() for name, tensor in method.state_dict().items()}
+        scores, best = [*self._memory[0], value], self._memory[1]
+        if self._rule.choose(scores) == len(scores) - 1:
+            best = {name: tensor.detach().clone() for name, tensor in method.state_dict().items()}
+        self._memory = scores, best
 
     def tensors(self) -> dict[str, Tensor]:
-        """The scores so far and the best state."""
-        kept = {f"best.{name}": tensor for name, tensor in self._best.items()}
-        return {"scores": torch.tensor(self._scores, dtype=torch.float64), **kept}
+        """The scores so far and the best state, for a checkpoint."""
+        scores, best = self._memory
+        return {
+            "scores": torch.tensor(scores, dtype=torch.float64),
+            **{f"best.{name}": tensor for name, tensor in best.items()},
+        }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Remember what ``tensors`` gave."""
-        self._scores = tensors["scores"].tolist()
-        self._best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
+        """Continue from what ``tensors`` returned."""
+        best = {name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")}
+        self._memory = tensors["scores"].tolist(), best
 
-    def put_back(self, method: Method) -> None:
+    def restore_best(self, method: Method) -> None:
         """Give the method the best state."""
-        method.load_state_dict(self._best)
+        method.load_state_dict(self._memory[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from bench.distributed.process_group import ALONE, Processes
-from bench.io import digest_of, read_tensors, write_tensors
+from bench.io import digest_of, write_tensors
 from bench.methods.base import Method
-from bench.training.checkpoints import Checkpoints, load_exactly
-
-log = logging.getLogger("bench.training.trained_networks")
+from bench.training.state import Checkpoint, load_exactly, read_file
 
 
 @dataclass(frozen=True)
@@ -28,9 +25,9 @@ class Networks:
         """The file of a trained network."""
         return self.cache_dir / "networks" / f"{key}.safetensors"
 
-    def checkpoints(self, key: str) -> Checkpoints:
-        """Where the state of an unfinished training lies."""
-        return Checkpoints(self.cache_dir / "checkpoints" / f"{key}.safetensors", key)
+    def checkpoint(self, key: str) -> Checkpoint:
+        """The checkpoint of an unfinished training."""
+        return Checkpoint(self.cache_dir / "checkpoints" / f"{key}.safetensors", key)
 
     def save(
         self,
@@ -64,19 +61,14 @@ class Networks:
 
         Of several processes the leader reads it, and all have it.
         """
-        found = processes.tensors_told(self._read(key) if processes.leads else None)
-        if found is None:
+        saved = None
+        if processes.leads:
+            saved = read_file(self.path(key), key, "The trained network %s is damaged: it is trained again.")
+        saved = processes.tensors_told(saved)
+        if saved is None:
             return None
-        load_exactly(method, found[0], self.path(key))
-        return dict(found[1])
-
-    def _read(self, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        found = read_tensors(self.path(key))
-        if found is not None and found[1].get("key") == key:
-            return found
-        if self.path(key).exists():  # hours of training may hang on it
-            log.warning("The trained network %s is damaged: it is trained again.", self.path(key).name)
-        return None
+        load_exactly(method, saved[0], self.path(key))
+        return dict(saved[1])
 
 
 def state_of(method: Method) -> dict[str, Tensor]:

@@ -94,7 +94,7 @@ def test_a_job_that_runs_out_of_time_writes_a_checkpoint_waits_and_goes_on(
     assert found.exit_code == 0, found.output
     log = Path(first.environment["log"]).read_text()
     assert "Interrupted; what was finished is stored." in log
-    assert "The training goes on after step" in log
+    assert "The training resumes after step" in log
     runs = store.runs()
     assert [(run.status, run.failure) for run in runs] == [("interrupted", "stopped by a signal"), ("done", "")]
     for name in ("job", "log"):

@@ -29,7 +29,7 @@ GONE = (
     "Another process of this run ended: what was finished is stored, and asking again goes on from the last checkpoint."
 )
 INTERRUPTED = "Interrupted; what was finished is stored."
-STEP = "bench.training.loop:History.add"
+STEP = "bench.training.state:History.add"
 EMBED = "bench.experiments.embed_split:embed"  # the second call is the gallery's: all processes embed then
 SELECT = "bench.training.best_epoch:embed"
 TRAINS, IMAGENET = ("-m", "softmax", "--epochs", "2"), ("-m", "imagenet")
@@ -93,7 +93,7 @@ def test_the_first_is_killed_while_an_epoch_is_judged(pictures: Path, tmp_path: 
     assert checkpoint_of(tmp_path / "rank1")["history"]["to judge"]
     again, undisturbed = bench(tmp_path / "rank1", *call), bench(tmp_path, *call)
     assert (again.code, undisturbed.code) == (0, 0), again.output
-    assert re.search("The training goes on after step 3 of 6.", again.output)
+    assert re.search("The training resumes after step 3 of 6.", again.output)
     values = []
     for folder in (tmp_path / "rank1", tmp_path):
         store = Store(str(folder / "bench.db"))
@@ -116,7 +116,7 @@ def test_ctrl_c_is_said_once(pictures: Path, tmp_path: Path) -> None:
 def test_torchrun_whose_first_process_is_killed(pictures: Path, tmp_path: Path) -> None:
     """It speaks and saves otherwise: the second does so in its place."""
     places = ["--store", str(tmp_path / "bench.db"), "--cache-dir", str(tmp_path / "cache")]
-    fault = ["import os, signal, sys, runpy", "from bench.training.loop import History", "add = History.add"]
+    fault = ["import os, signal, sys, runpy", "from bench.training.state import History", "add = History.add"]
     fault += ["def planted(self, step, values):", "    add(self, step, values)"]
     fault += ["    if step == 5 and os.environ['RANK'] == '0': os.kill(os.getpid(), signal.SIGKILL)"]
     fault += ["History.add = planted", "runpy.run_module('bench', run_name='__main__', alter_sys=True)"]
@@ -148,7 +148,7 @@ def test_without_torchrun_s_store_the_first_process_speaks(pictures: Path, tmp_p
     store.close()
     again = bench(place, *call)  # alone: how many processes there are is no part of what was asked
     assert again.code == 0, again.output
-    assert re.search("The training goes on after step [45] of 6.", again.output)
+    assert re.search("The training resumes after step [45] of 6.", again.output)
 
 
 def test_the_first_process_s_end_ends_the_others_without_a_word(pictures: Path, tmp_path: Path) -> None:

@@ -155,11 +155,11 @@ def test_two_processes_compile_what_one_computes(pictures: Path, tmp_path: Path)
 def test_a_checkpoint_of_one_process_is_taken_up_by_two(pictures: Path, alone: Path, tmp_path: Path) -> None:
     call = ("run", "-m", "ours", *TRAINING, *words_of(pictures))
     (tmp_path / "rank0").mkdir()
-    stopped = bench(tmp_path / "rank0", *call, faults=[Fault("bench.training.loop:History.add", 5, signal.SIGTERM)])
+    stopped = bench(tmp_path / "rank0", *call, faults=[Fault("bench.training.state:History.add", 5, signal.SIGTERM)])
     assert stopped.code == 143, stopped.output
     leader, follower = pair(tmp_path, call)
     assert (leader.code, follower.code) == (0, 0), leader.output + follower.output
-    assert "The training goes on after step 5 of 10." in leader.output
+    assert "The training resumes after step 5 of 10." in leader.output
     store, undisturbed = Store(str(tmp_path / "rank0" / "bench.db")), Store(str(alone / "bench.db"))
     (run,), expected = store.runs(status="done"), undisturbed.runs(method="ours")[0]
     assert np.allclose([s.value for s in run.scores], [s.value for s in expected.scores], atol=1e-4)

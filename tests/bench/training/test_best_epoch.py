@@ -19,8 +19,8 @@ from bench.experiments.resolve import resolve
 from bench.methods.base import Method
 from bench.settings.selection_rules import selection
 from bench.training.best_epoch import BestEpoch
-from bench.training.checkpoints import Checkpoints
 from bench.training.loop import TrainingData, train
+from bench.training.state import Checkpoint
 from bench.training.trained_networks import network_hash
 
 SMALL = ("backbone=test_efficientnet", "weights=none", "image_size=32", "dim=8")
@@ -42,7 +42,7 @@ def marked(method: Method) -> float:
 
 
 @pytest.mark.parametrize(("rule", "kept"), [("seen-validation", 1), ("oracle", 1)])
-def test_the_network_of_the_best_epoch_is_put_back(rule: str, kept: int, method: Method) -> None:
+def test_the_network_of_the_best_epoch_is_restore_best(rule: str, kept: int, method: Method) -> None:
     scores = iter(SCORES)
     chooser = BestEpoch(selection(rule), lambda _: next(scores))
     method.train()
@@ -50,7 +50,7 @@ def test_the_network_of_the_best_epoch_is_put_back(rule: str, kept: int, method:
         mark(method, epoch)
         chooser.after_epoch(method)
         assert method.training
-    chooser.put_back(method)
+    chooser.restore_best(method)
     assert marked(method) == kept
 
 
@@ -67,7 +67,7 @@ def test_a_resumed_training_remembers_the_best_so_far(method: Method) -> None:
     for epoch in (3, 4):
         mark(method, epoch)
         resumed.after_epoch(method)
-    resumed.put_back(method)
+    resumed.restore_best(method)
     assert marked(method) == 1
 
 
@@ -101,7 +101,7 @@ def test_a_training_that_was_stopped_keeps_the_best_epoch_of_before(resources: R
             device=torch.device("cpu"),
             precision="fp32",
             on_step=on_step,
-            checkpoints=Checkpoints(tmp_path / name, "key"),
+            checkpoint=Checkpoint(tmp_path / name, "key"),
             selector=BestEpoch(selection("seen-validation"), score),
         )
         return network_hash(method)

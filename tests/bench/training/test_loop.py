@@ -11,26 +11,11 @@ import torch
 
 from bench.datasets.images.loader import Images
 from bench.datasets.images.samplers import BalancedBatches
-from bench.errors import DataError, IncompleteError, UsageError
+from bench.errors import DataError, IncompleteError
 from bench.experiments.execute import build
 from bench.experiments.request import Request, Resources
 from bench.experiments.resolve import resolve
-from bench.settings.run_settings import RunSettings
-from bench.training.loop import TrainingData, make_optimiser, rate, train
-
-
-def test_schedules() -> None:
-    run = RunSettings(schedule="one-cycle", warmup=0.2)
-    rates = [rate(step, 100, run) for step in range(100)]
-    assert rates[0] == pytest.approx(1 / 21)
-    assert max(rates) == rates[20] == 1
-    assert rates[:21] == sorted(rates[:21])
-    assert rates[20:] == sorted(rates[20:], reverse=True)
-    assert rates[-1] < 0.01
-    assert rate(99, 100, replace(run, schedule="constant")) == 1
-    assert rate(50, 100, replace(run, schedule="exponential")) == pytest.approx(0.001**0.5)
-    with pytest.raises(UsageError, match=r"no schedule 'one_cycle'. Did you mean 'one-cycle'"):
-        rate(0, 1, replace(run, schedule="one_cycle"))
+from bench.training.loop import TrainingData, train
 
 
 def labels_and_domains() -> tuple[np.ndarray, np.ndarray]:
@@ -100,13 +85,6 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_its_name(resources: Resourc
         )
 
 
-def test_an_unknown_optimiser_is_answered_with_the_nearest(resources: Resources) -> None:
-    experiment = resolve(Request("ours", "emoji"), resources)
-    method = build(experiment, resources, torch.device("cpu"))
-    with pytest.raises(UsageError, match=r"no optimiser 'adamx'. Did you mean 'adam"):
-        make_optimiser(method, replace(experiment.run, optimiser="adamx"))
-
-
 def test_a_compiled_network_learns_the_same(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled as far as the graph, whose pieces are then run as they are: making code of them takes minutes here."""
     graphs: list[int] = []
@@ -137,6 +115,6 @@ def test_a_compiled_network_learns_the_same(resources: Resources, monkeypatch: p
             )
         )
         assert bool(graphs) == compiled
-    plain, other = ([point["classification"] for point in points] for points in curves)
+    plain, other = ([point["classification"] for point in history.points] for history in curves)
     assert len(plain) == 3
     assert plain == pytest.approx(other, abs=1e-5)

@@ -1,0 +1,196 @@
+"""The state of a training, saved so that an interrupted one resumes.
+
+Every random draw of the loop is a function of the seed and the step, so the number of steps is the random state. With
+parameters, buffers, the optimiser's state and the selector's memory it is the whole state: a resumed training ends bit
+for bit like one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.distributed.process_group import ALONE, Processes
+from bench.errors import IncompleteError, LoadingError
+from bench.io import read_tensors, write_tensors
+from bench.methods.base import Method
+from bench.training.best_epoch import BestEpoch
+
+log = logging.getLogger("bench.training.state")
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The checkpoint file of one training; ``key`` is the training's, and a file with another key is never used."""
+
+    path: Path
+    key: str
+
+    def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace the file; raises StorageError if the disk is full."""
+        write_tensors(self.path, tensors, {"key": self.key, **facts})
+
+    def read(self) -> tuple[Tensors, dict[str, Any]] | None:
+        """Tensors and facts of the file; None if it is absent, damaged or has another key."""
+        return read_file(self.path, self.key, "The checkpoint %s is damaged: the training starts from the beginning.")
+
+    def remove(self) -> None:
+        """Delete the file, which is not needed once the training is done."""
+        self.path.unlink(missing_ok=True)
+
+
+class History:
+    """Training curves: at most about 100 points, each the mean of every term over the steps since the last."""
+
+    def __init__(self, steps: int) -> None:
+        self.every = max(1, math.ceil(steps / 100))
+        self.points: list[dict[str, float]] = []
+        self._since: list[dict[str, float]] = []
+        self.earlier = 0.0  # seconds of training before it was interrupted
+        self._start = time.perf_counter()
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the terms of one step (from 1)."""
+        self._since.append(dict(values))
+        if step % self.every == 0:
+            means = {name: sum(each[name] for each in self._since) / len(self._since) for name in values}
+            self.points.append({"step": float(step), **means})
+            self._since = []
+
+    def state(self) -> dict[str, Any]:
+        """Everything to save."""
+        seconds = self.earlier + time.perf_counter() - self._start
+        return {"points": self.points, "since": self._since, "seconds": seconds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``state`` returned."""
+        self.points, self._since = list(state["points"]), list(state["since"])
+        self.earlier = float(state.get("seconds", 0.0))
+
+
+class TrainingState:
+    """What changes while a method is trained, and the checkpoint that it is saved in (None: it is not saved)."""
+
+    def __init__(
+        self,
+        method: Method,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        history: History,
+        *,
+        checkpoint: Checkpoint | None = None,
+        selector: BestEpoch | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.method, self.optimiser, self.scaler, self.history = method, optimiser, scaler, history
+        self.checkpoint, self.selector, self.processes = checkpoint, selector, processes
+        self.step = 0  # steps done
+
+    def save(self, *, every_rank: bool = False) -> None:
+        """Write the checkpoint, on rank 0 alone unless it may be gone; raises StorageError if the disk is full."""
+        if self.checkpoint is None or not (self.processes.leads or every_rank):
+            return
+        tensors = {f"method.{name}": tensor for name, tensor in self.method.state_dict().items()}
+        numbers: dict[str, Any] = {}
+        for index, values in self.optimiser.state_dict()["state"].items():
+            for name, value in values.items():
+                (tensors if isinstance(value, Tensor) else numbers)[f"optimiser.{index}.{name}"] = value
+        if self.selector is not None:
+            tensors |= {f"extra.{name}": tensor for name, tensor in self.selector.tensors().items()}
+        groups = [
+            {name: value for name, value in group.items() if isinstance(value, int | float)}  # some count steps here
+            for group in self.optimiser.param_groups
+        ]
+        facts = {"scaler": self.scaler.state_dict(), "history": self.history.state(), "groups": groups}
+        self.checkpoint.write(tensors, {"step": self.step, "optimiser": numbers, **facts})
+
+    def restore(self) -> None:
+        """Continue from the checkpoint if there is one; rank 0 reads it for all.
+
+        Raises LoadingError for a whole file that does not fit.
+        """
+        if self.checkpoint is None:
+            return
+        saved = self.processes.tensors_told(self.checkpoint.read() if self.processes.leads else None)
+        if saved is None:
+            return
+        tensors, facts = saved
+        try:
+            parts: dict[str, dict[str, Any]] = {"method": {}, "optimiser": {}, "extra": {}}
+            for name, value in {**tensors, **facts.get("optimiser", {})}.items():
+                part, _, rest = name.partition(".")
+                parts[part][rest] = value
+            load_exactly(self.method, parts["method"], self.checkpoint.path)
+            self._restore_optimiser(parts["optimiser"], facts.get("groups"))
+            self.scaler.load_state_dict(facts["scaler"])
+            self.history.restore(facts["history"])
+            if self.selector is not None:
+                self.selector.restore(parts["extra"])
+            self.step = int(facts["step"])
+        except (LookupError, ValueError, TypeError) as error:  # undamaged, but not in the format of this version
+            raise LoadingError(
+                f"Checkpoint {self.checkpoint.path.name} was written by another version of bench: remove it, or use "
+                "--no-resume."
+            ) from error
+
+    def _restore_optimiser(self, values: Mapping[str, Any], groups: list[dict[str, Any]] | None) -> None:
+        parameters = [each for group in self.optimiser.param_groups for each in group["params"]]
+        state: dict[int, dict[str, Any]] = {}
+        for name, value in values.items():
+            index, _, field = name.partition(".")
+            if isinstance(value, Tensor):
+                value = _laid_out_like(value, parameters[int(index)])
+            state.setdefault(int(index), {})[field] = value
+        current = self.optimiser.state_dict()["param_groups"]
+        groups = groups or [{} for _ in current]  # checkpoints of version 0.1.0 have none
+        merged = [{**group, **saved} for group, saved in zip(current, groups, strict=True)]
+        self.optimiser.load_state_dict({"state": state, "param_groups": merged})
+
+
+def finite(terms: Mapping[str, Tensor], step: int, steps_per_epoch: int) -> dict[str, float]:
+    """The terms of a step (from 0) as numbers; raises IncompleteError that names epoch and term if one is not."""
+    values = dict(zip(terms, torch.stack([each.detach().float() for each in terms.values()]).tolist(), strict=True))
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise IncompleteError(
+                f"Loss term {name!r} became {value} in epoch {1 + step // steps_per_epoch} (step {step + 1}): lower "
+                "--lr or --set head_lr=..., or use --precision fp32."
+            )
+    return values
+
+
+def read_file(path: Path, key: str, damaged: str) -> tuple[Tensors, dict[str, Any]] | None:
+    """Tensors and facts of the file at ``path`` if it has this key; otherwise None, and the warning ``damaged``."""
+    saved = read_tensors(path)
+    if saved is not None and saved[1].get("key") == key:
+        return saved
+    if path.exists():
+        log.warning(damaged, path.name)
+    return None
+
+
+def load_exactly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state whose names and shapes are exactly the module's; raises LoadingError that names the first other."""
+    own = module.state_dict()
+    wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
+    wrong += [name for name in state if name not in own]
+    if wrong:
+        raise LoadingError(f"Checkpoint {path.name} does not fit this network (first at {wrong[0]}): remove it.")
+    module.load_state_dict(dict(state))
+
+
+def _laid_out_like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """The tensor in the parameter's memory format if it has its shape: sums in another order may round differently."""
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
