@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.errors import IncompleteError
 from bench.reports.base import KINDS, PICTURES, Options, Report, Section
 from bench.reports.footer import footer
-from bench.reports.missing_runs import told
+from bench.reports.missing_runs import unfinished_notes
 from bench.reports.stored_runs import Source
 
 ORDER = ("main", "protocols", "ablation", "per-class", "gallery", "cost")  # of ``all``; what is new comes behind
@@ -36,4 +36,4 @@ def build(source: Source, kinds: Sequence[str], options: Options, *, pictures: b
             continue
         shown = drawn[kind](source, options) if kind in drawn else []
         sections.append(Section(kind, tuple(tables), tuple(shown)))
-    return Report(tuple(sections), (*footer(source.runs), *told(source)))
+    return Report(tuple(sections), (*footer(source.runs), *unfinished_notes(source)))

@@ -1,4 +1,4 @@
-"""Cells that a table lacks: methods and seeds that other tables or rows have, and runs that did not finish."""
+"""Missing runs of a table: methods and seeds that other tables or rows have, and runs that did not finish."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.settings.run_settings import given
 def absent_methods(source: Source, group: Group) -> tuple[str, ...]:
     """Methods in full that some other table has and this one has not, neither finished nor on the way.
 
-    None where epochs were selected on the test: nobody is asked to do that.
+    None where epochs were selected on the test: a report does not suggest that.
     """
     if group.first.selection == "oracle":
         return ()
@@ -28,7 +28,7 @@ def unfinished(source: Source, group: Group) -> list[RunRecord]:
     return [run for run in source.unfinished if table_of(run) == table_of(group.first)]
 
 
-def told(source: Source) -> tuple[str, ...]:
+def unfinished_notes(source: Source) -> tuple[str, ...]:
     """A sentence for each run that did not finish, in its order."""
     return tuple(
         f"Run {run.id} ({run.title} on {run.split}, seed {run.seed}) is {run.status}{': ' * bool(run.failure)}"
@@ -61,10 +61,10 @@ def missing_seeds(row: Row, group: Group) -> tuple[int, ...]:
 
 
 def command(group: Group, method: str, seeds: Sequence[int], like: RunRecord | None = None) -> str:
-    """The command that fills a cell; PATH, FILE and RUN in it are for the reader to replace.
+    """The command that computes missing runs; PATH, FILE and RUN in it are for the reader to replace.
 
-    ``like`` is a run of the same row, which is asked for again with other seeds. Without it the method runs as it is by
-    default on the images of the table.
+    ``like`` is a run of the same row, repeated with other seeds. Without it the method runs with its defaults on the
+    images of the table.
     """
     if like is not None:
         return Request.from_json(like.request).command(seeds)

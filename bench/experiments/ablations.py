@@ -1,4 +1,4 @@
-"""A grid of experiments: the ablations of a method, each a name and what it changes."""
+"""The ablations of a method: loss terms that are left out, and structural changes by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.methods.base import METHODS
 
 @dataclass(frozen=True)
 class Ablation:
-    """What one row of an ablation table leaves out (loss terms) or does otherwise (a structural ablation by name)."""
+    """One row of an ablation table: the loss terms that it leaves out, or a structural ablation by name."""
 
     without: tuple[str, ...] = ()
     structural: str = ""
@@ -24,11 +24,10 @@ FULL = Ablation()
 def ablations(
     method: str, *, without: Sequence[str] = (), all_subsets: bool = False, structural: bool = False
 ) -> list[Ablation]:
-    """The full method first, then what was asked for; by default each loss term left out in turn.
+    """The full method, then its ablations: by default each loss term left out in turn.
 
-    ``without`` leaves out these terms, one a row; ``all_subsets`` is every choice of terms that keeps at least one;
-    ``structural`` adds what the method declares. Raises UsageError for a method that has nothing to leave out, or not
-    what was asked for.
+    ``without`` leaves out these terms only, one a row. ``all_subsets`` keeps every non-empty choice of terms.
+    ``structural`` adds those that the method declares. Raises UsageError for a term or ablation that it does not have.
     """
     kind = METHODS.get(method)
     for term in without:
@@ -49,6 +48,6 @@ def ablations(
 
 
 def _subsets(terms: Sequence[str]) -> Iterable[tuple[str, ...]]:
-    """What to leave out so that every non-empty subset but the whole is kept once, few left out first."""
+    """Terms to leave out so that every non-empty subset except the whole is kept once, smallest first."""
     for count in range(1, len(terms)):
         yield from combinations(terms, count)

@@ -67,21 +67,20 @@ class Experiment:
 
     @property
     def ablation(self) -> str:
-        """What the settings leave out or change of the method, in words; empty for the method as it is."""
+        """The loss terms that the settings leave out and their structural ablations, in words; empty for none."""
         return " and ".join(ablations_of(self.method, self.own, type(self.own)()))
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The columns of the store that say what was asked, the key among them.
+        """The columns of the store that identify the run, the key among them.
 
-        The key hashes everything that can change a number. Where files lie is not in it: the fingerprint says which
-        images, the hash of a weights file says which weights. Nor is where and how it is computed (``Resources``, but
-        for the precision).
+        The key hashes everything that can change a number. Paths are not in it: the fingerprint identifies the images,
+        a hash the weights file. Nor is where and how it is computed (``Resources``).
         """
         configuration = configuration_of(self.method, self.dataset, self.run, self.own, self.post, self.precision)
         if self.trained is not None:
             configuration["checkpoint"] = self.trained.identity(self.split.unseen)
-        asked = {
+        columns = {
             "method": self.method.name,
             "dataset": self.split.dataset,
             "split": self.split.name,
@@ -91,7 +90,7 @@ class Experiment:
             "gallery": self.gallery,
             "per_class_limit": self.per_class_limit,
         }
-        text = json.dumps([asked, configuration], sort_keys=True)  # both have a key "method"
+        text = json.dumps([columns, configuration], sort_keys=True)  # both have a key "method"
         ablations = ablations_of(self.method, self.own, type(self.own)())
         notes = {
             "ablated": sorted(setting for changed in ablations.values() for setting in changed),
@@ -100,7 +99,7 @@ class Experiment:
             "gallery_name": self.split.gallery_name,
         }
         return {
-            **asked,
+            **columns,
             "ablation": self.ablation,
             "configuration": {**configuration, **notes},
             "request": self._request(configuration, paths=False).to_json(),
@@ -117,10 +116,9 @@ class Experiment:
 
         ``identity`` is the configuration, in which hashes stand for files.
         """
-        recipe = recipe_for(self.dataset.recipe, self.run.backbone)
         parts = [(self.dataset.settings, type(self.dataset.settings)()), (self.post, PostProcessing())]
         if self.trained is None:  # otherwise these were asked for by the run that trained the network
-            defaults = (with_recipe(each, recipe) for each in (RunSettings(), type(self.own)()))
+            defaults = default_settings(self.method, type(self.dataset), self.run.backbone)
             parts[1:1] = zip((self.run, self.own), defaults, strict=True)
         changed = {
             name: value
@@ -159,7 +157,7 @@ class Experiment:
 
     @property
     def key(self) -> str:
-        """SHA-256 of what was asked, 64 hex digits."""
+        """SHA-256 of everything that can change a number, 64 hex digits."""
         return str(self.identity["key"])
 
     @cached_property
@@ -179,10 +177,16 @@ class Experiment:
         return description(self.identity, self.identity["configuration"])
 
 
+def default_settings(method: type[Method], dataset: type[Dataset], backbone: str | None) -> tuple[RunSettings, Any]:
+    """Settings of a run and of its method without options; the method's recipe goes over the dataset's."""
+    recipe = {**recipe_for(dataset.recipe, backbone), **method.recipe}
+    return with_recipe(RunSettings(), recipe), with_recipe(method.Settings(), recipe)
+
+
 def configuration_of(
     method: type[Method], dataset: Dataset, run: RunSettings, own: Any, post: PostProcessing, precision: str
 ) -> dict[str, Any]:
-    """Everything that was asked of a run but the images, the seed and the rules of selection and gallery."""
+    """Every setting of a run except the images, the seed and the rules of selection and gallery."""
     return {
         "run": {**asdict(run), "weights": weights_identity(run.weights)},
         "method": {**asdict(own), **{name: file_identity(name, getattr(own, name)) for name in method.files}},

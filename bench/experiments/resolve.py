@@ -1,4 +1,4 @@
-"""From what was asked to an experiment: names looked up, settings put together, the split loaded and checked."""
+"""From a request to an experiment: look up names, put settings together, load and check the split."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bench.datasets.base import DATASETS, Dataset
 from bench.datasets.checks.broken_images import ROLES, Role, Verdicts
 from bench.datasets.published.shaping import shape_split
 from bench.errors import DataError, LoadingError, UsageError, nearest
-from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.request import Experiment, Request, Resources, default_settings
 from bench.methods.backbone.architectures import check_backbone, check_network
 from bench.methods.backbone.published_weights import PACKAGED, default_file, file_of_hash, how_to_get
 from bench.methods.backbone.weights import checked_hash, no_weights
 from bench.methods.base import METHODS, Method
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH
-from bench.settings.run_settings import RunSettings, assign, given, recipe_for, with_recipe
+from bench.settings.run_settings import assign, given
 from bench.training.pretrained import Trained, opened
 from bench.types import Split
 
@@ -28,8 +28,9 @@ NETWORK = ("backbone", "image_size", "frozen_blocks")  # settings by which a net
 
 
 class Splits:
-    """Datasets with their splits as runs need them, so that cells that ask for the same share it: listing and checking
-    a large dataset takes seconds, decoding all of it minutes. With ``keep=False`` no file is written.
+    """Datasets with their splits, shared by requests: listing a large dataset takes seconds, decoding it minutes.
+
+    With ``keep=False`` no file is written.
     """
 
     def __init__(self, progress: Callable[[int, int], None] | None = None, *, keep: bool = True) -> None:
@@ -127,11 +128,11 @@ def resolve(
 
 
 def with_weights_at_hand(request: Request) -> tuple[Request, str]:
-    """The request with the backbone and weights spelled out that this machine has for it, and what the user must know.
+    """The request with the backbone and weights that this machine has for it, and a warning for the user or "".
 
-    Whoever names neither gets the default backbone with the file that is its default, whose content the run's key then
-    has; where no such file is at hand, ``PACKAGED`` and a sentence that says so. Raises LoadingError for a damaged file
-    and for a backbone that was asked for without weights at hand, UsageError for an unknown backbone.
+    Without options the default backbone takes its default file of weights. Where that file is missing, ``PACKAGED``
+    takes its place, with a warning. Raises LoadingError for a damaged file, for a hash that no file here has and for a
+    chosen backbone without weights; UsageError for an unknown backbone.
     """
     if request.checkpoint:
         return request, ""
@@ -157,40 +158,36 @@ def with_weights_at_hand(request: Request) -> tuple[Request, str]:
     if "backbone" in given(request.assignments):
         raise no_weights(run.backbone)
     default_file(PACKAGED)
-    said = (
+    warning = (
         f"No ImageNet weights of {run.backbone!r}, the default backbone, are on this machine, so that {PACKAGED!r} is "
         f"taken instead, whose weights come with the project: {how_to_get(run.backbone)}, or name a --backbone."
     )
-    return replace(request, assignments=(*request.assignments, f"backbone={PACKAGED}")), said
+    return replace(request, assignments=(*request.assignments, f"backbone={PACKAGED}")), warning
 
 
 def settings_after(request: Request, trained: Trained, dataset_kind: type[Dataset]) -> list[Any]:
-    """Settings of the dataset and of what follows embedding, where a trained network is scored as it is.
+    """Settings of the dataset and of post-processing for a trained network, which is scored as it is.
 
-    Raises UsageError for whatever would have to be known before it was trained.
+    Raises UsageError for a setting of its training.
     """
-    said = "--checkpoint scores a network as it was trained"
+    rule = "--checkpoint scores a network as it was trained"
     if request.method and request.method != trained.method.name:
-        raise UsageError(f"{said}, which was by {trained.method.name!r}: leave out -m {request.method}.")
+        raise UsageError(f"{rule}, which was by {trained.method.name!r}: leave out -m {request.method}.")
     if request.without or request.structural or request.selection not in ("last", trained.selection):
-        raise UsageError(f"{said}: leave out --without, --structural and --select.")
+        raise UsageError(f"{rule}: leave out --without, --structural and --select.")
     try:
         found = assign([dataset_kind.Settings(), PostProcessing()], request.assignments)
     except UsageError as error:
         if not str(error).startswith("There is no setting"):
             raise
-        raise UsageError(f"{error} {said}: settings of its training are those of then.") from error
+        raise UsageError(f"{error} {rule}: settings of its training cannot be changed.") from error
     return found
 
 
 def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
-    """Settings of the run, the method, the dataset and what follows embedding: defaults, recipes, options, ablation.
-
-    The method's recipe goes over the dataset's.
-    """
+    """Settings of the run, method, dataset and post-processing: defaults, recipes, options, ablation, in this order."""
     backbone = given(request.assignments).get("backbone", kind.recipe.get("backbone"))
-    recipe = {**recipe_for(dataset_kind.recipe, backbone), **kind.recipe}
-    parts = [with_recipe(RunSettings(), recipe), with_recipe(kind.Settings(), recipe)]
+    parts = default_settings(kind, dataset_kind, backbone)
     run, own, dataset_settings, post = assign([*parts, dataset_kind.Settings(), PostProcessing()], request.assignments)
     for term in request.without:
         if term not in kind.terms:

@@ -1,4 +1,4 @@
-"""``bench ablate``: a method beside itself with parts left out, on the same seeds."""
+"""``bench ablate``: a method and its ablations, on the same seeds."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def ablate(
         list[str] | None, typer.Option(help="Leave out this term only; may be repeated.", show_default="each in turn")
     ] = None,
     all_subsets: Annotated[bool, typer.Option(help="Every choice of loss terms: each alone, pairs ...")] = False,
-    structural: Annotated[bool, typer.Option(help="What is done otherwise: unbalanced, online-teacher.")] = False,
+    structural: Annotated[bool, typer.Option(help="Add the structural ablations, such as unbalanced.")] = False,
     options: RunOptions,
 ) -> None:
-    """Run a method in full and with parts left out; same seeds for all, so that differences are paired.
+    """Run a method in full and with parts left out, on the same seeds, so that differences are paired.
 
-    Behind the runs stands what each part is worth: mean and spread, the difference to the full method with its 95 %
-    interval, p adjusted for all rows; `bench report --kind ablation` has the same of all that is stored, also as
-    JSON. Cells that are stored are reused; an interrupted call goes on where it was.
+    After the runs a table shows what each part contributes: the difference to the full method with its 95 % interval
+    and adjusted p. `bench report --kind ablation` shows the same for all stored runs, also as JSON. Stored runs are
+    reused.
     """
     from bench.cli.run_cells import chosen_seeds, request, run_all
     from bench.experiments.ablations import ablations

@@ -1,4 +1,4 @@
-"""``bench show knowledge``: what ImageNet says of each seen class."""
+"""``bench show knowledge``: the ImageNet classes of each seen class."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from bench.cli.output import OutputFormat, cache_dir, global_option, load_run, p
 @showing.command(epilog="Example: [bold]bench show knowledge 3 -k 5[/bold]")
 def knowledge(
     ctx: typer.Context,
-    number: Annotated[int, typer.Argument(metavar="RUN", help="Its number, as `bench list runs` tells it.")],
+    number: Annotated[int, typer.Argument(metavar="RUN", help="Number of the run, see `bench list runs`.")],
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="ImageNet classes of each seen class.")] = 3,
     weights: Annotated[
-        Path | None, typer.Option(help="The backbone weights of the run, where they came from a file.")
+        Path | None, typer.Option(metavar="FILE", help="Weights file that the run began with, if any.")
     ] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="root=PATH", help="Where the images lie: of a user's folder.")
+        list[str] | None, typer.Option("--set", metavar="root=PATH", help="Folder of your own images.")
     ] = None,
     device: options.Device = "auto",
     workers: options.Workers = 0,
     format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
 ) -> None:
-    """The likeliest ImageNet classes of each seen class, from the table that a run was trained with.
+    """Show the likeliest ImageNet classes of each seen class, from the table that a run was trained with.
 
-    The table is read from the cache; where it is not there any more it is computed again from the training photos.
+    The table is read from the cache, or computed again from the training photos.
     """
     from bench.cli.progress import Bars
     from bench.experiments.request import Resources
@@ -43,8 +43,8 @@ def knowledge(
         table = load_knowledge(experiment, resources, observer)
     named = dict(zip(experiment.split.seen, top_classes(table, k), strict=True))
     if format is OutputFormat.json:
-        told = {name: [{"imagenet": each, "probability": p} for each, p in row] for name, row in named.items()}
-        print_json({"run": number, "classes": told})
+        classes = {name: [{"imagenet": each, "probability": p} for each, p in row] for name, row in named.items()}
+        print_json({"run": number, "classes": classes})
         return
     rows = [[name, ", ".join(f"{each} {p:.3f}" for each, p in row)] for name, row in named.items()]
     print_table(["seen class", "ImageNet classes and their probabilities"], rows)

@@ -1,4 +1,4 @@
-"""``bench query``: a sketch of one's own against the photos of a run, or any folder of photos."""
+"""``bench query``: rank the photos of a run, or of any folder, by your own sketch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="Number of a finis
 Photos = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Search this folder of photos.", show_default="the run's gallery")
 ]
-Weights = Annotated[Path | None, typer.Option(help="Weights file that the run began with, if it did with one.")]
+Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Weights file that the run began with, if any.")]
 
 
 @app.command(epilog="Example: [bold]bench query 3 banana.png --photos ~/Pictures -o found.html[/bold]")
@@ -41,7 +41,7 @@ def query(
     device: Device = "auto",
     format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
 ) -> None:
-    """Rank photos by a sketch of your own with the network that a run trained. Photos are embedded once and kept."""
+    """Rank photos by your own sketch with the network that a run trained. Photos are embedded once and cached."""
     if output is not None and output.suffix.lower() not in (".png", ".html"):
         raise UsageError(f"Results are written as .png or .html, not as {output.name}.")
     try:
@@ -52,7 +52,7 @@ def query(
         raise UsageError(f"The results cannot be written to {output} (no such folder): give another path.")
     from bench.datasets.images.user_sketch import drawing
 
-    drawing(content, str(sketch), SMALL)  # what is no sketch is told before thousands of photos are embedded
+    drawing(content, str(sketch), SMALL)  # an error comes before thousands of photos are embedded
     with_photos = opened(ctx, run, photos, weights, device)
     found = with_photos.query(content, str(sketch), count)
     if output is not None:
@@ -69,7 +69,7 @@ def query(
 
 
 def opened(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
-    """What searches with the network of a run; how far it is with embedding photos is told on stderr."""
+    """Load the network of a run and embed the photos, with a progress bar on stderr."""
     from bench.cli.progress import Bars
     from bench.experiments.request import Resources
     from bench.search.searcher import searcher

@@ -18,7 +18,7 @@ def run(
     *,
     method: Annotated[
         list[str] | None,
-        typer.Option("-m", "--method", help="Method; may be repeated.", show_default="needed, but for --checkpoint"),
+        typer.Option("-m", "--method", help="Method; may be repeated.", show_default="required without --checkpoint"),
     ] = None,
     without: Annotated[list[str] | None, typer.Option(help="Drop a loss term; may be repeated.")] = None,
     checkpoint: Annotated[
@@ -41,7 +41,7 @@ def run(
         run_checkpoints(ctx, checkpoint, method or [], without or [], options)
         return
     if not method:
-        raise UsageError("Name a method by -m ('bench list methods' tells them), or a trained network by --checkpoint.")
+        raise UsageError("Name a method by -m ('bench list methods' shows them), or a trained network by --checkpoint.")
     requests = [
         request(options, each_method, each_dataset, each_seed, without=tuple(without or ()))
         for each_dataset in options.dataset

@@ -18,13 +18,13 @@ def serve(
     run: RunNumber,
     photos: Photos = None,
     host: Annotated[
-        str, typer.Option(help="Address to answer at; other machines reach only another one.")
+        str, typer.Option(help="Address to listen on; the default is reachable from this machine only.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")] = 8000,
     weights: Weights = None,
     device: Device = "auto",
 ) -> None:
-    """Show a page to draw on beside what the network of a run finds among photos, while you draw. Ctrl-C ends it."""
+    """Draw in the browser and see the photos that the network of a run retrieves. Ctrl-C stops the server."""
     searching = opened(ctx, run, photos, weights, device)
     from bench.search.server import bind_server, is_local
 

@@ -31,10 +31,10 @@ app.add_typer(showing, name="show")
 @showing.command(RUN, epilog="Example: [bold]bench show 3[/bold]")
 def show_run(
     ctx: typer.Context,
-    number: Annotated[int, typer.Argument(metavar="RUN", help="Its number, as `bench list runs` tells it.")],
+    number: Annotated[int, typer.Argument(metavar="RUN", help="Number of the run, see `bench list runs`.")],
     format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
 ) -> None:
-    """What was asked of a run, on what it ran, how it ended, what it gave."""
+    """One stored run in full: request, settings, machine, how it ended, scores."""
     from bench.cli.run_table import in_full, scores_of
 
     store = opened_store(ctx)
@@ -42,11 +42,11 @@ def show_run(
         run, doing = store.run(number), store.doing()
     finally:
         store.close()
-    told = in_full(run, doing.get(run.id))
+    facts = in_full(run, doing.get(run.id))
     if format is OutputFormat.json:
-        print_json({**told, "scores": scores_of(run)})
+        print_json({**facts, "scores": scores_of(run)})
         return
-    for name, value in told.items():
+    for name, value in facts.items():
         if isinstance(value, dict):
             typer.echo(f"{name}:")
             _lines(value, "  ")

@@ -49,7 +49,7 @@ def test_processes_with_other_data_or_options_are_refused(pictures: Path, tmp_pa
     found = team(tmp_path, call_of(pictures), call_of(fewer))
     refused(found, 3, "error: Process 1 has other data than process 0 (their lists of images differ)")
     found = team(tmp_path, call_of(pictures), call_of(pictures, "--epochs", "7"))
-    refused(found, 2, "error: Process 1 was asked for other runs than process 0")
+    refused(found, 2, "error: Process 1 was started for other runs than process 0")
 
 
 def test_processes_whose_images_have_the_same_names_and_hold_something_else_are_refused(
@@ -59,7 +59,7 @@ def test_processes_whose_images_have_the_same_names_and_hold_something_else_are_
     for path in (painted / "photo").rglob("*.*"):
         Image.new("RGB", (64, 64), (200, 30, 30)).save(path)
     found = team(tmp_path, call_of(pictures, "--epochs", "1"), call_of(painted, "--epochs", "1"))
-    said = "have the same names and hold something else): give every machine the same files."
+    said = "have the same names and other content): give every machine the same files."
     refused(found, 3, "error: Process 1 has other data than process 0 (images of folder, split draw4-seed0-")
     assert said in found[0].output
     assert not (tmp_path / "rank0" / "bench.db").exists()

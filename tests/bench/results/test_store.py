@@ -10,6 +10,7 @@ import pytest
 
 from bench.errors import StorageError, UsageError
 from bench.results.store import Store
+from bench.settings.request import Request
 from bench.types import AVERAGES, Score
 
 IDENTITY: dict[str, Any] = {
@@ -24,6 +25,7 @@ IDENTITY: dict[str, Any] = {
     "gallery": "unseen",
     "per_class_limit": None,
     "configuration": {"run": {"lr": 1e-4}},
+    "request": Request("ours", "emoji", "emoji-93").to_json(),
     "environment": {"torch": "2"},
 }
 SCORES = [

@@ -146,7 +146,7 @@ def test_a_sketch_asks_a_network_that_came_from_elsewhere(asked: Any, pictures: 
         (["nowhere.safetensors"], 7, "Checkpoint nowhere.safetensors is not there: name a run"),
         (["text.txt"], 7, "is damaged, or no network that bench trained"),
         (["1", "-m", "ours"], 2, "which was by 'softmax': leave out -m ours"),
-        (["1", "--epochs", "3"], 2, "settings of its training are those of then"),
+        (["1", "--epochs", "3"], 2, "settings of its training cannot be changed"),
         (["1", "--without", "classification"], 2, "leave out --without"),
         (["1", "--select", "oracle"], 2, "leave out --without, --structural and --select"),
         (["1", "--seeds", "2"], 2, "leave out --seed"),
