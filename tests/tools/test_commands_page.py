@@ -23,6 +23,6 @@ def test_rows_have_names_values_and_defaults() -> None:
 
 
 def test_arguments_stand_in_the_call() -> None:
-    assert "bench new method NAME [OPTIONS]" in TEXT
+    assert "bench new KIND NAME [OPTIONS]" in TEXT
     assert "bench list backbones [PATTERN] [OPTIONS]" in TEXT
-    assert "| `NAME` | What it is called on the command line, such as proxy-anchor. |" in TEXT
+    assert "| `NAME` | Its name on the command line, such as proxy-anchor. |" in TEXT

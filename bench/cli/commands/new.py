@@ -1,76 +1,141 @@
-"""``bench new``: the file that a plug-in starts from, with its test."""
+"""``bench new``: the first file of a plug-in with its test, from one template each."""
 
 from __future__ import annotations
 
+import keyword
+import pkgutil
+import re
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli.app import app
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.registry import Registry
 
-new = typer.Typer(no_args_is_help=True, help="Begin a plug-in: a file with its test, in a package of your own.")
-app.add_typer(new, name="new")
-
-Name = Annotated[str, typer.Argument(help="What it is called on the command line, such as proxy-anchor.")]
-Folder = Annotated[Path, typer.Option(help="Folder of your package; one that has no pyproject.toml gets one.")]
-Package = Annotated[
-    str | None, typer.Option(help="Name of the package.", show_default="the folder's own, my_bench for a new one")
-]
+NEW_PACKAGE = "my_bench"
+NAME = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
-@new.command(epilog="Example: [bold]bench new method proxy-anchor[/bold]")
-def method(name: Name, folder: Folder = Path(), package: Package = None) -> None:
-    """A method that `bench run -m NAME` trains: begins as a softmax over cosines."""
-    from bench.methods.base import METHODS
+class Kind(StrEnum):
+    """What a plug-in can add."""
 
-    begin("method", name, folder, package, METHODS, f"bench run -m {name}")
-
-
-@new.command(epilog="Example: [bold]bench new dataset floor-plans[/bold]")
-def dataset(name: Name, folder: Folder = Path(), package: Package = None) -> None:
-    """A dataset that `bench run -d NAME` uses: begins as folders of sketches and photos."""
-    from bench.datasets.base import DATASETS
-
-    begin("dataset", name, folder, package, DATASETS, f"bench data path {name}")
+    method = "method"
+    dataset = "dataset"
+    protocol = "protocol"
+    report = "report"
 
 
-@new.command(epilog="Example: [bold]bench new protocol our-lab[/bold]")
-def protocol(name: Name, folder: Folder = Path(), package: Package = None) -> None:
-    """A protocol that `bench score --protocol NAME` carries out: one declaration."""
-    from bench.evaluation.protocols.base import PROTOCOLS
+@dataclass(frozen=True)
+class Part:
+    """A kind of plug-in: its registry, the object that its module defines, and a command that uses it."""
 
-    begin("protocol", name, folder, package, PROTOCOLS, f"bench score FILE --protocol {name}")
-
-
-@new.command(epilog="Example: [bold]bench new report medians[/bold]")
-def report(name: Name, folder: Folder = Path(), package: Package = None) -> None:
-    """A kind of tables that `bench report --kind NAME` makes of stored runs."""
-    from bench.reports.base import KINDS
-
-    begin("report", name, folder, package, KINDS, f"bench report --kind {name}")
+    registry: str
+    defines: str
+    use: str
 
 
-def begin(kind: str, name: str, folder: Path, package: str | None, registry: Registry[Any], then: str) -> None:
-    """Write the files, print their paths, and say on stderr how to go on.
+PARTS = {
+    Kind.method: Part("bench.methods.base:METHODS", "$class_name", "bench run -m $name"),
+    Kind.dataset: Part("bench.datasets.base:DATASETS", "$class_name", "bench data path $name"),
+    Kind.protocol: Part("bench.evaluation.protocols.base:PROTOCOLS", "$constant", "bench score FILE --protocol $name"),
+    Kind.report: Part("bench.reports.base:KINDS", "${module}_tables", "bench report --kind $name"),
+}
 
-    Raises UsageError for a name that is taken or will not do, and rather than overwrite a file.
+
+@app.command(no_args_is_help=True, epilog="Example: [bold]bench new method proxy-anchor[/bold]")
+def new(
+    kind: Annotated[Kind, typer.Argument(help="method, dataset, protocol or report.")],
+    name: Annotated[str, typer.Argument(help="Its name on the command line, such as proxy-anchor.")],
+    folder: Annotated[
+        Path, typer.Option(help="Folder of your package; gets a pyproject.toml if it has none.")
+    ] = Path(),
+    package: Annotated[
+        str | None, typer.Option(help="Name of the package.", show_default=f"the one in the folder, else {NEW_PACKAGE}")
+    ] = None,
+) -> None:
+    """Begin a plug-in: one file and its test, in a package of your own.
+
+    The file works at once. No file is overwritten. If the folder has a pyproject.toml, its new lines are printed.
     """
-    from bench.cli.scaffold import check_name, files, write
-    from bench.errors import UsageError
+    part = PARTS[kind]
+    registry: Registry[Any] = pkgutil.resolve_name(part.registry)
+    check_name(name, registry)
+    package = package_name(folder, package)
+    words = {
+        "name": name,
+        "title": name.replace("-", " ").capitalize(),
+        "module": (module := name.replace("-", "_")),
+        "class_name": name.replace("-", " ").title().replace(" ", ""),
+        "constant": module.upper(),
+        "package": package,
+        "distribution": package.replace("_", "-"),
+        "group": registry.group,
+        "entry_point": f"{registry.prefix}{name}",
+    }
+    words["object"] = Template(part.defines).substitute(words)
+    home = folder / "src" / package if (folder / "src" / package).is_dir() else folder / package
+    files = {
+        home / f"{module}.py": filled(kind, words),
+        folder / "tests" / f"test_{module}.py": filled(f"test_{kind}", words),
+    }
+    once = {
+        home / "__init__.py": '"""Plug-ins for bench."""\n',
+        folder / "pyproject.toml": filled("pyproject", words, "toml"),
+    }
+    lines = once[folder / "pyproject.toml"].splitlines()[-2:] if (folder / "pyproject.toml").exists() else []
+    for path in files:
+        if path.exists() or path.is_symlink():
+            raise UsageError(f"{path} exists and is not overwritten: choose another name or --folder.")
+    write({**files, **{path: text for path, text in once.items() if not path.exists()}})
+    where = "" if folder == Path() else f"In {folder}: "
+    typer.echo(f"{where}`python -m pytest` tests it.", err=True)
+    for line in (f"Add to {folder / 'pyproject.toml'}:", *lines) if lines else ():
+        typer.echo(line, err=True)
+    typer.echo("`pip install --no-build-isolation -e .` makes it known, then: ", err=True, nl=False)
+    typer.echo(Template(part.use).substitute(words), err=True)
 
-    check_name(name)
+
+def check_name(name: str, registry: Registry[Any]) -> None:
+    """Raise UsageError unless ``name`` is free, and can be an option's value and the name of a module."""
+    if not NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise UsageError(
+            "A name is a letter and then letters, digits and single hyphens, all lower case, at most 40, and no word "
+            f"of Python: proxy-anchor, not {name!r}."
+        )
     if name in registry.names():
         raise UsageError(f"There is a {registry.kind} {name!r} already: choose another name.")
-    made = files(kind, name, folder, package)
-    write(made)
-    for path in made:
+
+
+def package_name(folder: Path, requested: str | None) -> str:
+    """The package that was requested, else the only one in the folder or its ``src``, else ``NEW_PACKAGE``."""
+    there = {path.parent.name for pattern in ("*", "src/*") for path in folder.glob(f"{pattern}/__init__.py")}
+    there -= {"tests"}
+    name = requested if requested is not None else there.pop() if len(there) == 1 else NEW_PACKAGE
+    if not name.isidentifier() or keyword.iskeyword(name) or name in {"bench", "tests", *sys.stdlib_module_names}:
+        raise UsageError(f"A package cannot be called {name!r}: name one like {NEW_PACKAGE} by --package.")
+    return name
+
+
+def filled(template: str, words: dict[str, str], ending: str = "py") -> str:
+    """A template of ``bench/templates`` with its words."""
+    text = pkgutil.get_data("bench", f"templates/{template}.{ending}.txt") or b""
+    return Template(text.decode()).substitute(words)
+
+
+def write(files: dict[Path, str]) -> None:
+    """Write the files and their folders, and print their paths; raises UsageError if that fails."""
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written ({error.strerror}): choose another --folder.") from error
         typer.echo(path)
-    inside = "" if folder == Path() else f"In {folder}: "
-    typer.echo(
-        f"{inside}`python -m pytest` tests it. `pip install --no-build-isolation -e .` makes it known,", err=True
-    )
-    typer.echo(f"then: {then}", err=True)
