@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,8 @@ def render() -> str:
     context = program.make_context("bench", ["doctor"], resilient_parsing=True)
     parts = [HEAD, "## Global options\n\nThey may be anywhere on the line.\n", options_table(program, context)]
     for words, command in commands(program):
-        parts += [f"## `{' '.join(words)}`\n", *about(words, command, context)]
+        shared = program.commands["run"].params if words == ["bench", "ablate"] else []
+        parts += [f"## `{' '.join(words)}`\n", *about(words, command, context, shared)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
@@ -87,8 +88,8 @@ def commands(program: Any) -> Iterator[tuple[list[str], Any]]:
             yield ["bench", name], command
 
 
-def about(words: list[str], command: Any, context: Any) -> Iterator[str]:
-    """Sections of one command: what it does, how it is called, what it takes."""
+def about(words: list[str], command: Any, context: Any, shared: Sequence[Any] = ()) -> Iterator[str]:
+    """Sections of one command: what it does, how it is called, what it takes; ``shared`` are options of bench run."""
     if command.help:
         yield code_in(inspect.cleandoc(command.help)) + "\n"
     arguments = [each for each in command.params if each.param_type_name == "argument"]
@@ -98,7 +99,11 @@ def about(words: list[str], command: Any, context: Any) -> Iterator[str]:
     if any(each.help for each in arguments):
         yield "\n".join(["| argument | what it is |", "| --- | --- |", *said]) + "\n"
     if any(shown(each) for each in command.params):
-        yield options_table(command, context)
+        elsewhere = {row(each, context) for each in shared if shown(each)}
+        yield options_table(command, context, elsewhere)
+        same = [each.opts[-1] for each in command.params if shown(each) and row(each, context) in elsewhere]
+        if same:
+            yield f"Also these options of [`bench run`](#bench-run): {', '.join(f'`{name}`' for name in same)}.\n"
     if command.epilog:
         yield code_in(re.sub(r"\[/?bold\]", "`", command.epilog)) + "\n"
 
@@ -109,13 +114,14 @@ def argument(parameter: Any) -> str:
     return name if parameter.required else f"[{name}]"
 
 
-def options_table(command: Any, context: Any) -> str:
-    """A row for each option: its names and value, what it does, its default."""
-    rows = [
-        f"| {names(each, context)} | {cell(each.help or '')} | {default(each, context)} |"
-        for each in command.params
-        if shown(each)
-    ]
+def row(option: Any, context: Any) -> str:
+    """Names of an option and its value, what it does, its default."""
+    return f"| {names(option, context)} | {cell(option.help or '')} | {default(option, context)} |"
+
+
+def options_table(command: Any, context: Any, without: Collection[str] = ()) -> str:
+    """A row for each option that is not ``without``."""
+    rows = [line for each in command.params if shown(each) and (line := row(each, context)) not in without]
     return "\n".join(["| option | what it does | default |", "| --- | --- | --- |", *rows]) + "\n"
 
 
