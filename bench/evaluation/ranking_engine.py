@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from bench.embeddings.arrays import Embeddings, StreamedEmbeddings, Whole
@@ -37,7 +36,7 @@ from bench.evaluation.ranking_kernels import (
     open_rows,
     place_rows,
 )
-from bench.evaluation.ranking_plan import TILE, Plan
+from bench.evaluation.ranking_plan import TILE, Plan, Tile, occurrences
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ranking_top import Positions, sort_top, top_block
 from bench.evaluation.similarity import NOTHING, Measure, measure
@@ -65,23 +64,6 @@ class Buffers(threading.local):
     scores: Floats = np.empty(0, dtype=np.float32)
     packed: Floats | None = None
     counters: Counters | None = None
-
-
-class Tile:
-    """Queries that sweep through the gallery, and what is kept of them: ``queries`` int64 [rows] are their positions.
-
-    ``filled`` int32 and ``wanted`` bool [kinds]: relevant photos of each kind found so far, and whether any counts.
-    """
-
-    def __init__(self, queries: Labels, vectors: Floats, plan: Plan, buckets: int, top: int) -> None:
-        self.queries, self.vectors = queries, vectors
-        self.kinds, self.counts = plan.kinds[queries], plan.relevant[queries]
-        self.counters = new_counters(len(queries), max(1, int(self.counts.max())), buckets)
-        self.filled = np.zeros(len(plan.counts), dtype=np.int32)
-        self.wanted = np.zeros(len(plan.counts), dtype=np.bool_)
-        self.wanted[self.kinds[self.kinds >= 0]] = True
-        self.best: Floats = np.empty((len(queries), top), dtype=np.float32)
-        self.top: Positions = np.empty((len(queries), top), dtype=np.int32)
 
 
 class Engine:
@@ -306,16 +288,3 @@ class Engine:
         if self.top.shape[1]:
             sort_top(best, top)
             self.top[queries] = top
-
-
-def occurrences(keys: npt.NDArray[np.integer]) -> Labels:
-    """How many equal keys stand before each: int64 [keys].
-
-    >>> occurrences(np.array([5, 3, 5, 5, 3])).tolist()
-    [0, 0, 1, 2, 1]
-    """
-    order = np.argsort(keys, kind="stable")
-    begins = np.flatnonzero(np.diff(keys[order], prepend=-1))
-    found: Labels = np.empty(len(keys), dtype=np.int64)
-    found[order] = np.arange(len(keys)) - np.repeat(begins, np.diff(np.append(begins, len(keys))))
-    return found

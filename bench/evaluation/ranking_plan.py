@@ -1,4 +1,4 @@
-"""What a ranking needs to know before its first score, on whatever device it runs."""
+"""What a ranking needs to know before its first score, and what it keeps of a tile of queries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
 from bench.evaluation.metrics.base import parse_metric
-from bench.types import Labels
+from bench.evaluation.ranking_kernels import Positions, new_counters
+from bench.types import Floats, Labels
 
 Ties = Literal["index", "pessimistic", "optimistic"]
 
@@ -54,3 +55,33 @@ class Plan:
         """
         a_query = per_score * len(self.photo_kinds) + BYTES_PER_RANK * self.most
         return max(1, min(TILE, len(self.kinds), budget // a_query))
+
+
+class Tile:
+    """Queries that sweep through the gallery, and what is kept of them: ``queries`` int64 [rows] are their positions.
+
+    ``filled`` int32 and ``wanted`` bool [kinds]: relevant photos of each kind found so far, and whether any counts.
+    """
+
+    def __init__(self, queries: Labels, vectors: Floats, plan: Plan, buckets: int, top: int) -> None:
+        self.queries, self.vectors = queries, vectors
+        self.kinds, self.counts = plan.kinds[queries], plan.relevant[queries]
+        self.counters = new_counters(len(queries), max(1, int(self.counts.max())), buckets)
+        self.filled = np.zeros(len(plan.counts), dtype=np.int32)
+        self.wanted = np.zeros(len(plan.counts), dtype=np.bool_)
+        self.wanted[self.kinds[self.kinds >= 0]] = True
+        self.best: Floats = np.empty((len(queries), top), dtype=np.float32)
+        self.top: Positions = np.empty((len(queries), top), dtype=np.int32)
+
+
+def occurrences(keys: npt.NDArray[np.integer]) -> Labels:
+    """How many equal keys stand before each: int64 [keys].
+
+    >>> occurrences(np.array([5, 3, 5, 5, 3])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(keys, kind="stable")
+    begins = np.flatnonzero(np.diff(keys[order], prepend=-1))
+    found: Labels = np.empty(len(keys), dtype=np.int64)
+    found[order] = np.arange(len(keys)) - np.repeat(begins, np.diff(np.append(begins, len(keys))))
+    return found

@@ -16,8 +16,8 @@ from bench.errors import DataError, UsageError
 from bench.evaluation import ranking_engine, ranking_gpu
 from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking import TIES, rank
-from bench.evaluation.ranking_engine import BLOCK, Engine, occurrences
-from bench.evaluation.ranking_plan import Ties
+from bench.evaluation.ranking_engine import BLOCK, Engine
+from bench.evaluation.ranking_plan import Ties, occurrences
 from bench.evaluation.ranking_result import Ranking
 from bench.types import Distance, Floats, Labels
 from tests.bench.evaluation import oracle
