@@ -1,4 +1,4 @@
-"""Everything that depends on the device: which one there is, moving images to it, precision, peak memory."""
+"""Everything that depends on the device: choosing one, moving images to it, precision, memory errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; raises UsageError when it is not here."""
+    """The device called ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; raises UsageError if it is missing."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -30,10 +30,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def be_deterministic(device: torch.device) -> None:
-    """Have a GPU compute the same numbers each time, where its libraries can; what cannot warns and goes on.
+    """Make a GPU compute the same numbers each time. An operation that cannot do so warns.
 
-    Must come before the first product on the device, since cuBLAS reads its setting then. A processor needs nothing:
-    its sums have one order for one number of threads.
+    Call it before the first matrix product on the device, when cuBLAS reads its setting. A CPU needs nothing: its sums
+    have a fixed order for a fixed number of threads.
     """
     if device.type != "cuda":
         return
@@ -50,11 +50,11 @@ def to_pixels(images: Tensor, device: torch.device) -> Tensor:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory of the host or of the device did not suffice."""
+    """Whether an exception means that the host or the device is out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    said = str(error).lower()  # the allocators of the processor and of mps raise a plain RuntimeError
-    return isinstance(error, RuntimeError) and any(words in said for words in NO_MEMORY)
+    message = str(error).lower()  # the allocators of the CPU and of mps raise a plain RuntimeError
+    return isinstance(error, RuntimeError) and any(words in message for words in NO_MEMORY)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

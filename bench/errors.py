@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend: one sentence that names the cure, and the exit code of the command line.
+"""Errors that a user can fix: one sentence with the cure, and the exit code of the command line.
 
 Everything else that goes wrong is a bug and ends in a traceback (exit code 1).
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """A mistake that the user can mend; the message is one sentence with the cure.
+    """An error that the user can fix; the message is one sentence with the cure.
 
     ``said_elsewhere``: another process of the same run tells the user.
     """
@@ -50,7 +50,7 @@ class StorageError(BenchError):
 
 
 class DatabaseError(StorageError):
-    """The results database cannot be read or written, whatever else can."""
+    """The results database itself cannot be read or written."""
 
 
 class LoadingError(BenchError):
@@ -63,7 +63,7 @@ MOST_NAMED = 40  # names that a sentence lists
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The ending of a sentence about an unknown name: its nearest relative, else everything there is."""
+    """The end of a sentence about an unknown name: the nearest known name, otherwise all of them."""
     known = sorted(names)
     by_lower_case = {each.lower(): each for each in known}
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)

@@ -1,34 +1,80 @@
-"""Tensors in files that are whole or absent, with a digest of what they hold; digests of any file."""
+"""Files that are whole or absent, tensors in them with a digest of their content, digests of any file."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import time
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
-from bench.write_files import write_whole
+from bench.errors import StorageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ABANDONED_SECONDS = 3600.0  # an older temporary file belongs to a process that was killed
+
+
+def write_whole(path: Path, content: bytes | memoryview, option: str = "--cache-dir") -> None:
+    """Write ``content`` so that readers see the old file or the new one, even after a power failure.
+
+    A temporary file is flushed to the disk and renamed. If the process is killed it stays; the next write of the same
+    file removes it after ``ABANDONED_SECONDS``. ``option`` chooses another folder, for the error.
+
+    Raises StorageError if the disk is full or the folder cannot be written.
+    """
+    # A random name: machines and containers that share a folder have the same process numbers.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _remove_abandoned(path)
+    except BaseException as error:
+        with suppress(OSError):  # if the folder is missing there is no file either
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):  # Ctrl-C
+            raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        cure = "free some space" if full else f"check the folder, or choose another by {option}"
+        raise StorageError(
+            f"File {path.name} cannot be written in {path.parent} ({error.strerror}): {cure}."
+        ) from error
+
+
+def _remove_abandoned(path: Path) -> None:
+    for other in path.parent.glob(f"{path.name}.*.tmp"):
+        with suppress(FileNotFoundError):  # another process has just renamed it
+            if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
+                other.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
-    """A safetensors file of ``tensors`` with ``facts`` (whatever JSON holds) and a digest of both.
+    """Write a safetensors file of ``tensors``, with ``facts`` as JSON and a digest of both.
 
     Raises StorageError as ``write_whole`` does.
     """
+    from safetensors.torch import save
+
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
     write_whole(path, save(plain, metadata={"facts": text, "digest": digest_of(plain, text)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]] | None:
-    """Tensors and facts that ``write_tensors`` wrote; None when the file is absent, cut off or altered."""
+    """Tensors and facts of ``write_tensors``; None if the file is absent, cut off or altered."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
@@ -40,7 +86,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]] | No
 
 
 def facts_of(path: Path) -> dict[str, object] | None:
-    """The facts that ``write_tensors`` wrote, without reading the tensors or comparing the digest."""
+    """The facts of ``write_tensors``, without reading the tensors or checking the digest."""
     try:
         with safe_open(path, framework="pt") as file:
             facts: dict[str, object] = json.loads((file.metadata() or {})["facts"])
@@ -50,7 +96,9 @@ def facts_of(path: Path) -> dict[str, object] | None:
 
 
 def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """SHA-256 of names, shapes, types and bytes of tensors and of ``text``: 64 hex digits."""
+    """SHA-256 of the names, shapes, types and bytes of tensors and of ``text``: 64 hex digits."""
+    import torch
+
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -61,9 +109,9 @@ def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of what is in a file, 64 hex digits; a file that has not changed since is not read again.
+    """SHA-256 of a file, 64 hex digits. It is not read again unless its time, size or inode changes.
 
-    Raises OSError when it cannot be read.
+    Raises OSError if it cannot be read.
     """
     facts = path.stat()
     return _digest_of_file(path.absolute(), facts.st_mtime_ns, facts.st_size, facts.st_ino)

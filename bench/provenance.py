@@ -1,4 +1,4 @@
-"""What was run, on what: code version, packages, processor or GPU, threads, how it was called."""
+"""How a run was made: code version, packages, processor or GPU, threads, command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 PACKAGES = (
     "torch",
@@ -36,7 +35,9 @@ SECRET = re.compile(r"(?i)([\w-]*(?:password|passwd|secret|token|api[-_]?key)[\w
 
 
 def collect(device: str) -> dict[str, str]:
-    """Facts about this process and machine by name; no user or host names, no machine's paths."""
+    """Facts about this process and machine by name, without user names, host names or paths."""
+    import torch
+
     facts = {
         "bench": importlib.metadata.version("zs-sbir-bench"),
         "commit": commit(),
@@ -45,7 +46,7 @@ def collect(device: str) -> dict[str, str]:
         "processor": processor(),
         "device": device_name(device),
         **cuda_of(device),
-        "threads": str(_threads()),
+        "threads": str(torch.get_num_threads()),
         "deterministic": deterministic(),
     }
     facts.update({name: importlib.metadata.version(name) for name in PACKAGES})
@@ -58,7 +59,7 @@ def commit() -> str:
     here = Path(__file__).resolve().parent.parent
     try:
         top, head = _git(here, "rev-parse", "--show-toplevel", "--short=12", "HEAD").split("\n")
-        if Path(top).resolve() != here:  # installed inside somebody else's checkout
+        if Path(top).resolve() != here:  # installed inside another checkout
             return "unknown"
         changed = _git(here, "status", "--porcelain", "--", *PACKAGES_OF_CODE)
     except (OSError, subprocess.CalledProcessError, ValueError):
@@ -67,17 +68,15 @@ def commit() -> str:
 
 
 def code_hash() -> str:
-    """What identifies the code that computes, installed or not: 16 hex digits of its files' SHA-256."""
+    """Identifies the code that computes results, installed or not: 16 hex digits of the SHA-256 of its files."""
     packages = ["bench", *(f"bench.{name}" for name in PACKAGES_OF_CODE if name != "bench")]
-    return _hash_of_sources({name: [Path(each) for each in _package(name).__path__] for name in packages})
-
-
-def _package(name: str) -> ModuleType:
-    return importlib.import_module(name)
+    return _hash_of_sources(
+        {name: [Path(each) for each in importlib.import_module(name).__path__] for name in packages}
+    )
 
 
 def plugin_hash(kinds: Iterable[type]) -> str:
-    """As ``code_hash`` for the packages of other distributions that these classes and their bases are of; "none"."""
+    """``code_hash`` for the plug-ins that define these classes and their bases; "none" without plug-ins."""
     ours = {*PACKAGES_OF_CODE, "torch", *sys.stdlib_module_names}
     names = {base.__module__.partition(".")[0] for kind in kinds for base in kind.__mro__} - ours
     places: dict[str, list[Path]] = {}
@@ -105,10 +104,10 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def command(words: Sequence[str]) -> str:
-    """How the program was called, without what belongs to one person or machine.
+    """The command line without anything private.
 
-    A URL becomes its scheme, since it may hold user, password and host; an absolute path its last part; the value of
-    whatever is called a password, secret, token or key is left out.
+    A URL is cut to its scheme, since it may hold user, password and host. An absolute path is cut to its last part.
+    The values of passwords, secrets, tokens and keys are left out.
     """
     program = Path(words[0]).parent.name if Path(words[0]).name == "__main__.py" else Path(words[0]).name
     return " ".join([program, *(shlex.quote(_scrubbed(word)) for word in words[1:])])
@@ -121,7 +120,7 @@ def _scrubbed(word: str) -> str:
 
 
 def processor() -> str:
-    """The processor's name as the system gives it, with the number of cores that this process may use."""
+    """The processor's name, with the number of cores that this process may use."""
     name = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -142,7 +141,7 @@ def device_name(device: str) -> str:
 
 
 def cuda_of(device: str, driver_file: Path = Path("/proc/driver/nvidia/version")) -> dict[str, str]:
-    """Versions of CUDA, cuDNN and the driver; nothing where the run does not use them."""
+    """Versions of CUDA, cuDNN and the driver; empty unless the run uses them."""
     if not device.startswith("cuda"):
         return {}
     import torch
@@ -152,7 +151,7 @@ def cuda_of(device: str, driver_file: Path = Path("/proc/driver/nvidia/version")
 
 
 def driver_version(file: Path) -> str:
-    """The version of NVIDIA's kernel module as its file tells it; "unknown" where there is none."""
+    """The version of NVIDIA's kernel module, from its file; "unknown" without one."""
     try:
         found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", file.read_text())
     except OSError:
@@ -161,14 +160,8 @@ def driver_version(file: Path) -> str:
 
 
 def deterministic() -> str:
-    """Whether torch was told to use deterministic algorithms alone, and whether cuDNN may choose by trying."""
+    """Whether torch uses deterministic algorithms only, and whether cuDNN benchmarks its algorithms."""
     import torch
 
     algorithms = "algorithms" if torch.are_deterministic_algorithms_enabled() else "no"
     return algorithms + (", cudnn benchmark" if torch.backends.cudnn.benchmark else "")
-
-
-def _threads() -> int:
-    import torch
-
-    return torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: while training the step ends and a checkpoint is written, then the run unwinds."""
+"""Ctrl-C and SIGTERM wait until the training step ends and a checkpoint is written; then the run stops."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, so that it unwinds as Ctrl-C does."""
+    """SIGTERM, handled like Ctrl-C."""
 
 
 class Deferred:
-    """A signal that waits: ``raise_if_asked`` raises it where the caller can bear it."""
+    """A pending signal: the caller raises it by ``raise_if_asked`` where it is safe."""
 
     def __init__(self) -> None:
         self.asked: KeyboardInterrupt | None = None
         self.waits = True
 
     def raise_if_asked(self) -> None:
-        """Raise the KeyboardInterrupt (or Terminated) that came since the block began, if one did."""
+        """Raise the KeyboardInterrupt (or Terminated) that has come since the block began, if any."""
         if self.asked is not None:
             raise self.asked
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within the block a signal is raised when it comes, and one that waits is raised now."""
+        """Raise a pending signal now, and any other as soon as it comes."""
         self.raise_if_asked()
         self.waits = False
         try:
@@ -40,9 +40,9 @@ class Deferred:
 
 @contextmanager
 def deferred_signals() -> Iterator[Deferred]:
-    """Within the block a first SIGINT or SIGTERM is only noted; a second one is raised at once.
+    """Within the block a first SIGINT or SIGTERM waits; a second one is raised at once.
 
-    Outside the main thread, where Python handles no signals, the block changes nothing.
+    Outside the main thread Python handles no signals, and the block changes nothing.
     """
     deferred = Deferred()
     if not _in_main_thread():
@@ -66,7 +66,7 @@ def deferred_signals() -> Iterator[Deferred]:
 
 @contextmanager
 def last_signals() -> Iterator[Deferred]:
-    """Within the block SIGINT and SIGTERM are only noted, and after it ignored: it decides how the process ends."""
+    """Within the block SIGINT and SIGTERM wait, and after it they are ignored: the process is about to end."""
     deferred = Deferred()
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -82,7 +82,7 @@ def last_signals() -> Iterator[Deferred]:
 
 
 def ignore_signals() -> None:
-    """How the process ends is decided: from here on no SIGINT or SIGTERM changes it."""
+    """Ignore SIGINT and SIGTERM from now on: the process is about to end."""
     if _in_main_thread():
         for number in NUMBERS:
             signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,4 @@
-"""The data that flows through the harness: Split -> Batch -> Embeddings -> Ranking -> Score.
-
-Frozen, and each checks itself when it is built, so that a mistake is found where it was made.
-"""
+"""The data that flows through the harness: Item, Split, Batch, Score. All are frozen; a Split checks itself."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image: where it lies (relative path or archive member, with ``/``), its class and its modality."""
+    """One image: its path (relative, or an archive member, with ``/``), its class and its modality."""
 
     path: str
     class_name: str
@@ -38,13 +35,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Split:
-    """Who is seen, who is unseen, and which images train, validate, ask and answer.
+    """Seen and unseen classes, and the images of each role: training, validation, queries, gallery.
 
     The order of ``queries`` and ``gallery`` is the canonical order: equal scores rank by gallery position.
-    ``content`` pins what the files hold where that is known (a hash of the archive), else it is empty.
-    ``gallery_name`` tells galleries of one split apart: ``full``, or ``unique`` without repeated photos.
-    ``held_out`` are classes that are neither trained on nor tested: the classes of ``validation`` when a model is
-    selected by zero-shot retrieval.
+    ``content`` is a hash of the files' content if known, otherwise empty. ``gallery_name`` is ``full``, or ``unique``
+    without repeated photos. ``held_out`` are classes that are neither trained on nor tested: those of ``validation``
+    when a model is selected by zero-shot retrieval.
     """
 
     dataset: str
@@ -112,7 +108,7 @@ class Split:
         return _labels(items, self.unseen + self.seen)
 
     def limited(self, per_class: int) -> Split:
-        """The first ``per_class`` images of each class, role and modality: for smoke runs."""
+        """The first ``per_class`` images of each class, role and modality, for smoke runs."""
         roles = ("train", "validation", "queries", "gallery")
         first: dict[str, Any] = {role: tuple(_first(getattr(self, role), per_class)) for role in roles}
         return replace(self, **first)
@@ -120,7 +116,7 @@ class Split:
     def without(self, paths: Iterable[str]) -> Split:
         """The split without the images at ``paths``; its fingerprint changes with them.
 
-        Raises DataError when one of them is no image of the split, or when no query or no photo is left.
+        Raises DataError if a path is not in the split, or if no query or no photo is left.
         """
         dropped = set(paths)
         roles = {role: getattr(self, role) for role in ("train", "validation", "queries", "gallery")}
@@ -133,8 +129,8 @@ class Split:
     def generalized(self, fraction: float = 0.2) -> Split:
         """The split of generalized retrieval: held-out photos of the seen classes join the gallery.
 
-        Those are the photos that ``hold_out_images`` moves; held-out sketches stay out of training too, so that both
-        domains lose as much. Queries are those of the unseen classes.
+        ``hold_out_images`` chooses them. Its sketches leave training too, so that both domains lose the same share.
+        The queries stay those of the unseen classes.
         """
         split = self.hold_out_images(fraction, salt="generalized")
         kept = set(self.validation)
@@ -147,15 +143,14 @@ class Split:
         )
 
     def hold_out_classes(self, fraction: float, salt: str = "validation") -> Split:
-        """The split with a part of its seen classes, at least one and not all, kept for validation instead.
+        """The split with some of its seen classes, at least one and not all, moved to validation.
 
-        Those are the first by ``salted_order``, so that they depend on the class names alone. ``validation`` then
-        holds their images only; single images that were held out of other classes stay out of training. Photos of
-        theirs in a gallery of all classes leave it: it holds seen and unseen classes.
-        Raises UsageError unless 0 < fraction < 1, DataError when there are fewer than two seen classes.
+        They are the first by ``salted_order``, so they depend on the class names alone. ``validation`` then holds only
+        their images; images that were held out of other classes stay out of training. Their photos leave a gallery of
+        all classes. Raises UsageError unless 0 < fraction < 1, DataError for fewer than two seen classes.
         """
         if not 0 < fraction < 1:
-            raise UsageError(f"The part of the seen classes to hold out lies between 0 and 1, not {fraction}.")
+            raise UsageError(f"The share of the seen classes to hold out must be between 0 and 1, not {fraction}.")
         if len(self.seen) < 2:
             raise self._wrong("it has fewer than two seen classes, so none can be held out")
         count = min(max(1, round(fraction * len(self.seen))), len(self.seen) - 1)
@@ -170,9 +165,9 @@ class Split:
         )
 
     def for_tuning(self, name: str, fraction: float = 0.25) -> Split:
-        """The split on which settings may be chosen: a part of the seen classes stands in for the unseen ones.
+        """The split for choosing settings: the classes of ``hold_out_classes`` replace the unseen ones.
 
-        Those are the classes of ``hold_out_classes``; no image of an unseen class is in it.
+        It has no image of an unseen class.
         """
         split = self.hold_out_classes(fraction, salt="tuning")
         return replace(
@@ -186,14 +181,14 @@ class Split:
         )
 
     def hold_out_images(self, fraction: float, salt: str = "validation") -> Split:
-        """The split with a part of the training images of every class and modality moved to validation.
+        """The split with some training images of every class and modality moved to validation.
 
-        Those are the first by ``salted_order`` of their paths; a class with one image keeps it for training. Files of
-        one name in several folders are copies of one image (Sketchy's originals lie in EXTEND once more) and stay
-        together. Raises UsageError unless 0 < fraction < 1.
+        They are the first by ``salted_order`` of their paths; a class with one image keeps it. Files of one name in
+        several folders are copies of one image, as in Sketchy, and stay together.
+        Raises UsageError unless 0 < fraction < 1.
         """
         if not 0 < fraction < 1:
-            raise UsageError(f"The part of the images to hold out lies between 0 and 1, not {fraction}.")
+            raise UsageError(f"The share of the images to hold out must be between 0 and 1, not {fraction}.")
         groups: dict[tuple[str, str], dict[str, list[str]]] = {}
         for item in self.train:
             images = groups.setdefault((item.class_name, item.modality), {})
@@ -209,7 +204,7 @@ class Split:
 
 
 def salted_order(names: Iterable[str], salt: str) -> list[str]:
-    """Names by the SHA-256 of ``salt``, a line feed and the name: an order that no listing or library can change."""
+    """Names by the SHA-256 of ``salt``, a line feed and the name: the same order on every machine."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{salt}\n{name}".encode()).digest())
 
 
@@ -248,7 +243,7 @@ class Batch:
 class Score:
     """One figure of one run: ``metric`` as in ``mAP@200:min``, ``value`` 0..1 (NaN where no query counted).
 
-    ``queries`` is how many queries were asked, ``skipped`` how many of them had no relevant photo and were left out.
+    ``queries`` is the number of queries, ``skipped`` the number of those left out without a relevant photo.
     """
 
     metric: str

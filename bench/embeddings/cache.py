@@ -20,9 +20,8 @@ from torch import Tensor
 from bench.embeddings.binary_codes import Itq
 from bench.embeddings.memmap import Shards, ShardWriter, open_side
 from bench.errors import DataError, StorageError
-from bench.io import read_tensors, write_tensors
+from bench.io import ABANDONED_SECONDS, read_tensors, write_tensors
 from bench.types import Floats
-from bench.write_files import ABANDONED_SECONDS
 
 log = logging.getLogger("bench.training.embed")
 

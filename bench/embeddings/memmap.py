@@ -28,8 +28,8 @@ import numpy.typing as npt
 
 from bench.embeddings.arrays import StreamedEmbeddings, as_labels, as_vectors, check_side
 from bench.errors import DataError, UsageError, nearest
+from bench.io import write_whole
 from bench.types import Floats, Labels
-from bench.write_files import write_whole
 
 Side = Literal["query", "gallery"]
 SIDES: tuple[Side, ...] = get_args(Side)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from bench.datasets.base import Dataset
 from bench.errors import DataError
+from bench.io import write_whole
 from bench.types import Item, Split
 
 Progress = Callable[[int, int], None]  # told (done, all)
@@ -82,8 +83,6 @@ class Verdicts:
         self, dataset: Dataset, split: Split, *, roles: Sequence[Role], workers: int, progress: Progress | None
     ) -> dict[str, str]:
         """As ``broken_images``, from a file where one holds the answer; raises StorageError when it cannot be kept."""
-        from bench.write_files import write_whole
-
         stamp = dataset.stamp(item.path for role in roles for item in getattr(split, role))
         asked = json.dumps([split.dataset, split.fingerprint, split.content, list(roles), stamp])
         path = self._folder / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"

@@ -13,10 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import write_files as writing
+import bench.io as writing
 from bench.errors import StorageError
-from bench.io import digest_of, read_tensors, write_tensors
-from bench.write_files import write_whole
+from bench.io import digest_of, read_tensors, write_tensors, write_whole
 
 TENSORS = {"a": torch.arange(6, dtype=torch.float32).view(2, 3), "b": torch.tensor([1, 2], dtype=torch.int64)}
 

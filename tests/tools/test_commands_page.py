@@ -14,7 +14,7 @@ def test_the_page_is_up_to_date() -> None:
 def test_rows_have_names_values_and_defaults() -> None:
     section = TEXT.partition("## `bench run`")[2].partition("\n## ")[0]
     rows = {line.split(" | ")[0].strip("| "): line for line in section.splitlines() if line.startswith("| `-")}
-    assert rows["`-m`, `--method TEXT`"].endswith("| needed, but for --checkpoint |")
+    assert rows["`-m`, `--method TEXT`"].endswith("| required without --checkpoint |")
     assert rows["`--resume`, `--no-resume`"].endswith("| `--resume` |")
     assert rows["`--dry-run`"].endswith("|  |")
     assert rows["`--format table\\|json`"].endswith("| `table` |")

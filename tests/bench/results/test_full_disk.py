@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench.errors import StorageError
+from bench.io import write_whole
 from bench.results.fallback import spool_of, take_up
 from bench.results.store import Store
-from bench.write_files import write_whole
 from tests.bench.results.test_store import IDENTITY, SCORES
 from tests.pictures import words_of, write_folder
 from tests.processes import bench
