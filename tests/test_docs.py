@@ -13,11 +13,12 @@ import torch
 from typer.testing import CliRunner
 
 from bench.cli.main import app
+from bench.evaluation.metrics.base import METRICS
 from bench.experiments.request import Resources
 from bench.methods.base import METHODS, Context
 from bench.reports.base import KINDS
 from bench.results.store import Store
-from bench.settings.run_settings import RunSettings
+from bench.settings.run_settings import OPTIMISERS, SCHEDULES, RunSettings
 from tests.fenced import PAGES, ROOT, commands
 from tests.pictures import write_folder
 from tests.reports.filling import everything
@@ -97,7 +98,7 @@ def test_the_results_are_those_of_the_stored_runs(runner: CliRunner, tmp_path: P
 
 def run_python_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they register is forgotten after the test."""
-    for registry in (METHODS, KINDS):
+    for registry in (METHODS, METRICS, SCHEDULES, OPTIMISERS, KINDS):
         registry.names()  # imports the project's own first
         monkeypatch.setattr(registry, "_known", dict(registry._known))
     for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
