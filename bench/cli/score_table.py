@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bench.cli.output import print_table
+from bench.cli.output import print_table, stderr
 
 if TYPE_CHECKING:
     from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
     from bench.evaluation.protocol_scores import Figure
+    from bench.experiments.submission import Submission
 
 DIGITS = 4
 
@@ -102,3 +103,31 @@ def say_skipped(found: Mapping[str, Sequence[Figure]], embeddings: Embeddings | 
     typer.echo(
         f"{empty} of {len(embeddings.query)} queries have no relevant photo: left out of means{counted}.", err=True
     )
+
+
+def sizes(embeddings: Embeddings | StreamedEmbeddings) -> dict[str, int]:
+    """What was ranked, for JSON."""
+    return {
+        "queries": len(embeddings.query),
+        "photos": embeddings.photos.shape[0],
+        "width": embeddings.query.shape[1],
+        "classes": len(set(embeddings.clusters.tolist())),
+    }
+
+
+def stored_as(run: int, name: str, submission: Submission, seed: int) -> dict[str, Any]:
+    """Print on stderr as which run the scores are stored; the same for JSON."""
+    mark = "" if submission.verified else ", unverified"
+    text = f"stored as run {run}: {name} (external{mark}) on {submission.split}"
+    if not submission.classes:
+        text += "; without query_paths and gallery_paths beside the images, reports show no interval for it"
+    stderr().print(text, markup=False)
+    return {
+        "run": run,
+        "method": name,
+        "dataset": submission.dataset,
+        "split": submission.split,
+        "seed": seed,
+        "fingerprint": submission.fingerprint,
+        "verified": submission.verified,
+    }

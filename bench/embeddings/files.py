@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.embeddings.arrays import Embeddings, as_labels, as_vectors
-from bench.embeddings.memmap import MANIFEST, SIDES, open_side
-from bench.errors import DataError, MemoryExhaustedError
+from bench.embeddings.memmap import MANIFEST, SIDES, ShardWriter, open_side
+from bench.errors import DataError, MemoryExhaustedError, UsageError
 
 VECTORS = ("query", "gallery")
 LABELS = ("query_labels", "gallery_labels")
@@ -151,3 +151,13 @@ def _texts(name: str, array: Array) -> Texts:
     if array.dtype.kind != "U" or array.ndim != 1:
         raise DataError(f"Array {name!r} holds {array.dtype} {array.shape}: paths are text, one for each row.")
     return tuple(array.tolist())
+
+
+def write_shards(folder: Path, content: EmbeddingFile) -> None:
+    """Write the embeddings of a file as shards; raises UsageError for a file with clusters or groups."""
+    embeddings = content.embeddings
+    if embeddings.query_groups is not None or embeddings.query_clusters is not None:
+        raise UsageError("Shards hold labels alone, and the file has clusters or groups: leave --to-shards out.")
+    with ShardWriter(folder) as writer:
+        writer.add("query", embeddings.query, embeddings.query_labels, content.query_paths)
+        writer.add("gallery", embeddings.gallery, embeddings.gallery_labels, content.gallery_paths)

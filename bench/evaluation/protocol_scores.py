@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings, labels_within_groups
 from bench.embeddings.binary_codes import fit_on_test
 from bench.errors import DataError, UsageError
-from bench.evaluation.metrics.base import parse_metric
+from bench.evaluation.metrics.base import DEFAULT_METRICS, parse_metric
 from bench.evaluation.protocols.base import PROTOCOLS, Protocol
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_plan import Ties
@@ -65,9 +65,23 @@ def chosen_metrics(metrics: Sequence[str], distance: Distance = "cosine", name: 
     )
 
 
-def under_both_means(metrics: Sequence[str]) -> list[str]:
-    """Each id with ``@queries`` and with ``@classes``."""
-    return [f"{metric}@{average}" for metric in metrics for average in AVERAGES]
+def requested_protocols(
+    protocols: Sequence[str], metrics: Sequence[str], distance: Distance | None = None
+) -> list[Protocol]:
+    """Protocols by name (or ``all``), and one of ``metrics``; without either, every default metric under both means.
+
+    ``distance`` replaces the protocols' own. Raises UsageError for an unknown protocol or metric, and for another
+    distance than a protocol's binary codes need.
+    """
+    wanted: list[Protocol] = []
+    for each in dict.fromkeys(protocols):
+        wanted += every_protocol() if each == "all" else [PROTOCOLS.get(each)]
+    if distance is not None:
+        wanted = [ranked_by(each, distance) for each in wanted]
+    if metrics or not wanted:
+        ids = metrics or [f"{metric}@{average}" for metric in DEFAULT_METRICS for average in AVERAGES]
+        wanted.append(chosen_metrics(ids, distance or "cosine"))
+    return list({each.name: each for each in wanted}.values())
 
 
 def ranked_by(protocol: Protocol, distance: Distance) -> Protocol:

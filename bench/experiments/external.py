@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
 
 from bench import provenance
+from bench.embeddings.files import digest_of
 from bench.errors import UsageError
 from bench.evaluation.metrics.base import METRICS_VERSION, STORED_METRICS
+from bench.evaluation.protocol_scores import Progress, Rankings, chosen_metrics, rank_protocols, recipe
+from bench.evaluation.protocols.base import Protocol
 from bench.evaluation.ranking_result import Ranking
 from bench.experiments.submission import Submission
 from bench.methods.base import METHODS
@@ -25,6 +31,38 @@ def check_name(name: str) -> None:
         raise UsageError(f"--as takes the name of a method, not {name!r}.")
     if name in METHODS.names():
         raise UsageError(f"--as {name} is the name of a method of this harness: choose another.")
+
+
+def rank_and_store(
+    store: Store,
+    name: str,
+    submission: Submission,
+    protocols: Sequence[Protocol],
+    *,
+    distance: Distance,
+    seed: int,
+    file: Path,
+    device: str,
+    progress: Progress | None = None,
+) -> tuple[Rankings, int]:
+    """The rankings of ``protocols``, and the run as which the default figures by ``distance`` are stored."""
+    stored = chosen_metrics(details.RANKED, distance, "to store")
+    begun = time.perf_counter()
+    rankings = rank_protocols(
+        submission.embeddings, [*protocols, stored], seed=seed, device=device, top=TOP, progress=progress
+    )
+    run = store_ranking(
+        store,
+        name,
+        submission,
+        rankings[recipe(stored)]["index"],
+        distance=distance,
+        seed=seed,
+        file_sha256=digest_of(file),
+        device=device,
+        seconds=time.perf_counter() - begun,
+    )
+    return rankings, run
 
 
 def store_ranking(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,15 +10,13 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.commands.data import open_dataset
-from bench.cli.output import OutputFormat, global_option, print_json, stderr
-from bench.cli.score_table import as_json, print_figures, say_skipped
+from bench.cli.output import OutputFormat, global_option, print_json
+from bench.cli.score_table import as_json, print_figures, say_skipped, sizes, stored_as
 from bench.errors import MemoryExhaustedError, UsageError
 
 if TYPE_CHECKING:
+    from bench.datasets.base import Dataset
     from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
-    from bench.embeddings.files import EmbeddingFile
-    from bench.evaluation.protocol_scores import Rankings
-    from bench.evaluation.protocols.base import Protocol
     from bench.experiments.submission import Submission
     from bench.types import Distance
 
@@ -86,32 +82,65 @@ def score(
     (as `bench data list` writes them) put rows into its order. --as stores the default figures as well.
     """
     check_options(name, dataset, split, assignments, unverified)
-    from bench.embeddings.arrays import StreamedEmbeddings
-    from bench.evaluation.protocol_scores import figures_of
-
     check_shards(file, to_shards, deep)
-    wanted = asked_for(protocol or [], metric or [], distance)
-    embeddings, submission = opened(ctx, file, to_shards, dataset, split, assignments, unverified)
-    if device == "auto":
-        device = "cpu"
-        if not isinstance(embeddings, StreamedEmbeddings):
-            from bench.devices import choose_device  # imports torch, which takes seconds
+    from bench.cli.progress import Bars
+    from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols
 
-            device = str(choose_device(device))
-    how = How(seed=seed, device=device, title=f"scoring {file.name}", quiet=bool(global_option(ctx, "quiet")))
-    run: dict[str, Any] = {}
-    if name is None or submission is None:
-        rankings = rank_all(embeddings, wanted, how)
-    else:
-        rankings, run = rank_and_store(
-            ctx, name, submission, wanted, distance.value if distance else "cosine", file, how
-        )
+    if name is not None:  # imports torch and SQLAlchemy
+        from bench.experiments.external import check_name, rank_and_store
+        from bench.results.store import Store
+
+        check_name(name)
+    wanted = requested_protocols(protocol or [], metric or [], distance.value if distance else None)
+    quiet = bool(global_option(ctx, "quiet"))
+    opened = open_dataset(ctx, dataset, assignments) if dataset is not None else None
+    embeddings, submission = read(file, to_shards, opened, split, unverified, quiet)
+    if device == "auto":
+        device = auto_device(embeddings)
+    # Opened first: a mistake in --store shows before minutes of ranking.
+    store = Store(global_option(ctx, "store")) if name is not None else None
+    try:
+        with Bars(f"scoring {file.name}", quiet=quiet) as bars:
+            bars.phase("ranking")
+            how: dict[str, Any] = {
+                "seed": seed,
+                "device": device,
+                "progress": lambda n, total: bars.progress(n, total, {}),
+            }
+            if store is None or name is None or submission is None:
+                rankings, run = rank_protocols(embeddings, wanted, **how), None
+            else:
+                by: Distance = distance.value if distance else "cosine"
+                rankings, run = rank_and_store(store, name, submission, wanted, distance=by, file=file, **how)
+    except MemoryError as error:
+        raise MemoryExhaustedError(
+            f"Memory does not suffice to rank {embeddings.photos.shape[0]} photos ({error}): free some, or write "
+            "the embeddings as shards where there is more (--to-shards) and rank those here."
+        ) from error
+    finally:
+        if store is not None:
+            store.close()
     found = {each.name: figures_of(rankings, each) for each in wanted}
+    stored: dict[str, Any] = {}
+    if name is not None and run is not None and submission is not None:
+        stored = stored_as(run, name, submission, seed)
     if format is OutputFormat.json:
-        print_json({**run, **sizes(embeddings), "scores": as_json(found)})
+        print_json({**stored, **sizes(embeddings), "scores": as_json(found)})
     else:
         print_figures(found)
         say_skipped(found, embeddings)
+
+
+def check_options(
+    name: str | None, dataset: str | None, split: str | None, assignments: list[str] | None, unverified: bool
+) -> None:
+    """Raise UsageError for options that need others."""
+    if name is not None and dataset is None:
+        raise UsageError("--as NAME stores a run of a dataset: name it with -d.")
+    if unverified and name is None:
+        raise UsageError("--unverified is a mark of a stored run: name the method with --as.")
+    if dataset is None and (split or assignments):
+        raise UsageError("--split and --set belong to a dataset: name it with -d.")
 
 
 def check_shards(file: Path, to_shards: Path | None, deep: bool) -> None:
@@ -126,179 +155,38 @@ def check_shards(file: Path, to_shards: Path | None, deep: bool) -> None:
         open_shards(file, deep=True)
 
 
-def opened(
-    ctx: typer.Context,
-    file: Path,
-    to_shards: Path | None,
-    dataset: str | None,
-    split: str | None,
-    assignments: list[str] | None,
-    unverified: bool,
+def read(
+    file: Path, to_shards: Path | None, dataset: Dataset | None, split: str | None, unchecked: bool, quiet: bool
 ) -> tuple[Embeddings | StreamedEmbeddings, Submission | None]:
-    """What to rank; a folder's photos stay on the disk unless they are held against a dataset."""
-    from bench.embeddings.files import read_embeddings
-    from bench.embeddings.memmap import ShardWriter, open_shards
+    """What to rank, checked against the dataset's split. Without a dataset, a folder's photos stay on the disk."""
+    from bench.embeddings.files import read_embeddings, write_shards
+    from bench.embeddings.memmap import open_shards
 
     if file.is_dir() and dataset is None:
         return open_shards(file), None
-    read = read_embeddings(file)
+    content = read_embeddings(file)
     if to_shards is not None:
-        if read.embeddings.query_groups is not None or read.embeddings.query_clusters is not None:
-            raise UsageError("Shards hold labels alone, and the file has clusters or groups: leave --to-shards out.")
-        with ShardWriter(to_shards) as writer:
-            writer.add("query", read.embeddings.query, read.embeddings.query_labels, read.query_paths)
-            writer.add("gallery", read.embeddings.gallery, read.embeddings.gallery_labels, read.gallery_paths)
+        write_shards(to_shards, content)
     if dataset is None:
-        return read.embeddings, None
-    submission = submitted(ctx, read, dataset, split, assignments, unverified)
+        return content.embeddings, None
+    from bench.experiments.submission import unverified, verify
+
+    submission = (unverified if unchecked else verify)(content, dataset, split)
+    if submission.verified and not quiet:
+        against = (
+            "its images" if submission.evidence == "split" else "the published counts (the images are not at hand)"
+        )
+        what = f"{submission.dataset}, split {submission.split}, gallery {submission.gallery_name}"
+        typer.echo(f"{what}: numbers per class agree with {against}", err=True)
     return submission.embeddings, submission
 
 
-@dataclass(frozen=True)
-class How:
-    """How to rank, and what the progress on stderr is called."""
+def auto_device(embeddings: Embeddings | StreamedEmbeddings) -> str:
+    """The best device of this machine; a gallery on disk is ranked by the processor."""
+    from bench.embeddings.arrays import StreamedEmbeddings
 
-    seed: int
-    device: str
-    title: str
-    quiet: bool
+    if isinstance(embeddings, StreamedEmbeddings):
+        return "cpu"
+    from bench.devices import choose_device  # imports torch, which takes seconds
 
-
-def check_options(
-    name: str | None, dataset: str | None, split: str | None, assignments: list[str] | None, unverified: bool
-) -> None:
-    """Raise UsageError for options that make no sense without others, and for a name that is taken."""
-    if name is not None and dataset is None:
-        raise UsageError("--as NAME stores a run of a dataset: name it with -d.")
-    if unverified and name is None:
-        raise UsageError("--unverified is a mark of a stored run: name the method with --as.")
-    if dataset is None and (split or assignments):
-        raise UsageError("--split and --set belong to a dataset: name it with -d.")
-    if name is not None:
-        from bench.experiments.external import check_name
-
-        check_name(name)
-
-
-def asked_for(protocols: list[str], metrics: list[str], distance: DistanceChoice | None) -> list[Protocol]:
-    """What to compute; raises UsageError for an unknown protocol or metric."""
-    from bench.evaluation.metrics.base import DEFAULT_METRICS
-    from bench.evaluation.protocol_scores import chosen_metrics, every_protocol, ranked_by, under_both_means
-    from bench.evaluation.protocols.base import PROTOCOLS
-
-    wanted: list[Protocol] = []
-    for each in dict.fromkeys(protocols):
-        wanted += every_protocol() if each == "all" else [PROTOCOLS.get(each)]
-    if distance is not None:
-        wanted = [ranked_by(each, distance.value) for each in wanted]
-    if metrics or not wanted:
-        ids = metrics or under_both_means(DEFAULT_METRICS)
-        wanted.append(chosen_metrics(ids, distance.value if distance else "cosine"))
-    return list({each.name: each for each in wanted}.values())
-
-
-def submitted(
-    ctx: typer.Context,
-    read: EmbeddingFile,
-    dataset: str,
-    split: str | None,
-    assignments: list[str] | None,
-    unverified: bool,
-) -> Submission:
-    """The embeddings held against the split, unless unchecked ones are wanted; says on stderr what was compared."""
-    from bench.experiments import submission as submissions
-
-    opened = open_dataset(ctx, dataset, assignments)
-    if unverified:
-        return submissions.unverified(read, opened, split)
-    found = submissions.verify(read, opened, split)
-    if not global_option(ctx, "quiet"):
-        against = "its images" if found.evidence == "split" else "the published counts (the images are not at hand)"
-        what = f"{found.dataset}, split {found.split}, gallery {found.gallery_name}"
-        typer.echo(f"{what}: numbers per class agree with {against}", err=True)
-    return found
-
-
-def rank_all(
-    embeddings: Embeddings | StreamedEmbeddings, protocols: list[Protocol], how: How, top: int = 0
-) -> Rankings:
-    """Every ranking that the protocols need, with progress on stderr."""
-    from bench.cli.progress import Bars
-    from bench.evaluation.protocol_scores import rank_protocols
-
-    with Bars(how.title, quiet=how.quiet) as bars:
-        bars.phase("ranking")
-        try:
-            return rank_protocols(
-                embeddings,
-                protocols,
-                seed=how.seed,
-                device=how.device,
-                top=top,
-                progress=lambda done, total: bars.progress(done, total, {}),
-            )
-        except MemoryError as error:
-            raise MemoryExhaustedError(
-                f"Memory does not suffice to rank {embeddings.photos.shape[0]} photos ({error}): free some, or write "
-                "the embeddings as shards where there is more (--to-shards) and rank those here."
-            ) from error
-
-
-def rank_and_store(
-    ctx: typer.Context,
-    name: str,
-    submission: Submission,
-    protocols: list[Protocol],
-    distance: Distance,
-    file: Path,
-    how: How,
-) -> tuple[Rankings, dict[str, Any]]:
-    """As ``rank_all``, and what identifies the run as which the default figures by ``distance`` are stored."""
-    from bench.embeddings.files import digest_of
-    from bench.evaluation.protocol_scores import chosen_metrics, recipe
-    from bench.experiments.external import TOP, store_ranking
-    from bench.results.details import RANKED
-    from bench.results.store import Store
-
-    database = Store(global_option(ctx, "store"))  # a mistake there shows before minutes of ranking
-    try:
-        stored = chosen_metrics(RANKED, distance, "to store")
-        begun = time.perf_counter()
-        rankings = rank_all(submission.embeddings, [*protocols, stored], how, TOP)
-        run = store_ranking(
-            database,
-            name,
-            submission,
-            rankings[recipe(stored)]["index"],
-            distance=distance,
-            seed=how.seed,
-            file_sha256=digest_of(file),
-            device=how.device,
-            seconds=time.perf_counter() - begun,
-        )
-    finally:
-        database.close()
-    mark = "" if submission.verified else ", unverified"
-    say = f"stored as run {run}: {name} (external{mark}) on {submission.split}"
-    if not submission.classes:
-        say += "; without query_paths and gallery_paths beside the images, reports show no interval for it"
-    stderr().print(say, markup=False)
-    return rankings, {
-        "run": run,
-        "method": name,
-        "dataset": submission.dataset,
-        "split": submission.split,
-        "seed": how.seed,
-        "fingerprint": submission.fingerprint,
-        "verified": submission.verified,
-    }
-
-
-def sizes(embeddings: Embeddings | StreamedEmbeddings) -> dict[str, int]:
-    """What was ranked, for JSON."""
-    return {
-        "queries": len(embeddings.query),
-        "photos": embeddings.photos.shape[0],
-        "width": embeddings.query.shape[1],
-        "classes": len(set(embeddings.clusters.tolist())),
-    }
+    return str(choose_device("auto"))

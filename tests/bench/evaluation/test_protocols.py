@@ -15,8 +15,8 @@ from bench.evaluation.protocol_scores import (
     every_protocol,
     paired_gallery,
     ranked_by,
+    requested_protocols,
     score_protocols,
-    under_both_means,
 )
 from bench.evaluation.protocols.base import PROTOCOLS, Protocol
 from bench.evaluation.ranking import rank
@@ -154,7 +154,8 @@ def test_another_distance_than_its_own() -> None:
 def test_metrics_as_a_protocol() -> None:
     found = chosen_metrics(["mAP@07:min", "P@5:k@classes", "mAP@7:min@queries"])
     assert found.metrics == ("mAP@7:min@queries", "P@5:k@classes")
-    assert under_both_means(["P@5:k"]) == ["P@5:k@queries", "P@5:k@classes"]
+    (default,) = requested_protocols([], [])
+    assert default.metrics[:2] == ("mAP@all:plain@queries", "mAP@all:plain@classes")
 
 
 def test_an_unknown_protocol_names_its_nearest() -> None:
