@@ -8,13 +8,12 @@ TEXT = commands_page.PAGE.read_text(encoding="utf-8")
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert commands_page.render() == TEXT, "write docs/commands.md anew with `python -m tools.commands_page`"
+    assert commands_page.render() == TEXT, "write docs/commands.md again with `python -m tools.commands_page`"
 
 
 def test_rows_have_names_values_and_defaults() -> None:
     section = TEXT.partition("## `bench run`")[2].partition("\n## ")[0]
     rows = {line.split(" | ")[0].strip("| "): line for line in section.splitlines() if line.startswith("| `-")}
-    assert rows["`-m`, `--method TEXT`"].endswith("| required without --checkpoint |")
     assert rows["`--resume`, `--no-resume`"].endswith("| `--resume` |")
     assert rows["`--dry-run`"].endswith("|  |")
     assert rows["`--format table\\|json`"].endswith("| `table` |")
@@ -25,4 +24,3 @@ def test_rows_have_names_values_and_defaults() -> None:
 def test_arguments_stand_in_the_call() -> None:
     assert "bench new KIND NAME [OPTIONS]" in TEXT
     assert "bench list backbones [PATTERN] [OPTIONS]" in TEXT
-    assert "| `NAME` | Its name on the command line, such as proxy-anchor. |" in TEXT

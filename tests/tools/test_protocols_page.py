@@ -14,7 +14,7 @@ TEXT = protocols_page.PAGE.read_text(encoding="utf-8")
 
 def test_the_page_is_up_to_date() -> None:
     written = protocols_page.render(TEXT)
-    assert written == TEXT, "docs/protocols.md is out of date: write it anew with `python -m tools.protocols_page`"
+    assert written == TEXT, "docs/protocols.md is out of date: write it again with `python -m tools.protocols_page`"
 
 
 def test_a_stale_page_is_noticed() -> None:
