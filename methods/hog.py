@@ -1,12 +1,15 @@
-"""Histograms of oriented gradients: the yardstick of shape alone, nothing is trained.
+"""Histograms of oriented gradients: the baseline of shape alone, without training.
 
-Paper: Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005; Hu and Collomosse, "A
-performance evaluation of gradient field HOG descriptor for sketch based image retrieval", CVIU 2013, is where sketches
-and photos were compared by it. Implemented: scikit-image's descriptor (9 unsigned orientations, blocks of 2x2 cells,
-L2-Hys) of the whole square, which compares a sketch and a photo by where their edges lie and how they run; of the
-colour channels, the one with the strongest gradient counts. Left out: the gradient field that the second paper spreads
-from the edges of a sketch and its bag of visual words, which buy invariance to position with a codebook that would have
-to be learned.
+Paper: Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005. Hu and Collomosse, "A
+performance evaluation of gradient field HOG descriptor for sketch based image retrieval", CVIU 2013, compare sketches
+and photos by it.
+
+Implemented: scikit-image's descriptor of the whole square, with 9 unsigned orientations, blocks of 2x2 cells and
+L2-Hys. It compares where edges are and how they run. Of the colour channels, the one with the strongest gradient
+counts.
+
+Left out: the second paper's gradient field and its bag of visual words. They make the descriptor invariant to
+position, but need a learned codebook.
 """
 
 from __future__ import annotations

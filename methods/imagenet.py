@@ -1,9 +1,11 @@
-"""The yardstick below every trained method: pooled features of the frozen ImageNet network.
+"""The baseline below every trained method: pooled features of the frozen ImageNet network.
 
 Paper: Razavian et al., "CNN features off-the-shelf: an astounding baseline for recognition", CVPR workshops 2014.
-Implemented: the pooled feature of the backbone with its ImageNet weights, L2-normalised, compared by cosine, for
-sketches and photos alike. Left out: the paper's classifiers on top of the feature and its crops and rotations of every
-image, which would be a training and another budget an image; the feature alone is what the trained methods start from.
+
+Implemented: the pooled feature of the backbone with its ImageNet weights, L2-normalised and compared by cosine.
+
+Left out: the paper's classifiers on top of the feature, and its crops and rotations of every image. Trained methods
+start from the feature alone.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""The framework of Tursun et al., "An efficient framework for zero-shot sketch-based image retrieval", Pattern
+"""The method of Tursun et al., "An efficient framework for zero-shot sketch-based image retrieval", Pattern
 Recognition 126 (2022) 108528: one network for sketches and photos, three losses.
 
-Stated in the article's abstract: one ImageNet-pre-trained CNN, fine-tuned end to end; a domain-balanced quadruplet
-loss, a semantic classification loss and a semantic knowledge preservation loss, the last with class-oriented targets
-prepared before training. The formulas, and everything else, are our reading; ``docs/method.md`` marks each.
+Stated in the abstract: one ImageNet-pre-trained CNN, fine-tuned end to end. The losses are a domain-balanced
+quadruplet, a semantic classification and a semantic knowledge preservation with targets prepared before training, for
+classes.
+
+Everything else, and all formulas, are our reading; ``docs/method.md`` marks each statement.
 """
 
 from __future__ import annotations

@@ -1,18 +1,27 @@
-"""SAKE: classification, and ImageNet knowledge from an online teacher, on a network that is told the domain.
+"""SAKE: classification, and ImageNet knowledge from an online teacher, on a network that gets the domain as input.
 
 Paper: Liu, Xie, Wang and Yuille, "Semantic-aware knowledge preservation for zero-shot sketch-based image retrieval",
-ICCV 2019. Implemented, after its published code: the domain tag in squeeze-and-excitation (``domain_tag``);
-cross-entropy over the seen classes for both domains; cross-entropy against the frozen ImageNet network's output, which
-runs beside the student (on whole batches, as there; sketches have no target); the first values of the embedding layer
-and of the semantic head from the singular value decomposition of the ImageNet classifier; the WordNet adjustment of the
-teacher's logits, when its table is given.
+ICCV 2019.
 
-Left out or different: the table itself, which is made with WordNet's corpus (``--set wordnet=FILE`` takes it; without
-one the adjustment is off, and a note says so); SE-ResNet50, unless it is the backbone (``legacy_seresnet50``): on one
-without such modules the tag enters one gate on the pooled feature [our reading]; the teacher is not told the domain,
-which has no effect on one that was not trained with it; batches of one part sketches to two parts photos, augmentation,
-optimiser and schedule, which are the harness's, so that methods differ in nothing else; the checkpoint chosen by
-accuracy on seen classes, which is ``--select`` of a run.
+Implemented, after its published code:
+
+- The domain tag in squeeze-and-excitation (``domain_tag``).
+- Cross-entropy over the seen classes, for both domains.
+- Cross-entropy against the frozen ImageNet network, which sees every whole batch. Sketches have no target.
+- The first values of embedding layer and semantic head, from the singular value decomposition of the ImageNet
+  classifier.
+- The WordNet adjustment of the teacher's logits, if its table is given.
+
+Left out or different:
+
+- The WordNet table, which needs WordNet's corpus. ``--set wordnet=FILE`` takes one; without it a note says that the
+  adjustment is off.
+- SE-ResNet50, unless it is the backbone (``legacy_seresnet50``). On other backbones the tag enters one gate on the
+  pooled feature [our reading].
+- The domain tag of the teacher, which has no effect on a teacher that was not trained with it.
+- Batches of one part sketches to two parts photos, augmentation, optimiser and schedule. All methods share the
+  project's.
+- The checkpoint chosen by accuracy on seen classes, which is ``--select`` of a run.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
 """Normalised softmax alone: classify the seen classes, retrieve by the embedding.
 
-Paper: Zhai and Wu, "Classification is a strong baseline for deep metric learning", BMVC 2019; among the methods for
-zero-shot sketches, ACNet trains by it. Implemented: cross-entropy over the cosines to one prototype a class, shared by
-sketches and photos, on one network. Left out: the paper's LayerNorm before the embedding and its sub-sampling of
-classes, which serve data sets with thousands of classes; ACNet's generator, which is another method. The scale is that
-of ``ours``, so that the two differ by the other losses only.
+Paper: Zhai and Wu, "Classification is a strong baseline for deep metric learning", BMVC 2019. Of the methods for
+zero-shot sketches, ACNet trains by it.
+
+Implemented: cross-entropy over the cosines to one prototype a class, shared by sketches and photos, on one network.
+The scale is that of ``ours``, so the two differ by the other losses only.
+
+Left out: the paper's LayerNorm before the embedding and its sub-sampling of classes, which serve thousands of
+classes. ACNet's generator is another method.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """SAKE with a supervised contrastive loss: the part of DSN that has an effect.
 
-Paper: Wang et al., "Domain-smoothing network for zero-shot sketch-based image retrieval", IJCAI 2021; the loss is that
-of Khosla et al., "Supervised contrastive learning", NeurIPS 2020. Implemented: SAKE (``methods/sake.py``) and, on the
-normalised embeddings of both domains together, the supervised contrastive loss at the paper's temperature 0.07 and
-weight 0.1. Left out: the memory bank of sketch features, because in the published code both sides of its loss are
-detached, so that it gives no gradient; two more views of every image with colour changes for the contrastive loss,
-since the harness's batches hold each class several times in both domains, which gives every image its positives, and
-three views would treble a step's cost.
+Paper: Wang et al., "Domain-smoothing network for zero-shot sketch-based image retrieval", IJCAI 2021. The loss is
+from Khosla et al., "Supervised contrastive learning", NeurIPS 2020.
+
+Implemented: SAKE (``methods/sake.py``), and the supervised contrastive loss on the normalised embeddings of both
+domains together. Temperature 0.07 and weight 0.1 are the paper's.
+
+Left out: the memory bank of sketch features. In the published code both sides of its loss are detached, so it gives
+no gradient. Also the two more views of every image, which would treble a step's cost. Here every image has positives
+anyway, because a batch holds each class several times in both domains.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""Cross-domain triplet with batch-hard mining: a sketch, a photo of its class, a photo of another.
+"""Cross-domain triplet with batch-hard mining: a sketch, a photo of its class, a photo of another class.
 
-Paper: Hermans, Beyer and Leibe, "In defense of the triplet loss for person re-identification", 2017, for the mining;
-the triplet of sketch and photos is that of Yu et al., "Sketch me that shoe", CVPR 2016, and of most methods for
-zero-shot sketches since. Implemented: distances of 1 - cosine, one network for both domains, the farthest photo of the
-sketch's class and the nearest of another class in the batch. Left out: separate networks a domain, since every method
-here runs one; the soft margin, so that the margin stays a setting as in ``ours``; attention of the second paper.
+Paper: Hermans, Beyer and Leibe, "In defense of the triplet loss for person re-identification", 2017, for the mining.
+The triplet of a sketch and photos is from Yu et al., "Sketch me that shoe", CVPR 2016, and most methods since.
+
+Implemented: distances of 1 - cosine and one network for both domains. The loss takes the farthest photo of the
+sketch's class and the nearest photo of another class in the batch.
+
+Left out: a network for each domain, since every method here has one. The soft margin, so that the margin stays a
+setting as in ``ours``. The attention of the second paper.
 """
 
 from __future__ import annotations
