@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.cli.output import OutputFormat, print_json, print_table, stderr
-from bench.cluster.job import without_secret
 from bench.experiments.request import Experiment
-from bench.results.database import holds_secret
+from bench.results.database import plain
 from bench.results.models import RunRecord, trained_on
-from bench.results.store import existing
+from bench.results.reading import existing
 
 COSTLY = ("backbone", "image_size")  # settings that a run's time hangs on most, beside the epochs
 
@@ -52,15 +51,15 @@ def show_plan(
                 "megabytes": round(memory_like(experiment, alike) / 1e6),
                 "key": experiment.key[:16],
                 "fingerprint": experiment.split.fingerprint[:16],
-                "command": ["bench", *without_secret(call)],
+                "command": ["bench", *without_password(call)],
             }
         )
     if store:
         store.close()
     if format is OutputFormat.json:
         print_json(rows)
-        if holds_secret(where):
-            said = "The commands leave out --store, whose URL holds a password: give it to them as BENCH_STORE."
+        if plain(where) != where:
+            said = "The commands leave out --store, whose URL may hold a password: give it to them as BENCH_STORE."
             stderr().print(said, soft_wrap=True)
         return
     shown = [name for name in rows[0] if name != "command"]
@@ -70,6 +69,11 @@ def show_plan(
             "Seconds and memory are those of stored runs of the same method and split; for some cells there are none: "
             "no seconds are known then, and the memory is that of images and embeddings alone."
         )
+
+
+def without_password(call: Sequence[str]) -> list[str]:
+    """The words of a call, whose first option is ``--store``, without it where its URL may hold a password."""
+    return list(call if plain(call[1]) == call[1] else call[2:])
 
 
 def state(stored: RunRecord | None, running: int | None) -> str:

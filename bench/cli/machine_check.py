@@ -22,7 +22,7 @@ from bench.methods.base import METHODS
 from bench.reports.base import FORMATS, KINDS, PICTURES
 from bench.results import migrations
 from bench.results.database import database_file, plain
-from bench.results.store import existing
+from bench.results.reading import existing
 from bench.settings.run_settings import OPTIMISERS, SCHEDULES, RunSettings
 
 LITTLE_SPACE = 2e9  # bytes; a training keeps a checkpoint, the network and embeddings

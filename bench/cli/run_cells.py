@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import typer
 
+from bench.cli.cells import NOT_YET, Cells, follow_all, stored_cells
 from bench.cli.command_line import places_of, words_of
 from bench.cli.dry_run import show_plan, title
 from bench.cli.options import RunOptions
-from bench.cli.output import OutputFormat, cache_dir, global_option, print_json, print_table, stderr
+from bench.cli.output import OutputFormat, cache_dir, global_option, print_json, print_table
 from bench.cli.progress import Bars
-from bench.cli.run_local_jobs import JobsHere
-from bench.cli.run_serial import Cells, follow_all
-from bench.cli.run_slurm_jobs import hand_in, scheduler_of
-from bench.cli.run_table import scores_of
+from bench.cli.run_table import show
+from bench.cluster.launch import EXECUTORS, Executor, Job
 from bench.distributed.process_group import Processes, joined
-from bench.errors import DataError, IncompleteError, UsageError
-from bench.evaluation.metrics.base import MAIN_METRICS
+from bench.errors import DataError, IncompleteError, UsageError, nearest
 from bench.experiments.preflight import agree
 from bench.experiments.request import Experiment, Request, Resources
 from bench.experiments.resolve import Splits, resolve, with_weights_at_hand
 from bench.experiments.stored import find_run
 from bench.results.database import plain
-from bench.results.fallback import spool_of, take_up
+from bench.results.merge import conflict_lines, open_store
 from bench.results.models import RunRecord
-from bench.results.queueing import settle
-from bench.results.store import Store, existing
+from bench.results.reading import existing
+from bench.results.store import Store
 from bench.training.pretrained import file_of
 
 # Prints runs, each with whether it was done already, that a store holds.
@@ -131,7 +128,7 @@ def _run_together(
     where, quiet = str(global_option(ctx, "store")), bool(global_option(ctx, "quiet")) or not processes.leads
     if not processes.leads:
         logging.getLogger("bench").setLevel(logging.ERROR)  # what goes on is said once
-    scheduler = processes.together(lambda: scheduler_of(options, resources))
+    executor = processes.together(lambda: _executor(options, resources))
     with Bars("checking images", quiet=quiet or all(each.on_bad_image == "error" for each in requests)) as bars:
         bars.phase("decoding")
         splits = Splits(lambda done, total: bars.progress(done, total, {}), keep=not dry_run and processes.leads)
@@ -161,39 +158,88 @@ def _run_together(
             )
     for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
         typer.echo(f"dropped: {reason}", err=True)
-    places, words = places_of(ctx), [words_of(each, options) for each in experiments]
     if dry_run:
-        show_plan(experiments, [[*places, *each] for each in words], where, force, format)
+        calls = [[*places_of(ctx), *words_of(each, options)] for each in experiments]
+        show_plan(experiments, calls, where, force, format)
         return
-    store = Store(where)
-    if (merged := take_up(store, spool_of(where, resources.cache_dir))) is not None and merged.new:
+    store, merged = open_store(where, resources.cache_dir)
+    if merged.new:
         typer.echo(
             f"{merged.new} runs that were kept in a file while the database was out of reach are in it now.", err=True
         )
-    settle(store)
-    if scheduler is not None and scheduler.executor == "slurm":
-        try:
-            calls = [[*places, *each] for each in words]
-            done = hand_in(experiments, calls, scheduler, store, places[1], options)
-            shown([*((record, True) for record in kept), *done], format, store)
-        finally:
-            store.close()
-        return
-    how = {"force": force, "keep_going": options.keep_going, "quiet": quiet}
-    cells = Cells(experiments, resources, store, **how)
-    if scheduler is not None:
-        cells = JobsHere(experiments, resources, store, **how, scheduler=scheduler, places=places, words=words)
+    for line in conflict_lines([merged]):
+        typer.echo(line, err=True)
+    cells = Cells(experiments, resources, store, force=force, keep_going=options.keep_going, quiet=quiet)
     try:
-        cells.run()
+        if executor is None:
+            cells.run()
+        else:
+            cells.done, numbers = stored_cells(experiments, store, force=force)
+            jobs = {number: _job(experiments[number], resources, where, options) for number in numbers}
+            if executor.name == "local":
+                cells.run_jobs(executor, jobs)
+            else:
+                _hand_in(executor, jobs, experiments, store, format)
     finally:
-        shown([*((record, True) for record in kept), *cells.done], format, cells.store)
+        lost = cells.return_to_store() if cells.lost else None
+        print_runs = show if lost else shown  # without the database there is nothing but the runs
+        print_runs([*((record, True) for record in kept), *cells.done], format, cells.store)
         cells.store.close()
-        store.close()
     processes.told(None)  # nothing more to follow
-    if cells.lost:
-        cells.return_to(where)
+    if lost:
+        raise lost
     if cells.failures:
         raise IncompleteError(f"{len(cells.failures)} of {len(experiments)} runs failed, the others are stored.")
+
+
+def _executor(options: RunOptions, resources: Resources) -> Executor | None:
+    """What runs the cells as jobs; None for this process."""
+    if options.executor is None:
+        if options.jobs is not None or options.job:
+            raise UsageError("--jobs and --job are for jobs: name an --executor, local or slurm.")
+        return None
+    if options.executor not in EXECUTORS:
+        raise UsageError(f"There is no executor {options.executor!r}. {nearest(options.executor, EXECUTORS)}")
+    if options.executor == "slurm" and not options.keep_going:
+        raise UsageError("--fail-fast cannot stop the jobs of a cluster: leave it out.")
+    if resources.processes.size > 1:
+        raise UsageError("--executor hands cells to other processes: use it without torchrun.")
+    parameters = {}
+    for each in options.job or ():
+        name, equals, value = each.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--job takes KEY=VALUE, not {each!r}.")
+        parameters[name.strip()] = value.strip()
+    executor = Executor(options.executor, resources.cache_dir.resolve() / "jobs", options.jobs, parameters)
+    if not options.dry_run:
+        executor.check()
+    return executor
+
+
+def _job(experiment: Experiment, resources: Resources, where: str, options: RunOptions) -> Job:
+    observer = functools.partial(Bars, title(experiment), quiet=False)
+    return Job(experiment.request, resources, where, experiment.identity, force=options.force, observer=observer)
+
+
+def _hand_in(
+    executor: Executor, jobs: Mapping[int, Job], experiments: list[Experiment], store: Store, format: OutputFormat
+) -> None:
+    """Hand jobs to a cluster, and print their queued runs."""
+    runs = [store.queue(experiments[number].identity, NOT_YET) for number in jobs]  # a job may begin at once
+    try:
+        submitted = executor.submit(list(jobs.values()), store.where) if jobs else []
+    except BaseException:
+        for job in jobs.values():
+            store.unqueue(job.identity["key"], "interrupted", "its job was not handed in")
+        raise
+    rows = []
+    for run, number, facts in zip(runs, jobs, submitted, strict=True):
+        store.name_job(run, facts)
+        rows.append({"run": run, "cell": title(experiments[number]), **facts})
+    if format is OutputFormat.json and rows:
+        print_json(rows)
+    elif rows:
+        print_table(list(rows[0]), [[str(cell) for cell in row.values()] for row in rows])
 
 
 def _resolved(
@@ -218,44 +264,3 @@ def _resolved(
     for said in dict.fromkeys(said for _, said in chosen if said and resources.processes.leads):
         typer.echo(f"WARNING: {said}", err=True)
     return experiments, kept
-
-
-def show(done: list[tuple[RunRecord, bool]], format: OutputFormat, store: Store) -> None:
-    """Results on stdout: a table, or JSON (an object for one run, a list for several)."""
-    if not done:
-        return
-    if format is OutputFormat.json:
-        rows = [as_json(record, already) for record, already in done]
-        print_json(rows[0] if len(rows) == 1 else rows)
-        return
-    columns = ["run", "method", "split", "seed", *(name.removesuffix(":k") for name in MAIN_METRICS), "seconds"]
-    cells = []
-    for record, _ in done:
-        figures = ["-" if (value := record.value(metric)) != value else f"{value:.3f}" for metric in MAIN_METRICS]
-        seconds = f"{sum(record.seconds.values()):.0f}"
-        cells.append([str(record.id), record.title, record.split, str(record.seed), *figures, seconds])
-    print_table(columns, cells)
-    if sys.stderr.isatty():
-        skipped = max((score.skipped for record, _ in done for score in record.scores), default=0)
-        if skipped:
-            stderr().print(f"{skipped} queries have no relevant photo and are left out of the means.")
-
-
-def as_json(record: RunRecord, already_done: bool) -> dict[str, Any]:
-    """A run as CLI.md's contract has it."""
-    return {
-        "run": record.id,
-        "method": record.method,
-        "ablation": record.ablation,
-        "dataset": record.dataset,
-        "split": record.split,
-        "seed": record.seed,
-        "selection": record.selection,
-        "gallery": record.gallery,
-        "post": record.configuration.get("post", {}),
-        **({"checkpoint": kept} if (kept := record.configuration.get("checkpoint")) else {}),
-        "fingerprint": record.fingerprint,
-        "seconds": round(sum(record.seconds.values()), 2),
-        "already_done": already_done,
-        "scores": scores_of(record),
-    }

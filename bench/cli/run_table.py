@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict
 from typing import Any
 
+from bench.cli.output import OutputFormat, print_json, print_table, stderr
+from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.results.models import RunRecord
-from bench.results.store import STALE_SECONDS
+from bench.results.store import STALE_SECONDS, Store
 
 STATUSES = ("queued", "running", "done", "failed", "interrupted", "superseded")
 METRIC = "mAP@all:plain"
@@ -86,3 +89,44 @@ def in_full(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
 def scores_of(record: RunRecord) -> list[dict[str, Any]]:
     """The scores of a run as objects; NaN, which JSON has not, as null."""
     return [{**asdict(score), "value": None if math.isnan(score.value) else score.value} for score in record.scores]
+
+
+def show(done: list[tuple[RunRecord, bool]], format: OutputFormat, store: Store) -> None:
+    """Results on stdout: a table, or JSON (an object for one run, a list for several)."""
+    if not done:
+        return
+    if format is OutputFormat.json:
+        rows = [as_json(record, already) for record, already in done]
+        print_json(rows[0] if len(rows) == 1 else rows)
+        return
+    columns = ["run", "method", "split", "seed", *(name.removesuffix(":k") for name in MAIN_METRICS), "seconds"]
+    cells = []
+    for record, _ in done:
+        figures = ["-" if (value := record.value(metric)) != value else f"{value:.3f}" for metric in MAIN_METRICS]
+        seconds = f"{sum(record.seconds.values()):.0f}"
+        cells.append([str(record.id or "-"), record.title, record.split, str(record.seed), *figures, seconds])
+    print_table(columns, cells)
+    if sys.stderr.isatty():
+        skipped = max((score.skipped for record, _ in done for score in record.scores), default=0)
+        if skipped:
+            stderr().print(f"{skipped} queries have no relevant photo and are left out of the means.")
+
+
+def as_json(record: RunRecord, already_done: bool) -> dict[str, Any]:
+    """A run as CLI.md's contract has it."""
+    return {
+        "run": record.id or None,
+        "method": record.method,
+        "ablation": record.ablation,
+        "dataset": record.dataset,
+        "split": record.split,
+        "seed": record.seed,
+        "selection": record.selection,
+        "gallery": record.gallery,
+        "post": record.configuration.get("post", {}),
+        **({"checkpoint": kept} if (kept := record.configuration.get("checkpoint")) else {}),
+        "fingerprint": record.fingerprint,
+        "seconds": round(sum(record.seconds.values()), 2),
+        "already_done": already_done,
+        "scores": scores_of(record),
+    }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from bench import provenance
@@ -18,9 +20,11 @@ from bench.experiments.execute import Outcome, embedded, execute
 from bench.experiments.progress import Heartbeat, Observer
 from bench.experiments.request import Experiment, Resources
 from bench.methods.base import METHODS
-from bench.results.fallback import keep, spool_of
 from bench.results.models import RunRecord
-from bench.results.store import Store
+from bench.results.outcomes import outcome_folder, write_outcome
+from bench.results.store import Store, now
+
+log = logging.getLogger("bench.experiments.run")
 
 
 def run_and_store(
@@ -31,37 +35,28 @@ def run_and_store(
     *,
     force: bool = False,
     begin: Callable[[], None] = lambda: None,
+    job: Mapping[str, str] | None = None,
 ) -> tuple[RunRecord, bool] | None:
-    """The stored run of an experiment and whether it had been there before; None while another process computes it.
+    """The stored run of an experiment and whether it was stored before; None while another process computes it.
 
-    ``begin`` is called when it is about to be computed: the other processes of the run then ``follow``. What goes wrong
-    is stored as a failed or interrupted run and raised again. Raises MemoryExhaustedError when memory
-    does not suffice, StorageError when the finished scores cannot be stored; they are then in a file that the message
-    names.
+    ``begin`` is called before it is computed: the other processes of the run then ``follow``. ``job`` is the name and
+    log of the job that this process is. An error is stored as a failed or interrupted run and raised again. Raises
+    MemoryExhaustedError, UnstoredError when the finished run is in a file and not in the database, StorageError when it
+    could not be kept at all.
     """
-    device = choose_device(resources.device)
-    be_deterministic(device)
-    environment = {
-        **provenance.collect(str(device)),
-        "metrics": str(METRICS_VERSION),
-        "classes": hash_of_classes(experiment.split.unseen)[:16],
-        **_plugins(experiment),
-        **({"sizes": sizes} if (sizes := sizes_of(experiment)) else {}),
-        **({"processes": str(resources.processes.size)} if resources.processes.size > 1 else {}),
-        **({"compiled": "by torch.compile"} if resources.compiled else {}),
-    }
-    entered = {**experiment.identity, "environment": environment}
-    claim = store.claim(entered, force=force)
+    environment = {**_environment(experiment, resources), **(job or {})}
+    claim = store.claim({**experiment.identity, "environment": environment}, force=force)
     if claim.answer == "busy":
         return None
     if claim.answer == "done":
         return store.runs(id=claim.run)[0], True
     run = claim.run
     try:
+        entered = store.runs(id=run)[0]
         with Heartbeat(store, run, observer) as beating, resources.processes.company():
             begin()
             outcome = execute(experiment, resources, beating, reuse=not force)
-        _keep(store, run, outcome, entered, resources)
+        return _store(store, _finished(entered, outcome), outcome, resources), False
     except KeyboardInterrupt:
         _note(store, run, "interrupted", "stopped by a signal")
         raise
@@ -74,7 +69,34 @@ def run_and_store(
             raise _memory_exhausted(error) from error
         _note(store, run, "failed", f"{type(error).__name__}: {error}")
         raise
-    return store.runs(id=run)[0], False
+
+
+def run_without_store(
+    experiment: Experiment,
+    where: str,
+    resources: Resources,
+    observer: Observer,
+    *,
+    force: bool = False,
+    begin: Callable[[], None] = lambda: None,
+) -> RunRecord:
+    """Run an experiment while the store ``where`` is out of reach: its outcome waits in a file, and has the number 0.
+
+    Raises MemoryExhaustedError, and StorageError when the file cannot be written.
+    """
+    facts: dict[str, Any] = {**experiment.identity, "environment": _environment(experiment, resources)}
+    entered = RunRecord(id=0, **facts, seconds={}, status="running", failure="", started=now(), ended="")
+    try:
+        with resources.processes.company():
+            begin()
+            outcome = execute(experiment, resources, observer, reuse=not force)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise _memory_exhausted(error) from error
+    run = _finished(entered, outcome)
+    write_outcome(outcome_folder(where, resources.cache_dir), run, outcome.details)
+    return run
 
 
 def follow(experiment: Experiment, resources: Resources, *, force: bool = False) -> None:
@@ -104,8 +126,12 @@ def other_images(experiment: Experiment, run: RunRecord) -> str:
     )
 
 
-class SpooledError(DatabaseError):
-    """A finished run is not in the database but in the file that keeps runs while it is out of reach."""
+class UnstoredError(DatabaseError):
+    """A finished run, ``run``, is in a file, since the database is out of reach."""
+
+    def __init__(self, message: str, run: RunRecord) -> None:
+        super().__init__(message)
+        self.run = run
 
 
 class Unheard:
@@ -138,32 +164,53 @@ def _note(store: Store, run: int, status: str, failure: str) -> None:
         store.fail(run, status, failure)
 
 
-def _keep(store: Store, run: int, outcome: Outcome, entered: Mapping[str, Any], resources: Resources) -> None:
-    """Store what a run gave; where the database does not take it, in a file that is merged later.
-
-    ``entered`` are the columns that the run was claimed with. Raises SpooledError when it is in that file, StorageError
-    when it could not be kept at all.
-    """
-    try:
-        _finish(store, run, outcome)
-    except StorageError as error:
-        path = spool_of(store.where, resources.cache_dir)
-        try:
-            keep(path, lambda spool: _finish(spool, entered, outcome))
-        except StorageError as second:
-            raise StorageError(f"{error} The finished run could not be kept in a file either.") from second
-        raise SpooledError(
-            f"{error} The finished run is kept in {path}: the next run that uses the database puts it there, or "
-            f"'bench store merge {path}' does."
-        ) from error
+def _environment(experiment: Experiment, resources: Resources) -> dict[str, str]:
+    """Where and by what a run is computed; makes torch deterministic."""
+    device = choose_device(resources.device)
+    be_deterministic(device)
+    return {
+        **provenance.collect(str(device)),
+        "metrics": str(METRICS_VERSION),
+        "classes": hash_of_classes(experiment.split.unseen)[:16],
+        **_plugins(experiment),
+        **({"sizes": sizes} if (sizes := sizes_of(experiment)) else {}),
+        **({"processes": str(resources.processes.size)} if resources.processes.size > 1 else {}),
+        **({"compiled": "by torch.compile"} if resources.compiled else {}),
+    }
 
 
-def _finish(store: Store, run: int | Mapping[str, Any], outcome: Outcome) -> None:
-    store.finish(
-        run,
-        outcome.scores,
-        outcome.seconds,
+def _finished(entered: RunRecord, outcome: Outcome) -> RunRecord:
+    return replace(
+        entered,
+        scores=tuple(outcome.scores),
+        seconds=outcome.seconds,
         cost=outcome.cost,
-        details=outcome.details,
-        environment=outcome.environment,
+        environment={**entered.environment, **outcome.environment},
+        status="done",
+        ended=now(),
     )
+
+
+def _store(store: Store, run: RunRecord, outcome: Outcome, resources: Resources) -> RunRecord:
+    """Write a finished run to a file, enter it into the database, delete the file; the run as it is stored."""
+    file = None
+    try:
+        file = write_outcome(outcome_folder(store.where, resources.cache_dir), run, outcome.details)
+    except StorageError as error:
+        log.info("%s", error)  # only the database counts, unless it fails too
+    try:
+        store.finish(
+            run.id, run.scores, run.seconds, cost=run.cost, details=outcome.details, environment=run.environment
+        )
+    except StorageError as error:
+        if file is None:
+            raise StorageError(f"{error} The finished run could not be kept in a file either.") from error
+        raise UnstoredError(
+            f"{error} The finished run is kept in {file}: the next run that uses the database enters it, or "
+            f"'bench store merge {file}' does.",
+            run,
+        ) from error
+    if file is not None:
+        with suppress(OSError):  # the next process that opens the database finds the run done, and deletes the file
+            file.unlink(missing_ok=True)
+    return store.runs(id=run.id)[0]

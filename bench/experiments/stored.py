@@ -20,7 +20,7 @@ from bench.experiments.request import Experiment, Resources, configuration_of, w
 from bench.experiments.resolve import resolve, settings_of
 from bench.methods.base import METHODS
 from bench.results.models import RunRecord
-from bench.results.store import existing
+from bench.results.reading import existing
 from bench.settings.request import HASH, Request, in_text
 from bench.training.loop import TrainingData
 from bench.training.pretrained import file_of

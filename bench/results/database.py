@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ log = logging.getLogger("bench.results.database")
 BUSY_MILLISECONDS = 30_000  # how long a lock of another process is waited for
 CONNECT_SECONDS = 10  # how long a server may take to answer
 SHORT_URL = "postgresql://"  # without a driver's name SQLAlchemy takes psycopg2, which the project does not use
-SECRET = re.compile(r"(?i)pass|secret|token|key")  # in the name of a URL's parameter, such as libpq's password
-# Names in /proc/mounts, without "fuse.": several of these come either way.
-NETWORK_FILE_SYSTEMS = (
-    *("nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "davfs", "sshfs", "rclone", "s3fs", "9p"),
-    *("lustre", "gpfs", "beegfs", "ceph", "ceph-fuse", "glusterfs", "ocfs2", "gfs2", "orangefs", "juicefs"),
-    *("vboxsf", "vmhgfs-fuse"),
-)
 
 
 def open_engine(where: str) -> Engine:
@@ -82,27 +74,31 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
 
 
 def choose_journal(engine: Engine) -> None:
-    """Write-ahead logging for SQLite, so that readers and the writer do not wait for each other; not on network disks.
+    """Write-ahead logging for SQLite, so that readers and the writer do not wait for each other.
 
-    To be called when the file is known to be ours: the choice is written into it. Logs a warning on a network file
-    system, where the log's shared memory does not work. Raises what sqlite3 raises.
+    Call it only for a file that is known to be bench's: the choice is written into it. Where the file system does not
+    allow it, the journal is DELETE and a warning is logged. Raises what sqlite3 raises.
     """
     if engine.dialect.name != "sqlite":
         return
-    networked = on_network(engine.url.database or "")
-    if networked:
-        log.warning(
-            "The results database lies on a network file system: it is locked as a whole (journal DELETE). Let one "
-            "machine at a time write to it, or give a PostgreSQL URL by --store."
-        )
-    connection = engine.raw_connection()
-    try:
-        cursor = connection.cursor()
-        wanted = "DELETE" if networked else "WAL"
-        cursor.execute(f"PRAGMA journal_mode = {wanted}")  # no write where it is that already
-        cursor.close()
-    finally:
-        connection.close()
+    with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+        try:
+            found = _set_journal(cursor, "WAL")  # no write where it is that already
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise
+            found = str(error)
+        if found not in ("wal", "memory"):
+            _set_journal(cursor, "DELETE")
+            log.warning(
+                "SQLite cannot log ahead on this file system (%s): the results database is locked as a whole for each "
+                "write. Write from one machine at a time, or give a PostgreSQL URL by --store.",
+                found,
+            )
+
+
+def _set_journal(cursor: Any, mode: str) -> str:
+    return str(cursor.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0])
 
 
 def _begin(connection: Connection) -> None:
@@ -126,21 +122,31 @@ def database_file(where: str) -> Path | None:
     return Path(named)
 
 
-def on_network(path: str, mounts: str | None = None) -> bool:
-    """Whether a file lies on a file system where SQLite's WAL does not work; ``mounts`` is the text of /proc/mounts."""
-    if mounts is None:
+class SameFile:
+    """The file of a SQLite database, to notice that it was removed, moved or replaced while it is in use.
+
+    SQLite itself goes on with such a file, and nobody would find what it writes.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where, file = where, database_file(where)
+        self._file = file.absolute() if file is not None else None
+        self._inode = self._current()
+
+    def check(self) -> None:
+        """Raise DatabaseError unless the path leads to the same file as before."""
+        if self._current() != self._inode:
+            raise DatabaseError(
+                f"The results database {plain(self._where)} was removed, moved or replaced while it was in use: put it "
+                "back."
+            )
+
+    def _current(self) -> tuple[int, int] | None:
         try:
-            mounts = Path("/proc/mounts").read_text()
-        except OSError:  # no Linux: nothing is known
-            return False
-    place = str(Path(path).resolve())
-    kinds = {}
-    for line in mounts.splitlines():
-        _, mount, kind, *_ = line.split()
-        mount = mount.replace("\\040", " ")  # how the kernel writes a blank
-        if place == mount or place.startswith(mount.rstrip("/") + "/"):
-            kinds[mount] = kind
-    return bool(kinds) and kinds[max(kinds, key=len)].removeprefix("fuse.") in NETWORK_FILE_SYSTEMS
+            facts = self._file.stat() if self._file is not None else None
+        except OSError:
+            return None
+        return (facts.st_dev, facts.st_ino) if facts is not None else None
 
 
 @contextmanager
@@ -157,7 +163,10 @@ def failures(where: str) -> Iterator[None]:
 
 
 def plain(where: str) -> str:
-    """A path or URL without a password in it; of a URL that cannot be read the scheme alone."""
+    """A path or URL without a password: SQLAlchemy masks it, and parameters, which may hold one, are left out.
+
+    Of a URL that cannot be read the scheme alone.
+    """
     if "://" not in where:
         return where
     try:
@@ -166,22 +175,7 @@ def plain(where: str) -> str:
         url = None
     if url is None or "@" in (url.host or ""):
         return f"{where.partition('://')[0]}://..."
-    return url.difference_update_query(_secrets(url)).render_as_string(hide_password=True)
-
-
-def holds_secret(where: str) -> bool:
-    """Whether a URL has a password in it, or what may be one since it cannot be read."""
-    if "://" not in where:
-        return False
-    try:
-        url = make_url(where)
-    except (ArgumentError, ValueError):
-        return True
-    return url.password is not None or "@" in (url.host or "") or bool(_secrets(url))
-
-
-def _secrets(url: URL) -> list[str]:
-    return [name for name in url.query if SECRET.search(name)]
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _reason(error: BaseException | None) -> str:

@@ -7,25 +7,29 @@ that was there first stays the one that counts.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from sqlalchemy import insert
+from sqlalchemy import select
 
 from bench.errors import StorageError, UsageError
 from bench.results.backup import backup
 from bench.results.database import database_file, plain
-from bench.results.models import RUN_COLUMNS, DetailRow, RunRecord, RunRow, ScoreRow, score_columns
-from bench.results.store import STALE_SECONDS, Store, existing, now
+from bench.results.models import RUN_COLUMNS, RunRecord, RunRow, insert_results
+from bench.results.outcomes import outcome_folder, read_outcome
+from bench.results.reading import existing
+from bench.results.store import ELSEWHERE, STALE_SECONDS, Store, now
 
-Answer = Literal["new", "known", "conflict"]
+log = logging.getLogger("bench.results.merge")
+
 ROUNDING = 1e-4  # that scores of one run differ by at most where machines or processes add up in another order
 NOT_COMPARED = (
     "id",
@@ -112,30 +116,69 @@ def take(store: Store, other: Store, source: str, progress: Callable[[int, int],
 
 
 def enter(store: Store, run: RunRecord, details: Mapping[str, bytes], merged: Merged) -> None:
-    """Enter one run of elsewhere with what belongs to it, unless it is there, and note in ``merged`` what became of it.
+    """Enter one run of elsewhere with its scores and details, unless it is there, and count it in ``merged``.
 
-    In one transaction: whoever enters the same run at the same time waits, and finds it.
+    In one transaction: a process that enters the same run at the same time waits, and finds it.
     """
     with store.writing() as session:
-        there = store.runs_of(session, run.key)
-        if any(_signature(each) == _signature(run) for each in there):
-            merged.known += 1
-            return
+        session.execute(select(RunRow.id).where(RunRow.key == run.key).with_for_update())
+        there = store.runs(session=session, key=run.key)
         counts = next((each for each in reversed(there) if each.status == "done"), None)
-        if run.status == "done" and counts is not None and _alike(_scores(counts), _scores(run)):
+        alike = run.status == "done" and counts is not None and _alike(_scores(counts), _scores(run))
+        if alike or any(_signature(each) == _signature(run) for each in there):
             merged.known += 1
             return
-        status = "superseded" if run.status == "done" and counts is not None else run.status
+        conflict = run.status == "done" and counts is not None
         columns = {name: getattr(run, name) for name in RUN_COLUMNS if name not in ("id", "status")}
-        row = RunRow(**columns, status=status)
+        row = RunRow(**columns, status="superseded" if conflict else run.status)
         session.add(row)
         session.flush()
-        if run.scores:
-            session.execute(insert(ScoreRow), [{"run_id": row.id, **score_columns(score)} for score in run.scores])
-        for name, content in details.items():
-            session.add(DetailRow(run_id=row.id, name=name, content=content))
-        if status == "superseded" and counts is not None and run.status == "done":
+        insert_results(session, row.id, run.scores, details)
+        if conflict and counts is not None:
             merged.conflicts.append(_conflict(counts, run, row.id))
+        elif run.status == "done":
+            store.end_queued(session, run.key, "interrupted", ELSEWHERE)
+    merged.new += 1
+
+
+def open_store(where: str, cache_dir: Path) -> tuple[Store, Merged]:
+    """The store at ``where`` for writing, with every outcome entered that it did not take before."""
+    store = Store(where)
+    try:
+        return store, enter_left(store, cache_dir)
+    except BaseException:
+        store.close()
+        raise
+
+
+def enter_left(store: Store, cache_dir: Path) -> Merged:
+    """Enter the outcomes that are left in files below ``cache_dir``, and delete each file once the store has it.
+
+    Several processes may do this at once. A file that cannot be read is left, with a warning.
+    """
+    merged = Merged(plain(store.where))
+    for path in sorted(outcome_folder(store.where, cache_dir).glob("*.json")):
+        with suppress(FileNotFoundError), path.open("rb") as file:  # not found: another process entered it
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not path.exists():
+                continue
+            try:
+                run, details = read_outcome(path)
+            except StorageError as error:
+                log.warning("%s It is left as it is.", error)
+                continue
+            enter_outcome(store, run, details, merged)
+            path.unlink(missing_ok=True)
+    return merged
+
+
+def enter_outcome(store: Store, run: RunRecord, details: Mapping[str, bytes], merged: Merged) -> None:
+    """Finish the run of ``store`` that an outcome belongs to; ``enter`` it where the store has no such run."""
+    if not store.runs(metrics=(), id=run.id, key=run.key, started=run.started):
+        enter(store, run, details, merged)
+        return
+    store.finish(run.id, run.scores, run.seconds, cost=run.cost, details=details, environment=run.environment)
     merged.new += 1
 
 
@@ -172,6 +215,9 @@ def _signature(run: RunRecord) -> str:
 def reading(source: str) -> Iterator[Store]:
     """The database ``source`` as it is at this moment: a copy of a file, which may be of an older schema version."""
     file = database_file(source)
+    outcomes = sorted(file.glob("*.json")) if file is not None and file.is_dir() else []
+    if file is not None and file.is_file() and file.suffix == ".json":
+        outcomes = [file]
     if file is None:
         server = existing(source)
         if server is None:
@@ -181,14 +227,17 @@ def reading(source: str) -> Iterator[Store]:
         finally:
             server.close()
         return
-    if not file.is_file():
+    if not file.is_file() and not outcomes:
         what = "is a folder" if file.is_dir() else "is not there"
         raise StorageError(f"Nothing was merged: database {source} {what}; check the path.")
     with tempfile.TemporaryDirectory(prefix="bench-merge-") as folder:
         copy = Path(folder) / "copy.db"
         try:
-            backup(source, copy)
+            if not outcomes:
+                backup(source, copy)
             opened = Store(str(copy))
+            for path in outcomes:
+                enter(opened, *read_outcome(path), Merged(source))
         except StorageError as error:
             said = str(error).replace(str(copy), source).replace("another path by --store", "another source")
             raise StorageError(f"Nothing was merged: {said}") from error

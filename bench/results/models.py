@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, LargeBinary, String
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import JSON, ForeignKey, LargeBinary, String, and_, false, insert, or_, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from bench.settings.post_processing import PostProcessing
 from bench.settings.selection_rules import selection
-from bench.types import Average, Score
+from bench.types import AVERAGES, Average, Score
 
 
 class Base(DeclarativeBase):
@@ -189,3 +189,45 @@ def score_of(
         queries=queries,
         skipped=skipped,
     )
+
+
+def insert_results(session: Session, run: int, scores: Sequence[Score], details: Mapping[str, bytes]) -> None:
+    """Insert the scores and details of a run inside the caller's transaction."""
+    if scores:
+        session.execute(insert(ScoreRow), [{"run_id": run, **score_columns(score)} for score in scores])
+    for name, content in details.items():
+        session.add(DetailRow(run_id=run, name=name, content=content))
+
+
+def scores_by_run(
+    session: Session,
+    runs: Sequence[int],
+    metrics: Sequence[str] | None,
+    averages: Sequence[Average],
+    *,
+    all_of_them: bool,
+) -> dict[int, list[Score]]:
+    """Scores by run, of these metric ids (None: every one) and averages; ``all_of_them``: there are no other runs."""
+    found: dict[int, list[Score]] = {}
+    columns = (ScoreRow.family, ScoreRow.k, ScoreRow.definition, ScoreRow.average, ScoreRow.value)
+    query = select(ScoreRow.run_id, *columns, ScoreRow.queries, ScoreRow.skipped).order_by(ScoreRow.id)
+    if len(averages) < len(AVERAGES):
+        query = query.where(ScoreRow.average.in_(averages))
+    if metrics is not None:
+        query = query.where(or_(false(), *(is_metric(metric) for metric in metrics)))
+    parts: Iterable[Any] = [query] if all_of_them else [query.where(ScoreRow.run_id.in_(p)) for p in in_parts(runs)]
+    for part in parts:
+        for run, *values in session.execute(part):
+            found.setdefault(run, []).append(score_of(*values))
+    return found
+
+
+def is_metric(metric: str) -> Any:
+    """The condition that a score is of this metric id."""
+    columns = id_columns(metric)
+    return and_(*(getattr(ScoreRow, name) == value for name, value in columns.items()))
+
+
+def in_parts(values: Sequence[int], size: int = 500) -> list[Sequence[int]]:
+    """A long list in parts: databases limit the number of values in one query."""
+    return [values[start : start + size] for start in range(0, len(values), size)]

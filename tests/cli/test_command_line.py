@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from bench.cli.dry_run import without_password
 from bench.cli.main import app
-from bench.cluster.job import without_secret
 from bench.results.store import Store
 from tests.pictures import write_folder
 
@@ -48,7 +48,7 @@ def test_a_printed_cell_runs_in_another_folder_as_it_would_here(
     ("where", "kept"),
     [
         ("/somewhere/bench.db", True),
-        ("postgresql://me@host/base?host=/run", True),
+        ("postgresql://me@host/base", True),
         ("postgresql://me:secret@host/base", False),
         ("postgresql://host/base?password=secret", False),
         ("postgresql://me:sec@ret@host/base", False),
@@ -57,4 +57,4 @@ def test_a_printed_cell_runs_in_another_folder_as_it_would_here(
 )
 def test_a_password_is_left_out(where: str, kept: bool) -> None:
     call = ["--store", where, "--data-root", "/data", "run", "-d", "emoji"]
-    assert without_secret(call) == (call if kept else call[2:])
+    assert without_password(call) == (call if kept else call[2:])

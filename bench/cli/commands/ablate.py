@@ -54,7 +54,7 @@ def ablate(
 def _show(done: list[tuple[RunRecord, bool]], format: OutputFormat, store: Store) -> None:
     """The runs, and in a table's format the differences of these runs to those of the full method."""
     from bench.cli.commands.report import show_tables
-    from bench.cli.run_cells import show
+    from bench.cli.run_table import show
     from bench.reports.ablation import ablation_tables
     from bench.reports.base import Options
     from bench.reports.stored_runs import Source

@@ -62,7 +62,7 @@ def report(
     from bench.reports.build import build
     from bench.reports.protocol_values import every_id
     from bench.reports.stored_runs import Source
-    from bench.results.store import existing
+    from bench.results.reading import existing
     from bench.types import AVERAGES, Average
 
     if check is not None and output is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.output import OutputFormat, global_option, opened_store, print_json, print_table
+from bench.cli.output import OutputFormat, cache_dir, global_option, opened_store, print_json, print_table
 
 storing = typer.Typer(
     no_args_is_help=True, help="The results database: a copy of it, others put into it, its schema version."
@@ -41,8 +41,7 @@ def merge(
     """
     from bench.cli.progress import Bars
     from bench.results.database import plain
-    from bench.results.merge import conflict_lines, merge_all
-    from bench.results.queueing import settle
+    from bench.results.merge import conflict_lines, enter_left, merge_all
 
     with Bars("merging", quiet=bool(global_option(ctx, "quiet"))) as bars:
         doing = ""
@@ -57,7 +56,7 @@ def merge(
         merged = merge_all(str(global_option(ctx, "store")), sources, progress)
     store = opened_store(ctx)
     try:
-        settle(store)
+        enter_left(store, cache_dir(ctx))
     finally:
         store.close()
     for line in conflict_lines(merged):

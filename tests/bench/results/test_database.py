@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import sqlite3
 from contextlib import closing
@@ -17,23 +16,14 @@ from bench.cli.command_line import _store_from_anywhere
 from bench.cli.main import app
 from bench.errors import StorageError, UsageError
 from bench.results import database, migrations
-from bench.results.database import database_file, failures, on_network, open_engine, plain
-from bench.results.fallback import spool_of
-from bench.results.store import Store, existing
+from bench.results.database import database_file, failures, open_engine, plain
+from bench.results.outcomes import outcome_folder
+from bench.results.reading import existing
+from bench.results.store import Store
 from tests.bench.results.test_store import IDENTITY, SCORES
 
 # Names of files that mean something else in a URL.
 NAMES = ["a?b.db", "a%41.db", "a%3Fb.db", "a#b.db", "a b.db", "ä.db", "file:x", "a?mode=ro&uri=true", "a&b=c;d+e@f.db"]
-MOUNTS = """\
-/dev/vda1 / ext4 rw,relatime 0 0
-server:/export /home nfs4 rw,hard 0 0
-/dev/vdb1 /home/scratch xfs rw 0 0
-//share/x /mnt/my\\040share cifs rw 0 0
-me@host:/ /mnt/ssh fuse.sshfs rw 0 0
-pool /mnt/pool fuse.glusterfs rw 0 0
-disk /mnt/disk fuseblk rw 0 0
-host:/new /home/scratch nfs4 rw 0 0
-"""
 
 
 def pragma(where: Path, name: str) -> object:
@@ -65,34 +55,26 @@ def test_the_time_out_comes_before_everything_else(monkeypatch: pytest.MonkeyPat
     assert said == ["PRAGMA busy_timeout = 30000", "PRAGMA foreign_keys = ON"]
 
 
-def test_on_a_network_disk_the_file_is_locked_as_a_whole_and_the_user_is_told(
+def test_where_the_log_does_not_work_the_file_is_locked_as_a_whole_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "bench.db"
-    Store(str(path)).close()
-    monkeypatch.setattr(database, "on_network", lambda where: True)
-    with caplog.at_level(logging.WARNING):
-        Store(str(path)).close()
-    assert pragma(path, "journal_mode") == "delete"
-    assert "lies on a network file system" in caplog.text
-    assert "PostgreSQL" in caplog.text
+    """SQLite's own refusal, where files are locked without shared memory, and an error that it raises elsewhere."""
+    path, set_journal = tmp_path / "bench.db", database._set_journal
 
+    def fails(cursor: sqlite3.Cursor, mode: str) -> str:
+        if mode == "WAL":
+            raise sqlite3.OperationalError("disk I/O error")
+        return set_journal(cursor, mode)
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/var/bench.db", False),
-        ("/home/user/bench.db", True),
-        ("/home/scratch/bench.db", True),  # mounted over: the last one is what is seen
-        ("/homework/bench.db", False),
-        ("/mnt/my share/bench.db", True),
-        ("/mnt/ssh/bench.db", True),
-        ("/mnt/pool/bench.db", True),
-        ("/mnt/disk/bench.db", False),
-    ],
-)
-def test_which_disks_are_network_disks(path: str, expected: bool) -> None:
-    assert on_network(path, MOUNTS) is expected
+    for where in (f"sqlite:///file:{path}?vfs=unix-dotfile&uri=true", str(path)):
+        caplog.clear()
+        store = Store(where)
+        store.finish(store.begin(IDENTITY), SCORES, {})
+        store.close()
+        assert pragma(path, "journal_mode") == "delete"
+        assert "the results database is locked as a whole" in caplog.text
+        assert "PostgreSQL" in caplog.text
+        monkeypatch.setattr(database, "_set_journal", fails)
 
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])
@@ -195,7 +177,7 @@ def test_a_store_is_the_very_file_that_was_named(name: str, runner: CliRunner, t
     anywhere = _store_from_anywhere(name)
     url = URL.create("sqlite", database=name).render_as_string()
     assert database_file(anywhere) == database_file(_store_from_anywhere(url)) == Path(name).resolve()
-    assert spool_of(name, tmp_path) == spool_of(url, tmp_path) == spool_of(anywhere, tmp_path)
+    assert outcome_folder(name, tmp_path) == outcome_folder(url, tmp_path) == outcome_folder(anywhere, tmp_path)
 
 
 def test_whose_file_it_is() -> None:
@@ -244,7 +226,7 @@ def test_a_url_that_cannot_be_read_is_told_without_its_password(url: str, told: 
 
 def test_a_password_among_a_url_s_parameters_is_hidden() -> None:
     shown = plain("postgresql://host/base?user=me&password=topsecret&sslpassword=topsecret")
-    assert shown == "postgresql://host/base?user=me"
+    assert shown == "postgresql://host/base"
 
 
 def test_a_transaction_that_will_write_begins_with_the_lock(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from bench.errors import StorageError
 from bench.io import write_whole
-from bench.results.fallback import spool_of, take_up
+from bench.results.merge import enter_left
+from bench.results.outcomes import outcome_folder
 from bench.results.store import Store
 from tests.bench.results.test_store import IDENTITY, SCORES
 from tests.pictures import words_of, write_folder
@@ -74,10 +75,8 @@ def test_a_database_that_grows_too_late_is_given_what_was_kept_beside_it(picture
     ended = bench(tmp_path, "run", "-m", "imagenet", *words_of(pictures), file_limit=limit)
     assert ended.code == 0, ended.output
     assert "The database is back; runs that were put into it: 1." in ended.output
-    found = intact(tmp_path, run)
-    assert [status for status, _ in found] == ["failed", "done"]
-    assert "The finished run is kept in" in found[0][1]
-    assert [path.suffix for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [".lock"]
+    assert intact(tmp_path, run) == [("done", "")]
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
@@ -86,38 +85,44 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
     from bench.experiments.execute import Outcome
     from bench.experiments.request import Request, Resources
     from bench.experiments.resolve import resolve
-    from bench.experiments.run import SpooledError, _keep
+    from bench.experiments.run import UnstoredError, _finished, _store
 
     resources = Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu")
     experiment = resolve(Request("imagenet", "emoji", per_class_limit=1), resources)
-    entered = {**experiment.identity, "environment": {"device": "cpu"}}
-    run = store.claim(entered).run
+    run = store.claim({**experiment.identity, "environment": {"device": "cpu"}}).run
     outcome = Outcome(SCORES, {"scoring": 1.0}, {}, {"per-query": b"values"}, {"network": "n"})
+    finished = _finished(store.runs(id=run)[0], outcome)
 
-    def full(own: Store, *words: Any, **facts: Any) -> None:
-        if own is store:
-            raise StorageError("The results database cannot grow.")
-        finish(own, *words, **facts)
+    def full(*_: Any, **__: Any) -> None:
+        raise StorageError("The results database cannot grow.")
 
-    finish = Store.finish
     with monkeypatch.context() as patch:
         patch.setattr(Store, "finish", full)
-        with pytest.raises(SpooledError, match=r"cannot grow\. The finished run is kept in ") as caught:
-            _keep(store, run, outcome, entered, resources)
-        spool = spool_of(store.where, resources.cache_dir)
-        assert str(spool) in str(caught.value)
+        with pytest.raises(UnstoredError, match=r"cannot grow\. The finished run is kept in ") as caught:
+            _store(store, finished, outcome, resources)
+        (file,) = outcome_folder(store.where, resources.cache_dir).iterdir()
+        assert str(file) in str(caught.value)
         blocked = tmp_path / "file"
         write_whole(blocked, b"a file where the cache folder should be")
         with pytest.raises(StorageError, match="could not be kept in a file either"):
-            _keep(store, run, outcome, entered, Resources(tmp_path, blocked, device="cpu"))
-        patch.setattr(Store, "finish", lambda *_, **__: full(store))
-        with pytest.raises(StorageError, match="could not be kept in a file either"):
-            _keep(store, run, outcome, entered, Resources(tmp_path, tmp_path / "second", device="cpu"))
-        assert not list((tmp_path / "second").rglob("*.db*"))
-    take_up(store, spool)  # space was freed
+            _store(store, finished, outcome, Resources(tmp_path, blocked, device="cpu"))
+    assert enter_left(store, resources.cache_dir).new == 1  # space was freed
     found = store.find(experiment.key)
     assert found is not None
     assert found.scores[:2] == tuple(SCORES[:2])
     assert found.environment == {"device": "cpu", "network": "n"}
     assert store.detail(found.id, "per-query") == b"values"
-    assert not spool.exists()
+    assert not file.exists()
+
+
+def test_where_no_file_can_be_written_the_database_gets_the_scores(store: Store, tmp_path: Path) -> None:
+    from bench.experiments.execute import Outcome
+    from bench.experiments.request import Resources
+    from bench.experiments.run import _finished, _store
+
+    blocked = tmp_path / "file"
+    blocked.touch()
+    run = store.claim(IDENTITY).run
+    outcome = Outcome(SCORES, {"scoring": 1.0}, {}, {}, {})
+    stored = _store(store, _finished(store.runs(id=run)[0], outcome), outcome, Resources(tmp_path, blocked))
+    assert (stored.id, stored.status) == (run, "done")

@@ -64,12 +64,10 @@ def test_eight_processes_lose_nothing_and_compute_nothing_twice(tmp_path: Path) 
 def test_a_cell_is_one_process_s_until_it_is_done(store: Store) -> None:
     first = store.claim(IDENTITY)
     assert first.answer == "yours"
-    assert store.is_busy("k1")
     assert store.claim(IDENTITY) == Claim("busy", first.run)
     assert store.claim(IDENTITY, force=True).answer == "busy"
     assert store.claim({**IDENTITY, "key": "k2"}).answer == "yours"
     store.finish(first.run, SCORES, {})
-    assert not store.is_busy("k1")
     assert store.claim(IDENTITY) == Claim("done", first.run)
     forced = store.claim(IDENTITY, force=True)
     assert forced.answer == "yours"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.main import app
-from bench.errors import DatabaseError, StorageError, UsageError
-from bench.results import store as store_module
-from bench.results.fallback import spool_of
+from bench.errors import StorageError, UsageError
 from bench.results.merge import conflict_lines, merge
 from bench.results.store import Store
 from tests.bench.results.test_store import IDENTITY, SCORES
@@ -174,132 +172,6 @@ def test_the_command(tmp_path: Path, runner: CliRunner) -> None:
     assert missing.exit_code == 6
     table = runner.invoke(app, ["store", "merge", "a.db", "--store", "all.db"])
     assert "a.db       0       1               0           0" in table.stdout
-
-
-# A database that is lost in the middle of a sweep.
-
-RUN = ["run", "-m", "imagenet", "-d", "emoji", "--limit", "1", "--image-size", "32", "--device", "cpu"]
-
-
-class Outage:
-    """From the ``first``-th write of results on, the database ``where`` is out of reach, until it is back."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
-        self.calls, self.first, self.over = 0, first, False
-        writing, init = Store.writing, Store.__init__
-        finish = Store.finish
-
-        def failing(store: Store, *arguments: object, **keywords: object) -> None:
-            self.calls += Path(store.where).name == "bench.db"
-            if self.down(store.where):
-                raise DatabaseError("The results database bench.db cannot be reached: check that the server runs.")
-            finish(store, *arguments, **keywords)  # type: ignore[arg-type]
-
-        def not_writing(store: Store) -> object:
-            if self.down(store.where):
-                raise DatabaseError("The results database bench.db cannot be reached: check that the server runs.")
-            return writing(store)
-
-        def not_opened(store: Store, where: str, **keywords: bool) -> None:
-            if self.down(where):
-                raise DatabaseError("The results database bench.db cannot be reached: check that the server runs.")
-            init(store, where, **keywords)
-
-        monkeypatch.setattr(store_module.Store, "finish", failing)
-        monkeypatch.setattr(store_module.Store, "writing", not_writing)
-        monkeypatch.setattr(store_module.Store, "__init__", not_opened)
-
-    def down(self, where: str) -> bool:
-        return Path(where).name == "bench.db" and self.calls >= self.first and not self.over
-
-
-def test_a_sweep_goes_on_without_its_database_and_nothing_is_lost(
-    runner: CliRunner, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outage = Outage(monkeypatch, first=2)
-    lost = runner.invoke(app, [*RUN, "--seeds", "3"])
-    assert lost.exit_code == 6, lost.output
-    spool = spool_of("./bench.db", shared_cache)
-    assert f"Until the end results are kept in {spool}." in lost.stderr
-    assert "the next run that uses the database puts it there, or 'bench store merge " in lost.stderr
-    assert lost.stdout.count("imagenet") == 3  # all of them are shown
-    outage.over = True
-    with opened(Path("bench.db")) as store:
-        assert [run.seed for run in store.runs(status="done")] == [0]
-    with opened(spool) as kept:
-        assert [run.seed for run in kept.runs(status="done")] == [1, 2]
-    again = runner.invoke(app, [*RUN, "--seeds", "3"])
-    assert again.exit_code == 0, again.output
-    assert "2 runs that were kept in a file while the database was out of reach are in it now." in again.stderr
-    assert again.stderr.count("already done") == 3
-    assert not spool.exists()
-
-
-def away(place: Path) -> None:
-    place.rename("away")
-
-
-def gone(place: Path) -> None:
-    shutil.rmtree(place)
-    place.mkdir()
-
-
-def replaced(place: Path) -> None:
-    shutil.copytree(place, "away")
-    (place / "bench.db").unlink()
-    (place / "bench.db").mkdir()
-
-
-@pytest.mark.parametrize("happens", [away, gone, replaced])
-def test_a_database_file_that_is_moved_removed_or_replaced_is_noticed(
-    happens: Callable[[Path], None], runner: CliRunner, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SQLite itself would go on with a file that nobody finds again."""
-    Path("db").mkdir()
-    finish, begun = Store.finish, []
-
-    def disturbed(store: Store, *arguments: object, **keywords: object) -> None:
-        if not begun:
-            begun.append(happens(Path("db")))
-        finish(store, *arguments, **keywords)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Store, "finish", disturbed)
-    words = ["--store", "db/bench.db", *RUN, "--seeds", "2"]
-    found = runner.invoke(app, words)
-    assert "was removed, moved or replaced while it was in use" in " ".join(found.stderr.split())
-    spool = spool_of("db/bench.db", shared_cache)
-    if happens is gone:  # a new file can be made in its place
-        assert (found.exit_code, spool.exists()) == (0, False), found.output
-    else:
-        assert (found.exit_code, spool.exists()) == (6, True), found.output
-        shutil.rmtree("db", ignore_errors=True)
-        Path("away").rename("db")
-        again = runner.invoke(app, words)
-        assert again.exit_code == 0, again.output
-        assert "2 runs that were kept in a file" in again.stderr
-    with opened(Path("db/bench.db")) as store:
-        assert [run.seed for run in store.runs(status="done")] == [0, 1]
-
-
-def test_a_database_that_comes_back_before_the_end_has_everything(
-    runner: CliRunner, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outage = Outage(monkeypatch, first=1)
-    finish = Store.finish
-
-    def back(store: Store, *arguments: object, **keywords: object) -> None:
-        try:
-            finish(store, *arguments, **keywords)  # type: ignore[arg-type]
-        finally:
-            outage.over = Path(store.where).name != "bench.db"
-
-    monkeypatch.setattr(Store, "finish", back)
-    found = runner.invoke(app, [*RUN, "--seed", "3", "--seed", "4"])
-    assert found.exit_code == 0, found.output
-    assert "The database is back; runs that were put into it: 2." in found.stderr
-    with opened(Path("bench.db")) as store:
-        assert [run.seed for run in store.runs(status="done")] == [3, 4]
-    assert not spool_of("./bench.db", shared_cache).exists()
 
 
 def test_of_several_sources_all_are_opened_before_anything_is_entered(tmp_path: Path, runner: CliRunner) -> None:

@@ -18,7 +18,8 @@ from bench.errors import StorageError
 from bench.experiments.request import Resources
 from bench.experiments.resolve import resolve
 from bench.results import details, migrations
-from bench.results.store import Store, existing
+from bench.results.reading import existing
+from bench.results.store import Store
 from bench.settings.request import Request
 from tests.bench.results.test_store import IDENTITY, SCORES
 
@@ -107,7 +108,7 @@ def test_reading_an_older_one_does_not_change_it(version_2: Path) -> None:
     store = existing(str(version_2))
     assert store is not None
     assert (store.was, len(store.runs())) == (2, 8)
-    folder = Path(str(store._folder and store._folder.name))
+    folder = Path(str(store._engine.url.database)).parent
     assert folder.is_dir()
     store.close()
     assert not folder.exists()

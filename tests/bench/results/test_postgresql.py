@@ -15,8 +15,10 @@ from bench.cli.main import app
 from bench.errors import StorageError, UsageError
 from bench.results import database, migrations
 from bench.results.backup import backup
-from bench.results.fallback import spool_of, take_up
-from bench.results.store import Claim, Store, existing
+from bench.results.merge import enter_left
+from bench.results.outcomes import outcome_folder
+from bench.results.reading import existing
+from bench.results.store import Claim, Store
 from tests.bench.results import postgresql
 from tests.bench.results.test_many_at_once import PROCESSES, count, work
 from tests.bench.results.test_migrations import shape
@@ -249,13 +251,12 @@ def test_a_server_that_goes_away_in_a_sweep_loses_nothing(
     assert lost.exit_code == 6, lost.output
     assert "secret" not in lost.output
     assert "cannot be reached: check that the server runs" in lost.stderr
-    assert spool_of(url, shared_cache).exists()
+    assert len(list(outcome_folder(url, shared_cache).iterdir())) == 2
     away.rename(socket)
     monkeypatch.undo()
     monkeypatch.setenv("BENCH_CACHE_DIR", str(shared_cache))
     store = Store(url)
     assert store.runs(status="done") == []
-    found = take_up(store, spool_of(url, shared_cache))
-    assert found is not None
-    assert (found.new, [run.seed for run in store.runs(status="done")]) == (2, [0, 1])
+    assert enter_left(store, shared_cache).new == 2
+    assert [run.seed for run in store.runs(status="done")] == [0, 1]
     store.close()

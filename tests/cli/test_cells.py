@@ -13,9 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.main import app
-from bench.cluster.job import CellJob
-from bench.cluster.scheduler import Scheduler, Submitted
-from bench.results.fallback import spool_of
+from bench.cluster.launch import Executor, Job
+from bench.results.outcomes import outcome_folder
 from bench.results.store import Store
 
 RUN = ["--store", "db/bench.db", "run", "-m", "imagenet", "-d", "emoji", "--limit", "1", "--image-size", "32"]
@@ -29,26 +28,24 @@ class Jobs:
         self.before: Callable[[int], None] = lambda number: None
         self.after: Callable[[int], None] = lambda number: None
         self.codes: list[int] = []
-        monkeypatch.setattr(Scheduler, "check", lambda scheduler: None)
-        monkeypatch.setattr(Scheduler, "run_here", lambda scheduler, *arguments: self.run(*arguments))
+        monkeypatch.setattr(Executor, "run_here", lambda executor, *arguments: self.run(*arguments))
 
     def run(
         self,
-        jobs: Sequence[CellJob],
+        jobs: Sequence[Job],
+        where: str,
         gpus: Sequence[str],
         processors: int,
-        begun: Callable[[int, Submitted], None],
-        ended: Callable[[int, int | None], bool],
+        begun: Callable[[int, dict[str, str]], None],
+        ended: Callable[[int, int | None], None],
     ) -> None:
-        todo = list(range(len(jobs)))
-        while todo:
-            position, number = todo.pop(0), len(self.codes)
-            begun(position, Submitted(f"local {number}", Path(f"{number}.err"), None))
+        for number, job in enumerate(jobs):
+            facts = {"job": f"local {number}", "log": f"{number}.err"}
+            begun(number, facts)
             self.before(number)
-            self.codes.append(CliRunner().invoke(app, list(jobs[position].words)).exit_code)
+            self.codes.append(job.run(facts))
             self.after(number)
-            if ended(position, self.codes[-1]):
-                todo.append(position)
+            ended(number, self.codes[-1])
 
 
 @pytest.fixture
@@ -91,33 +88,33 @@ def test_a_sweep_goes_on_without_its_database_and_nothing_is_lost(
     lost_when_the_first_is_to_be_stored(monkeypatch)
     found = runner.invoke(app, CALL)
     assert found.exit_code == 6, found.output
-    assert jobs.codes == [6, 0, 0]
-    spool = spool_of("db/bench.db", shared_cache)
-    assert f"Until the end results are kept in {spool}." in found.stderr
-    assert f"'bench store merge {spool}' does." in found.stderr
+    assert jobs.codes == [6, 6, 6]
+    folder = outcome_folder("db/bench.db", shared_cache)
+    assert f"Until the end results are kept in {folder}." in found.stderr
+    assert f"'bench store merge {folder}' does." in found.stderr
     assert found.stdout.count("imagenet") == 3  # all of them are shown
     back()
     again = runner.invoke(app, CALL)
     assert again.exit_code == 0, again.output
     assert "3 runs that were kept in a file while the database was out of reach are in it now." in again.stderr
     assert again.stderr.count("already done") == 3
-    assert not spool.exists()
+    assert not list(folder.iterdir())
     assert sorted(seed for status, seed in stored() if status == "done") == [0, 1, 2]
     assert "queued" not in dict(stored())
 
 
-def test_a_job_that_begins_without_the_database_runs_once_more(
+def test_a_job_that_begins_without_the_database_keeps_its_result_in_a_file(
     jobs: Jobs, runner: CliRunner, shared_cache: Path
 ) -> None:
     jobs.before = lambda number: away() if number == 1 else None
     found = runner.invoke(app, CALL)
     assert found.exit_code == 6, found.output
-    assert jobs.codes == [0, 6, 0, 0]
+    assert jobs.codes == [0, 6, 6]
     assert found.stdout.count("imagenet") == 3
     assert "its job ended" not in found.stderr
     back()
     by_hand = runner.invoke(
-        app, ["--store", "db/bench.db", "store", "merge", str(spool_of("db/bench.db", shared_cache))]
+        app, ["--store", "db/bench.db", "store", "merge", str(outcome_folder("db/bench.db", shared_cache))]
     )
     assert by_hand.exit_code == 0, by_hand.output
     assert sorted(seed for status, seed in stored() if status == "done") == [0, 1, 2]
@@ -133,7 +130,7 @@ def test_a_database_that_comes_back_before_the_end_has_everything(
     assert found.exit_code == 0, found.output
     assert "The database is back; runs that were put into it: 3." in found.stderr
     assert "queued" not in dict(stored())
-    assert not spool_of("db/bench.db", shared_cache).exists()
+    assert not list(outcome_folder("db/bench.db", shared_cache).iterdir())
 
 
 def test_a_database_that_is_away_for_a_moment_is_not_lost(
@@ -147,7 +144,7 @@ def test_a_database_that_is_away_for_a_moment_is_not_lost(
     assert jobs.codes == [6, 0, 0]
     assert found.stdout.count("imagenet") == 3
     assert sorted(seed for status, seed in stored() if status == "done") == [0, 1, 2]
-    assert not spool_of("db/bench.db", shared_cache).exists()
+    assert not list(outcome_folder("db/bench.db", shared_cache).iterdir())
 
 
 def test_the_first_job_that_fails_ends_the_sweep_if_asked(jobs: Jobs, runner: CliRunner) -> None:
@@ -169,12 +166,14 @@ def test_the_first_job_that_fails_ends_the_sweep_if_asked(jobs: Jobs, runner: Cl
 
 
 def test_where_nothing_can_be_kept_the_sweep_ends(jobs: Jobs, runner: CliRunner, shared_cache: Path) -> None:
-    spool = spool_of("db/bench.db", shared_cache)
-    spool.mkdir(parents=True)  # a file cannot be made there
-    jobs.before = lambda number: away()
+    folder = outcome_folder("db/bench.db", shared_cache)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(exist_ok=True)
+    folder.touch()  # no folder can be made there
+    jobs.before = lambda number: away() if number == 0 else None
     try:
         found = runner.invoke(app, CALL)
     finally:
-        shutil.rmtree(spool)
+        folder.unlink()
     assert found.exit_code == 6, found.output
     assert jobs.codes == [6]

@@ -1,0 +1,41 @@
+"""A results database for reading only: nothing is made or changed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from bench.errors import StorageError
+from bench.results import migrations
+from bench.results.backup import backup
+from bench.results.database import database_file, plain
+from bench.results.store import Store
+
+
+def existing(where: str) -> Store | None:
+    """The results database at ``where`` for reading only: None where there is none yet, and nothing is made.
+
+    A file of an older schema version is read from a migrated copy. Raises StorageError for such a database of a server,
+    and as ``Store`` does.
+    """
+    file = database_file(where)
+    if file is not None and not file.exists():
+        return None
+    store = Store(where, changes=False)
+    if store.was == migrations.CURRENT:
+        return store
+    store.close()
+    if store.was is None:
+        return None
+    if file is None:
+        raise StorageError(
+            f"The results database {plain(where)} has schema version {store.was}, this program writes "
+            f"{migrations.CURRENT}: 'bench store migrate' brings it up to date."
+        )
+    folder = tempfile.TemporaryDirectory(prefix="bench-older-")
+    copy = Path(folder.name) / "copy.db"
+    backup(where, copy)
+    store = Store(str(copy))
+    store.where = where
+    store.closing.callback(folder.cleanup)
+    return store
