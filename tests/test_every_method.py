@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bench.datasets.images.loader import Images
 from bench.experiments import ablations as sweep
-from bench.experiments.embed_split import embed_test_images
+from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build, execute
 from bench.experiments.request import Experiment, Request, Resources
 from bench.experiments.resolve import resolve
@@ -87,7 +87,7 @@ def test_every_trained_method_learns(name: str, resources: Resources) -> None:
 def test_every_method_embeds_both_domains(name: str, resources: Resources, quiet: Quiet) -> None:
     experiment = small(name, resources)
     method = build(experiment, resources, DEVICE)
-    embeddings, embedded = embed_test_images(method, experiment, resources, DEVICE, quiet)
+    embeddings, embedded = Embedder(method, experiment, resources, DEVICE).embed_split(quiet)
     assert embedded == len(embeddings.query) + len(embeddings.gallery)
     assert len(embeddings.query) == len(experiment.split.queries)
     assert len(embeddings.gallery) == len(experiment.split.gallery)

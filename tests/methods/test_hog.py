@@ -8,7 +8,7 @@ import torch
 
 from bench.errors import UsageError
 from bench.evaluation.ranking import rank
-from bench.experiments.embed_split import embed_test_images
+from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build
 from bench.experiments.request import Request, Resources
 from bench.experiments.resolve import resolve
@@ -57,7 +57,7 @@ def test_shape_alone_finds_many_of_the_unseen_classes(resources: Resources, quie
     """Chance is 0.012 there; the prototype of this yardstick had 0.42."""
     experiment = resolve(Request("hog", "emoji"), resources)
     method = build(experiment, resources, CPU)
-    embeddings = embed_test_images(method, experiment, resources, CPU, quiet)[0]
+    embeddings = Embedder(method, experiment, resources, CPU).embed_split(quiet)[0]
     assert 0.40 < rank(embeddings, ("mAP@all:plain",)).score("mAP@all:plain").value < 0.46
 
 
