@@ -25,6 +25,7 @@ from bench.evaluation.ranking_result import Ranking
 from bench.provenance import processor
 from bench.results import details
 from bench.results.store import Store
+from bench.settings.request import Request
 from bench.types import Score
 
 METHODS, SEEDS, CLASSES, QUERIES = 20, 5, 25, 500
@@ -55,6 +56,7 @@ def fill(store: Store, runs: int, scores: int) -> None:
             "per_class_limit": None,
             "configuration": {"run": {"lr": 1e-4}, "method": {"margin": 0.3}},
             "environment": {"torch": "2"},
+            "request": Request(f"method-{method:02d}", f"dataset-{dataset}", f"split-{dataset}").to_json(),
         }
         values = np.clip(generator.normal(0.3 + 0.02 * method, 0.2, (len(kept), QUERIES)), 0, 1)
         ranking = Ranking(kept, values, relevant, labels)
