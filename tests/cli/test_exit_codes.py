@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import bench.experiments.run
 from bench.cli.main import app
-from bench.errors import BenchError
+from bench.errors import BenchError, StorageError
 from bench.experiments.execute import Outcome
 from bench.io import write_tensors
 from bench.methods.base import METHODS
@@ -73,8 +73,15 @@ def locked(patch: pytest.MonkeyPatch) -> None:
 
 
 def full(patch: pytest.MonkeyPatch) -> None:
+    """Neither the database nor the file for the outcome can be written."""
+
     def refuse(*_: Any, **__: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
+
+    def no_file(*_: Any) -> None:
+        raise StorageError("The file cannot be written.")
+
+    patch.setattr(bench.experiments.run, "write_outcome", no_file)
 
     patch.setattr(Store, "finish", lambda self, *_, **__: _failing(self, refuse))
     computing(lambda: Outcome(SCORES, {}, {}, {}, {}))(patch)
