@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bench.datasets.images.loader import Images
+from bench.devices import autocast, to_pixels
 from bench.embeddings import binary_codes as itq
 from bench.embeddings.arrays import Embeddings, Labelled, Rows, StreamedEmbeddings
 from bench.embeddings.cache import EmbeddingCache
@@ -133,6 +134,12 @@ class Embedder:
         codes = itq.fit(sketches, photos, np.random.default_rng(seed), bits=post.bits or None)
         self.cache.write_quantiser(key, codes)
         return codes
+
+    def embed_pixels(self, pixels: torch.Tensor, *, is_photo: bool) -> Floats:
+        """Embeddings of a few images, uint8 [images, 3, size, size], in one batch: float32 [images, width]."""
+        with torch.inference_mode(), autocast(self.device, self.experiment.precision):
+            vectors = self.method.embed(to_pixels(pixels, self.device), is_photo)
+        return (vectors if isinstance(vectors, np.ndarray) else vectors.float().cpu().numpy()).astype(np.float32)
 
     def key(self, items: Sequence[Item]) -> str:
         """The hash of all that embeddings of items depend on: 64 hex digits."""

@@ -1,4 +1,4 @@
-"""A sketch of one's own against the photos of a stored run, or any others, by the network that the run trained."""
+"""Search photos with a sketch of your own, by the network of a stored run: its gallery, or a folder of photos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from bench.datasets.base import Dataset
 from bench.datasets.images.loader import Images
 from bench.datasets.images.user_sketch import drawing
-from bench.devices import autocast, choose_device, to_pixels
+from bench.devices import choose_device
 from bench.embeddings.arrays import Embeddings, Gallery, Labelled, Part, Rows, StreamedEmbeddings, Whole
 from bench.embeddings.binary_codes import Itq
 from bench.errors import DataError, LoadingError
@@ -26,9 +26,8 @@ from bench.evaluation.reranking import Icfrr
 from bench.evaluation.similarity import measure
 from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build
-from bench.experiments.request import Experiment, Resources
+from bench.experiments.request import Resources
 from bench.experiments.stored import load_experiment
-from bench.methods.base import Method
 from bench.results.models import RunRecord
 from bench.search.photo_folder import PhotoFolder
 from bench.settings.request import Request
@@ -41,8 +40,8 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A photo that came back: its place from 1, its position among the photos, its class and how similar it is."""
+class Match:
+    """A photo that matches a sketch: its place from 1, its position among the photos, its class, its similarity."""
 
     place: int
     position: int
@@ -52,38 +51,30 @@ class Found:
 
 
 class Searcher:
-    """Photos embedded once, and queries against them; several threads may ask at the same time.
+    """Ranks photos for a sketch as a run ranks its gallery, with its binary codes or re-ranking. Threads may share it.
 
-    ``photos`` are the items in the order of the rows of ``embeddings`` float32 [photos, width], ``dataset`` reads them.
-    They are ranked as the run ranks: with its binary codes or re-ranking, if it has any.
+    ``photos`` are the items of the rows of ``embeddings`` float32 [photos, width]; ``dataset`` reads their files.
     """
 
     def __init__(
         self,
-        method: Method,
-        experiment: Experiment,
-        device: torch.device,
+        embedder: Embedder,
         dataset: Dataset,
         photos: Sequence[Item],
         embeddings: Floats | Rows,
         quantiser: Itq | None,
     ) -> None:
-        self.method, self.experiment, self.device, self.dataset, self.photos = (
-            method,
-            experiment,
-            device,
-            dataset,
-            photos,
-        )
+        self.embedder, self.experiment = embedder, embedder.experiment
+        self.dataset, self.photos = dataset, photos
         self._quantiser, self._rescore = quantiser, None
         labels = np.zeros(len(photos), dtype=np.int64)  # a label that no sketch has
         if isinstance(embeddings, np.ndarray):
             self._gallery: Gallery = Whole(quantiser.of_photos(embeddings) if quantiser else embeddings, labels)
-            if experiment.post.rerank == "icfrr":
-                self._rescore = Icfrr(Embeddings(embeddings, embeddings, labels, labels), experiment.post)
+            if self.experiment.post.rerank == "icfrr":
+                self._rescore = Icfrr(Embeddings(embeddings, embeddings, labels, labels), self.experiment.post)
         else:
             self._gallery = Labelled(embeddings, labels)
-        self._measure = measure(self._gallery.vectors(0, 1), self._gallery, experiment.post.distance)
+        self._measure = measure(self._gallery.vectors(0, 1), self._gallery, self.experiment.post.distance)
         # Two queries at once only wait for each other's cores, and two huge pictures would share the memory.
         self._one_at_a_time = threading.Lock()
 
@@ -94,22 +85,20 @@ class Searcher:
             return f"part of {self._gallery.shape[1]} bits that agree"
         return "cosine similarity" + (", order re-ranked" if self._rescore is not None else "")
 
-    def query(self, content: bytes, name: str, count: int) -> list[Found]:
+    def query(self, content: bytes, name: str, count: int) -> list[Match]:
         """The ``count`` photos most similar to the sketch in a picture file, best first; ties by position.
 
         Raises DataError with ``name`` for what is no picture, too large or empty.
         """
-        with self._one_at_a_time, torch.inference_mode(), autocast(self.device, self.experiment.precision):
+        with self._one_at_a_time:
             pixels = drawing(content, name, self.experiment.run.image_size)[None]
-            vector = self.method.embed(to_pixels(pixels, self.device), False)
-            sketch = vector if isinstance(vector, np.ndarray) else vector.float().cpu().numpy()
-            best = self.ranked(sketch.astype(np.float32), count)
+            best = self.rank(self.embedder.embed_pixels(pixels, is_photo=False), count)
         return [
-            Found(place, n, self.photos[n].path, self.photos[n].class_name, alike)
+            Match(place, n, self.photos[n].path, self.photos[n].class_name, alike)
             for place, (n, alike) in enumerate(best, start=1)
         ]
 
-    def ranked(self, sketch: Floats, count: int) -> list[tuple[int, float]]:
+    def rank(self, sketch: Floats, count: int) -> list[tuple[int, float]]:
         """Position and similarity of the ``count`` best photos for ``sketch`` float32 [1, width], best first."""
         if self._quantiser is not None:
             sketch = self._quantiser.of_sketches(sketch)
@@ -129,18 +118,13 @@ class Searcher:
         return list(zip(best[0].tolist(), alike.tolist(), strict=True))
 
 
-def searcher(
-    run: RunRecord,
-    resources: Resources,
-    *,
-    photos: Path | None,
-    weights: Path | None,
-    progress: Progress,
+def open_searcher(
+    run: RunRecord, resources: Resources, *, photos: Path | None, weights: Path | None, progress: Progress
 ) -> Searcher:
-    """What searches with the network of a stored run: its own gallery, or the pictures below the folder ``photos``.
+    """A searcher of a stored run's gallery, or of the pictures below the folder ``photos``.
 
     Raises UsageError for a run that has no network, LoadingError when its network is not in the cache (with the way to
-    make it again), DataError for photos or images of the run that are missing.
+    train it again), DataError for photos or images of the run that are missing.
     """
     device = choose_device(resources.device)
     experiment = load_experiment(run, resources, weights=weights)
@@ -154,20 +138,14 @@ def searcher(
     embedder = Embedder(method, experiment, resources, device)
     codes = embedder.fit_codes() if experiment.post.codes != "none" else None
     if photos is None:
-        items: Sequence[Item] = experiment.split.gallery
-        total = len(items)
-        with torch.inference_mode():
-            width = method.embed(torch.zeros(1, 3, *[experiment.run.image_size] * 2, device=device), True).shape[1]
-        found, _ = embedder.embed_gallery(items, width, lambda done: progress(done, total))
-        return Searcher(method, experiment, device, experiment.dataset, items, found, codes)
+        items = experiment.split.gallery
+        blank = torch.zeros(1, 3, *[experiment.run.image_size] * 2, dtype=torch.uint8)
+        width = embedder.embed_pixels(blank, is_photo=True).shape[1]
+        gallery, _ = embedder.embed_gallery(items, width, lambda done: progress(done, len(items)))
+        return Searcher(embedder, experiment.dataset, items, gallery, codes)
     folder = PhotoFolder(photos)
-    items = folder.items
-    vectors = _embed_folder(embedder, folder, items, progress)
-    whole: npt.NDArray[np.bool_] = np.isfinite(vectors[:, 0])  # a row is of numbers or of NaN
-    if not whole.any():
-        raise DataError(f"No picture in {photos} can be read: name a folder with whole ones.")
-    kept = [item for item, good in zip(items, whole, strict=True) if good]
-    return Searcher(method, experiment, device, folder, kept, vectors[whole], codes)
+    readable, vectors = _embed_folder(embedder, folder, folder.items, progress)
+    return Searcher(embedder, folder, readable, vectors, codes)
 
 
 class _Readable(Images):
@@ -186,23 +164,25 @@ class _Readable(Images):
         return []
 
 
-def _embed_folder(embedder: Embedder, folder: PhotoFolder, items: list[Item], progress: Progress) -> Floats:
-    """float32 [photos, width], NaN for pictures that cannot be read; kept until a file or the network changes."""
+def _embed_folder(
+    embedder: Embedder, folder: PhotoFolder, items: list[Item], progress: Progress
+) -> tuple[list[Item], Floats]:
+    """The pictures that can be read and their embeddings, float32 [photos, width]; kept until a file changes.
+
+    Raises DataError when none can be read.
+    """
     key = embedder.key_of([str(folder.data_root.resolve()), folder.stamp(item.path for item in items)])
     vectors = embedder.cache.read(key)
-    if vectors is not None:
-        progress(len(items), len(items))
-        return vectors
-    experiment = embedder.experiment
-    images = _Readable(folder, items, experiment.run.image_size)
-    vectors = embed(
-        embedder.method,
-        images,
-        is_photo=True,
-        device=embedder.device,
-        precision=experiment.precision,
-        progress=progress,
-    )
-    vectors[images.unreadable] = np.nan
-    embedder.cache.write(key, vectors)
-    return vectors
+    if vectors is None:
+        run, precision = embedder.experiment.run, embedder.experiment.precision
+        images = _Readable(folder, items, run.image_size)
+        vectors = embed(
+            embedder.method, images, is_photo=True, device=embedder.device, precision=precision, progress=progress
+        )
+        vectors[images.unreadable] = np.nan
+        embedder.cache.write(key, vectors)
+    progress(len(items), len(items))
+    readable: npt.NDArray[np.bool_] = np.isfinite(vectors[:, 0])  # a row has numbers or NaN only
+    if not readable.any():
+        raise DataError(f"No picture in {folder.data_root} can be read: name a folder with whole ones.")
+    return [item for item, good in zip(items, readable, strict=True) if good], vectors[readable]

@@ -13,7 +13,7 @@ from bench.cli.output import OutputFormat, cache_dir, global_option, load_run, p
 from bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from bench.search.searcher import Found, Searcher
+    from bench.search.searcher import Match, Searcher
 
 SMALL = 32  # pixels of the side of a sketch that is only looked at to see whether it is one
 PICTURE = 256  # pixels of the longer side of a picture in a strip or page
@@ -53,32 +53,32 @@ def query(
     from bench.datasets.images.user_sketch import drawing
 
     drawing(content, str(sketch), SMALL)  # an error comes before thousands of photos are embedded
-    with_photos = opened(ctx, run, photos, weights, device)
-    found = with_photos.query(content, str(sketch), count)
+    searcher = load_searcher(ctx, run, photos, weights, device)
+    matches = searcher.query(content, str(sketch), count)
     if output is not None:
-        write(with_photos, run, sketch.name, content, found, output)
+        write(searcher, run, sketch.name, content, matches, output)
     if format is OutputFormat.json:
         from dataclasses import asdict
 
-        print_json([asdict(each) for each in found])
+        print_json([asdict(each) for each in matches])
     elif output is None:
         print_table(
-            ["place", "photo", "class", with_photos.similarity],
-            [[str(each.place), each.path, each.class_name, f"{each.similarity:.3f}"] for each in found],
+            ["place", "photo", "class", searcher.similarity],
+            [[str(each.place), each.path, each.class_name, f"{each.similarity:.3f}"] for each in matches],
         )
 
 
-def opened(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
+def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
     """Load the network of a run and embed the photos, with a progress bar on stderr."""
     from bench.cli.progress import Bars
     from bench.experiments.request import Resources
-    from bench.search.searcher import searcher
+    from bench.search.searcher import open_searcher
 
     resources = Resources(global_option(ctx, "data_root"), cache_dir(ctx), device=device)
     record = load_run(ctx, run, finished=True)
     with Bars(f"{record.title}, run {run}", quiet=bool(global_option(ctx, "quiet"))) as bars:
         bars.phase("embedding")
-        return searcher(
+        return open_searcher(
             record,
             resources,
             photos=photos,
@@ -87,23 +87,23 @@ def opened(ctx: typer.Context, run: int, photos: Path | None, weights: Path | No
         )
 
 
-def write(searching: Searcher, run: int, name: str, sketch: bytes, found: list[Found], path: Path) -> None:
+def write(searcher: Searcher, run: int, name: str, sketch: bytes, matches: list[Match], path: Path) -> None:
     """A strip or a page of the results; raises UsageError where it cannot be written."""
     from bench.datasets.images.user_sketch import drawing_file
     from bench.reports.gallery import thumbnail
     from bench.reports.strip import page, strip
 
     results = []
-    for each in found:
+    for each in matches:
         what = each.class_name or each.path.rpartition("/")[2]
-        small = thumbnail(searching.dataset.read(each.path), each.path, PICTURE)
+        small = thumbnail(searcher.dataset.read(each.path), each.path, PICTURE)
         results.append((small, f"{what} {each.similarity:.2f}"))
     drawn = drawing_file(sketch, name, PICTURE)
     if path.suffix.lower() == ".png":
         content = strip(drawn, results)
     else:
-        which = f"Run {run}, {searching.experiment.method.name}, of {len(searching.photos)} photos"
-        note = f"{which}; {searching.similarity}."
+        which = f"Run {run}, {searcher.experiment.method.name}, of {len(searcher.photos)} photos"
+        note = f"{which}; {searcher.similarity}."
         content = page(f"What {name} finds", note, drawn, results).encode()
     try:
         path.write_bytes(content)

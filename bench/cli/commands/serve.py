@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.commands.query import Photos, RunNumber, Weights, opened
+from bench.cli.commands.query import Photos, RunNumber, Weights, load_searcher
 from bench.cli.options import Device
 from bench.signals import Terminated
 
@@ -25,11 +25,11 @@ def serve(
     device: Device = "auto",
 ) -> None:
     """Draw in the browser and see the photos that the network of a run retrieves. Ctrl-C stops the server."""
-    searching = opened(ctx, run, photos, weights, device)
+    searcher = load_searcher(ctx, run, photos, weights, device)
     from bench.search.server import bind_server, is_local
 
-    answering = bind_server(searching, f"{searching.experiment.method.name}, run {run}", host, port)
-    name, number = str(answering.server_address[0]), answering.server_address[1]
+    server = bind_server(searcher, f"{searcher.experiment.method.name}, run {run}", host, port)
+    name, number = str(server.server_address[0]), server.server_address[1]
     address = f"http://{f'[{name}]' if ':' in name else name}:{number}/"
     if is_local(host):
         typer.echo(f"Serving {address} to this machine alone; --host 0.0.0.0 would show it to others.", err=True)
@@ -37,9 +37,9 @@ def serve(
         typer.echo(f"Serving {address} to everyone who reaches this machine, without a password.", err=True)
     typer.echo("Ctrl-C ends it.", err=True)
     try:
-        answering.serve_forever(poll_interval=0.2)
+        server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt as error:
         typer.echo("Stopped.", err=True)
         raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
     finally:
-        answering.server_close()
+        server.server_close()

@@ -179,16 +179,16 @@ def test_a_sketch_finds_the_same_photos_on_the_disk() -> None:
 
     def searcher(gallery: Floats | Rows) -> Searcher:
         nothing: Any = None
-        experiment: Any = SimpleNamespace(post=PostProcessing())
-        return Searcher(nothing, experiment, nothing, nothing, [nothing] * 5_000, gallery, None)
+        embedder: Any = SimpleNamespace(experiment=SimpleNamespace(post=PostProcessing()))
+        return Searcher(embedder, nothing, [nothing] * 5_000, gallery, None)
 
     held, read = searcher(made.gallery), searcher(Whole(made.gallery, made.gallery_labels))
     cosines = made.query @ made.gallery.T
     cosines /= np.linalg.norm(made.query, axis=1)[:, None] * np.linalg.norm(made.gallery, axis=1)
     for query, expected in zip(made.query, cosines, strict=True):
-        found = held.ranked(query[None], 20)
-        assert found == read.ranked(query[None], 20)
+        found = held.rank(query[None], 20)
+        assert found == read.rank(query[None], 20)
         assert [position for position, _ in found] == np.argsort(-expected, kind="stable")[:20].tolist()
         np.testing.assert_allclose([alike for _, alike in found], np.sort(expected)[:-21:-1], atol=1e-6)
-    assert len(held.ranked(made.query[:1], 10_000)) == 5_000
+    assert len(held.rank(made.query[:1], 10_000)) == 5_000
     assert read.similarity == "cosine similarity"

@@ -132,7 +132,9 @@ def test_a_wrong_sketch_or_place_is_told_before_photos_are_embedded(
 ) -> None:
     import bench.search.searcher
 
-    monkeypatch.setattr(bench.search.searcher, "searcher", lambda *given, **named: pytest.fail("photos were embedded"))
+    monkeypatch.setattr(
+        bench.search.searcher, "open_searcher", lambda *given, **named: pytest.fail("photos were embedded")
+    )
     Path("mine.png").write_bytes(png(sketch()))
     Path("empty.png").write_bytes(png(Image.new("RGB", (9, 9), "white")))
     assert stored.invoke(app, ["query", "1", *wrong]).exit_code in (2, 3)

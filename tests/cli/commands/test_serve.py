@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from bench.errors import UsageError
 from bench.experiments.request import Resources
 from bench.results.store import Store
-from bench.search.searcher import Searcher, searcher
+from bench.search.searcher import Searcher, open_searcher
 from bench.search.server import LARGEST, bind_server, is_local
 from tests.browsing import chromium, problems, requests
 from tests.datasets.images.test_decode import bomb, flipped
@@ -30,12 +30,12 @@ from tests.drawn import png, sketch
 def served(stored: CliRunner, shared_cache: Path, tmp_path: Path) -> Iterator[tuple[int, Searcher]]:
     store = Store("bench.db")
     resources = Resources(tmp_path, shared_cache, device="cpu")
-    searching = searcher(store.run(1), resources, photos=None, weights=None, progress=lambda done, total: None)
+    searcher = open_searcher(store.run(1), resources, photos=None, weights=None, progress=lambda done, total: None)
     store.close()
-    answering = bind_server(searching, "imagenet, run 1", "127.0.0.1", 0)
+    answering = bind_server(searcher, "imagenet, run 1", "127.0.0.1", 0)
     thread = threading.Thread(target=answering.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield answering.server_address[1], searching
+    yield answering.server_address[1], searcher
     answering.shutdown()
     answering.server_close()
     thread.join()
@@ -55,7 +55,7 @@ def ask(port: int, method: str, path: str, body: bytes | None = None, **headers:
 
 
 def test_the_server_answers_messages_and_pictures(served: tuple[int, Searcher]) -> None:
-    port, searching = served
+    port, searcher = served
     status, told = ask(port, "POST", "/query", png(sketch()))
     assert status == 200
     assert told["found"][0]["place"] == 1
@@ -69,7 +69,7 @@ def test_the_server_answers_messages_and_pictures(served: tuple[int, Searcher]) 
         ("POST", "/query", bomb(100_000, 100_000), {}, 400, "too many pixels"),
         ("POST", "/query", None, {"Content_Length": str(LARGEST + 1)}, 413, "more than 10 MB"),
         ("POST", "/other", b"x", {}, 404, "to /query"),
-        ("GET", f"/photo/{len(searching.photos)}", None, {}, 404, "nothing here"),
+        ("GET", f"/photo/{len(searcher.photos)}", None, {}, 404, "nothing here"),
         ("GET", "/photo/-1", None, {}, 404, "nothing here"),
         ("GET", "/../bench.db", None, {}, 404, "nothing here"),
         ("GET", "/", None, {"Host": "evil.example"}, 403, "its own address"),
@@ -81,9 +81,9 @@ def test_the_server_answers_messages_and_pictures(served: tuple[int, Searcher]) 
 
 
 def test_queries_at_once_do_not_mix(served: tuple[int, Searcher]) -> None:
-    port, searching = served
+    port, searcher = served
     drawings = [png(sketch(box=box)) for box in (0.62, 0.7, 0.8, 0.9, 0.98)]
-    expected = [[each.position for each in searching.query(content, "x", 24)] for content in drawings]
+    expected = [[each.position for each in searcher.query(content, "x", 24)] for content in drawings]
     assert len({tuple(each) for each in expected}) > 1
     with ThreadPoolExecutor(5) as pool:
         answers = list(pool.map(lambda n: ask(port, "POST", "/query", drawings[n % 5]), range(20)))
@@ -93,9 +93,9 @@ def test_queries_at_once_do_not_mix(served: tuple[int, Searcher]) -> None:
 
 
 def test_an_address_of_the_newer_sort_is_served(served: tuple[int, Searcher]) -> None:
-    _, searching = served
+    _, searcher = served
     try:
-        answering = bind_server(searching, "imagenet, run 1", "[::1]", 0)
+        answering = bind_server(searcher, "imagenet, run 1", "[::1]", 0)
     except UsageError as error:
         pytest.skip(f"this machine has no such address: {error}")
     thread = threading.Thread(target=answering.serve_forever, kwargs={"poll_interval": 0.05})
