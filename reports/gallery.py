@@ -127,9 +127,9 @@ def thumbnail(content: bytes, name: str, side: int = SIDE) -> bytes:
     """A picture file as WebP on white, its longer side at most ``side`` pixels; raises DataError for a broken one."""
     from PIL import Image
 
-    from bench.datasets.images.picture_files import open_picture, raise_data_error
+    from bench.datasets.images.image_files import open_image, raise_data_error
 
-    with raise_data_error(name), open_picture(content) as opened:
+    with raise_data_error(name), open_image(content) as opened:
         image = opened.convert("RGBA")
     image.thumbnail((side, side))
     white = Image.new("RGBA", image.size, "white")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.datasets.base import DATASETS, Dataset
-from bench.datasets.checks.broken_images import examine
+from bench.datasets.checks.broken_images import check_images
 from bench.datasets.checks.check import check
 from bench.datasets.folder import Folder, FolderSettings
 from bench.datasets.images.decode import decode
@@ -76,7 +76,7 @@ def test_every_split_of_every_layout(dataset: Dataset, split_name: str) -> None:
     assert split == type(dataset)(dataset.data_root, dataset.settings).split(split_name)
     first = (split.queries[0], split.gallery[0])
     assert all(decode(dataset.read(item.path), item.path).shape[0] == 3 for item in first)
-    assert examine(dataset, first).broken == {}
+    assert check_images(dataset, first).broken == {}
     there = pickle.loads(pickle.dumps(dataset))  # as loader processes get it where they are not forked
     assert there.read(first[0].path) == dataset.read(first[0].path)
 

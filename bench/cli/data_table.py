@@ -31,7 +31,7 @@ def summary(split: Split) -> dict[str, Any]:
 def as_json(dataset: Dataset, found: Findings) -> dict[str, Any]:
     """All findings, classes one by one."""
     where = dataset.whereabouts()
-    split, deep = found.split, found.examination
+    split, deep = found.split, found.images
     return {
         "dataset": dataset.name,
         "root": str(where.root) if where.root else None,
@@ -46,7 +46,7 @@ def as_json(dataset: Dataset, found: Findings) -> dict[str, Any]:
         "imagenet_overlap": [asdict(each) for each in found.overlaps],
         "gallery_photos_from_imagenet": found.photos_from_imagenet,
         "deep": None if deep is None else {"broken": dict(deep.broken), "hashed": len(deep.digests)},
-        "repeats": None if found.repeats is None else asdict(found.repeats),
+        "repeats": None if found.duplicates is None else asdict(found.duplicates),
     }
 
 
@@ -72,11 +72,11 @@ def print_findings(dataset: Dataset, found: Findings) -> None:
                 f"ImageNet-1k  {len(names)} of {len(split.unseen)} unseen classes are known to overlap "
                 f"({', '.join(names)}); {found.photos_from_imagenet:,} gallery photos are named after one of them"
             )
-    if found.examination is None:
+    if found.images is None:
         typer.echo("opened       no image: --deep looks for unreadable and repeated ones")
     else:
-        broken = len(found.examination.broken)
-        opened = broken + len(found.examination.digests)
+        broken = len(found.images.broken)
+        opened = broken + len(found.images.digests)
         typer.echo(f"opened       {opened:,} files, {broken:,} of them unreadable")
     for title, sentences in (("problem", found.problems), ("remark", found.remarks)):
         for sentence in sentences[:SHOWN]:

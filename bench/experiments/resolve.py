@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.datasets.base import DATASETS, Dataset
-from bench.datasets.checks.broken_images import ROLES, Role, Verdicts
+from bench.datasets.checks.broken_images import ROLES, BrokenImageCache, Role
 from bench.datasets.published.shaping import shape_split
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.experiments.request import Experiment, Request, Resources, default_settings
@@ -59,8 +59,8 @@ class Splits:
         split = shape_split(dataset.split(request.split), request)
         if dropped is None and request.on_bad_image == "drop":
             workers = resources.workers or 2
-            verdicts = Verdicts(resources.cache_dir, keep=self._keep)
-            dropped = verdicts.of(dataset, split, roles=roles, workers=workers, progress=self._progress)
+            cache = BrokenImageCache(resources.cache_dir, write=self._keep)
+            dropped = cache.find(dataset, split, roles=roles, workers=workers, progress=self._progress)
         self._known[key] = dataset, split.without(dropped) if dropped else split, dropped or {}
         return self._known[key]
 

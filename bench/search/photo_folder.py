@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.datasets.base import Dataset, Whereabouts
-from bench.datasets.images.upright import upright
+from bench.datasets.images.image_files import turn_upright
 from bench.datasets.published.files import Walker, read_file, stamp_of
 from bench.errors import DataError
 from bench.types import Item, Split
@@ -55,7 +55,7 @@ class PhotoFolder(Dataset):
 
     def read(self, path: str) -> bytes:
         """The file at ``path`` below the folder, turned as the camera that took it says."""
-        return upright(read_file(self.data_root, path))
+        return turn_upright(read_file(self.data_root, path))
 
     def stamp(self, paths: Iterable[str]) -> str:
         """Sizes and times of the files."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bench.datasets.base import Dataset
 from bench.datasets.images.loader import Images
-from bench.datasets.images.user_sketch import drawing
+from bench.datasets.images.user_sketch import decode_sketch
 from bench.devices import choose_device
 from bench.embeddings.arrays import Embeddings, Gallery, Labelled, Part, Rows, StreamedEmbeddings, Whole
 from bench.embeddings.binary_codes import Itq
@@ -91,7 +91,7 @@ class Searcher:
         Raises DataError with ``name`` for what is no picture, too large or empty.
         """
         with self._one_at_a_time:
-            pixels = drawing(content, name, self.experiment.run.image_size)[None]
+            pixels = decode_sketch(content, name, self.experiment.run.image_size)[None]
             best = self.rank(self.embedder.embed_pixels(pixels, is_photo=False), count)
         return [
             Match(place, n, self.photos[n].path, self.photos[n].class_name, alike)

@@ -1,1 +1,1 @@
-"""Checks of images on disk."""
+"""Checks of the images on disk."""

@@ -1,13 +1,13 @@
-"""The findings of ``bench data check``: what lies on disk, held against what was published."""
+"""``bench data check``: compare the images on disk with the published dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bench.datasets.base import Dataset, Survey, count_by_class
-from bench.datasets.checks.broken_images import Examination, Progress, Repeats, examine, repeats
-from bench.datasets.checks.imagenet_overlap import Overlap, overlaps, photos_from_imagenet
+from bench.datasets.checks.broken_images import Duplicates, ImageCheck, Progress, check_images, find_duplicates
+from bench.datasets.checks.imagenet_overlap import Overlap, count_imagenet_photos, find_overlaps
 from bench.datasets.published.published_counts import ClassCounts, class_counts, variants
 from bench.datasets.published.split_lists import read_class_split
 from bench.datasets.published.tree_dataset import other_gallery
@@ -20,10 +20,10 @@ SHOWN = 3  # names in a sentence
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class on disk: images found and published; None where nothing is published.
+    """Image counts of one class, on disk and published; None where no count is published.
 
-    ``side`` is ``seen`` or ``unseen``; empty where the split cannot be loaded. ``published_photos`` is the count of
-    the gallery that matches the one found, repeated photos included.
+    ``side`` is ``seen`` or ``unseen``, empty if the split cannot be loaded. ``published_photos`` counts the gallery
+    ``unique`` if that matches the disk, else the gallery ``full``.
     """
 
     class_name: str
@@ -35,7 +35,7 @@ class ClassRow:
 
     @property
     def differs(self) -> bool:
-        """Whether a published count is known and another was found."""
+        """Whether a count on disk differs from its published count."""
         return (self.published_sketches not in (None, self.sketches)) or (
             self.published_photos not in (None, self.photos)
         )
@@ -43,9 +43,9 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Findings:
-    """``problems`` keep the split from being what it claims (exit 3); ``remarks`` are worth knowing.
+    """The result of ``check``: ``problems`` make the split unusable (exit 3), ``remarks`` do not.
 
-    ``split`` is None where it cannot be loaded. ``examination`` and ``repeats`` are None without the deep check.
+    ``split`` is None if it cannot be loaded. ``images`` and ``duplicates`` are None without the deep check.
     """
 
     survey: Survey
@@ -55,8 +55,8 @@ class Findings:
     remarks: tuple[str, ...]
     overlaps: tuple[Overlap, ...] = ()
     photos_from_imagenet: int = 0
-    examination: Examination | None = None
-    repeats: Repeats | None = field(default=None)
+    images: ImageCheck | None = None
+    duplicates: Duplicates | None = None
 
 
 def check(
@@ -67,7 +67,7 @@ def check(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> Findings:
-    """Everything that can be said about a dataset; raises DataError only when it is not there at all.
+    """Check a dataset; raises DataError only when it is missing.
 
     ``deep`` reads, decodes and hashes every file of the split on ``workers`` threads.
     """
@@ -83,33 +83,33 @@ def check(
         for modality in MODALITIES
         if (names := [name for each, name in survey.missing if each == modality])
     ]
-    rows = tuple(class_rows(dataset.name, survey, split))
-    remarks = [*_left_out(survey), *_totals(dataset.name, survey), *_differing(rows)]
+    rows = tuple(_class_rows(dataset.name, survey, split))
+    remarks = [*_report_ignored(survey), *_report_totals(dataset.name, survey), *_report_differences(rows)]
     if split is None:
         return Findings(survey, None, rows, tuple(problems), tuple(remarks))
-    remarks += [*_against_publication(split), *_twins(split)]
-    examination, again = None, None
+    remarks += [*_report_split(split), *_report_case_twins(split)]
+    images, duplicates = None, None
     if deep:
         items = (*split.queries, *split.gallery, *split.train, *split.validation)
-        examination = examine(dataset, items, workers, progress)
-        again = repeats(split, examination.digests)
-        problems += list(examination.broken.values())
-        remarks += list(_repeated(again))
+        images = check_images(dataset, items, workers, progress)
+        duplicates = find_duplicates(split, images.digests)
+        problems += list(images.broken.values())
+        remarks += list(_report_duplicates(duplicates))
     return Findings(
         survey=survey,
         split=split,
         classes=rows,
         problems=tuple(problems),
         remarks=tuple(remarks),
-        overlaps=overlaps(dataset.name, split.unseen),
-        photos_from_imagenet=photos_from_imagenet(split.gallery),
-        examination=examination,
-        repeats=again,
+        overlaps=find_overlaps(dataset.name, split.unseen),
+        photos_from_imagenet=count_imagenet_photos(split.gallery),
+        images=images,
+        duplicates=duplicates,
     )
 
 
-def class_rows(dataset: str, survey: Survey, split: Split | None) -> Iterator[ClassRow]:
-    """One row for every class that lies on disk or should, in code-point order."""
+def _class_rows(dataset: str, survey: Survey, split: Split | None) -> Iterator[ClassRow]:
+    """One row for every class on disk or published, in code-point order."""
     published = class_counts(dataset)
     unseen = set(split.unseen) if split else set()
     names = sorted({*published, *survey.counts["sketch"], *survey.counts["photo"]})
@@ -127,27 +127,27 @@ def class_rows(dataset: str, survey: Survey, split: Split | None) -> Iterator[Cl
         )
 
 
-def _left_out(survey: Survey) -> Iterator[str]:
+def _report_ignored(survey: Survey) -> Iterator[str]:
     if survey.foreign:
-        yield f"folders that are no class of this dataset, left out: {len(survey.foreign)} ({_some(survey.foreign)})"
+        yield f"ignored folders that are no class of this dataset: {len(survey.foreign)} ({_some(survey.foreign)})"
     if survey.stray:
-        yield f"no images of a class, left out: {len(survey.stray)} ({_some(survey.stray)})"
+        yield f"ignored entries that are no image of a class: {len(survey.stray)} ({_some(survey.stray)})"
 
 
-def _totals(dataset: str, survey: Survey) -> Iterator[str]:
+def _report_totals(dataset: str, survey: Survey) -> Iterator[str]:
     for modality in MODALITIES:
         known = [each for each in variants(dataset) if each.modality == modality]
         total = survey.total(modality)
-        named = next((each for each in known if each.count == total), None)
+        match = next((each for each in known if each.count == total), None)
         plural = "sketches" if modality == "sketch" else "photos"
-        if named is not None:
-            yield f"{total:,} {plural} are {named.name}"
+        if match is not None:
+            yield f"{total:,} {plural} are {match.name}"
         elif known:
             counts = ", ".join(f"{each.count:,} ({each.name})" for each in known)
-            yield f"{total:,} {plural} are no copy known by name; known are {counts}"
+            yield f"{total:,} {plural} match no known copy; known copies: {counts}"
 
 
-def _differing(rows: Iterable[ClassRow]) -> Iterator[str]:
+def _report_differences(rows: Iterable[ClassRow]) -> Iterator[str]:
     differing = [row for row in rows if row.differs]
     if differing:
         shown = _some(
@@ -158,7 +158,7 @@ def _differing(rows: Iterable[ClassRow]) -> Iterator[str]:
         yield f"classes that differ from the published counts: {len(differing)} ({shown})"
 
 
-def _against_publication(split: Split) -> Iterator[str]:
+def _report_split(split: Split) -> Iterator[str]:
     if not class_counts(split.dataset):
         return
     classes = read_class_split(split.name)
@@ -175,10 +175,10 @@ def _against_publication(split: Split) -> Iterator[str]:
     }
     for title, (count, words) in found.items():
         if title in published and published[title] != count:
-            yield f"{count:,} {words}, published are {published[title]:,}"
+            yield f"{count:,} {words}, but {published[title]:,} are published"
 
 
-def _twins(split: Split) -> Iterator[str]:
+def _report_case_twins(split: Split) -> Iterator[str]:
     lower: dict[str, str] = {}
     items = (*split.train, *split.validation, *split.queries, *split.gallery)
     twins = [
@@ -187,17 +187,17 @@ def _twins(split: Split) -> Iterator[str]:
         if lower.setdefault(key := item.path.casefold(), item.path) != item.path
     ]
     if twins:
-        yield f"files that differ from another by case alone: {len(twins)} ({_some(f'{a} and {b}' for a, b in twins)})"
+        yield f"files whose names differ only by case: {len(twins)} ({_some(f'{a} and {b}' for a, b in twins)})"
 
 
-def _repeated(found: Repeats) -> Iterator[str]:
+def _report_duplicates(found: Duplicates) -> Iterator[str]:
     for groups, words in (
-        (found.seen_and_unseen, "pictures both in seen and in unseen classes"),
-        (found.gallery_and_training, "gallery photos that are also trained on"),
-        (found.inside_gallery, "gallery photos that are there more than once"),
+        (found.seen_and_unseen, "images of both seen and unseen classes"),
+        (found.gallery_and_training, "gallery photos that are also training images"),
+        (found.inside_gallery, "gallery photos with a duplicate in the gallery"),
     ):
         if groups:
-            yield f"{words}, by content: {len(groups)} ({_some(' = '.join(group) for group in groups)})"
+            yield f"{words} (same content): {len(groups)} ({_some(' = '.join(group) for group in groups)})"
 
 
 def _or_unknown(count: int | None) -> str:

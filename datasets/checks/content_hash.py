@@ -1,28 +1,28 @@
-"""What the image files of a split hold, as one hash: two machines, or two days, with the same names can be compared."""
+"""Hash the contents of a split's image files, to compare two machines or two days."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.datasets.base import Dataset
-from bench.datasets.images.parallel import in_order
 from bench.types import Item, Split, salted_order
 
-WHOLE_BYTES = 256 * 2**20  # of files that are read as a whole: a second where they were read lately
-WHOLE_FILES = 20_000  # the same where sizes cannot be asked for
-SAMPLE = 512  # files that are read of more; of 100 changed ones in 10,000 one is among them 199 times in 200
+WHOLE_BYTES = 256 * 2**20  # up to this total every file is read: about a second from the page cache
+WHOLE_FILES = 20_000  # the same limit where sizes are unknown
+SAMPLE = 512  # files read of a larger split; finds 100 changed files in 10,000 with probability 0.995
 THREADS = 8
-AT_ONCE = 256  # files whose sizes a thread asks for
+CHUNK = 256  # files per task that reads sizes
 
 
 def hash_of_contents(dataset: Dataset, split: Split, *, trains: bool) -> str:
-    """SHA-256 (64 hex digits) of what the images hold that a run reads; empty where ``split.content`` pins it.
+    """SHA-256 (64 hex digits) of the images that a run reads; empty if ``split.content`` already pins them.
 
-    A run that does not train (``trains``) reads queries and gallery. Up to ``WHOLE_BYTES`` every byte counts; of more,
-    the sizes of all files and the bytes of ``SAMPLE`` of them, the same ones for everybody with this split: a
-    change of a few files that keeps their sizes may then go unseen. Raises DataError for a file that cannot be read.
+    A run that does not train reads queries and gallery only. Up to ``WHOLE_BYTES`` every byte counts. Above that, all
+    sizes count, and the bytes of ``SAMPLE`` files that depend on the split alone: a change that keeps sizes can be
+    missed. Raises DataError for a file that cannot be read.
     """
     if split.content:
         return ""
@@ -31,16 +31,14 @@ def hash_of_contents(dataset: Dataset, split: Split, *, trains: bool) -> str:
     whole = sum(sizes) <= WHOLE_BYTES if sizes else len(paths) <= WHOLE_FILES
     read = paths if whole else salted_order(paths, split.fingerprint)[:SAMPLE]
     digest = hashlib.sha256("".join(f"{size}\n" for size in sizes).encode())
-    for path, found in zip(read, in_order(lambda path: _hash(dataset.read(path)), read, THREADS), strict=True):
-        digest.update(f"{path}\t".encode() + found)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for path, found in zip(read, pool.map(lambda path: _hash(dataset.read(path)), read), strict=True):
+            digest.update(f"{path}\t".encode() + found)
     return digest.hexdigest()
 
 
 def hash_of_sizes(dataset: Dataset, split: Split, *, trains: bool) -> str:
-    """As ``hash_of_contents`` by the files' sizes alone, of which none is read; 16 hex digits.
-
-    Empty also where sizes cannot be asked for, as in an archive or for a file that is not there.
-    """
+    """The same from file sizes alone, 16 hex digits; also empty if sizes are unknown (archive, missing file)."""
     sizes = [] if split.content else _sizes(dataset.whereabouts().root, _paths(split, trains))
     return hashlib.sha256("".join(f"{size}\n" for size in sizes).encode()).hexdigest()[:16] if sizes else ""
 
@@ -53,13 +51,14 @@ def _paths(split: Split, trains: bool) -> list[str]:
 
 
 def _sizes(root: Path | None, paths: Sequence[str]) -> list[int]:
-    """Bytes of each file below ``root``; nothing where one is no file there, as in an archive."""
+    """Size of each file below ``root`` in bytes; empty if one is not a file, as in an archive."""
     if root is None:
         return []
-    parts = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     try:
-        found = in_order(lambda part: [(root / path).stat().st_size for path in part], parts, THREADS)
-        return [size for part in found for size in part]
+        with ThreadPoolExecutor(THREADS) as pool:
+            sizes = pool.map(lambda chunk: [(root / path).stat().st_size for path in chunk], chunks)
+            return [size for chunk in sizes for size in chunk]
     except OSError:
         return []
 

@@ -1,16 +1,14 @@
-"""Which unseen classes a network pre-trained on ImageNet-1k has seen: the leak behind most published figures.
+"""Unseen classes that a network pre-trained on ImageNet-1k has seen.
 
-Rule. A class overlaps with ImageNet-1k when
-1. photos of it carry the WordNet id of one of the 1,000 classes in their file name, as Sketchy's and TU-Berlin's do
-   (``n03063073_5868.jpg``): evidence ``file names``, with the number of photos (TU-Berlin: known for the 30 classes of
-   tuberlin-30; Sketchy: EXTEND); or
-2. its name is a lemma of one of the 1,000 classes: evidence ``name``; homonyms are left out (the harp that is a
-   mouth organ, the computer mouse, the crane that is a bird, an ear of corn, a headland, the hedgehog that is a
-   porcupine); or
-3. the class of the same name in Sketchy falls under 1: evidence ``file names of sketchy``.
-A pair of class and WordNet id stands once, with the first of these.
-Only identical WordNet ids count (no hyponyms: ``horse`` is free although ``sorrel`` is one of the 1,000), so the list
-is a lower bound. The result is data, ``datasets/splits/imagenet_overlap.csv``, which a test derives anew.
+A class overlaps with ImageNet-1k in one of three cases:
+1. File names of its photos hold the WordNet id of one of the 1,000 classes, such as ``n03063073_5868.jpg``. Evidence
+   ``file names``, with the number of photos. Known for EXTEND of Sketchy and for the 30 classes of tuberlin-30.
+2. Its name is a lemma of one of the 1,000 classes. Evidence ``name``. Six homonyms are excluded, such as the crane
+   that is a bird; tests/datasets/checks/test_imagenet_overlap.py lists them.
+3. The class of the same name in Sketchy meets case 1. Evidence ``file names of sketchy``.
+Each pair of class and WordNet id is listed once, under its first case. Hyponyms do not count: ``horse`` is no overlap,
+although ``sorrel`` is one of the 1,000. So the list is a lower bound. ``datasets/splits/imagenet_overlap.csv`` holds
+the result, and a test checks it against these rules.
 """
 
 from __future__ import annotations
@@ -28,10 +26,9 @@ WORDNET_ID = re.compile(r"n\d{8}(?=_)")
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """One ImageNet-1k class behind one class of a dataset.
+    """A dataset's class and the ImageNet-1k class that it overlaps with.
 
-    ``photos`` counts the file names behind the evidence (Sketchy's own where it is ``file names of sketchy``) and is
-    None where the evidence is a name.
+    ``photos`` counts the file names that are the evidence, None for the evidence ``name``.
     """
 
     class_name: str
@@ -43,12 +40,12 @@ class Overlap:
 
 @cache
 def imagenet_names() -> dict[str, str]:
-    """WordNet id of each of the 1,000 classes to its first lemma, in the order of the class index."""
+    """Map the WordNet id of each of the 1,000 classes to its first lemma, in the order of the class index."""
     return {row["wnid"]: row["lemmas"].split(",")[0] for row in table("imagenet-1k.csv")}
 
 
-def overlaps(dataset: str, classes: Iterable[str]) -> tuple[Overlap, ...]:
-    """What of ``classes`` is known to overlap with ImageNet-1k, in that order; nothing for an unpublished dataset."""
+def find_overlaps(dataset: str, classes: Iterable[str]) -> tuple[Overlap, ...]:
+    """The known overlaps of ``classes`` with ImageNet-1k, in their order; empty for an unpublished dataset."""
     wanted = {name: position for position, name in enumerate(classes)}
     names = imagenet_names()
     rows = [row for row in table("imagenet_overlap.csv") if row["dataset"] == dataset and row["class_name"] in wanted]
@@ -64,8 +61,8 @@ def overlaps(dataset: str, classes: Iterable[str]) -> tuple[Overlap, ...]:
     )
 
 
-def photos_from_imagenet(items: Iterable[Item]) -> int:
-    """How many of the items carry the WordNet id of an ImageNet-1k class in their file name."""
+def count_imagenet_photos(items: Iterable[Item]) -> int:
+    """Count the items whose file name starts with the WordNet id of an ImageNet-1k class."""
     names = imagenet_names()
     found = (WORDNET_ID.match(item.path.rsplit("/", 1)[-1]) for item in items)
     return sum(match is not None and match[0] in names for match in found)

@@ -1,1 +1,1 @@
-"""From image files to batches."""
+"""Decode image files, augment them, and draw training batches."""

@@ -1,4 +1,4 @@
-"""Random flips, small affine maps and lost colours, applied to a whole batch at once on the device of the batch."""
+"""Random flips, small affine maps and greyscale, applied to a whole batch on its device."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Generator, Tensor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far an image may be moved: degrees of rotation to either side, relative scale, shift as part of the side.
+    """Limits of the augmentation: rotation in degrees to either side, relative scale, shift as a fraction of the side.
 
-    ``grayscale`` is the probability that an image loses its colours, which sketches do not have anyway.
+    ``grayscale`` is the probability that an image is converted to grey.
     """
 
     rotation: float = 20.0
@@ -27,11 +27,10 @@ class Augmentation:
     def __call__(
         self, images: Tensor, generator: Generator, rows: Sequence[int] | None = None, batch: int = 0
     ) -> Tensor:
-        """Augmented copies: float [batch, 3, size, size] to the same; every image has its own draw.
+        """Augmented copies, each with its own draw: float [batch, 3, size, size] to the same.
 
-        What is pulled in from outside repeats the border, which is paper for sketches. ``generator`` is a CPU
-        generator, so that a seed means the same draws on every device. With ``rows``, ``images`` are those rows of a
-        ``batch`` of so many images, and draw what they would in the whole of it.
+        Pixels from outside repeat the border. ``generator`` is on the CPU, so that a seed gives the same draws on
+        every device. With ``rows``, ``images`` are these rows of ``batch`` images, and get the draws of those rows.
         """
         count = len(images) if rows is None else batch
         mine = torch.arange(count) if rows is None else torch.as_tensor(rows)

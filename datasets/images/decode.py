@@ -1,4 +1,4 @@
-"""Image files to pixels: decoding whatever a picture file may be, the box of a sketch's ink, resizing."""
+"""Decode image files of any format, crop sketches to their ink, and resize."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from bench.datasets.images.picture_files import MAX_PIXELS, open_picture, raise_data_error
+from bench.datasets.images.image_files import MAX_PIXELS, open_image, raise_data_error
 from bench.errors import DataError
 
 RGB = 3  # torchvision.io.ImageReadMode.RGB
@@ -20,43 +20,40 @@ INK_MARGIN = 10  # pixels of paper around the ink: the same file, "preprocess"
 
 
 def decode(data: bytes, name: str) -> Tensor:
-    """The picture in ``data`` as RGB on white: uint8 [3, height, width].
+    """The image in ``data`` as RGB on white: uint8 [3, height, width].
 
-    torchvision decodes grey and RGB JPEG. It gives Pillow's pixels in less time, also for damaged files. Pillow decodes
-    everything else. That includes PNG: torchvision's decoder crashes the process when the data are damaged. Whether a
-    file is broken is Pillow's verdict, except that a PNG's checksums are compared as well. Raises DataError with
-    ``name`` when it is empty, truncated, no picture, or has more than ``MAX_PIXELS`` pixels.
+    torchvision decodes grey and RGB JPEG: the same pixels as Pillow in less time, also for damaged files. Pillow
+    decodes everything else, PNG included, because damaged PNG data crash torchvision's decoder. Raises DataError with
+    ``name`` when the file is empty, damaged, not an image, or has more than ``MAX_PIXELS`` pixels.
     """
     if not data:
         raise DataError(f"Image {name} is an empty file: replace or remove it.")
     with raise_data_error(name):
-        picture = open_picture(data)  # reads the header alone
-        if picture.width * picture.height > MAX_PIXELS:
+        image = open_image(data)  # reads only the header
+        if image.width * image.height > MAX_PIXELS:
             raise DataError(
-                f"Image {name} has {picture.width}x{picture.height} pixels, more than {MAX_PIXELS}: "
-                "reduce or remove it."
+                f"Image {name} has {image.width}x{image.height} pixels, more than {MAX_PIXELS}: reduce or remove it."
             )
-        pixels = _decode_fast(data, picture)
-        return _decode_with_pillow(picture) if pixels is None else pixels
+        pixels = _decode_fast(data, image)
+        return _decode_with_pillow(image) if pixels is None else pixels
 
 
-def _decode_fast(data: bytes, picture: Image.Image) -> Tensor | None:
-    """uint8 [3, height, width] by torchvision where it is known to agree with Pillow, else None."""
-    if picture.format != "JPEG" or picture.mode not in ("RGB", "L") or (decoder := _jpeg_decoder()) is None:
+def _decode_fast(data: bytes, image: Image.Image) -> Tensor | None:
+    """uint8 [3, height, width] by torchvision for files where it agrees with Pillow, else None."""
+    if image.format != "JPEG" or image.mode not in ("RGB", "L") or (decoder := _jpeg_decoder()) is None:
         return None
     content = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # a copy: torch refuses read-only memory
     try:
         return decoder(content, RGB)
-    except RuntimeError:  # stricter than Pillow about what a whole file is
+    except RuntimeError:  # stricter than Pillow about damaged files
         return None
 
 
 @cache
 def _jpeg_decoder() -> Callable[[Tensor, int], Tensor] | None:
-    """torchvision's, or None in one that has lost it.
+    """torchvision's JPEG operator; None in a release without it, where Pillow gives the same pixels.
 
-    torchvision 0.29 warns at every call of its Python wrapper that a later release drops it, so the operator behind it
-    is called; without it everything goes to Pillow, which gives the same pixels.
+    torchvision 0.29 warns at every call of its Python wrapper, so the operator is called directly.
     """
     import torchvision.io  # noqa: F401  (registers the operator)
 
@@ -66,25 +63,25 @@ def _jpeg_decoder() -> Callable[[Tensor, int], Tensor] | None:
         return None
 
 
-def _decode_with_pillow(picture: Image.Image) -> Tensor:
-    values = np.array(_on_white(picture))  # a copy, so that torch may own it
+def _decode_with_pillow(image: Image.Image) -> Tensor:
+    values = np.array(_to_rgb_on_white(image))  # a copy, so that torch may own it
     return torch.from_numpy(values).permute(2, 0, 1)
 
 
-def _on_white(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith(("I", "F")):  # 16 and 32 bits: Pillow's own conversion to RGB clips instead of scaling
-        values = np.asarray(picture, dtype=np.float64)
-        top = 65535.0 if picture.mode.startswith("I") else 1.0
+def _to_rgb_on_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):  # 16 and 32 bits: Pillow's own conversion to RGB clips instead of scaling
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode.startswith("I") else 1.0
         return Image.fromarray(np.clip(values * (255 / top), 0, 255).astype(np.uint8)).convert("RGB")
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, picture).convert("RGB")
-    return picture.convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
 
 
 def to_square(pixels: Tensor, size: int) -> Tensor:
-    """uint8 [3, height, width] to [3, size, size], whatever the shape, antialiased."""
+    """Resize uint8 [3, height, width] to [3, size, size] with antialiasing, ignoring the aspect ratio."""
     if pixels.shape[1:] == (size, size):
         return pixels
     resized: Tensor = transforms.resize(pixels, [size, size], antialias=True)
@@ -92,11 +89,11 @@ def to_square(pixels: Tensor, size: int) -> Tensor:
 
 
 def ink_to_square(pixels: Tensor, size: int) -> Tensor:
-    """A sketch cut to the box of its ink and scaled to the square in proportion: uint8 [3, size, size].
+    """Crop a sketch to the bounding box of its ink, and scale it in proportion: uint8 [3, size, size].
 
-    The box has ``INK_MARGIN`` pixels of paper around it, the long side becomes ``size``, the other is filled on both
-    sides with the brightest value of the box. A sketch without ink as dark as ``INK`` is taken whole. Source: ZSE-SBIR
-    88f87f7 data_utils/utils.py, "preprocess", which fails on such a sketch and does not antialias.
+    ``INK_MARGIN`` pixels around the ink stay. The long side becomes ``size``. The short side is padded on both ends
+    with the brightest value of the box. A sketch without ink is not cropped. Source: ZSE-SBIR 88f87f7
+    data_utils/utils.py, "preprocess", which fails on such a sketch and does not antialias.
     """
     _, height, width = pixels.shape
     ink = pixels.to(torch.int32).sum(dim=0) <= INK  # [height, width]
@@ -116,5 +113,5 @@ def ink_to_square(pixels: Tensor, size: int) -> Tensor:
 
 
 def _with_margin(first: int, last: int, length: int) -> tuple[int, int]:
-    # The end is exclusive in the source too, so that the lower and right margin is one pixel narrower.
+    # The end is exclusive in the source too: the lower and right margins are one pixel narrower.
     return max(0, first - INK_MARGIN), max(min(length, last + INK_MARGIN), first + 1)

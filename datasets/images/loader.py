@@ -1,11 +1,13 @@
-"""Images of a split: decoded when asked for or held in memory, streamed in batches by worker processes."""
+"""Load the images of a split, and stream them in batches from memory or from worker processes."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,29 +16,54 @@ from torch.utils.data import Dataset as TorchDataset
 
 from bench.datasets.base import Dataset
 from bench.datasets.images.decode import decode, ink_to_square, to_square
-from bench.datasets.images.parallel import in_order
 from bench.devices import out_of_memory
 from bench.errors import DataError
 from bench.types import Item
 
 log = logging.getLogger("bench.images")
+A = TypeVar("A")
+R = TypeVar("R")
 
-CACHE_BYTES = 1 << 30  # decoded images up to this size stay in memory, so that later epochs cost no decoding
+CACHE_BYTES = 1 << 30  # decoded images up to this size stay in memory
+WINDOW = 16  # tasks per thread that are queued ahead
 
 
 def load(dataset: Dataset, path: str, size: int) -> Tensor:
-    """The image at ``path``, resized to a square whatever its shape: uint8 [3, size, size].
+    """The image at ``path``, resized to a square: uint8 [3, size, size].
 
-    Raises DataError that names a file which cannot be read or decoded.
+    Raises DataError with the path when it cannot be read or decoded.
     """
     return to_square(decode(dataset.read(path), path), size)
 
 
-class Images(TorchDataset[Tensor]):
-    """Images of a list of items at one size, decoded when asked for, or once where all of them fit into memory.
+def map_in_order(function: Callable[[A], R], arguments: Iterable[A], workers: int) -> Iterator[R]:
+    """Results of ``function`` in the order of ``arguments``, computed on ``workers`` threads (below 2: on this one).
 
-    Element i is uint8 [3, size, size]. ``stream`` is the way to read many. ``workers`` is the number of decoding
-    processes, 0 for none. ``ink_crop`` cuts sketches to the box of their ink; None takes the dataset's own setting.
+    At most ``WINDOW`` tasks per thread are queued. A task's exception is raised in place of its result, and the queued
+    tasks are cancelled.
+    """
+    if workers < 2:
+        yield from map(function, arguments)
+        return
+    queue: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        try:
+            for argument in arguments:
+                queue.append(pool.submit(function, argument))
+                if len(queue) >= workers * WINDOW:
+                    yield queue.popleft().result()
+            while queue:
+                yield queue.popleft().result()
+        finally:
+            for task in queue:
+                task.cancel()
+
+
+class Images(TorchDataset[Tensor]):
+    """Images of a list of items at one size: element i is uint8 [3, size, size]. ``stream`` reads many.
+
+    ``workers`` is the number of decoding processes. ``ink_crop`` crops sketches to their ink; None takes the dataset's
+    own setting.
     """
 
     def __init__(
@@ -48,7 +75,7 @@ class Images(TorchDataset[Tensor]):
         self.workers = workers
         self.ink_crop = bool(getattr(dataset.settings, "ink_crop", False)) if ink_crop is None else ink_crop
         self._pixels: Tensor | None = None
-        self._too_many = False
+        self._out_of_memory = False
 
     def __len__(self) -> int:
         return len(self.items)
@@ -61,13 +88,13 @@ class Images(TorchDataset[Tensor]):
 
     @property
     def fit_into_memory(self) -> bool:
-        """Whether all of them, decoded, take no more than ``CACHE_BYTES``, and memory did not fail to hold them."""
-        return not self._too_many and len(self) * 3 * self.size**2 <= CACHE_BYTES
+        """Whether all decoded images take at most ``CACHE_BYTES`` and no allocation for them has failed."""
+        return not self._out_of_memory and len(self) * 3 * self.size**2 <= CACHE_BYTES
 
     def stream(self, batches: Iterable[Sequence[int]]) -> Iterator[Tensor]:
-        """The images of each batch of positions, in that order: uint8 [batch, 3, size, size].
+        """The images of each batch of positions: uint8 [batch, 3, size, size], independent of ``workers``.
 
-        Order and pixels do not depend on ``workers``. Raises DataError that names a broken image.
+        Raises DataError with the path of a broken image.
         """
         if self.fit_into_memory:
             self.preload()
@@ -81,31 +108,31 @@ class Images(TorchDataset[Tensor]):
             yield from self._from_workers([list(batch) for batch in batches])
 
     def warm(self, progress: Callable[[int, int], None]) -> None:
-        """Decode every image now where all of them fit into memory, so that what follows need not; else nothing."""
+        """Decode every image now if all fit into memory, else do nothing; ``progress`` gets (done, all)."""
         if self.fit_into_memory:
             self.preload(progress)
 
     def preload(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Decode every image into memory once; ``progress`` is told (done, all)."""
+        """Decode every image into memory once; ``progress`` gets (done, all)."""
         if self._pixels is not None:
             return
         try:
-            self._pixels = self._decoded(progress)
+            self._pixels = self._decode_all(progress)
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            self._too_many = True
-            log.warning("Memory did not suffice to hold %d decoded images: every epoch decodes them anew.", len(self))
+            self._out_of_memory = True
+            log.warning("Not enough memory for %d decoded images: every epoch decodes them again.", len(self))
 
-    def _decoded(self, progress: Callable[[int, int], None] | None) -> Tensor:
+    def _decode_all(self, progress: Callable[[int, int], None] | None) -> Tensor:
         """Every image: uint8 [images, 3, size, size]."""
-        pixels = self._room_for(len(self))
+        pixels = self._allocate(len(self))
         workers = self.workers or min(4, os.cpu_count() or 1)
-        # Each of the threads would have torch resize its picture on threads of its own, which wait for each other.
+        # Without this each thread resizes on further torch threads, which wait for each other.
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            for position, image in enumerate(in_order(self.__getitem__, range(len(self)), workers)):
+            for position, image in enumerate(map_in_order(self.__getitem__, range(len(self)), workers)):
                 pixels[position] = image
                 if progress is not None:
                     progress(position + 1, len(self))
@@ -114,24 +141,24 @@ class Images(TorchDataset[Tensor]):
         return pixels
 
     def stack(self, batch: Sequence[int]) -> Tensor:
-        """One batch, decoded now: uint8 [batch, 3, size, size]."""
-        pixels = self._room_for(len(batch))
+        """Decode one batch: uint8 [batch, 3, size, size]."""
+        pixels = self._allocate(len(batch))
         for row, position in enumerate(batch):
             pixels[row] = self[position]
         return pixels
 
-    def _room_for(self, count: int) -> Tensor:
-        # Channels last in memory is how decoders and resizing leave an image: copying it in costs a quarter.
+    def _allocate(self, count: int) -> Tensor:
+        # Decoded images are channels-last in memory: copying to the same layout takes a quarter of the time.
         shape = (count, 3, self.size, self.size)
         return torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
 
     def _from_workers(self, batches: list[list[int]]) -> Iterator[Tensor]:
         loader: DataLoader[Tensor | DataError] = DataLoader(
-            _WholeBatches(self),
+            _Batches(self),
             batch_sampler=batches,
             num_workers=self.workers,
             prefetch_factor=4,
-            collate_fn=_as_it_is,
+            collate_fn=_keep_batch,
         )
         for found in loader:
             if isinstance(found, DataError):
@@ -139,10 +166,10 @@ class Images(TorchDataset[Tensor]):
             yield found
 
 
-class _WholeBatches(TorchDataset[Tensor]):
-    """What a worker process computes: a batch, or the user's mistake as a value.
+class _Batches(TorchDataset[Tensor]):
+    """What a worker process computes: a batch, or a DataError as a value.
 
-    Raised in a worker, an exception would reach the user with the worker's traceback as its message.
+    A raised exception would carry the worker's traceback in its message.
     """
 
     def __init__(self, images: Images) -> None:
@@ -158,5 +185,5 @@ class _WholeBatches(TorchDataset[Tensor]):
             return DataError(str(error))
 
 
-def _as_it_is(batch: Any) -> Any:
+def _keep_batch(batch: Any) -> Any:
     return batch

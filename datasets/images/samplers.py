@@ -1,4 +1,4 @@
-"""Which images make a training batch: the same classes in both domains, equally many sketches and photos."""
+"""Draw training batches with the same classes in both domains, half sketches and half photos."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.types import Labels
 class BalancedBatches:
     """Class-balanced two-domain batches of one epoch.
 
-    A batch takes ``batch_size / (2 * per_class)`` classes with ``per_class`` sketches and ``per_class`` photos of
-    each. Classes come in random order without repetition until all were used; the images of a class likewise, so that
-    no image waits for another to be drawn twice as often. An epoch has as many batches as the images fill.
+    A batch holds ``batch_size / (2 * per_class)`` classes with ``per_class`` sketches and ``per_class`` photos of
+    each. Classes, and the images of a class, are drawn without replacement until all were used. An epoch has as many
+    batches as the images fill.
 
-    ``labels`` int64 [images], ``is_photo`` bool [images]. Raises DataError when there is no class, or one
+    ``labels`` int64 [images], ``is_photo`` bool [images]. Raises DataError without a class, or for a class
     without a sketch or a photo.
     Source: docs/method.md, "The three losses".
     """
@@ -26,7 +26,9 @@ class BalancedBatches:
     def __init__(self, labels: Labels, is_photo: npt.NDArray[np.bool_], *, batch_size: int, per_class: int) -> None:
         self.classes = np.unique(labels)
         if len(self.classes) == 0:
-            raise DataError("The split has no seen class to train on: leave some seen, or take an untrained method.")
+            raise DataError(
+                "The split has no seen class to train on: leave some classes seen, or use an untrained method."
+            )
         self.per_class = per_class
         self.members: dict[tuple[int, bool], Labels] = {}
         for label in self.classes.tolist():
@@ -35,7 +37,7 @@ class BalancedBatches:
                 if len(found) == 0:
                     raise DataError(
                         f"Seen class number {label} has no {'photo' if photo else 'sketch'} to train on: "
-                        "add one or take the class out of the split."
+                        "add one or remove the class from the split."
                     )
                 self.members[label, photo] = found
         self.classes_per_batch = min(max(1, batch_size // (2 * per_class)), len(self.classes))
@@ -46,27 +48,27 @@ class BalancedBatches:
 
     @property
     def batch(self) -> int:
-        """Images of a batch."""
+        """Number of images per batch."""
         return 2 * self.classes_per_batch * self.per_class
 
     def share(self, rank: int, size: int) -> list[int]:
-        """Rows of a batch that process ``rank`` of ``size`` takes: whole classes, in both domains.
+        """Rows of a batch for process ``rank`` of ``size``: whole classes, in both domains.
 
-        Raises UsageError when a batch has fewer classes than there are processes.
+        Raises UsageError when a batch has fewer classes than processes.
         """
         if size > self.classes_per_batch:
             raise UsageError(
                 f"A batch of {self.classes_per_batch} classes cannot be split over {size} processes: raise "
-                "--batch-size, lower --set per_class=N, or start fewer."
+                "--batch-size, lower --set per_class=N, or start fewer processes."
             )
         first, last = (self.per_class * (self.classes_per_batch * each // size) for each in (rank, rank + 1))
         half = self.classes_per_batch * self.per_class
         return [*range(first, last), *range(half + first, half + last)]
 
     def epoch(self, seed: int, epoch: int) -> Iterator[list[int]]:
-        """Positions of each batch, sketches first then photos, class by class in the same order on both sides.
+        """Positions of each batch: sketches, then photos, with the classes in the same order.
 
-        A function of (seed, epoch) alone: a resumed run draws what an uninterrupted one draws.
+        Depends only on (seed, epoch), so a resumed run draws the same batches.
         """
         random = np.random.default_rng((seed, epoch))
         classes = _Deck(self.classes, random)
@@ -82,7 +84,7 @@ class BalancedBatches:
 
 
 class _Deck:
-    """Cards dealt in random order, reshuffled when they run out; one hand holds a card once while the deck lasts."""
+    """Deals cards in random order and reshuffles an empty deck; a hand repeats a card only if the deck is smaller."""
 
     def __init__(self, cards: Labels, random: np.random.Generator) -> None:
         self.cards = cards
@@ -94,7 +96,7 @@ class _Deck:
         while len(hand) < count:
             if not self.left:
                 self.left = self.random.permutation(self.cards).tolist()
-                if len(self.cards) > len(hand):  # those already in this hand go to the back of the new order
+                if len(self.cards) > len(hand):  # cards of this hand go to the back
                     self.left.sort(key=lambda card: card in hand)
             hand.append(self.left.pop(0))
         return hand

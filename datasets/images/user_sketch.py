@@ -1,7 +1,7 @@
-"""A sketch of one's own as networks know sketches: dark ink on white, filling its square.
+"""Normalise a user's sketch to the look of dataset sketches: dark ink on white that fills a square.
 
-Ink on white, white on black and transparent drawings, whatever their shape, come out alike. A square drawing in dark
-ink on white that fills its sheet is left as it is, so that a dataset's own sketch gives what its run gave.
+Dark ink on white, white on black and transparent drawings of any shape give the same result. A square sketch in dark
+ink that fills its sheet is unchanged, so a dataset's own sketch gives the same pixels as in a run.
 """
 
 from __future__ import annotations
@@ -14,62 +14,66 @@ from PIL import Image
 from torch import Tensor
 
 from bench.datasets.images.decode import decode, to_square
-from bench.datasets.images.picture_files import MAX_PIXELS, open_picture, raise_data_error, skip_broken_picture
-from bench.datasets.images.upright import upright
+from bench.datasets.images.image_files import (
+    MAX_PIXELS,
+    open_image,
+    raise_data_error,
+    skip_broken_image,
+    turn_upright,
+)
 from bench.errors import DataError
 
-DARK = 128  # brightness, 0..255, below which a sheet or an ink counts as dark
-INK_CONTRAST = 40  # how much darker than its white sheet a pixel of ink is
-SPARSE = 0.6  # part of the sheet's side that the ink takes at least, or the sheet is cut to it
-LARGE = 2048  # pixels of the longer side beyond which a drawing is made smaller first: a phone's photo of a sheet
-MARGIN = 0.08  # of the ink's longer side, left white around it
+DARK = 128  # brightness, 0..255: paper or ink below it is dark
+INK_CONTRAST = 40  # brightness: a pixel that much darker than the paper is ink
+SPARSE = 0.6  # of the sheet's side: a sheet with less ink is cropped to it
+LARGE = 2048  # pixels of the longer side: larger files, such as photos of a sheet, are reduced first
+MARGIN = 0.08  # of the ink's longer side: white space around it
 
 
-def drawing(content: bytes, name: str, size: int) -> Tensor:
-    """The sketch in a picture file: uint8 [3, size, size].
+def decode_sketch(content: bytes, name: str, size: int) -> Tensor:
+    """The sketch in an image file: uint8 [3, size, size].
 
-    Raises DataError with ``name`` when it is no picture, broken or too large, and when nothing is drawn on it.
+    Raises DataError with ``name`` when the file is broken, too large or not an image, or when the sketch is empty.
     """
-    pixels = _on_paper(content, name)
+    pixels = _decode_on_paper(content, name)
     if float(_brightness(_edge(pixels)).median()) < DARK:
         pixels = 255 - pixels
-    return to_square(_framed(pixels, name), size)
+    return to_square(_crop_to_ink(pixels, name), size)
 
 
-def drawing_file(content: bytes, name: str, side: int) -> bytes:
-    """The same as a WebP file of ``side`` pixels, to be shown: ink that is white on nothing shows on no page."""
+def render_sketch(content: bytes, name: str, side: int) -> bytes:
+    """The same as a WebP file of ``side`` pixels, in which white ink on a transparent ground is visible."""
     file = io.BytesIO()
-    Image.fromarray(drawing(content, name, side).permute(1, 2, 0).numpy()).save(file, "WEBP", quality=90, method=4)
+    Image.fromarray(decode_sketch(content, name, side).permute(1, 2, 0).numpy()).save(
+        file, "WEBP", quality=90, method=4
+    )
     return file.getvalue()
 
 
-def _on_paper(content: bytes, name: str) -> Tensor:
-    """RGB uint8 [3, height, width]; a transparent drawing lies on whatever its ink shows on."""
-    content = _smaller(upright(content))
-    pixels = decode(content, name)  # on white; tells what is broken
-    with raise_data_error(name), open_picture(content) as picture:
-        if not picture.has_transparency_data:
+def _decode_on_paper(content: bytes, name: str) -> Tensor:
+    """RGB uint8 [3, height, width]; a transparent drawing is put on white, or on black if its ink is light."""
+    content = _reduce(turn_upright(content))
+    pixels = decode(content, name)  # on white
+    with raise_data_error(name), open_image(content) as image:
+        if not image.has_transparency_data:
             return pixels
-        layers = torch.frombuffer(bytearray(picture.convert("RGBA").tobytes()), dtype=torch.uint8)
-        layers = layers.reshape(picture.height, picture.width, 4).permute(2, 0, 1)
+        layers = torch.frombuffer(bytearray(image.convert("RGBA").tobytes()), dtype=torch.uint8)
+        layers = layers.reshape(image.height, image.width, 4).permute(2, 0, 1)
     colour, cover = layers[:3], layers[3].float() / 255
     if float(cover.sum()) == 0:
         raise DataError(f"Sketch {name} is empty: every pixel is transparent.")
     ink = float((_brightness(colour) * cover).sum() / cover.sum())
-    # Light ink would vanish on white: it is laid on black, which is then turned round as any dark sheet is.
+    # Light ink is invisible on white, so it is put on black; the caller inverts dark sheets.
     return pixels if ink < DARK or float(cover.min()) == 1 else (colour.float() * cover).round().to(torch.uint8)
 
 
-def _smaller(content: bytes) -> bytes:
-    """A picture that is larger as PNG with a longer side of ``LARGE`` pixels; what is transparent stays so.
-
-    Whatever else there is, and what is broken, is given back as it is.
-    """
+def _reduce(content: bytes) -> bytes:
+    """A larger image as PNG with a longer side of ``LARGE`` pixels and its transparency; other files unchanged."""
     file = io.BytesIO()
-    with skip_broken_picture(), open_picture(content) as picture:
-        if max(picture.size) > LARGE and picture.width * picture.height <= MAX_PIXELS:
-            as_it_is = picture.mode in ("L", "RGB", "RGBA") and "transparency" not in picture.info
-            small: Image.Image = picture if as_it_is else picture.convert("RGBA")
+    with skip_broken_image(), open_image(content) as image:
+        if max(image.size) > LARGE and image.width * image.height <= MAX_PIXELS:
+            plain = image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info
+            small: Image.Image = image if plain else image.convert("RGBA")
             small.thumbnail((LARGE, LARGE), reducing_gap=2.0)
             small.save(file, "PNG", compress_level=1)
             return file.getvalue()
@@ -77,7 +81,7 @@ def _smaller(content: bytes) -> bytes:
 
 
 def _brightness(pixels: Tensor) -> Tensor:
-    """float32 [3, ...] to [...], 0..255."""
+    """uint8 [3, ...] to float32 [...], 0..255."""
     return pixels.float().mean(dim=0)
 
 
@@ -86,14 +90,14 @@ def _edge(pixels: Tensor) -> Tensor:
     return torch.cat((pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]), dim=1)
 
 
-def _framed(pixels: Tensor, name: str) -> Tensor:
-    """A square [3, side, side]: the sheet as it is if its ink fills it, else cut to the ink, on white."""
+def _crop_to_ink(pixels: Tensor, name: str) -> Tensor:
+    """A square [3, side, side]: unchanged if its ink fills it, else cropped to the ink, with a white margin."""
     _, height, width = pixels.shape
     shade = _brightness(pixels)
     ink = shade < float(shade.max()) - INK_CONTRAST
     rows, columns = ink.any(dim=1).nonzero().flatten(), ink.any(dim=0).nonzero().flatten()
     if len(rows) == 0:
-        raise DataError(f"Sketch {name} is empty: nothing on it is darker than its paper.")
+        raise DataError(f"Sketch {name} is empty: no pixel is darker than the paper.")
     box = (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
     longer = max(box[1] - box[0], box[3] - box[2])
     if height == width and longer >= SPARSE * height:

@@ -50,9 +50,9 @@ def query(
         raise DataError(f"Sketch {sketch} cannot be read ({error.strerror}): name a picture file.") from error
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"The results cannot be written to {output} (no such folder): give another path.")
-    from bench.datasets.images.user_sketch import drawing
+    from bench.datasets.images.user_sketch import decode_sketch
 
-    drawing(content, str(sketch), SMALL)  # an error comes before thousands of photos are embedded
+    decode_sketch(content, str(sketch), SMALL)  # an error comes before thousands of photos are embedded
     searcher = load_searcher(ctx, run, photos, weights, device)
     matches = searcher.query(content, str(sketch), count)
     if output is not None:
@@ -89,7 +89,7 @@ def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Pa
 
 def write(searcher: Searcher, run: int, name: str, sketch: bytes, matches: list[Match], path: Path) -> None:
     """A strip or a page of the results; raises UsageError where it cannot be written."""
-    from bench.datasets.images.user_sketch import drawing_file
+    from bench.datasets.images.user_sketch import render_sketch
     from bench.reports.gallery import thumbnail
     from bench.reports.strip import page, strip
 
@@ -98,7 +98,7 @@ def write(searcher: Searcher, run: int, name: str, sketch: bytes, matches: list[
         what = each.class_name or each.path.rpartition("/")[2]
         small = thumbnail(searcher.dataset.read(each.path), each.path, PICTURE)
         results.append((small, f"{what} {each.similarity:.2f}"))
-    drawn = drawing_file(sketch, name, PICTURE)
+    drawn = render_sketch(sketch, name, PICTURE)
     if path.suffix.lower() == ".png":
         content = strip(drawn, results)
     else:

@@ -15,7 +15,7 @@ from bench.datasets.base import DATASETS
 from bench.results import details
 from bench.results.store import Store
 from tests.cli.conftest import SMOKE
-from tests.datasets.images.test_decode import bomb, flipped
+from tests.datasets.images.test_decode import bomb, flip_bit
 from tests.drawn import png, sketch
 
 
@@ -69,7 +69,7 @@ def test_a_folder_of_photos_is_embedded_once_and_broken_ones_are_left_out(stored
     for name, colour in (("a.png", "red"), ("b.jpg", "blue"), ("c.webp", "green")):
         Image.new("RGB", (60, 40), colour).save(folder / name)
     Path("photos/broken.png").write_bytes(b"broken")
-    Path("photos/flipped.png").write_bytes(flipped(png(sketch())))
+    Path("photos/flipped.png").write_bytes(flip_bit(png(sketch())))
     Path("photos/huge.png").write_bytes(bomb(100_000, 100_000))
     Path("photos/notes.txt").write_text("no picture")
     Path("mine.png").write_bytes(png(sketch()))
@@ -109,7 +109,7 @@ def test_a_strip_and_a_page_hold_the_pictures(stored: CliRunner) -> None:
         (["query", "1", "mine.png", "--photos", "none"], 3, "There is no folder none"),
         (["query", "1", "mine.png", "--photos", "empty"], 3, "holds no picture"),
         (["query", "1", "mine.png", "--weights", "w.safetensors"], 2, "leave out --weights"),
-        (["query", "1", "empty.png"], 3, "nothing on it is darker than its paper"),
+        (["query", "1", "empty.png"], 3, "darker than"),
         (["query", "1", "flipped.png"], 3, "Image flipped.png cannot be decoded"),
         (["query", "1", "huge.png"], 3, "Image huge.png has too many pixels"),
         (["serve", "1", "--host", "256.1.1.1"], 2, "cannot be bound"),
@@ -119,7 +119,7 @@ def test_mistakes(arguments: list[str], code: int, message: str, stored: CliRunn
     Path("mine.png").write_bytes(png(sketch()))
     Path("empty.png").write_bytes(png(Image.new("RGB", (9, 9), "white")))
     Path("huge.png").write_bytes(bomb(100_000, 100_000))
-    Path("flipped.png").write_bytes(flipped(png(sketch())))
+    Path("flipped.png").write_bytes(flip_bit(png(sketch())))
     Path("empty").mkdir()
     result = stored.invoke(app, arguments)
     assert result.exit_code == code, result.output

@@ -64,7 +64,7 @@ def test_a_broken_picture_is_named(
     call = ["run", "-m", "imagenet", "-d", "folder", "--set", "root=.", "--set", "unseen=all", "--workers", workers]
     result = runner.invoke(app, [*call, *SMALL])
     assert result.exit_code == 3, result.stderr
-    message = "error: Image photo/a b/2.png cannot be decoded (it is no picture): replace or remove it."
+    message = "error: Image photo/a b/2.png cannot be decoded (not an image file): replace or remove it."
     assert result.stderr.rstrip().endswith(message)
 
 

@@ -22,7 +22,7 @@ from bench.results.store import Store
 from bench.search.searcher import Searcher, open_searcher
 from bench.search.server import LARGEST, bind_server, is_local
 from tests.browsing import chromium, problems, requests
-from tests.datasets.images.test_decode import bomb, flipped
+from tests.datasets.images.test_decode import bomb, flip_bit
 from tests.drawn import png, sketch
 
 
@@ -63,9 +63,9 @@ def test_the_server_answers_messages_and_pictures(served: tuple[int, Searcher]) 
     assert status == 200
     assert Image.open(io.BytesIO(picture)).format == "WEBP"
     for method, path, body, headers, code, message in (
-        ("POST", "/query", b"broken", {}, 400, "it is no picture"),
+        ("POST", "/query", b"broken", {}, 400, "not an image"),
         ("POST", "/query", b"", {}, 400, "is an empty file"),
-        ("POST", "/query", flipped(png(sketch())), {}, 400, "cannot be decoded"),
+        ("POST", "/query", flip_bit(png(sketch())), {}, 400, "cannot be decoded"),
         ("POST", "/query", bomb(100_000, 100_000), {}, 400, "too many pixels"),
         ("POST", "/query", None, {"Content_Length": str(LARGEST + 1)}, 413, "more than 10 MB"),
         ("POST", "/other", b"x", {}, 404, "to /query"),
@@ -137,7 +137,7 @@ def test_drawing_with_a_mouse_brings_photos(served: tuple[int, Searcher], tmp_pa
         broken.write_bytes(b"broken")
         uploading.send_keys(str(broken))
         assert wait(browser, "return document.querySelector('#note.problem') !== null", True)
-        assert "it is no picture" in browser.find_element(By.ID, "note").text
+        assert "not an image" in browser.find_element(By.ID, "note").text
         expected = [each for each in problems(browser) if "400" not in each]  # the browser notes the refusal itself
         assert expected == []
         mine = tmp_path / "mine.png"

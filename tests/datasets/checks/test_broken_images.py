@@ -1,4 +1,4 @@
-"""Broken and repeated pictures are found, whatever the number of threads."""
+"""Broken and duplicate images are found with any number of threads."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from bench.datasets.checks.broken_images import ROLES, Verdicts, broken_images, examine, repeats
+from bench.datasets.checks.broken_images import (
+    ROLES,
+    BrokenImageCache,
+    check_images,
+    find_broken_images,
+    find_duplicates,
+)
 from bench.datasets.folder import Folder, FolderSettings
 from bench.errors import DataError
 from bench.types import Item, Split
-from tests.datasets.images.test_decode import flipped
+from tests.datasets.images.test_decode import flip_bit
 from tests.datasets.trees import picture
 
 BROKEN = {
     "sketch/b/1.png": (b"", "is an empty file"),
-    "photo/b/2.png": (flipped(picture("PNG", (40, 40))), "cannot be decoded"),
-    "photo/a/2.png": (b"no picture", "it is no picture"),
+    "photo/b/2.png": (flip_bit(picture("PNG", (40, 40))), "cannot be decoded"),
+    "photo/a/2.png": (b"text", "not an image"),
 }
 
 
@@ -34,34 +40,34 @@ def own(tmp_path: Path) -> Folder:
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_every_broken_picture_is_named_with_its_reason(own: Folder, workers: int) -> None:
-    told: list[tuple[int, int]] = []
-    broken = broken_images(own, own.split(), workers=workers, progress=lambda done, all: told.append((done, all)))
+    calls: list[tuple[int, int]] = []
+    broken = find_broken_images(own, own.split(), workers=workers, progress=lambda done, all: calls.append((done, all)))
     assert list(broken) == list(BROKEN)  # queries, gallery, training images
     for path, (_, reason) in BROKEN.items():
         assert reason in broken[path]
         assert path in broken[path]
-    assert told == [(done, 16) for done in range(1, 17)]
+    assert calls == [(done, 16) for done in range(1, 17)]
 
 
 def test_a_split_without_them_is_another_split_that_can_be_read(own: Folder) -> None:
     split = own.split()
-    broken = broken_images(own, split)
+    broken = find_broken_images(own, split)
     left = split.without(broken)
     assert (len(left.queries), len(left.gallery), len(left.train)) == (3, 3, 7)
     assert left.fingerprint != split.fingerprint
-    assert broken_images(own, left) == {}
+    assert find_broken_images(own, left) == {}
 
 
 def test_a_method_that_is_not_trained_needs_no_training_images(own: Folder) -> None:
-    told: list[tuple[int, int]] = []
-    broken = broken_images(
-        own, own.split(), roles=("queries", "gallery"), progress=lambda done, all: told.append((done, all))
+    calls: list[tuple[int, int]] = []
+    broken = find_broken_images(
+        own, own.split(), roles=("queries", "gallery"), progress=lambda done, all: calls.append((done, all))
     )
     assert list(broken) == ["sketch/b/1.png", "photo/b/2.png"]
-    assert told[-1] == (8, 8)
+    assert calls[-1] == (8, 8)
 
 
-def test_when_nothing_is_left_it_is_said(own: Folder) -> None:
+def test_a_split_needs_queries(own: Folder) -> None:
     split = own.split()
     with pytest.raises(DataError, match="it has no queries or no gallery"):
         split.without([item.path for item in split.queries])
@@ -69,12 +75,12 @@ def test_when_nothing_is_left_it_is_said(own: Folder) -> None:
 
 def test_a_file_that_is_gone_is_broken_and_has_no_hash(own: Folder) -> None:
     items = [Item("photo/b/9.png", "b", "photo"), Item("photo/b/0.png", "b", "photo")]
-    found = examine(own, items)
+    found = check_images(own, items)
     assert list(found.broken) == ["photo/b/9.png"]
     assert dict(found.digests) == {"photo/b/0.png": hashlib.sha256(own.read("photo/b/0.png")).digest()}
 
 
-def test_repeated_pictures_by_what_is_wrong_with_it() -> None:
+def test_duplicates_by_kind() -> None:
     def item(path: str) -> Item:
         return Item(path, path[1], "sketch" if path[0] == "s" else "photo")
 
@@ -89,41 +95,45 @@ def test_repeated_pictures_by_what_is_wrong_with_it() -> None:
         gallery=tuple(map(item, ("pb1", "pb2", "pb3"))),
     )
     contents = {"sa1": "X", "sb1": "X", "pa1": "Y", "pb1": "Y", "pb2": "Z", "pb3": "Z", "sa2": "W", "sa3": "W"}
-    found = repeats(split, {path: content.encode() for path, content in contents.items()})
+    found = find_duplicates(split, {path: content.encode() for path, content in contents.items()})
     assert found.seen_and_unseen == (("pa1", "pb1"), ("sa1", "sb1"))
     assert found.gallery_and_training == (("pa1", "pb1"),)
     assert found.inside_gallery == (("pb2", "pb3"),)
 
 
-def verdict(dataset: Folder, folder: Path, told: list[int], *, keep: bool = True) -> dict[str, str]:
+def find_cached(dataset: Folder, folder: Path, read: list[int], *, write: bool = True) -> dict[str, str]:
+    """Broken images of the dataset; one entry is added to ``read`` for each image that is decoded."""
+
     def progress(done: int, total: int) -> None:
-        told.append(done)
+        read.append(done)
 
-    return Verdicts(folder, keep=keep).of(dataset, dataset.split(), roles=ROLES, workers=1, progress=progress)
+    return BrokenImageCache(folder, write=write).find(
+        dataset, dataset.split(), roles=ROLES, workers=1, progress=progress
+    )
 
 
-def test_a_verdict_is_kept_until_a_file_changes(own: Folder, tmp_path: Path) -> None:
-    kept, told = tmp_path / "kept", list[int]()
-    first = verdict(own, kept, told)
-    assert (list(first), len(told)) == (list(BROKEN), 16)
-    assert verdict(own, kept, told) == first
-    assert len(told) == 16  # no image was read again
+def test_an_entry_is_valid_until_a_file_changes(own: Folder, tmp_path: Path) -> None:
+    cache, read = tmp_path / "cache", list[int]()
+    first = find_cached(own, cache, read)
+    assert (list(first), len(read)) == (list(BROKEN), 16)
+    assert find_cached(own, cache, read) == first
+    assert len(read) == 16  # no image was read again
     mended = next(iter(BROKEN))
     (tmp_path / mended).write_bytes(picture(seed=99))
-    assert mended not in verdict(own, kept, told)
-    assert len(told) == 32
+    assert mended not in find_cached(own, cache, read)
+    assert len(read) == 32
 
 
-def test_a_damaged_verdict_is_made_anew(own: Folder, tmp_path: Path) -> None:
-    kept, told = tmp_path / "kept", list[int]()
-    first = verdict(own, kept, told)
-    (path,) = (kept / "broken-images").iterdir()
+def test_a_damaged_entry_is_replaced(own: Folder, tmp_path: Path) -> None:
+    cache, read = tmp_path / "cache", list[int]()
+    first = find_cached(own, cache, read)
+    (path,) = (cache / "broken-images").iterdir()
     for content in (b"", b"[1]", b'{"a": 1}', path.read_bytes()[:-3]):
         path.write_bytes(content)
-        assert verdict(own, kept, told) == first
-    assert len(told) == 5 * 16
+        assert find_cached(own, cache, read) == first
+    assert len(read) == 5 * 16
 
 
-def test_a_dry_run_keeps_nothing(own: Folder, tmp_path: Path) -> None:
-    verdict(own, tmp_path / "kept", [], keep=False)
-    assert not (tmp_path / "kept").exists()
+def test_a_dry_run_writes_nothing(own: Folder, tmp_path: Path) -> None:
+    find_cached(own, tmp_path / "cache", [], write=False)
+    assert not (tmp_path / "cache").exists()

@@ -1,4 +1,4 @@
-"""What the hash of a split's contents sees: every byte of little, sizes and a sample of much."""
+"""The hash of a split's contents covers every byte of a small split, sizes and a sample of a large one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def opened(root: Path) -> tuple[Folder, Split]:
     return dataset, dataset.split()
 
 
-def hashed(root: Path, *, trains: bool = True) -> str:
+def hash_folder(root: Path, *, trains: bool = True) -> str:
     return hash_of_contents(*opened(root), trains=trains)
 
 
@@ -44,13 +44,13 @@ def longer(path: Path) -> None:
 def test_one_flipped_bit_of_one_file_is_seen_and_where_it_lies_is_not(root: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
     shutil.copytree(root, there, copy_function=shutil.copyfile)  # other times
-    assert hashed(there) == hashed(root)
+    assert hash_folder(there) == hash_folder(root)
     split = opened(root)[1]
     flip(there / split.train[0].path)
-    assert hashed(there) != hashed(root)
-    assert hashed(there, trains=False) == hashed(root, trains=False)  # which reads no image to train on
+    assert hash_folder(there) != hash_folder(root)
+    assert hash_folder(there, trains=False) == hash_folder(root, trains=False)  # which reads no image to train on
     flip(there / split.gallery[0].path)
-    assert hashed(there, trains=False) != hashed(root, trains=False)
+    assert hash_folder(there, trains=False) != hash_folder(root, trains=False)
 
 
 @pytest.mark.parametrize(
@@ -64,26 +64,26 @@ def test_of_many_bytes_sizes_and_a_sample_are_seen(
     read: list[str] = []
     original = Folder.read
 
-    def noted(dataset: Folder, path: str) -> bytes:
+    def read_and_count(dataset: Folder, path: str) -> bytes:
         read.append(path)
         return original(dataset, path)
 
-    monkeypatch.setattr(Folder, "read", noted)
-    before, split = hashed(root), opened(root)[1]
+    monkeypatch.setattr(Folder, "read", read_and_count)
+    before, split = hash_folder(root), opened(root)[1]
     assert len(read) == 5
     changed = next(item.path for item in split.train if (item.path in read) == sampled)
     change(root / changed)
-    assert (hashed(root) != before) == seen
+    assert (hash_folder(root) != before) == seen
 
 
 def test_without_sizes_files_are_counted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "_sizes", lambda root, paths: [])
-    before = hashed(root)
+    before = hash_folder(root)
     flip(root / opened(root)[1].train[0].path)
-    assert hashed(root) != before
+    assert hash_folder(root) != before
     monkeypatch.setattr(contents, "WHOLE_FILES", 3)
     monkeypatch.setattr(contents, "SAMPLE", 0)
-    assert hashed(root, trains=False) == hashed(root)
+    assert hash_folder(root, trains=False) == hash_folder(root)
 
 
 def test_what_is_pinned_is_not_read_and_what_cannot_be_read_is_named(root: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The leak of ImageNet pre-training: the table is what its rule says."""
+"""Overlap with ImageNet: the table follows its rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from bench.datasets.checks.imagenet_overlap import WORDNET_ID, imagenet_names, overlaps, photos_from_imagenet
+from bench.datasets.checks.imagenet_overlap import WORDNET_ID, count_imagenet_photos, find_overlaps, imagenet_names
 from bench.datasets.published.class_names import QUALIFIER, key
 from bench.datasets.published.published_counts import table
 from bench.datasets.published.split_lists import read_class_split
@@ -90,10 +90,10 @@ def test_the_thousand_classes() -> None:
 
 
 def test_overlaps_come_in_the_order_of_the_classes() -> None:
-    found = overlaps("sketchy", ["umbrella", "bell", "tree"])
+    found = find_overlaps("sketchy", ["umbrella", "bell", "tree"])
     assert list(dict.fromkeys(each.class_name for each in found)) == ["umbrella", "bell"]
     assert {each.imagenet_name for each in found} >= {"umbrella", "chime"}
-    assert overlaps("mine", ["umbrella"]) == ()
+    assert find_overlaps("mine", ["umbrella"]) == ()
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_overlaps_come_in_the_order_of_the_classes() -> None:
     ],
 )
 def test_photos_named_after_imagenet_classes(paths: Iterable[str], count: int) -> None:
-    assert photos_from_imagenet(Item(path, "x", "photo") for path in paths) == count
+    assert count_imagenet_photos(Item(path, "x", "photo") for path in paths) == count

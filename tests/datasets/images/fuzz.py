@@ -1,9 +1,8 @@
-"""Decode damaged pictures of every format in a process of its own, since a decoder that fails may end it.
+"""Decode damaged images of every format in a separate process, because a failing decoder may crash it.
 
-Run: python -m tests.datasets.images.fuzz SEED VARIANTS SECONDS FILE.
+Run: python -m tests.datasets.images.fuzz SEED VARIANTS SECONDS FILE
 
-It prints the number of pictures and of DataErrors. FILE
-holds the variant that is being decoded.
+Prints counts of images and of DataErrors as JSON. FILE holds the variant that is being decoded.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ import numpy as np
 from PIL import Image
 
 from bench.datasets.images import decode as decode_module
-from bench.datasets.images import upright, user_sketch
+from bench.datasets.images import image_files, user_sketch
 from bench.datasets.images.decode import decode
-from bench.datasets.images.user_sketch import drawing
+from bench.datasets.images.user_sketch import decode_sketch
 from bench.errors import DataError
 from bench.reports.gallery import thumbnail
 
@@ -35,7 +34,7 @@ ANCILLARY = (b"tRNS", b"PLTE", b"iCCP", b"eXIf", b"sRGB", b"pHYs", b"acTL", b"fc
 
 
 def samples() -> dict[str, bytes]:
-    """A small picture of every kind that is taken."""
+    """A small image of every supported format."""
     noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     image = Image.fromarray(noise).resize((40, 30))
     exif = Image.Exif()
@@ -157,12 +156,12 @@ def _with_other_chunks(data: bytes, draw: random.Random) -> bytes:
 
 def main(seed: int, variants: int, seconds: float, file: Path) -> None:
     """Decode and print; an exception other than DataError ends it."""
-    for module in (decode_module, user_sketch, upright):
+    for module in (decode_module, user_sketch, image_files):
         module.MAX_PIXELS = FEWER_PIXELS  # type: ignore[attr-defined]
     draw, counts, kinds = random.Random(seed), Counter[str](), samples()
     for kind, data in kinds.items():
         assert decode(data, kind).shape == (3, 30, 40), kind
-    ways = (("decode", decode), ("drawing", functools.partial(drawing, size=32)), ("thumbnail", thumbnail))
+    ways = (("decode", decode), ("sketch", functools.partial(decode_sketch, size=32)), ("thumbnail", thumbnail))
     names, end = list(kinds), time.monotonic() + seconds
     for number in range(variants):
         if time.monotonic() > end:

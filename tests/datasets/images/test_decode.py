@@ -1,4 +1,4 @@
-"""Every kind of picture file becomes RGB on white; every broken one is named."""
+"""Every image format decodes to RGB on white; a broken file gives a DataError with its name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from PIL import Image
 
 import bench.datasets.images.decode
 from bench.datasets.images.decode import decode, ink_to_square, to_square
-from bench.datasets.images.picture_files import MAX_PIXELS, raise_data_error, skip_broken_picture
-from bench.datasets.images.upright import upright
-from bench.datasets.images.user_sketch import drawing
+from bench.datasets.images.image_files import MAX_PIXELS, raise_data_error, skip_broken_image, turn_upright
+from bench.datasets.images.user_sketch import decode_sketch
 from bench.errors import DataError
 from bench.reports.gallery import thumbnail
 from tests.datasets.trees import picture
@@ -102,7 +101,7 @@ def png(header: bytes, pixels: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
-def flipped(data: bytes) -> bytes:
+def flip_bit(data: bytes) -> bytes:
     """A PNG with one bit flipped in the middle of its compressed pixels."""
     start = data.index(b"IDAT") + 4
     length = int.from_bytes(data[start - 8 : start - 4], "big")
@@ -111,7 +110,7 @@ def flipped(data: bytes) -> bytes:
     return bytes(changed)
 
 
-def right_crc(data: bytes) -> bytes:
+def set_crc(data: bytes) -> bytes:
     """A PNG of one IDAT chunk with the CRC that its bytes now have."""
     start = data.index(b"IDAT")
     end = start + 4 + int.from_bytes(data[start - 4 : start], "big")
@@ -126,14 +125,14 @@ def bomb(width: int, height: int) -> bytes:
     ("data", "message"),
     [
         pytest.param(b"", "is an empty file", id="zero bytes"),
-        pytest.param(b"<html>not found</html>", "it is no picture", id="no picture"),
+        pytest.param(b"<html>not found</html>", "not an image", id="not an image"),
         pytest.param(picture("JPEG", (64, 64))[:-300], "cannot be decoded", id="truncated JPEG"),
         pytest.param(picture("PNG", (64, 64))[:-300], "cannot be decoded", id="truncated PNG"),
         pytest.param(picture("GIF", (64, 64))[:-300], "cannot be decoded", id="truncated GIF"),
         pytest.param(picture("WEBP", (64, 64))[:-300], "cannot be decoded", id="truncated WebP"),
         pytest.param(picture("PNG", (64, 64))[:20], "cannot be decoded", id="half a header"),
-        pytest.param(flipped(picture("PNG", (64, 64))), "cannot be decoded", id="PNG with a flipped bit"),
-        pytest.param(right_crc(flipped(picture("PNG", (64, 64)))), "cannot be decoded", id="the same, right CRC"),
+        pytest.param(flip_bit(picture("PNG", (64, 64))), "cannot be decoded", id="PNG with a flipped bit"),
+        pytest.param(set_crc(flip_bit(picture("PNG", (64, 64)))), "cannot be decoded", id="the same, right CRC"),
         pytest.param(picture("PNG", (64, 64))[:-300] + bytes(300), "cannot be decoded", id="PNG with a tail of zeros"),
         pytest.param(bomb(9000, 9000), f"more than {MAX_PIXELS}", id="more pixels than allowed"),
         pytest.param(bomb(10_000, 10_000), "pixels", id="Pillow warns"),
@@ -149,26 +148,26 @@ def test_a_broken_file_is_named_with_the_cure(data: bytes, message: str) -> None
 
 
 @pytest.mark.parametrize("error", [IndexError("out of range"), zlib.error("Error -3"), struct.error("\n"), TypeError()])
-def test_whatever_a_decoder_raises_is_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_exception_of_a_decoder_becomes_one_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*given: object) -> None:
         raise error
 
     data = picture("GIF")
     monkeypatch.setattr(Image, "open", fail)
-    decoders = (decode, functools.partial(drawing, size=8), thumbnail)
+    decoders = (decode, functools.partial(decode_sketch, size=8), thumbnail)
     for decoder in decoders:
         with pytest.raises(DataError, match=r"^Image a\.gif cannot be decoded \([^()\n]+\): replace or remove it\.$"):
             decoder(data, "a.gif")
-    assert upright(data) is data
+    assert turn_upright(data) is data
 
 
 def test_every_flipped_bit_in_the_pixels_of_a_png_is_found() -> None:
-    data = shot(6, "PNG")  # turned by its EXIF data, which must not write a sound file of damaged pixels
+    data = shot(6, "PNG")  # turning by EXIF must not hide the damage
     start = data.index(b"IDAT") + 4
     for place in range(start, start + int.from_bytes(data[start - 8 : start - 4], "big") + 4):
         changed = bytearray(data)
         changed[place] ^= 1
-        for decoder in (decode, functools.partial(drawing, size=8), thumbnail):
+        for decoder in (decode, functools.partial(decode_sketch, size=8), thumbnail):
             with pytest.raises(DataError, match="cannot be decoded"):
                 decoder(bytes(changed), "a.png")
 
@@ -179,8 +178,8 @@ def shot(orientation: int, kind: str) -> bytes:
     return saved(Image.linear_gradient("L").resize((30, 20)), kind, exif=exif)
 
 
-def test_too_little_memory_is_no_fault_of_a_picture() -> None:
-    for guarded in (raise_data_error("x"), skip_broken_picture()):
+def test_a_memory_error_passes() -> None:
+    for guarded in (raise_data_error("x"), skip_broken_image()):
         with pytest.raises(MemoryError), guarded:
             raise MemoryError
 

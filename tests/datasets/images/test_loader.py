@@ -1,7 +1,10 @@
-"""Loading gives the same pixels in the same order, however many workers there are and wherever the images lie."""
+"""Loading gives the same pixels in the same order for any number of workers, from memory or from disk."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ import bench.datasets.images.loader
 from bench.datasets.base import DATASETS
 from bench.datasets.folder import Folder, FolderSettings
 from bench.datasets.images.decode import decode, ink_to_square, to_square
-from bench.datasets.images.loader import Images
+from bench.datasets.images.loader import WINDOW, Images, map_in_order
 from bench.errors import DataError
 from bench.types import Item
 from tests.datasets.trees import picture
@@ -75,13 +78,13 @@ def test_the_ink_crop_is_for_sketches_and_follows_the_setting(own: tuple[Folder,
     assert torch.equal(Images(cropping, items[:2], 16, ink_crop=False)[0], to_square(raw[0], 16))
 
 
-def test_warming_decodes_once_and_tells_how_far_it_is(own: tuple[Folder, list[Item]]) -> None:
+def test_warm_decodes_once_and_reports_progress(own: tuple[Folder, list[Item]]) -> None:
     dataset, items = own
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     images = Images(dataset, items[:4], 16)
-    images.warm(lambda done, all: told.append((done, all)))
-    images.warm(lambda done, all: told.append((done, all)))
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    images.warm(lambda done, all: calls.append((done, all)))
+    images.warm(lambda done, all: calls.append((done, all)))
+    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_what_does_not_fit_into_memory_is_not_held_there(
@@ -90,9 +93,9 @@ def test_what_does_not_fit_into_memory_is_not_held_there(
     dataset, items = own
     images = Images(dataset, items[:4], 16)
     monkeypatch.setattr(bench.datasets.images.loader, "CACHE_BYTES", 4 * 3 * 16 * 16 - 1)
-    told: list[tuple[int, int]] = []
-    images.warm(lambda done, all: told.append((done, all)))
-    assert told == []
+    calls: list[tuple[int, int]] = []
+    images.warm(lambda done, all: calls.append((done, all)))
+    assert calls == []
     assert not images.fit_into_memory
 
 
@@ -106,7 +109,7 @@ def test_images_that_memory_cannot_hold_are_streamed_after_one_warning(
     own: tuple[Folder, list[Item]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = read(own, 0)
-    room = Images._room_for
+    room = Images._allocate
 
     def little(images: Images, count: int) -> Tensor:
         if count > 5:
@@ -115,12 +118,13 @@ def test_images_that_memory_cannot_hold_are_streamed_after_one_warning(
             )
         return room(images, count)
 
-    monkeypatch.setattr(Images, "_room_for", little)
+    monkeypatch.setattr(Images, "_allocate", little)
     dataset, items = own
     images = Images(dataset, items[:9], 16)
     with caplog.at_level("WARNING", logger="bench"):
         found = [*images.stream(BATCHES), *images.stream(BATCHES)]
-    assert caplog.messages == ["Memory did not suffice to hold 9 decoded images: every epoch decodes them anew."]
+    (message,) = caplog.messages
+    assert "Not enough memory for 9" in message
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(found, expected * 2, strict=True))
 
 
@@ -133,3 +137,45 @@ def test_decoding_leaves_torchs_threads_as_they_were(own: tuple[Folder, list[Ite
     with pytest.raises(DataError):
         Images(dataset, items, 16).preload()
     assert torch.get_num_threads() == before
+
+
+# map_in_order
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 5])
+def test_results_come_in_order_for_any_number_of_threads(workers: int) -> None:
+    def slow_when_even(number: int) -> int:
+        time.sleep(0.002 * (number % 2 == 0))
+        return number * number
+
+    assert list(map_in_order(slow_when_even, range(50), workers)) == [number * number for number in range(50)]
+
+
+def test_tasks_run_at_the_same_time() -> None:
+    meeting = threading.Barrier(2, timeout=10)  # passes only when two tasks wait at once
+    assert list(map_in_order(lambda _: meeting.wait() >= 0, range(2), 2)) == [True, True]
+
+
+def test_at_most_a_window_of_tasks_is_queued() -> None:
+    taken: list[int] = []
+
+    def arguments() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    results = map_in_order(lambda number: number, arguments(), 2)
+    assert next(results) == 0
+    assert len(taken) == 2 * WINDOW
+
+
+def test_an_error_is_raised_in_place_of_its_result() -> None:
+    def picky(number: int) -> int:
+        if number == 3:
+            raise ValueError("three")
+        return number
+
+    results = map_in_order(picky, range(1000), 2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="three"):
+        next(results)

@@ -1,4 +1,4 @@
-"""No damaged picture ends the process: each is decoded, or refused by a DataError."""
+"""No damaged image crashes the process: each is decoded or gives a DataError."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def test_thousands_of_damaged_pictures_are_decoded_or_refused(tmp_path: Path) ->
     ended = subprocess.run(
         [*call, *words], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=300
     )
-    said = ended.stderr.decode(errors="replace")[-3000:]
-    assert ended.returncode == 0, f"exit {ended.returncode} at {tmp_path / 'variant'}:\n{said}"
+    errors = ended.stderr.decode(errors="replace")[-3000:]
+    assert ended.returncode == 0, f"exit {ended.returncode} at {tmp_path / 'variant'}:\n{errors}"
     counts = json.loads(ended.stdout)
-    for way in ("decode", "drawing", "thumbnail"):
+    for way in ("decode", "sketch", "thumbnail"):
         for result in ("decoded", "refused"):
             assert sum(count for what, count in counts.items() if what.startswith(way) and what.endswith(result)) > 50
