@@ -10,13 +10,9 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """An error that the user can fix; the message is one sentence with the cure.
-
-    ``said_elsewhere``: another process of the same run tells the user.
-    """
+    """An error that the user can fix; the message is one sentence with the cure."""
 
     exit_code = 2
-    said_elsewhere = False
 
 
 class UsageError(BenchError):

@@ -64,23 +64,6 @@ def deferred_signals() -> Iterator[Deferred]:
                 signal.signal(number, handler)
 
 
-@contextmanager
-def last_signals() -> Iterator[Deferred]:
-    """Within the block SIGINT and SIGTERM wait, and after it they are ignored: the process is about to end."""
-    deferred = Deferred()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        deferred.asked = deferred.asked or _kind(number)
-
-    if _in_main_thread():
-        for number in NUMBERS:
-            signal.signal(number, note)
-    try:
-        yield deferred
-    finally:
-        ignore_signals()
-
-
 def ignore_signals() -> None:
     """Ignore SIGINT and SIGTERM from now on: the process is about to end."""
     if _in_main_thread():

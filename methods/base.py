@@ -21,11 +21,6 @@ from bench.settings.run_settings import OPTIMISERS, RunSettings
 from bench.types import Batch
 
 
-def as_it_is(found: Tensor | None) -> Tensor | None:
-    """What one process found is what all know, where there is one."""
-    return found
-
-
 @dataclass(frozen=True)
 class Context:
     """What a method is told when it is built.
@@ -45,14 +40,14 @@ class TrainingPhotos:
     ``through(function)`` gives what a function says of every photo: float32 [photos, ...] on the CPU, from a function
     of float32 [batch, 3, size, size] in 0..1 on the device to [batch, ...]; where several processes train, each looks
     at its share. ``labels`` int64 [photos] and ``paths`` are in the same order; ``identity`` pins content and size.
-    ``told`` gives every process the table that the first one found (in a cache, say), or None.
+    ``broadcast`` gives every process the table that rank 0 read (from a cache, say), or None.
     """
 
     through: Callable[[Callable[[Tensor], Tensor]], Tensor]
     labels: Tensor
     paths: tuple[str, ...]
     identity: str
-    told: Callable[[Tensor | None], Tensor | None] = field(default=as_it_is)
+    broadcast: Callable[[Tensor | None], Tensor | None] = field(default=lambda table: table)
 
 
 @dataclass(frozen=True)

@@ -48,17 +48,36 @@ class Program(TyperGroup):
         return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a user's mistake becomes ``error: <sentence>`` on stderr."""
+        """Run the command; a user's mistake becomes ``error: <sentence>`` on stderr. Of several ranks one prints it."""
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            if (beginning := beginning_of(error)) is not None:
-                typer.echo(f"error: {beginning}{error}", err=True)
+            _print_once(error, f"error: {error}")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            if beginning_of(error) is not None:
-                typer.echo("Interrupted; what was finished is stored.", err=True)
+            _print_once(error, "Interrupted; what was finished is stored.")
             raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
+        except Exception as error:  # a bug's traceback, or click's own sentence on a wrong option
+            if isinstance(error, typer.Exit) or _one_process() or _failure().claim():
+                raise
+            raise typer.Exit(getattr(error, "exit_code", 1)) from error
+
+
+def _print_once(error: BaseException, text: str) -> None:
+    """Print ``text`` on stderr unless another rank of the same run prints it."""
+    message = text if _one_process() else _failure().message_of(error, text)
+    if message is not None:
+        typer.echo(message, err=True)
+
+
+def _one_process() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") == "1"
+
+
+def _failure() -> Any:
+    from bench.distributed import failure  # torch takes a second to import, which one process need not spend
+
+    return failure
 
 
 app = typer.Typer(
@@ -71,17 +90,6 @@ app = typer.Typer(
     epilog="Global options may stand anywhere. Option --some-thing of command run is also BENCH_RUN_SOME_THING. "
     "Example: [bold]bench run -m imagenet -m ours -d emoji[/bold]",
 )
-
-
-def beginning_of(error: BaseException) -> str | None:
-    """How this process begins its sentence on ``error``; None where another process of the same run says it."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return ""
-    from bench.distributed.failure import (
-        of_this_process,  # torch takes a second to import, which one process need not spend here
-    )
-
-    return of_this_process().beginning(error)
 
 
 def _print_version(wanted: bool) -> None:

@@ -30,7 +30,7 @@ NOT_YET = {"job": "not handed in yet"}  # of a run that is queued before its job
 
 def follow_all(experiments: list[Experiment], resources: Resources, *, force: bool) -> None:
     """What every process but the leader does: its part of each cell that the leader begins, until there is none."""
-    while (number := resources.processes.told(-1)) is not None:
+    while (number := resources.processes.broadcast(-1)) is not None:
         try:
             follow(experiments[number], resources, force=force)
         except LostProcessError:
@@ -161,7 +161,7 @@ class Cells:
             return stored, True
 
         def begin() -> None:
-            self.resources.processes.told(position)  # to the other processes of the run, in ``follow_all``
+            self.resources.processes.broadcast(position)  # to the other processes of the run, in ``follow_all``
 
         with Bars(name, quiet=self.quiet) as observer:
             if self.lost:

@@ -18,7 +18,7 @@ from bench.cli.output import OutputFormat, cache_dir, global_option, print_json,
 from bench.cli.progress import Bars
 from bench.cli.run_table import show
 from bench.cluster.launch import EXECUTORS, Executor, Job
-from bench.distributed.process_group import Processes, joined
+from bench.distributed.process_group import Processes, join_processes
 from bench.errors import DataError, IncompleteError, UsageError, nearest
 from bench.experiments.preflight import agree
 from bench.experiments.request import Experiment, Request, Resources
@@ -107,7 +107,7 @@ def run_all(ctx: typer.Context, requests: list[Request], options: RunOptions, sh
     A cell whose data is not at hand is shown as it is stored. ``shown`` prints what is done, instead of ``show``.
     Raises IncompleteError when some failed; the others are stored and shown.
     """
-    with joined(options.device) as processes:
+    with join_processes(options.device) as processes:
         _run_together(ctx, requests, options, processes, shown or show)
 
 
@@ -128,20 +128,19 @@ def _run_together(
     where, quiet = str(global_option(ctx, "store")), bool(global_option(ctx, "quiet")) or not processes.leads
     if not processes.leads:
         logging.getLogger("bench").setLevel(logging.ERROR)  # what goes on is said once
-    executor = processes.together(lambda: _executor(options, resources))
+    executor = processes.all_succeed(lambda: _executor(options, resources))
     with Bars("checking images", quiet=quiet or all(each.on_bad_image == "error" for each in requests)) as bars:
         bars.phase("decoding")
         splits = Splits(lambda done, total: bars.progress(done, total, {}), keep=not dry_run and processes.leads)
-        experiments, kept = processes.together(
+        experiments, kept = processes.all_succeed(
             lambda: _resolved(requests, resources, splits, "" if force or dry_run else where)
         )
     for each in experiments if processes.size > 1 else ():
         if each.method.terms and each.trained is None and not each.run.frozen_batchnorm:
-            error = UsageError(
+            raise UsageError(
                 "Several processes cannot train batch normalisation, which would see a part of each batch only: "
                 "leave out --set frozen_batchnorm=false, or use one process."
             )
-            processes.fail(error)
     agree(processes, experiments)
     if not processes.leads:
         if not dry_run:
@@ -185,7 +184,7 @@ def _run_together(
         print_runs = show if lost else shown  # without the database there is nothing but the runs
         print_runs([*((record, True) for record in kept), *cells.done], format, cells.store)
         cells.store.close()
-    processes.told(None)  # nothing more to follow
+    processes.broadcast(None)  # nothing more to follow
     if lost:
         raise lost
     if cells.failures:

@@ -29,7 +29,7 @@ class WholeBatchLosses(nn.Module):
     def forward(self, images: Tensor, labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """Terms by name, scalars: of own images [own, 3, size, size], labels and is_photo of the batch, [batch]."""
         outputs = self._outputs(Batch(images, labels[self._rows], is_photo[self._rows]))
-        whole = {name: self._processes.whole_batch(value, self._rows, len(labels)) for name, value in outputs.items()}
+        whole = {name: self._processes.gather_batch(value, self._rows, len(labels)) for name, value in outputs.items()}
         return self.method.losses(whole, labels, is_photo)
 
 

@@ -77,7 +77,7 @@ class Embedder:
         """Embeddings of items of one modality, float32 [items, width], and how many were embedded now."""
         key, processes = self.key(items), self.resources.processes
         kept = self.cache.read(key) if reuse and processes.leads else None
-        cached = processes.tensors_told(({"embeddings": torch.from_numpy(kept)}, {}) if kept is not None else None)
+        cached = processes.broadcast_tensors(({"embeddings": torch.from_numpy(kept)}, {}) if kept is not None else None)
         if cached is not None:
             progress(len(items))
             return cached[0]["embeddings"].numpy(), 0
@@ -98,7 +98,7 @@ class Embedder:
             return self.embed_items(items, progress, reuse=reuse)
         key = self.key(items)
         kept = self.cache.read_shards(key) if reuse and processes.leads else None
-        cached = processes.told(kept is not None)
+        cached = processes.broadcast(kept is not None)
         if cached:
             progress(len(items))
         else:
@@ -126,7 +126,7 @@ class Embedder:
             images = [[item for item in split.train if item.modality == modality] for modality in ("sketch", "photo")]
         key = _hash([*map(self.key, images), seed, post.bits])
         kept = self.cache.read_quantiser(key) if processes.leads else None
-        if processes.told(kept is not None):
+        if processes.broadcast(kept is not None):
             return kept
         sketches, photos = (self.embed_items(items, lambda done: None)[0] for items in images)
         if not processes.leads:

@@ -264,11 +264,11 @@ def training_photos(
         for number, pixels in enumerate(data.images.stream(batches), start=1):
             found.append(function(to_pixels(pixels, device)).float().cpu())
             observer.progress(min(len(positions), number * BATCH * processes.size), len(positions), {})
-        return processes.rows_of_all(torch.cat(found) if found else torch.empty(0, 0))
+        return processes.all_gather_rows(torch.cat(found) if found else torch.empty(0, 0))
 
-    def told(found: Tensor | None) -> Tensor | None:
-        table = processes.tensors_told(({"table": found}, {}) if found is not None else None)
-        return table[0]["table"] if table is not None else None
+    def broadcast(table: Tensor | None) -> Tensor | None:
+        sent = processes.broadcast_tensors(({"table": table}, {}) if table is not None else None)
+        return sent[0]["table"] if sent is not None else None
 
     paths = tuple(split.train[position].path for position in positions)
     stamp = experiment.dataset.stamp(paths)
@@ -277,5 +277,5 @@ def training_photos(
         labels=data.labels[positions],
         paths=paths,
         identity=f"{split.fingerprint} {experiment.run.image_size} {stamp}".strip(),
-        told=told,
+        broadcast=broadcast,
     )

@@ -53,7 +53,7 @@ def run_and_store(
     run = claim.run
     try:
         entered = store.runs(id=run)[0]
-        with Heartbeat(store, run, observer) as beating, resources.processes.company():
+        with Heartbeat(store, run, observer) as beating, resources.processes.watch():
             begin()
             outcome = execute(experiment, resources, beating, reuse=not force)
         return _store(store, _finished(entered, outcome), outcome, resources), False
@@ -87,7 +87,7 @@ def run_without_store(
     facts: dict[str, Any] = {**experiment.identity, "environment": _environment(experiment, resources)}
     entered = RunRecord(id=0, **facts, seconds={}, status="running", failure="", started=now(), ended="")
     try:
-        with resources.processes.company():
+        with resources.processes.watch():
             begin()
             outcome = execute(experiment, resources, observer, reuse=not force)
     except Exception as error:

@@ -51,7 +51,7 @@ def embed(
         if device.type == "cuda" and done < len(images):
             torch.cuda.empty_cache()  # what the larger batch left behind in pieces
     own = np.concatenate(parts or [np.empty((0, 0), np.float32)]).astype(np.float32, copy=False)
-    return own if processes.size == 1 else processes.rows_of_all(torch.from_numpy(own)).numpy()
+    return own if processes.size == 1 else processes.all_gather_rows(torch.from_numpy(own)).numpy()
 
 
 def _batches(

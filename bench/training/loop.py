@@ -112,7 +112,7 @@ def train(
             epoch_ends = state.step % len(sampler) == 0 or state.step == steps
             _select(state, _epochs(state.step, steps, len(sampler)), signals)
             if signals.asked or (epoch_ends and state.step < steps):
-                state.save()
+                state.save(every_rank=signals.asked is not None)
             signals.raise_if_asked()
     method.eval()
     if selector is not None:
@@ -152,7 +152,7 @@ def _select(state: TrainingState, epochs: int, signals: Deferred) -> None:
         with signals.at_once():
             state.selector.after_epoch(state.method)
     except KeyboardInterrupt:
-        state.save()
+        state.save(every_rank=True)
         raise
 
 
@@ -160,8 +160,9 @@ def _select(state: TrainingState, epochs: int, signals: Deferred) -> None:
 def _saved_when_lost(state: TrainingState, signals: Deferred) -> Iterator[None]:
     """Save the last full step if another process ends within the block: no step is half done while one waits for it."""
     try:
-        with state.processes.company(signals):
+        with state.processes.watch():
             yield
     except LostProcessError:
-        state.save(every_rank=True)
+        state.save(every_rank=True)  # rank 0 may be the one that ended
+        signals.raise_if_asked()
         raise

@@ -97,7 +97,10 @@ class TrainingState:
         self.step = 0  # steps done
 
     def save(self, *, every_rank: bool = False) -> None:
-        """Write the checkpoint, on rank 0 alone unless it may be gone; raises StorageError if the disk is full."""
+        """Write the checkpoint; raises StorageError if the disk is full.
+
+        Rank 0 writes. ``every_rank`` is for a run that ends: rank 0 may be gone, and all ranks have the same state.
+        """
         if self.checkpoint is None or not (self.processes.leads or every_rank):
             return
         tensors = {f"method.{name}": tensor for name, tensor in self.method.state_dict().items()}
@@ -121,7 +124,7 @@ class TrainingState:
         """
         if self.checkpoint is None:
             return
-        saved = self.processes.tensors_told(self.checkpoint.read() if self.processes.leads else None)
+        saved = self.processes.broadcast_tensors(self.checkpoint.read() if self.processes.leads else None)
         if saved is None:
             return
         tensors, facts = saved

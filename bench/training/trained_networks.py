@@ -64,7 +64,7 @@ class Networks:
         saved = None
         if processes.leads:
             saved = read_file(self.path(key), key, "The trained network %s is damaged: it is trained again.")
-        saved = processes.tensors_told(saved)
+        saved = processes.broadcast_tensors(saved)
         if saved is None:
             return None
         load_exactly(method, saved[0], self.path(key))

@@ -33,7 +33,7 @@ def class_knowledge(
     asked = [*_identity(backbone), photos.identity, list(photos.paths), classes, temperature, agreement]
     path = cache_dir / "knowledge" / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]}.safetensors"
     kept = read_tensors(path)
-    cached = photos.told(kept[0]["knowledge"] if kept is not None else None)
+    cached = photos.broadcast(kept[0]["knowledge"] if kept is not None else None)
     if cached is not None:
         return cached
     table = table_of(_look(backbone, photos), photos.labels, classes, temperature=temperature, agreement=agreement)

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from bench.signals import Deferred, Terminated, deferred_signals, last_signals
+from bench.signals import Deferred, Terminated, deferred_signals, ignore_signals
 
 
 @pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
@@ -67,16 +67,13 @@ def test_where_a_signal_can_be_borne_at_any_point_it_does_not_wait() -> None:
     assert steps == []
 
 
-def test_the_last_signals_are_noted_and_from_then_on_ignored() -> None:
+def test_ignored_signals_stay_ignored_after_the_block() -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with deferred_signals():
-            with last_signals() as last:
-                os.kill(os.getpid(), signal.SIGTERM)
-                os.kill(os.getpid(), signal.SIGINT)
-            assert type(last.asked) is Terminated
+            ignore_signals()
             os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)  # also after the block around it
+        os.kill(os.getpid(), signal.SIGTERM)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
