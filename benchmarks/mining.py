@@ -22,9 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.experiments.execute import build, trained
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.progress import Clock
-from bench.experiments.request import Experiment, Request, Resources
 from bench.experiments.resolve import resolve
+from bench.settings.request import Request
 
 PARTS = 6  # of a training, each a line
 COLUMNS = ("own-domain negative", "other-domain positive", "both hinges pull", "one hinge pulls")

@@ -32,11 +32,12 @@ from bench.datasets.images.loader import Images
 from bench.datasets.images.samplers import BalancedBatches
 from bench.devices import to_pixels
 from bench.experiments.execute import build
-from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
 from bench.methods.backbone.small_map_depthwise import SmallMapDepthwise
 from bench.methods.base import Method, TrainingPhotos
 from bench.methods.modules.teacher import Teacher
+from bench.settings.request import Request
 from bench.training.loop import TrainingData
 from bench.types import Batch
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.experiments.request import Resources
+from bench.experiments.experiment import Resources
 from bench.results.store import Store
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.evaluation.metrics.base import METRICS
-from bench.experiments.request import Resources
+from bench.experiments.experiment import Resources
 from bench.methods.base import METHODS, Context
 from bench.reports.base import KINDS
 from bench.results.store import Store

@@ -18,10 +18,11 @@ from bench.datasets.images.loader import Images
 from bench.experiments import ablations as sweep
 from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build, execute
-from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
 from bench.methods.base import METHODS, TrainingPhotos
 from bench.methods.modules import heads, losses
+from bench.settings.request import Request
 from bench.training.loop import TrainingData, train
 from tests.conftest import Quiet
 

@@ -17,7 +17,7 @@ from bench.cli.progress import Bars
 from bench.cluster.launch import Executor, Job, gpus_here
 from bench.distributed.failure import LostProcessError
 from bench.errors import BenchError, DatabaseError, IncompleteError, StorageError
-from bench.experiments.request import Experiment, Resources
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.run import UnstoredError, follow, other_images, run_and_store, run_without_store
 from bench.results.merge import open_store
 from bench.results.models import RunRecord

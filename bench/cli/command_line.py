@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 from bench.cli.options import RunOptions
 from bench.cli.output import cache_dir, global_option
-from bench.experiments.request import Experiment
+from bench.experiments.experiment import Experiment
 from bench.results.database import database_file
 
 DEFAULT = RunOptions()

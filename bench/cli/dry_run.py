@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.cli.output import OutputFormat, print_json, print_table, stderr
-from bench.experiments.request import Experiment
+from bench.experiments.experiment import Experiment
 from bench.results.database import plain
 from bench.results.models import RunRecord, trained_on
 from bench.results.reading import existing

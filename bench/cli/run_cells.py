@@ -20,8 +20,8 @@ from bench.cli.run_table import show
 from bench.cluster.launch import EXECUTORS, Executor, Job
 from bench.distributed.process_group import Processes, join_processes
 from bench.errors import DataError, IncompleteError, UsageError, nearest
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.preflight import agree
-from bench.experiments.request import Experiment, Request, Resources
 from bench.experiments.resolve import Splits, resolve, with_weights_at_hand
 from bench.experiments.stored import find_run
 from bench.results.database import plain
@@ -29,6 +29,7 @@ from bench.results.merge import conflict_lines, open_store
 from bench.results.models import RunRecord
 from bench.results.reading import existing
 from bench.results.store import Store
+from bench.settings.request import Request
 from bench.training.pretrained import file_of
 
 # Prints runs, each with whether it was done already, that a store holds.

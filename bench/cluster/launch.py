@@ -27,8 +27,8 @@ from bench.results.store import Store
 from bench.signals import Terminated, ignore_signals
 
 if TYPE_CHECKING:
+    from bench.experiments.experiment import Resources
     from bench.experiments.progress import Observer
-    from bench.experiments.request import Resources
     from bench.settings.request import Request
 
 EXECUTORS = ("local", "slurm")
@@ -102,7 +102,7 @@ class Job:
         """
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
         logging.getLogger("bench").setLevel(logging.INFO)
-        from bench.experiments.request import Resources  # torch, which a job imports when it can be stopped
+        from bench.experiments.experiment import Resources  # torch, which a job imports when it can be stopped
         from bench.experiments.resolve import resolve
         from bench.experiments.run import run_and_store, run_without_store
 

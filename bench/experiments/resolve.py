@@ -11,13 +11,13 @@ from bench.datasets.base import DATASETS, Dataset
 from bench.datasets.checks.broken_images import ROLES, BrokenImageCache, Role
 from bench.datasets.published.shaping import shape_split
 from bench.errors import DataError, LoadingError, UsageError, nearest
-from bench.experiments.request import Experiment, Request, Resources, default_settings
+from bench.experiments.experiment import Experiment, Resources, default_settings
 from bench.methods.backbone.architectures import check_backbone, check_network
 from bench.methods.backbone.published_weights import PACKAGED, default_file, file_of_hash, how_to_get
 from bench.methods.backbone.weights import checked_hash, no_weights
 from bench.methods.base import METHODS, Method
 from bench.settings.post_processing import PostProcessing
-from bench.settings.request import HASH
+from bench.settings.request import HASH, Request
 from bench.settings.run_settings import assign, given
 from bench.training.pretrained import Trained, opened
 from bench.types import Split

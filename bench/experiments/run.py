@@ -17,8 +17,8 @@ from bench.distributed.failure import LostProcessError
 from bench.errors import DatabaseError, MemoryExhaustedError, StorageError
 from bench.evaluation.metrics.base import METRICS_VERSION
 from bench.experiments.execute import Outcome, embedded, execute
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.progress import Heartbeat, Observer
-from bench.experiments.request import Experiment, Resources
 from bench.methods.base import METHODS
 from bench.results.models import RunRecord
 from bench.results.outcomes import outcome_folder, write_outcome

@@ -15,8 +15,8 @@ from bench.datasets.published.shaping import check_fingerprint, locate_folder
 from bench.devices import choose_device
 from bench.errors import LoadingError, UsageError
 from bench.experiments.execute import build, training_photos
+from bench.experiments.experiment import Experiment, Resources, configuration_of, weights_identity
 from bench.experiments.progress import Observer
-from bench.experiments.request import Experiment, Resources, configuration_of, weights_identity
 from bench.experiments.resolve import resolve, settings_of
 from bench.methods.base import METHODS
 from bench.results.models import RunRecord

@@ -26,7 +26,7 @@ from bench.evaluation.reranking import Icfrr
 from bench.evaluation.similarity import measure
 from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build
-from bench.experiments.request import Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.stored import load_experiment
 from bench.results.models import RunRecord
 from bench.search.photo_folder import PhotoFolder

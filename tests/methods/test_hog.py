@@ -10,9 +10,10 @@ from bench.errors import UsageError
 from bench.evaluation.ranking import rank
 from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build
-from bench.experiments.request import Request, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.methods.base import Method
+from bench.settings.request import Request
 from tests.conftest import Quiet
 
 CPU = torch.device("cpu")

@@ -12,10 +12,11 @@ from torch import nn
 
 from bench.errors import DataError, UsageError
 from bench.experiments.execute import build
-from bench.experiments.request import Request, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.methods.base import Method, TrainingPhotos
 from bench.methods.sake import start_from_classifier
+from bench.settings.request import Request
 from bench.types import Batch
 
 NOTHING = TrainingPhotos(lambda function: torch.empty(0, 1000), torch.empty(0, dtype=torch.int64), (), "none")

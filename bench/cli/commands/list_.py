@@ -99,10 +99,10 @@ def settings(
     from dataclasses import asdict
 
     from bench.datasets.base import DATASETS
-    from bench.experiments.request import Request
     from bench.experiments.resolve import settings_of
     from bench.methods.base import METHODS
     from bench.settings.describe import describe
+    from bench.settings.request import Request
 
     parts = settings_of(Request(method, dataset), METHODS.get(method), DATASETS.get(dataset))
     owners = ("run", method, dataset, "after embedding")

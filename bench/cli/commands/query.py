@@ -71,7 +71,7 @@ def query(
 def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
     """Load the network of a run and embed the photos, with a progress bar on stderr."""
     from bench.cli.progress import Bars
-    from bench.experiments.request import Resources
+    from bench.experiments.experiment import Resources
     from bench.search.searcher import open_searcher
 
     resources = Resources(global_option(ctx, "data_root"), cache_dir(ctx), device=device)

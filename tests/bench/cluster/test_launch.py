@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from bench.cluster.launch import Job, gpus_here
 from bench.evaluation.ranking import available_processors
-from bench.experiments.request import Resources
+from bench.experiments.experiment import Resources
 from bench.results.store import ELSEWHERE, Store
 from bench.settings.request import Request
 from tests.bench.results.test_store import IDENTITY

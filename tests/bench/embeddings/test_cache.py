@@ -15,8 +15,9 @@ from bench.embeddings import binary_codes as itq
 from bench.embeddings.cache import EmbeddingCache
 from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build
-from bench.experiments.request import Request, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
+from bench.settings.request import Request
 from tests.pictures import write_folder
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)

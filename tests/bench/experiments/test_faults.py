@@ -10,7 +10,7 @@ import pytest
 from bench.io import facts_of, read_tensors, write_tensors
 from bench.results import details
 from bench.results.store import Store
-from tests.pictures import words_of, write_folder
+from tests.pictures import SMALL, words_of, write_folder
 from tests.processes import Fault, bench
 
 # 30 training images of 10 classes a modality, 16 a batch: 3 steps an epoch, 9 in all.
@@ -34,7 +34,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    ended = bench(folder, *TRAINING, *words_of(pictures))
+    ended = bench(folder, *TRAINING, *words_of(pictures, *SMALL))
     assert ended.code == 0, ended.output
     return folder
 
@@ -43,7 +43,7 @@ def test_killed_five_times_and_stopped_a_run_ends_as_if_nothing_had_happened(
     pictures: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     """One run, killed or stopped at one point after the other, each time resumed."""
-    call = (*TRAINING, *words_of(pictures))
+    call = (*TRAINING, *words_of(pictures, *SMALL))
     for parameters in FAULTS:
         (fault,) = parameters.values
         ended = bench(tmp_path, *call, faults=[fault])
@@ -63,7 +63,7 @@ def test_killed_five_times_and_stopped_a_run_ends_as_if_nothing_had_happened(
 
 
 def test_ctrl_c_twice_loses_the_step_and_nothing_else(pictures: Path, undisturbed: Path, tmp_path: Path) -> None:
-    call = (*TRAINING, *words_of(pictures))
+    call = (*TRAINING, *words_of(pictures, *SMALL))
     first = Fault("bench.training.state:History.add", 5, signal.SIGINT)
     second = Fault("bench.training.state:Checkpoint.write", 2, signal.SIGINT)  # the first is that of the first epoch
     ended = bench(tmp_path, *call, faults=[first, second])
@@ -87,7 +87,7 @@ def test_ctrl_c_twice_loses_the_step_and_nothing_else(pictures: Path, undisturbe
 
 
 def test_a_damaged_checkpoint_is_not_used(pictures: Path, undisturbed: Path, tmp_path: Path) -> None:
-    call = (*TRAINING, *words_of(pictures))
+    call = (*TRAINING, *words_of(pictures, *SMALL))
     ended = bench(tmp_path, *call, faults=[Fault("bench.training.state:History.add", 5, signal.SIGTERM)])
     assert ended.code == 143, ended.output
     (checkpoint,) = (tmp_path / "cache" / "checkpoints").iterdir()

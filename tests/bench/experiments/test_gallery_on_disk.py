@@ -17,13 +17,14 @@ from bench.embeddings.arrays import Rows, Whole
 from bench.errors import IncompleteError, StorageError
 from bench.experiments import embed_split
 from bench.experiments.execute import Outcome, build, execute
-from bench.experiments.request import Request, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.methods.imagenet import ImageNet
 from bench.results import details
 from bench.results.store import Store
 from bench.search.searcher import Searcher
 from bench.settings.post_processing import PostProcessing
+from bench.settings.request import Request
 from bench.types import Floats
 from tests.bench.evaluation.clouds import clouds
 from tests.conftest import Quiet

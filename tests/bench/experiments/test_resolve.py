@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from bench.errors import LoadingError, UsageError
-from bench.experiments.request import Request, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve, with_weights_at_hand
 from bench.methods.backbone import published_weights
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import PACKAGED, Published
+from bench.settings.request import Request
 from bench.settings.run_settings import RunSettings
 from tests.pictures import write_folder
 

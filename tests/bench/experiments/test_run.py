@@ -16,13 +16,14 @@ from bench.devices import out_of_memory
 from bench.errors import IncompleteError, MemoryExhaustedError, StorageError
 from bench.evaluation.metrics.base import STORED_METRICS
 from bench.experiments.execute import execute
-from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
 from bench.experiments.run import run_and_store
 from bench.methods.imagenet import ImageNet
 from bench.results import details
 from bench.results.models import DetailRow
 from bench.results.store import Store
+from bench.settings.request import Request
 from bench.training.trained_networks import Networks
 from tests.conftest import Quiet
 from tests.pictures import words_of, write_folder

@@ -83,9 +83,10 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bench.experiments.execute import Outcome
-    from bench.experiments.request import Request, Resources
+    from bench.experiments.experiment import Resources
     from bench.experiments.resolve import resolve
     from bench.experiments.run import UnstoredError, _finished, _store
+    from bench.settings.request import Request
 
     resources = Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu")
     experiment = resolve(Request("imagenet", "emoji", per_class_limit=1), resources)
@@ -117,7 +118,7 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
 
 def test_where_no_file_can_be_written_the_database_gets_the_scores(store: Store, tmp_path: Path) -> None:
     from bench.experiments.execute import Outcome
-    from bench.experiments.request import Resources
+    from bench.experiments.experiment import Resources
     from bench.experiments.run import _finished, _store
 
     blocked = tmp_path / "file"

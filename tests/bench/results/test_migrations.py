@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.errors import StorageError
-from bench.experiments.request import Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.results import details, migrations
 from bench.results.reading import existing

@@ -14,9 +14,10 @@ from bench.devices import choose_device
 from bench.errors import IncompleteError
 from bench.experiments.choose_epoch import selector_of
 from bench.experiments.execute import build
-from bench.experiments.request import Request, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.methods.base import Method
+from bench.settings.request import Request
 from bench.settings.selection_rules import selection
 from bench.training.best_epoch import BestEpoch
 from bench.training.loop import TrainingData, train

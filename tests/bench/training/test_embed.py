@@ -14,9 +14,10 @@ from torch import Tensor
 
 from bench.datasets.images.loader import Images
 from bench.experiments.execute import build
-from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
 from bench.methods.base import Method
+from bench.settings.request import Request
 from bench.training import embed as embedding
 from bench.training.embed import embed
 from bench.types import Floats

@@ -13,8 +13,9 @@ from bench.datasets.images.loader import Images
 from bench.datasets.images.samplers import BalancedBatches
 from bench.errors import DataError, IncompleteError
 from bench.experiments.execute import build
-from bench.experiments.request import Request, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
+from bench.settings.request import Request
 from bench.training.loop import TrainingData, train
 
 

@@ -10,9 +10,10 @@ import torch
 
 from bench.errors import LoadingError
 from bench.experiments.execute import build, weights_of
-from bench.experiments.request import Request, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.methods.base import Method
+from bench.settings.request import Request
 from bench.training.trained_networks import Networks, network_hash
 
 SMALL = ("backbone=resnet18", "weights=none", "image_size=32", "dim=8")

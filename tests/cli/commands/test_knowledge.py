@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from bench.datasets.images.loader import Images
 from bench.experiments.execute import build, training_photos
-from bench.experiments.request import Request, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.experiments.stored import load_experiment
 from bench.results.store import Store
+from bench.settings.request import Request
 from bench.training.loop import TrainingData
 from tests.conftest import Quiet
 from tests.pictures import words_of, write_folder

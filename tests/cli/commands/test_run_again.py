@@ -109,8 +109,9 @@ def test_a_dry_run_tells_what_is_done_and_what_is_running(runner: CliRunner, tmp
     done = store.runs()[0]
     known = {name: getattr(done, name) for name in ("method", "ablation", "dataset", "split", "fingerprint")}
     more = {"seed": 1, "selection": "last", "gallery": "unseen", "per_class_limit": None}
-    from bench.experiments.request import Request, Resources
+    from bench.experiments.experiment import Resources
     from bench.experiments.resolve import resolve
+    from bench.settings.request import Request
 
     settings = (*(word for word in words if "=" in word), "backbone=tf_efficientnet_lite0")
     second = resolve(Request("imagenet", "folder", seed=1, assignments=settings), Resources(tmp_path, tmp_path))
@@ -129,8 +130,9 @@ def test_a_dry_run_tells_what_is_done_and_what_is_running(runner: CliRunner, tmp
 
 def test_time_and_memory_of_a_run_are_those_of_its_like_and_time_grows_with_the_epochs(tmp_path: Path) -> None:
     from bench.cli.dry_run import memory_like, seconds_like
-    from bench.experiments.request import Request, Resources
+    from bench.experiments.experiment import Resources
     from bench.experiments.resolve import resolve
+    from bench.settings.request import Request
     from tests.bench.test_provenance import record
 
     asked = ("epochs=6", "image_size=64", "backbone=resnet18", "weights=none")

@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from bench.errors import UsageError
-from bench.experiments.request import Resources
+from bench.experiments.experiment import Resources
 from bench.results.store import Store
 from bench.search.searcher import Searcher, open_searcher
 from bench.search.server import LARGEST, bind_server, is_local

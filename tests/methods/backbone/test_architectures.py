@@ -10,7 +10,7 @@ import torch
 from bench.errors import UsageError
 from bench.experiments.cost import size_of
 from bench.experiments.execute import build
-from bench.experiments.request import Resources
+from bench.experiments.experiment import Resources
 from bench.methods.backbone.architectures import check_network
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.blocks import first_blocks

@@ -14,9 +14,10 @@ import torch
 
 from bench.errors import UsageError
 from bench.experiments.execute import build, execute
-from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
 from bench.methods.base import METHODS
+from bench.settings.request import Request
 from bench.settings.run_settings import OPTIMISERS, SCHEDULES, RunSettings, assign
 from bench.training.trained_networks import Networks
 from tests.conftest import Quiet

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 
 from bench.experiments.execute import build
-from bench.experiments.request import Request, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.methods.backbone.backbone import PACKAGED, Backbone
 from bench.methods.base import TrainingPhotos
 from bench.methods.modules.teacher import Teacher
+from bench.settings.request import Request
 from bench.types import Batch
 
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""An experiment: a request with every name looked up, and the key that identifies its run."""
+"""An experiment: a request with every name looked up, the key of its run, and the resources that compute it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from bench.io import file_digest
 from bench.methods.backbone.weights import checked_hash
 from bench.methods.base import Method
 from bench.settings.post_processing import PostProcessing
-from bench.settings.request import HASH, in_text
-from bench.settings.request import Request as Request
+from bench.settings.request import HASH, Request, in_text
 from bench.settings.run_settings import RunSettings, recipe_for, with_recipe
 from bench.training.pretrained import Trained, description
 from bench.types import Split

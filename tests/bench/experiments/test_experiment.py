@@ -13,9 +13,10 @@ import torch
 
 from bench.datasets.base import Dataset
 from bench.errors import DataError, LoadingError, UsageError
-from bench.experiments.request import Experiment, Request, Resources
+from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
 from bench.methods.backbone.backbone import Backbone
+from bench.settings.request import Request
 from tests.pictures import write_folder
 
 ASKED = Request("ours", "emoji", per_class_limit=1)
