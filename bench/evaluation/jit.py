@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
@@ -47,10 +50,24 @@ def over_queries(
     *names, value = inspect.signature(function).parameters
     signature = f"void({','.join(TAKEN[name][0] for name in (*names, value))})"
     shapes = f"{','.join(TAKEN[name][1] for name in names)}->()"
-    try:
-        return tuple(names), numba.guvectorize([signature], shapes, cache=True)(function)
-    except RuntimeError:  # no folder can be written, as above
-        return tuple(names), numba.guvectorize([signature], shapes)(function)
+    with _compile_lock():
+        try:
+            return tuple(names), numba.guvectorize([signature], shapes, cache=True)(function)
+        except RuntimeError:  # no folder can be written, as above
+            return tuple(names), numba.guvectorize([signature], shapes)(function)
+
+
+@contextlib.contextmanager
+def _compile_lock() -> Iterator[None]:
+    """One process or thread compiles ufuncs at a time, the others wait.
+
+    Numba caches a ufunc in two files. Two processes that write them at once leave files that do not fit together, and
+    every later call crashes.
+    """
+    with Path(__file__).open() as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 _callable_when_compiled = cache(register_jitable)  # once each
