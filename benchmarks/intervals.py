@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from bench.statistics.intervals import ClassSums, Interval, SeedSpread, class_sums, interval, interval_of
-from bench.statistics.significance import Results, clear_best, compare, contributions, sign_flip_p
+from bench.statistics.significance import Results, clear_best, compare, sign_flip_p
 from bench.types import Average, Doubles, Labels
 
 RESAMPLES = 1_999
@@ -213,7 +213,7 @@ def differences(trials: int) -> Iterator[tuple[str, ...]]:
                 (first, second), labels = two_methods(random, classes, seeds, better=better, luck=luck)
                 found = compare(first, second, labels, "queries", random, resamples=RESAMPLES)
                 gap = (first.values - second.values).mean(axis=0)
-                parts = contributions(class_sums(gap, labels, "queries"))
+                parts = class_sums(gap, labels, "queries").parts
                 plain = by_queries(gap)  # what flips of hundreds of queries tend to
                 flips = (sign_flip_p(parts, random, resamples=RESAMPLES), found.p)
                 claims[row] += [plain.excludes_zero, *(p <= 0.05 for p in flips), found.clear]
@@ -237,7 +237,7 @@ def bold(trials: int) -> Iterator[tuple[str, ...]]:
             for better in (0.0, 0.3):
                 luck = 0.1 if seeds > 1 else 0.0
                 rows, labels = two_methods(random, 30, seeds, better=better, luck=luck, methods=methods)
-                winner = clear_best(rows, labels, "queries", random, resamples=RESAMPLES)
+                winner = clear_best([row.sums(labels, "queries") for row in rows], random, resamples=RESAMPLES)
                 alike += better == 0 and winner is not None
                 best += better > 0 and winner is not None
                 wrong += better > 0 and winner not in (None, 0)

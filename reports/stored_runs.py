@@ -15,8 +15,7 @@ from bench.results.models import RunRecord
 from bench.results.store import Store
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import in_text
-from bench.statistics.intervals import RESAMPLES, ClassSums
-from bench.statistics.resampling import Resamples, class_draws
+from bench.statistics.intervals import RESAMPLES, ClassSums, Resamples, class_draws
 from bench.statistics.significance import Results, SeededSums
 from bench.types import Average
 

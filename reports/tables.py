@@ -19,7 +19,7 @@ from bench.reports.protocol_values import ranks_alike, row_values
 from bench.reports.stored_runs import SEED, Group, Row, Source
 from bench.results.models import RunRecord
 from bench.statistics.intervals import interval_of, seed_spread
-from bench.statistics.significance import SeededSums, clear_best_of, compare_sums
+from bench.statistics.significance import SeededSums, clear_best, compare_sums
 from bench.types import Labels
 
 
@@ -186,7 +186,7 @@ def best_row(source: Source, sums: Sequence[SeededSums | None]) -> int | None:
     if len(known) < 2 or len({len(found.sums.counts) for _, found in known}) > 1:
         return None
     drawn = source.draws(len(known[0][1].sums.counts))
-    best = clear_best_of([found for _, found in known], np.random.default_rng(SEED), drawn=drawn)
+    best = clear_best([found for _, found in known], np.random.default_rng(SEED), drawn=drawn)
     return None if best is None else known[best][0]
 
 

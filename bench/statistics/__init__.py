@@ -1,1 +1,1 @@
-"""Confidence intervals and tests."""
+"""Confidence intervals and significance tests."""

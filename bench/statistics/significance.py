@@ -1,8 +1,4 @@
-"""Is one method better than another on the same queries? Paired differences, their intervals and tests.
-
-Both methods meet the same easy and hard classes, so the difference of every query says more than two separate means.
-Differences are in points: hundredths of a score.
-"""
+"""Compare two methods on the same queries: paired differences in points (hundredths of a score), and their tests."""
 
 from __future__ import annotations
 
@@ -12,11 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
 from bench.statistics.intervals import (
     RESAMPLES,
     ClassSums,
     Interval,
+    Resamples,
     SeedSpread,
     class_sums,
     either_spread,
@@ -24,18 +22,17 @@ from bench.statistics.intervals import (
     seed_interval,
     seed_spread,
 )
-from bench.statistics.resampling import Resamples
 from bench.types import Average, Doubles, Labels
 
 POINTS = 100.0
-EXACT_UP_TO = 16  # classes: 65,536 ways to choose their signs
+EXACT_UP_TO = 16  # classes: 65,536 sign choices
 
 
 @dataclass(frozen=True)
 class Results:
     """One method's values of one metric: ``values`` [seeds, queries], NaN without relevant photo; ``seeds`` ascending.
 
-    Raises ValueError when there is not one row for each seed, or seeds are not in ascending order.
+    Raises ValueError unless there is one row for each seed, and seeds are in ascending order.
     """
 
     values: npt.NDArray[np.floating]
@@ -47,10 +44,14 @@ class Results:
         if list(self.seeds) != sorted(set(self.seeds)):
             raise ValueError(f"seeds {self.seeds} are not in ascending order, each once")
 
+    def sums(self, labels: Labels, average: Average) -> SeededSums:
+        """The values summed by class, with ``labels`` int64 [queries]."""
+        return SeededSums(class_sums(self.values, labels, average), self.seeds)
+
 
 @dataclass(frozen=True)
 class SeededSums:
-    """One method's values of one metric, added up by class: a row of ``sums`` for each of ``seeds``, ascending."""
+    """One method's values of one metric summed by class: one row of ``sums`` for each of ``seeds``, ascending."""
 
     sums: ClassSums
     seeds: tuple[int, ...]
@@ -58,11 +59,11 @@ class SeededSums:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A difference in points and what is known of it.
+    """A difference in points, with its intervals and p values.
 
-    ``low`` and ``high`` bound it for other classes and, with several seeds, other trainings. ``seeds_low`` and
-    ``seeds_high`` bound it for other trainings on these very classes; NaN unless both have the same seeds, two or more.
-    ``p`` is that of the sign-flip test, ``adjusted`` the same after Holm within its family.
+    ``low`` and ``high``: over other classes and, with several seeds, other trainings. ``seeds_low`` and ``seeds_high``:
+    over other trainings on the same classes; NaN unless both methods have the same two or more seeds. ``p``: of the
+    sign-flip test. ``adjusted``: the same after Holm within its family.
     """
 
     points: float
@@ -75,60 +76,44 @@ class Comparison:
 
     @property
     def clear(self) -> bool:
-        """Whether the difference lies beyond its interval, that is, whether the interval leaves out 0."""
+        """Whether 0 is outside the interval."""
         return self.low > 0 or self.high < 0
 
 
 def compare(
-    ours: Results,
-    other: Results,
-    labels: Labels,
-    average: Average,
-    generator: np.random.Generator,
-    *,
-    resamples: int = RESAMPLES,
+    ours: Results, other: Results, labels: Labels, average: Average, generator: Generator, *, resamples: int = RESAMPLES
 ) -> Comparison:
-    """``ours`` minus ``other``, on the same queries of classes ``labels`` int64 [queries].
+    """``ours`` minus ``other`` on the same queries, with ``labels`` int64 [queries]; ``adjusted`` equals ``p``.
 
-    Methods with the same seeds are compared seed by seed. Other seeds count as unrelated. A side with one seed adds
-    nothing for training anew: what is said then holds for that one trained network. ``adjusted`` equals ``p``.
-    Raises ValueError when the two leave out different queries.
+    The same seeds are compared pair by pair; different seeds count as independent. With one seed, the comparison
+    holds for that trained network only. Raises ValueError if their NaNs differ.
     """
     if not np.array_equal(np.isnan(ours.values[0]), np.isnan(other.values[0])):
         raise ValueError("the two methods leave out different queries")
-    mine = SeededSums(class_sums(ours.values, labels, average), ours.seeds)
-    its = SeededSums(class_sums(other.values, labels, average), other.seeds)
-    return compare_sums(mine, its, generator, resamples=resamples)
+    return compare_sums(ours.sums(labels, average), other.sums(labels, average), generator, resamples=resamples)
 
 
 def compare_sums(
     ours: SeededSums,
     other: SeededSums,
-    generator: np.random.Generator,
+    generator: Generator,
     *,
     resamples: int = RESAMPLES,
     drawn: Resamples | None = None,
 ) -> Comparison:
-    """What ``compare`` says, of values that were added up before; ``drawn`` as ``interval_of`` takes it."""
-    over_seeds = Interval(math.nan, math.nan, math.nan)
+    """As ``compare``, from sums by class; ``drawn`` are resamples to reuse."""
+    over_seeds = Interval(math.nan)
     if ours.seeds == other.seeds:
         over_seeds = seed_interval(ours.sums.minus(other.sums).means)
     difference, spread = _difference(ours, other)
     found = interval_of(difference, spread, generator, resamples=resamples, drawn=drawn)
-    p = sign_flip_p(contributions(difference), generator, spread, resamples=resamples)
-    return Comparison(
-        points=POINTS * found.mean,
-        low=POINTS * found.low,
-        high=POINTS * found.high,
-        seeds_low=POINTS * over_seeds.low,
-        seeds_high=POINTS * over_seeds.high,
-        p=p,
-        adjusted=p,
-    )
+    p = sign_flip_p(difference.parts, generator, spread, resamples=resamples)
+    differences = (found.mean, found.low, found.high, over_seeds.low, over_seeds.high)
+    return Comparison(*[*(POINTS * each for each in differences), p, p])
 
 
 def _difference(ours: SeededSums, other: SeededSums) -> tuple[ClassSums, SeedSpread]:
-    """The difference of the means over seeds, and what trainings add to its error."""
+    """The difference averaged over seeds (one row), and its error due to seeds."""
     if ours.seeds == other.seeds:
         spread = seed_spread(ours.sums.minus(other.sums))
     else:
@@ -137,105 +122,70 @@ def _difference(ours: SeededSums, other: SeededSums) -> tuple[ClassSums, SeedSpr
 
 
 def within_family(found: Mapping[str, Comparison]) -> dict[str, Comparison]:
-    """The comparisons, such as each ablation's with the full method, with p adjusted after Holm as one family."""
+    """Adjust the p values of one family, such as all ablations of a method, after Holm."""
     adjusted = holm([each.p for each in found.values()])
     return {name: replace(each, adjusted=float(p)) for (name, each), p in zip(found.items(), adjusted, strict=True)}
 
 
 def clear_best(
-    rows: Sequence[Results],
-    labels: Labels,
-    average: Average,
-    generator: np.random.Generator,
-    *,
-    resamples: int = RESAMPLES,
+    rows: Sequence[SeededSums], generator: Generator, *, resamples: int = RESAMPLES, drawn: Resamples | None = None
 ) -> int | None:
-    """The row to print in bold: that of the highest mean, if its difference to every other row is clear, else None.
+    """The row to print in bold: the one with the highest mean, if it is clearly above every other row, else None.
 
-    Every other row and not the next one alone, since a row with a lower mean can have the wider interval.
+    The second best alone is not enough: a lower row can have a wider interval. ``drawn`` are resamples to reuse.
     """
-    every = [SeededSums(class_sums(row.values, labels, average), row.seeds) for row in rows]
-    return clear_best_of(every, generator, resamples=resamples)
-
-
-def clear_best_of(
-    rows: Sequence[SeededSums],
-    generator: np.random.Generator,
-    *,
-    resamples: int = RESAMPLES,
-    drawn: Resamples | None = None,
-) -> int | None:
-    """What ``clear_best`` says, of values that were added up before; ``drawn`` as ``interval_of`` takes it."""
     if len(rows) < 2:
         return None
     best, *others = sorted(range(len(rows)), key=lambda row: -float(rows[row].sums.means.mean()))
-    for other in others:
-        difference, spread = _difference(rows[best], rows[other])
-        found = interval_of(difference, spread, generator, resamples=resamples, drawn=drawn)
-        if not found.low > 0:
-            return None
-    return best
-
-
-def contributions(difference: ClassSums) -> Doubles:
-    """What each class adds to the mean difference (``difference`` with one row): float64 [classes]."""
-    parts: Doubles = difference.sums[0] / difference.counts.sum()
-    return parts
+    pairs = (_difference(rows[best], rows[other]) for other in others)
+    clear = (interval_of(*pair, generator, resamples=resamples, drawn=drawn).low > 0 for pair in pairs)
+    return best if all(clear) else None
 
 
 def sign_flip_p(
-    parts: Doubles,
-    generator: np.random.Generator,
-    seeds: SeedSpread | None = None,
-    *,
-    resamples: int = RESAMPLES,
+    parts: Doubles, generator: Generator, seeds: SeedSpread | None = None, *, resamples: int = RESAMPLES
 ) -> float:
-    """Two-sided p of a mean difference whose classes add ``parts`` float64 [classes] to it.
+    """Two-sided p of a mean difference that is the sum of ``parts`` float64 [classes].
 
-    Paired permutation test clustered by class: were the two methods alike, each class could as well have come out with
-    the other sign, all its queries together. p is the part of such sign choices whose sum is as far from 0 as the one
-    seen: all of them with up to 16 classes that differ, else (b + 1) / (m + 1) of m random ones.
+    Paired permutation test clustered by class: if the methods are equal, the sign of each class is random. p is the
+    fraction of sign choices whose sum is at least as far from 0 as the observed sum. All choices are counted with up
+    to 16 differing classes, else (b + 1) / (m + 1) of m random ones.
 
-    ``seeds``: flipping signs of classes does not tell a better method from a luckier training, which moves all classes
-    together. So a draw of ``seeds`` is added to each sum, not by chance but by its distribution, in closed form. A sum
-    that reaches as far without it counts in full, hence p is never smaller than without ``seeds``.
+    ``seeds``: a lucky training moves all classes together, which sign flips do not cover. So each sum gets an error
+    with the distribution of ``seeds``, in closed form. p is never smaller than without ``seeds``.
     """
     spread = seeds or SeedSpread()
-    seen = abs(float(parts.sum()))
+    observed = abs(float(parts.sum()))
     differing = parts[parts != 0]
     exact = len(differing) <= EXACT_UP_TO
-    sums = _every_flip(differing) if exact else _some_flips(differing, generator, resamples)
-    # A sum that differs from the one seen by rounding alone is the same sum.
-    beyond = (np.abs(sums) >= seen - 1e-12 * np.abs(parts).sum()).astype(np.float64)
+    if exact:
+        sums = _flip_all(differing)
+    else:
+        flips = generator.integers(0, 2, size=(resamples, len(differing)), dtype=np.int8)
+        sums = differing.sum() - 2 * (flips @ differing)
+    # Sums that differ only by rounding are equal.
+    beyond = (np.abs(sums) >= observed - 1e-12 * np.abs(parts).sum()).astype(np.float64)
     if spread.error > 0:
-        from scipy.special import stdtr  # half a second, which most reports can do without
+        from scipy.special import stdtr  # takes half a second
 
-        above = stdtr(spread.freedom, (sums - seen) / spread.error)
-        below = stdtr(spread.freedom, (-sums - seen) / spread.error)
+        above = stdtr(spread.freedom, (sums - observed) / spread.error)
+        below = stdtr(spread.freedom, (-sums - observed) / spread.error)
         beyond = np.maximum(beyond, above + below)
     return float(beyond.mean()) if exact else float((beyond.sum() + 1) / (len(sums) + 1))
 
 
-def _every_flip(parts: Doubles) -> Doubles:
-    """Sums under all sign choices, float64 [2 ** (classes - 1)]: the other half is their mirror image."""
+def _flip_all(parts: Doubles) -> Doubles:
+    """Sums for half of all sign choices, float64 [2 ** (classes - 1)]; the other half has the opposite signs."""
     sums = parts[:1] if len(parts) else np.zeros(1)
     for part in parts[1:]:
         sums = np.concatenate([sums + part, sums - part])
     return sums
 
 
-def _some_flips(parts: Doubles, generator: np.random.Generator, count: int) -> Doubles:
-    """Sums under random sign choices, float64 [count]."""
-    flipped = generator.integers(0, 2, size=(count, len(parts)), dtype=np.int8)
-    sums: Doubles = parts.sum() - 2 * (flipped @ parts)
-    return sums
-
-
 def holm(p: npt.ArrayLike) -> Doubles:
-    """p values [tests] of one family, adjusted so that one false claim in the whole family is as rare as in one test.
+    """Adjust p values [tests] so that the family-wise error rate is that of one test (Holm 1979).
 
-    Holm 1979: the smallest is multiplied by the number of tests, the next by one less, and so on; none falls below the
-    one before it, none exceeds 1.
+    The smallest is multiplied by the number of tests, the next by one less, and so on, without decreasing; at most 1.
     """
     each = np.asarray(p, dtype=np.float64)
     order = np.argsort(each, kind="stable")

@@ -1,4 +1,4 @@
-"""Intervals of one method: worked by hand, against scipy and a plain loop, and by how often they hold the truth."""
+"""Intervals of one method: by hand, against scipy and a plain loop, and their coverage in simulations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bench.evaluation.ranking_result import Ranking
 from bench.statistics.intervals import (
     RESAMPLES,
     ClassSums,
-    Interval,
     SeedSpread,
+    class_draws,
     class_sums,
     either_spread,
     interval,
@@ -23,7 +23,6 @@ from bench.statistics.intervals import (
     seed_interval,
     seed_spread,
 )
-from bench.statistics.resampling import class_draws
 from bench.types import Average, Doubles, Labels
 from benchmarks import intervals
 from benchmarks.intervals import SHAPES, Shape, by_queries
@@ -42,12 +41,12 @@ def sample(classes: int = 12, seeds: int = 1, seed: int = 5) -> tuple[Doubles, L
 
 
 def assert_part(hits: int, trials: int, low: float, high: float) -> None:
-    """``hits`` of ``trials`` is a part of low..high, give or take four binomial standard errors."""
+    """``hits / trials`` is within low..high, plus or minus four binomial standard errors."""
     slack = [4 * math.sqrt(part * (1 - part) / trials) for part in (low, high)]
     assert low - slack[0] <= hits / trials <= high + slack[1], f"{hits} of {trials}"
 
 
-# What is added up
+# Sums by class
 
 
 def test_sums_worked_by_hand() -> None:
@@ -72,7 +71,7 @@ def test_the_mean_is_the_score_that_is_stored(average: Average) -> None:
     assert found.low < found.mean < found.high
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_shapes_and_nans_must_fit() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         class_sums(np.zeros(3), np.zeros(4, dtype=np.int64), "queries")
     with pytest.raises(ValueError, match="leaves out the same"):
@@ -84,7 +83,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 @pytest.mark.parametrize("average", AVERAGES)
 def test_it_is_the_studentised_bootstrap_of_the_textbook(average: Average) -> None:
-    """Each resample written out: classes put side by side, mean and linearised standard error computed anew."""
+    """Each resample in a plain loop: classes side by side, with their mean and linearised standard error."""
     values, labels = sample()
     means, sizes = stats_of(values[0], labels, average)
     mean, error = ratio_and_error(means, sizes)
@@ -130,7 +129,7 @@ def test_both_averages_agree_where_classes_are_of_one_size() -> None:
 
 @pytest.mark.parametrize("average", AVERAGES)
 def test_order_names_and_copies_of_queries_do_not_matter(average: Average) -> None:
-    """A hundred more copies of every query are no more evidence, as long as classes are what was drawn."""
+    """Copies of queries add no evidence, because classes are resampled."""
     values, labels = sample(seeds=3)
     expected = interval(values, labels, average, fresh())
     order = fresh(9).permutation(len(labels))
@@ -154,7 +153,7 @@ def test_it_stays_within_what_a_score_can_be() -> None:
 
 
 def test_without_spread_a_difference_has_no_width_and_a_score_has_some() -> None:
-    """25 perfect classes do not promise a 26th: the end is that of 27 classes, one of them at 0 and one at 1."""
+    """The error of 25 perfect classes is that of 27 classes, one of them at 0 and one at 1."""
     values, labels = np.full(50, 1.0), np.arange(50) // 2
     found = interval(values, labels, "queries", fresh())
     half = stats.t.ppf(0.975, 24) * math.sqrt(27 / 26 * 1) / 27
@@ -164,7 +163,7 @@ def test_without_spread_a_difference_has_no_width_and_a_score_has_some() -> None
     assert same.low == same.high == same.mean == pytest.approx(0.1)
 
 
-def test_too_little_to_tell_is_not_a_number() -> None:
+def test_too_few_classes_or_seeds_give_nan() -> None:
     for values, labels in (([0.3, 0.5], [4, 4]), ([np.nan, np.nan], [1, 2])):
         found = interval(values, np.array(labels), "queries", fresh())
         assert math.isnan(found.low)
@@ -174,7 +173,7 @@ def test_too_little_to_tell_is_not_a_number() -> None:
 
 
 def test_few_classes_that_differ_get_students_t() -> None:
-    """24 of 25 classes are perfect: every third resample has no spread, so there is nothing to studentise by."""
+    """24 of 25 classes are perfect: every third resample has no spread."""
     means, labels = np.r_[np.ones(24), 0.5], np.arange(25)
     plain = interval_of(class_sums(means, labels, "classes"), SeedSpread(), fresh())
     expected = stats.t.interval(0.95, 24, means.mean(), stats.sem(means))
@@ -193,12 +192,12 @@ def test_a_benchmark_of_full_size_is_quick_work() -> None:
     assert interval(values, labels, "queries", fresh()).low > 0
 
 
-# How often it holds
+# Coverage
 
 
 @pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize(("classes", "centre"), [(21, 0.2), (30, -2.3), (25, 2.2)])
-def test_it_holds_the_truth_as_often_as_it_says(classes: int, centre: float, average: Average) -> None:
+def test_coverage_is_95_percent(classes: int, centre: float, average: Average) -> None:
     shape, random, trials = Shape("", classes, (10, 40), centre), fresh(11), 400
     truth, held = shape.truth(), 0
     for _ in range(trials):
@@ -208,7 +207,7 @@ def test_it_holds_the_truth_as_often_as_it_says(classes: int, centre: float, ave
 
 
 def test_resampling_queries_understates_the_error_threefold() -> None:
-    """80 sketches of each of 30 classes, as TU-Berlin's test has them; a tenth of the variance between classes."""
+    """80 sketches of each of 30 classes, as in TU-Berlin's test; a tenth of the variance is between classes."""
     shape, random, trials = SHAPE["TU-Berlin-30, classes alike"], fresh(12), 300
     truth, means, query_errors, class_errors, held = shape.truth(), [], [], [], 0
     for _ in range(trials):
@@ -223,11 +222,11 @@ def test_resampling_queries_understates_the_error_threefold() -> None:
     error = np.std(means)
     assert 2.6 < error / np.mean(query_errors) < 3.4
     assert error / np.mean(class_errors) == pytest.approx(1, abs=0.15)
-    assert_part(held, trials, 0.44, 0.54)  # and says "95 %"
+    assert_part(held, trials, 0.44, 0.54)  # not 95 %
 
 
 def test_the_page_shows_what_the_script_measures() -> None:
-    """The committed table belongs to the script as it is: same columns, same rows, and a row measured anew agrees."""
+    """The committed table has the columns and rows of the script, and one row measured here agrees."""
     text = PAGE.read_text(encoding="utf-8").split(intervals.BEGIN)[1].split(intervals.END)[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
     titles = {name: list(next(table(1))) for name, table in intervals.TABLES.items()}
@@ -284,8 +283,8 @@ def test_seeds_widen_it_and_equal_seeds_do_not() -> None:
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
-def test_with_seeds_it_holds_for_other_trainings_too(seeds: int) -> None:
-    """Trainings differ as much as drawing other classes does: classes alone are not enough then."""
+def test_coverage_over_other_trainings(seeds: int) -> None:
+    """Trainings differ as much as classes: an interval over classes alone covers too little."""
     shape = Shape("", 30, (10, 20), 0.2, class_and_seed=0.3)
     shape = replace(shape, between_seeds=float(np.sqrt(seeds / 30)) * shape.between)
     random, truth, trials = fresh(14), shape.truth(), 400
@@ -297,9 +296,3 @@ def test_with_seeds_it_holds_for_other_trainings_too(seeds: int) -> None:
         held += [end.low <= truth <= end.high for end in (both, alone)]
     assert_part(held[0], trials, 0.945, 0.98)
     assert_part(held[1], trials, 0.80, 0.88)
-
-
-def test_an_interval_says_whether_it_leaves_out_zero() -> None:
-    assert Interval(0.2, 0.1, 0.3).excludes_zero
-    assert Interval(-0.2, -0.3, -0.1).excludes_zero
-    assert not Interval(0.2, -0.1, 0.5).excludes_zero

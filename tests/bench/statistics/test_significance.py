@@ -1,4 +1,4 @@
-"""Comparisons of two methods: worked by hand, against brute force and scipy, and by how often they claim too much."""
+"""Comparisons of two methods: by hand, against brute force and scipy, and their false positives in simulations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench.statistics.intervals import RESAMPLES, SeedSpread, class_sums
-from bench.statistics.significance import Results, clear_best, compare, contributions, holm, sign_flip_p, within_family
+from bench.statistics.significance import Results, SeededSums, clear_best, compare, holm, sign_flip_p, within_family
 from bench.types import Average, Doubles, Labels
 from benchmarks.intervals import by_queries, two_methods
 from tests.bench.statistics.test_intervals import AVERAGES, assert_part, fresh
@@ -25,14 +25,14 @@ def methods(count: int = 2, seeds: int = 3, better: float = 0.3, seed: int = 1) 
 
 
 def parts_of(values: Doubles, average: Average = "queries") -> Doubles:
-    return contributions(class_sums(values, LABELS, average))
+    return class_sums(values, LABELS, average).parts
 
 
 # The sign-flip test
 
 
 def test_three_classes_all_better_by_hand() -> None:
-    """Of the 8 sign choices only the one seen and its mirror image reach as far."""
+    """Of the 8 sign choices only the observed one and its opposite reach as far."""
     assert sign_flip_p(np.array([0.1, 0.2, 0.3]), fresh()) == 2 / 8
     # +0.3 -0.1: sums 0.4, 0.2, -0.2, -0.4 are all as far as 0.2.
     assert sign_flip_p(np.array([0.3, -0.1]), fresh()) == 1.0
@@ -76,7 +76,7 @@ def test_many_classes_are_drawn_at_random_and_never_give_zero() -> None:
     assert sign_flip_p(np.ones(40), fresh()) == 1 / (RESAMPLES + 1)
 
 
-def test_classes_without_difference_say_nothing() -> None:
+def test_classes_without_difference_do_not_count() -> None:
     assert sign_flip_p(np.zeros(30), fresh()) == 1.0
     some = np.array([0.1, 0.2, 0.3])
     assert sign_flip_p(np.r_[some, np.zeros(40)], fresh()) == sign_flip_p(some, fresh())
@@ -99,8 +99,8 @@ def test_seeds_are_added_as_if_drawn() -> None:
 
 
 @pytest.mark.parametrize(("classes", "seeds", "luck"), [(10, 1, 0.0), (30, 1, 0.0), (30, 3, 0.1)])
-def test_alike_methods_are_rarely_told_apart_and_others_often(classes: int, seeds: int, luck: float) -> None:
-    """5 % of tests and of intervals where there is nothing; sign flips of queries claim a difference half the time."""
+def test_equal_methods_rarely_differ_and_others_often(classes: int, seeds: int, luck: float) -> None:
+    """Equal methods: 5 % of tests and intervals find a difference; a bootstrap over queries over 35 %."""
     random, trials = fresh(5), 250
     claims = np.zeros((2, 3), dtype=int)
     for _ in range(trials):
@@ -126,7 +126,7 @@ def test_holm_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.randoms(use_true_random=False))
-def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(p: list[float], random: object) -> None:
+def test_holm_keeps_the_order_and_is_between_p_and_bonferroni(p: list[float], random: object) -> None:
     each = np.array(p)
     found = holm(each)
     assert (found >= each).all()
@@ -156,7 +156,7 @@ def test_a_difference_is_in_points_and_turns_round() -> None:
 
 
 @pytest.mark.parametrize("average", AVERAGES)
-def test_what_both_gain_and_the_order_of_queries_do_not_matter(average: Average) -> None:
+def test_a_common_gain_and_the_order_of_queries_do_not_matter(average: Average) -> None:
     (first, second), labels = methods()
     expected = compare(first, second, labels, average, fresh())
     gain = fresh(7).random(len(labels))
@@ -173,7 +173,7 @@ def test_ablations_with_the_same_seeds_are_paired() -> None:
     found = compare(first, second, labels, "queries", fresh())
     paired = stats.ttest_rel(first.values.mean(axis=1), second.values.mean(axis=1)).confidence_interval(0.95)
     assert (found.seeds_low, found.seeds_high) == pytest.approx((100 * paired.low, 100 * paired.high))
-    # What a seed does to both alike is no difference: it moves the means, not what is said of the difference.
+    # An effect of the seed on both methods moves their means, not the difference.
     moved = [Results(each.values + np.arange(5)[:, None], each.seeds) for each in (first, second)]
     again = compare(*moved, labels, "queries", fresh())
     assert (again.low, again.high, again.p) == pytest.approx((found.low, found.high, found.p))
@@ -196,7 +196,7 @@ def test_a_method_is_not_better_than_itself() -> None:
     assert (found.points, found.low, found.high, found.p, found.clear) == (0, 0, 0, 1, False)
 
 
-def test_queries_that_do_not_count() -> None:
+def test_queries_without_relevant_photo_are_skipped() -> None:
     (first, second), labels = methods(seeds=2)
     holes = np.where(np.arange(len(labels)) % 3 == 0, np.nan, 0)
     pair = [Results(each.values + holes, each.seeds) for each in (first, second)]
@@ -237,35 +237,35 @@ def test_a_family_is_adjusted_together() -> None:
 # Bold
 
 
-def row(values: Doubles) -> Results:
-    return Results(values[None], (0,))
+def row(values: Doubles) -> SeededSums:
+    return Results(values[None], (0,)).sums(LABELS, "queries")
 
 
 def test_only_a_clear_best_is_bold() -> None:
     base = fresh(9).uniform(0.2, 0.6, len(LABELS))
     noise = fresh(10).normal(0, 0.02, len(LABELS))
     better, hardly = row(base + 0.1 + noise), row(base + 0.001 + noise)
-    assert clear_best([row(base), better], LABELS, "queries", fresh()) == 1
-    assert clear_best([better, row(base), hardly], LABELS, "queries", fresh()) == 0
-    assert clear_best([row(base), hardly], LABELS, "queries", fresh()) is None
-    assert clear_best([row(base), row(base)], LABELS, "queries", fresh()) is None
-    assert clear_best([better], LABELS, "queries", fresh()) is None
+    assert clear_best([row(base), better], fresh()) == 1
+    assert clear_best([better, row(base), hardly], fresh()) == 0
+    assert clear_best([row(base), hardly], fresh()) is None
+    assert clear_best([row(base), row(base)], fresh()) is None
+    assert clear_best([better], fresh()) is None
 
 
-def test_a_third_row_that_is_less_sure_keeps_the_best_from_bold() -> None:
-    """The next row is beaten in every class; a lower one loses and wins by turns."""
+def test_a_third_row_with_a_wide_interval_prevents_bold() -> None:
+    """The second row loses in every class; the third, lower one wins in half of them."""
     base = fresh(11).uniform(0.3, 0.6, len(LABELS))
     erratic = base - 0.12 + 0.25 * np.where(LABELS % 2, 1, -1)
     rows = [row(base), row(base - 0.05), row(erratic)]
-    assert clear_best(rows[:2], LABELS, "queries", fresh()) == 0
-    assert clear_best(rows, LABELS, "queries", fresh()) is None
+    assert clear_best(rows[:2], fresh()) == 0
+    assert clear_best(rows, fresh()) is None
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_the_best_of_alike_methods_is_rarely_bold(count: int) -> None:
+def test_the_best_of_equal_methods_is_rarely_bold(count: int) -> None:
     random, trials = fresh(12), 200
     found = 0
     for _ in range(trials):
         rows, labels = two_methods(random, 25, 3, better=0.0, luck=0.1, methods=count)
-        found += clear_best(rows, labels, "queries", random, resamples=999) is not None
+        found += clear_best([each.sums(labels, "queries") for each in rows], random, resamples=999) is not None
     assert found / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
