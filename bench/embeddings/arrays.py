@@ -12,21 +12,22 @@ import numpy.typing as npt
 from bench.errors import DataError
 from bench.types import Floats, Labels
 
-AT_ONCE = 2**16  # photos of which some are taken
+AT_ONCE = 2**16  # photos that ``Part`` reads together
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Vectors of the queries and of the gallery, with what is relevant, what is resampled and who sees whom.
+    """Vectors and labels of queries and gallery.
 
-    ``query`` float32 [queries, width], ``gallery`` float32 [photos, width]. ``query_labels`` int64 [queries] and
-    ``gallery_labels`` int64 [photos] are relevance: a photo is relevant to a query of the same label.
-    ``query_clusters`` int64 [queries] are the units that intervals resample, and that a mean over classes counts once:
-    the class; by default the labels. ``query_groups`` int64 [queries] and ``gallery_groups`` int64 [photos] restrict
-    what is ranked: a query sees the photos of its own group only; by default all.
+    - ``query`` float32 [queries, width], ``gallery`` float32 [photos, width];
+    - ``query_labels`` int64 [queries], ``gallery_labels`` int64 [photos]: equal labels are relevant;
+    - ``query_clusters`` int64 [queries]: what intervals resample and means over classes count once; the default is the
+      label;
+    - ``query_groups`` int64 [queries], ``gallery_groups`` int64 [photos]: a query sees the photos of its group, by
+      default all.
 
-    Raises DataError that names the array: wrong rank, different widths or lengths, nothing in it, NaN or infinity,
-    a negative number in place of a label, groups on one side only.
+    Raises DataError that names the array: wrong rank, width or length, no rows, NaN or infinity, a negative label,
+    groups on one side only.
     """
 
     query: Floats
@@ -38,24 +39,22 @@ class Embeddings:
     gallery_groups: Labels | None = None
 
     def __post_init__(self) -> None:
-        check_side("query", self.query, self.query_labels)
         check_side("gallery", self.gallery, self.gallery_labels)
-        _check_widths(self.query.shape[1], self.gallery.shape[1])
-        _check_marks(self, len(self.gallery))
+        _check(self)
 
     @property
     def photos(self) -> Whole:
-        """The gallery as what is read in blocks."""
-        return Whole(self.gallery, self.gallery_labels)
+        """The gallery, for code that reads blocks."""
+        return Whole(np.ascontiguousarray(self.gallery, dtype=np.float32), self.gallery_labels)
 
     @property
     def clusters(self) -> Labels:
-        """``query_clusters``, or the labels where none are given."""
+        """``query_clusters``, by default the labels."""
         return self.query_labels if self.query_clusters is None else self.query_clusters
 
 
 def as_vectors(name: str, array: npt.NDArray[Any]) -> Floats:
-    """An array of numbers of any kind as float32; raises DataError for anything else."""
+    """Numbers of any type as float32; raises DataError for anything else."""
     if array.dtype.kind not in "fiub":
         raise DataError(f"Array {name!r} holds {array.dtype}: embeddings are numbers.")
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which ``check_side`` refuses
@@ -63,7 +62,7 @@ def as_vectors(name: str, array: npt.NDArray[Any]) -> Floats:
 
 
 def as_labels(name: str, array: npt.NDArray[Any]) -> Labels:
-    """An array of integers as int64; raises DataError for anything else."""
+    """Integers of any type as int64; raises DataError for anything else."""
     if array.dtype.kind not in "iu":
         raise DataError(f"Array {name!r} holds {array.dtype}: labels are integers from 0.")
     if array.size and array.max() > np.iinfo(np.int64).max:
@@ -75,8 +74,8 @@ def check_side(side: str, vectors: Floats, labels: Labels) -> None:
     """Raise DataError, as ``Embeddings`` does, for vectors and labels of one side."""
     if vectors.ndim != 2 or vectors.shape[0] == 0 or vectors.shape[1] == 0:
         raise DataError(f"Array {side!r} must be [rows, width] with at least one row; it is {vectors.shape}.")
-    _check_numbers(side, "label", labels, len(vectors))
-    # One pass and no temporary of the array's size: a sum is finite unless a term is not (or it overflows).
+    check_numbers(side, "label", labels, len(vectors))
+    # One pass without a temporary array: a sum is finite unless a term is not, or it overflows.
     with np.errstate(invalid="ignore"):  # infinity less infinity
         total = vectors.sum(dtype=np.float64)
     if not np.isfinite(total) and not np.isfinite(vectors).all():
@@ -84,7 +83,10 @@ def check_side(side: str, vectors: Floats, labels: Labels) -> None:
         raise DataError(f"Array {side!r} holds NaN or infinity, first in row {row}: such scores cannot rank.")
 
 
-def _check_numbers(side: str, what: str, numbers: Labels, rows: int) -> None:
+def check_numbers(side: str, what: str, numbers: Labels | None, rows: int) -> None:
+    """Raise DataError unless ``numbers``, a ``what`` for each row, are int64 [rows] from 0; None is accepted."""
+    if numbers is None:
+        return
     if numbers.shape != (rows,):
         raise DataError(
             f"Array '{side}_{what}s' has shape {numbers.shape}, but {side!r} has {rows} rows: give one {what} a row."
@@ -93,20 +95,16 @@ def _check_numbers(side: str, what: str, numbers: Labels, rows: int) -> None:
         raise DataError(f"Array '{side}_{what}s' holds {numbers.min()}: {what}s are integers from 0.")
 
 
-def _check_marks(embeddings: Embeddings | StreamedEmbeddings, photos: int) -> None:
-    queries = len(embeddings.query)
-    if embeddings.query_clusters is not None:
-        _check_numbers("query", "cluster", embeddings.query_clusters, queries)
+def _check(embeddings: Embeddings | StreamedEmbeddings) -> None:
+    check_side("query", embeddings.query, embeddings.query_labels)
+    (queries, width), (photos, other) = embeddings.query.shape, embeddings.photos.shape
+    if width != other:
+        raise DataError(f"Array 'query' has width {width}, 'gallery' has width {other}: both sides need one width.")
     if (embeddings.query_groups is None) != (embeddings.gallery_groups is None):
         raise DataError("Only one of 'query_groups' and 'gallery_groups' is given: give both or none.")
-    if embeddings.query_groups is not None and embeddings.gallery_groups is not None:
-        _check_numbers("query", "group", embeddings.query_groups, queries)
-        _check_numbers("gallery", "group", embeddings.gallery_groups, photos)
-
-
-def _check_widths(query: int, gallery: int) -> None:
-    if query != gallery:
-        raise DataError(f"Array 'query' has width {query}, 'gallery' has width {gallery}: both sides need one width.")
+    check_numbers("query", "cluster", embeddings.query_clusters, queries)
+    check_numbers("query", "group", embeddings.query_groups, queries)
+    check_numbers("gallery", "group", embeddings.gallery_groups, photos)
 
 
 class Rows(Protocol):
@@ -127,32 +125,11 @@ class Gallery(Rows, Protocol):
         """int64 [end - begin]."""
 
 
-class Whole:
-    """A gallery in memory: ``array`` float32 [photos, width], row by row, and ``classes`` int64 [photos]."""
-
-    def __init__(self, array: Floats, classes: Labels) -> None:
-        self.array: Floats = np.ascontiguousarray(array, dtype=np.float32)
-        self.classes = classes
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Photos and width."""
-        return self.array.shape
-
-    def vectors(self, begin: int, end: int) -> Floats:
-        """A view of some rows."""
-        return self.array[begin:end]
-
-    def labels(self, begin: int, end: int) -> Labels:
-        """A view of their labels."""
-        return self.classes[begin:end]
-
-
 @dataclass(frozen=True)
 class Labelled:
-    """Rows that are read in blocks, with ``classes`` int64 [photos] in memory."""
+    """``rows``, an array float32 [photos, width] or read in blocks, with ``classes`` int64 [photos] in memory."""
 
-    rows: Rows
+    rows: Rows | Floats
     classes: Labels
 
     @property
@@ -161,17 +138,21 @@ class Labelled:
         return self.rows.shape
 
     def vectors(self, begin: int, end: int) -> Floats:
-        """As the rows give them."""
-        return self.rows.vectors(begin, end)
+        """float32 [end - begin, width], a view of an array."""
+        return self.rows[begin:end] if isinstance(self.rows, np.ndarray) else self.rows.vectors(begin, end)
 
     def labels(self, begin: int, end: int) -> Labels:
-        """A view of some labels."""
+        """int64 [end - begin], a view."""
         return self.classes[begin:end]
+
+
+class Whole(Labelled):
+    """A gallery in memory: ``rows`` is an array."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The photos of a gallery at the positions ``chosen`` int64 [photos], in that order; one may occur twice."""
+    """The photos of a gallery at the positions ``chosen`` int64 [photos], in that order, also repeatedly."""
 
     photos: Gallery
     chosen: Labels
@@ -184,34 +165,34 @@ class Part:
     def vectors(self, begin: int, end: int) -> Floats:
         """float32 [end - begin, width], a copy."""
         vectors = np.empty((end - begin, self.photos.shape[1]), dtype=np.float32)
-        for first, rows, here in self._spans(self.chosen[begin:end]):
-            vectors[rows] = self.photos.vectors(first, min(first + AT_ONCE, self.photos.shape[0]))[here]
+        for span, rows, places in self._spans(begin, end):
+            vectors[rows] = self.photos.vectors(*span)[places]
         return vectors
 
     def labels(self, begin: int, end: int) -> Labels:
         """int64 [end - begin], a copy."""
         labels = np.empty(end - begin, dtype=np.int64)
-        for first, rows, here in self._spans(self.chosen[begin:end]):
-            labels[rows] = self.photos.labels(first, min(first + AT_ONCE, self.photos.shape[0]))[here]
+        for span, rows, places in self._spans(begin, end):
+            labels[rows] = self.photos.labels(*span)[places]
         return labels
 
     def in_memory(self) -> Whole:
         """A copy of the photos."""
         return Whole(self.vectors(0, len(self.chosen)), self.labels(0, len(self.chosen)))
 
-    def _spans(self, chosen: Labels) -> Iterator[tuple[int, Labels, Labels]]:
-        """Where each span of the gallery with chosen photos begins, which of ``chosen`` they are, where in the span."""
-        spans = chosen // AT_ONCE
-        for span in np.unique(spans):
-            rows = np.flatnonzero(spans == span)
-            yield int(span) * AT_ONCE, rows, chosen[rows] - span * AT_ONCE
+    def _spans(self, begin: int, end: int) -> Iterator[tuple[tuple[int, int], Labels, Labels]]:
+        """Begin and end of each span of the gallery with chosen photos, their rows, and their places in the span."""
+        chosen = self.chosen[begin:end]
+        for first in np.unique(chosen // AT_ONCE) * AT_ONCE:
+            rows = np.flatnonzero(chosen // AT_ONCE * AT_ONCE == first)
+            yield (int(first), min(int(first) + AT_ONCE, self.photos.shape[0])), rows, chosen[rows] - first
 
 
 @dataclass(frozen=True)
 class StreamedEmbeddings:
-    """As ``Embeddings``, with photos that are read in blocks; those are checked while they are ranked.
+    """As ``Embeddings``, with photos that are read in blocks and checked while they are ranked.
 
-    Raises DataError as ``Embeddings`` for the queries, for a gallery without photos and for different widths.
+    Raises DataError as ``Embeddings``, and for a gallery without photos.
     """
 
     query: Floats
@@ -222,27 +203,22 @@ class StreamedEmbeddings:
     gallery_groups: Labels | None = None
 
     def __post_init__(self) -> None:
-        check_side("query", self.query, self.query_labels)
         if not self.photos.shape[0]:
             raise DataError("The gallery has no photos.")
-        _check_widths(self.query.shape[1], self.photos.shape[1])
-        _check_marks(self, self.photos.shape[0])
+        _check(self)
 
     @property
     def clusters(self) -> Labels:
-        """``query_clusters``, or the labels where none are given."""
+        """``query_clusters``, by default the labels."""
         return self.query_labels if self.query_clusters is None else self.query_clusters
 
 
 def labels_within_groups(embeddings: Embeddings | StreamedEmbeddings) -> tuple[Labels, Labels]:
-    """Numbers of queries and photos, int64 [queries] and [photos], equal where a query sees a photo as relevant.
-
-    Without groups they are the labels.
-    """
-    asked, labels = embeddings.query_labels, embeddings.photos.labels(0, embeddings.photos.shape[0])
+    """int64 [queries] and [photos], equal where a query sees a relevant photo; without groups, the labels."""
+    wanted, labels = embeddings.query_labels, embeddings.photos.labels(0, embeddings.photos.shape[0])
     if embeddings.query_groups is None or embeddings.gallery_groups is None:
-        return asked, labels
+        return wanted, labels
     groups = np.concatenate((embeddings.query_groups, embeddings.gallery_groups))
-    pairs = np.stack((np.concatenate((asked, labels)), groups))
+    pairs = np.stack((np.concatenate((wanted, labels)), groups))
     _, numbers = np.unique(pairs, axis=1, return_inverse=True)
-    return numbers[: len(asked)], numbers[len(asked) :]
+    return numbers[: len(wanted)], numbers[len(wanted) :]

@@ -1,8 +1,8 @@
 """Binary codes by iterative quantisation (ITQ): principal axes, then the rotation that loses least by taking signs.
 
-The field fits them on the *test* sketches and centres sketches and photos each with the mean of its own test vectors
-(SEM-PCYC itq.py, copied by DSN src/tool.py:101-157 and TCN util/tool.py:167-224): every code depends on the whole test
-set. ``fit_on_test`` does that; ``fit`` is the honest counterpart, which has seen training embeddings alone.
+Published code fits them on the *test* sketches and centres each side with its own test mean (SEM-PCYC itq.py, copied by
+DSN src/tool.py:101-157 and TCN util/tool.py:167-224), so every code depends on the whole test set: ``fit_on_test``.
+``fit`` on training embeddings is the honest counterpart.
 """
 
 from __future__ import annotations
@@ -27,19 +27,16 @@ class Itq:
     photo_mean: Doubles
 
     def encode(self, embeddings: Embeddings) -> Embeddings:
-        """Codes of 0 and 1, float32 [rows, bits], in place of the vectors; labels, clusters and groups stay.
-
-        Raises DataError when the vectors are not as wide as those that were fitted.
-        """
+        """Codes of 0 and 1, float32 [rows, bits], in place of the vectors; raises DataError for another width."""
         query, gallery = self.of_sketches(embeddings.query), self.of_photos(embeddings.gallery)
         return replace(embeddings, query=query, gallery=gallery)
 
     def of_sketches(self, vectors: Floats) -> Floats:
-        """Codes of sketches: float32 [rows, width] to 0 and 1, [rows, bits]; raises as ``encode``."""
+        """Codes of sketches float32 [rows, width]: float32 [rows, bits]; raises as ``encode``."""
         return self._of("query", vectors, self.sketch_mean)
 
     def of_photos(self, vectors: Floats) -> Floats:
-        """Codes of photos: float32 [rows, width] to 0 and 1, [rows, bits]; raises as ``encode``."""
+        """Codes of photos float32 [rows, width]: float32 [rows, bits]; raises as ``encode``."""
         return self._of("gallery", vectors, self.photo_mean)
 
     def _of(self, name: str, vectors: Floats, mean: Doubles) -> Floats:
@@ -48,9 +45,8 @@ class Itq:
                 f"Array {name!r} has width {vectors.shape[1]}, but the binary codes were fitted on vectors of "
                 f"width {len(self.projection)}."
             )
-        # By rows: neither a centred copy nor one in float64 of a whole gallery.
         codes = np.empty((len(vectors), self.projection.shape[1]), dtype=np.float32)
-        for begin in range(0, len(vectors), 1024):
+        for begin in range(0, len(vectors), 1024):  # no centred copy of a whole gallery in float64
             part = slice(begin, begin + 1024)
             codes[part] = (vectors[part] - mean) @ self.projection > 0
         return codes
@@ -64,13 +60,11 @@ def fit(
     bits: int | None = None,
     iterations: int = ITERATIONS,
 ) -> Itq:
-    """Fit axes and rotation on ``sketches`` [rows, width], and centre photos with the mean of ``photos`` [rows, width].
+    """Fit axes and rotation on ``sketches`` [rows, width]; centre photos with the mean of ``photos`` [rows, width].
 
-    ``bits`` is the width of the codes, by default that of the vectors. With V [rows, bits] the centred sketches on
-    their leading principal axes, alternate B = sign(V R) and the rotation R that brings V closest to B (orthogonal
-    Procrustes: R = W U^T for B^T V = U S W^T), starting from a random rotation.
-
-    Raises DataError for more bits than the vectors are wide, and for vectors with NaN or infinity.
+    ``bits`` is by default the width. With V [rows, bits] the centred sketches on their first principal axes, alternate
+    B = sign(V R) and the rotation R that brings V closest to B (orthogonal Procrustes: R = W U^T for B^T V = U S W^T),
+    from a random rotation. Raises DataError for more bits than the width, and for NaN or infinity.
     """
     width = sketches.shape[1]
     bits = width if bits is None else bits
@@ -92,11 +86,9 @@ def fit(
 
 
 def fit_on_test(embeddings: Embeddings, generator: np.random.Generator, *, bits: int | None = None) -> Itq:
-    """Fit on the test queries and centre with test means, as published figures for binary codes were made.
+    """Fit on the test queries and centre with test means, as published figures were made; raises as ``fit``.
 
-    This uses the unlabelled test set as a whole: figures are comparable with those in print, and flattering.
-
-    Raises what ``fit`` raises.
+    The unlabelled test set is used as a whole, so these figures are too good.
     """
     return fit(embeddings.query, embeddings.gallery, generator, bits=bits)
 

@@ -1,6 +1,6 @@
-"""Embeddings on disk under the hash of network, settings and images, so that nothing is embedded twice.
+"""A cache of embeddings by the hash of network, settings and images.
 
-An entry is a file; of a gallery larger than memory it is a folder of shards.
+An entry is a file; for a gallery larger than memory it is a folder of shards.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger("bench.training.embed")
 
 @dataclass(frozen=True)
 class EmbeddingCache:
-    """Embeddings below a cache folder, by key."""
+    """Embeddings in a cache folder, by key. Entries that are damaged are removed; a full disk is a warning."""
 
     cache_dir: Path
 
@@ -37,21 +37,21 @@ class EmbeddingCache:
         return self.cache_dir / "embeddings" / f"{key}.safetensors"
 
     def read(self, key: str) -> Floats | None:
-        """float32 [images, width]; None if there is no entry, or a damaged one, which is removed."""
+        """float32 [images, width]; None without a whole entry."""
         tensors = self._read(key, {"embeddings"})
         return tensors["embeddings"].numpy() if tensors else None
 
     def write(self, key: str, vectors: Floats) -> None:
-        """Keep ``vectors``; a full disk is a warning."""
+        """Write ``vectors`` float32 [images, width]."""
         self._write(key, {"embeddings": torch.from_numpy(vectors)})
 
     def read_quantiser(self, key: str) -> Itq | None:
-        """The quantiser of an entry; None as ``read``."""
+        """The quantiser of an entry; None without a whole one."""
         tensors = self._read(f"{key}.itq", {each.name for each in fields(Itq)})
         return Itq(**{name: tensor.numpy() for name, tensor in tensors.items()}) if tensors else None
 
     def write_quantiser(self, key: str, quantiser: Itq) -> None:
-        """Keep a quantiser; a full disk is a warning."""
+        """Write a quantiser."""
         self._write(f"{key}.itq", {name: torch.from_numpy(array) for name, array in vars(quantiser).items()})
 
     def _read(self, key: str, names: set[str]) -> dict[str, Tensor] | None:
@@ -60,7 +60,7 @@ class EmbeddingCache:
             return content[0]
         if self.path(key).exists():
             log.warning("The cached embeddings %s are damaged: dropped, computed again.", self.path(key).name)
-            with suppress(OSError):  # a cache that may only be read
+            with suppress(OSError):  # the cache may be read-only
                 self.path(key).unlink()
         return None
 
@@ -71,11 +71,11 @@ class EmbeddingCache:
             log.warning("The embeddings are not kept: %s", error)
 
     def folder(self, key: str) -> Path:
-        """The folder of an entry that is read in blocks."""
+        """The folder of an entry of shards."""
         return self.cache_dir / "embeddings" / key
 
     def read_shards(self, key: str) -> Shards | None:
-        """The rows of an entry, to be read in blocks, every file compared with its SHA-256; None as ``read``."""
+        """The rows of an entry, every file compared with its SHA-256; None without a whole entry."""
         folder = self.folder(key)
         if not folder.is_dir():
             return None
@@ -83,14 +83,14 @@ class EmbeddingCache:
             return open_side(folder, "gallery", deep=True)
         except DataError as error:
             log.warning("The cached embeddings %s are damaged: dropped, computed again (%s)", folder.name, error)
-            shutil.rmtree(folder, ignore_errors=True)  # also of a cache that may only be read
+            shutil.rmtree(folder, ignore_errors=True)  # the cache may be read-only
             return None
 
     @contextmanager
     def writing_shards(self, key: str) -> Iterator[ShardWriter]:
-        """A writer of the entry, which is there when the block ends; nothing is when it raises.
+        """A writer of an entry, which exists when the block ends, and does not if it raises.
 
-        Raises StorageError when the disk does not take it.
+        Raises StorageError when it cannot be written.
         """
         folder = self.folder(key)
         for other in folder.parent.glob(f"{key}.*.tmp"):  # of processes that were killed
@@ -101,12 +101,12 @@ class EmbeddingCache:
         try:
             with ShardWriter(aside) as writer:
                 yield writer
-            # Another process may have written the same rows meanwhile, and may be reading them.
+            # Another process may have written the same rows, and may be reading them.
             if self.read_shards(key) is None:
                 try:
                     aside.rename(folder)
                 except OSError:
-                    if not folder.is_dir():  # otherwise that process was faster
+                    if not folder.is_dir():  # otherwise another process was faster
                         raise
         except OSError as error:
             raise StorageError(

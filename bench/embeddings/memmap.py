@@ -1,11 +1,11 @@
-"""Embeddings larger than memory: a folder of plain ``.npy`` files, of which numpy maps a few at a time.
+"""Embeddings larger than memory: a folder of plain ``.npy`` files, mapped into memory when they are read.
 
 ``gallery-00000.npy``, ``gallery-00001.npy``, ...
     vectors, float32 [rows, width], about 64 MB a file;
-``gallery_labels-00000.npy``, ... and optionally ``gallery_paths-00000.npy``, ...
-    their labels, int64 [rows], and paths, text [rows]; the same files exist for ``query``;
+``gallery_labels-00000.npy``, ..., and optionally ``gallery_paths-...``, ``gallery_groups-...``
+    labels and groups, int64 [rows], and paths, text [rows]. ``query`` has the same files, and ``query_clusters-...``;
 ``shards.json``
-    the width, and the rows and SHA-256 of each file. It is written last: without it a folder is refused.
+    the width, and the rows and SHA-256 of each file. It is written last: a folder without it is incomplete.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from bench.embeddings.arrays import StreamedEmbeddings, as_labels, as_vectors, check_side
+from bench.embeddings.arrays import StreamedEmbeddings, as_labels, as_vectors, check_numbers, check_side
 from bench.errors import DataError, UsageError, nearest
 from bench.io import write_whole
 from bench.types import Floats, Labels
@@ -34,7 +34,8 @@ from bench.types import Floats, Labels
 Side = Literal["query", "gallery"]
 SIDES: tuple[Side, ...] = get_args(Side)
 Array = npt.NDArray[Any]
-COLUMNS = {"": "<f4", "_labels": "<i8", "_paths": "<U"}  # what follows the side in a file's name, and its number type
+# Ends of file names, after the side, with the number type.
+COLUMNS = {"": "<f4", "_labels": "<i8", "_paths": "<U", "_clusters": "<i8", "_groups": "<i8"}
 MANIFEST, VERSION = "shards.json", 2
 SHARD_BYTES = 64 * 2**20
 ROUND = 2048  # rows of a file are a multiple, so that a block of the ranking engine is in one file
@@ -53,7 +54,7 @@ class ShardWriter:
     ...     sorted(path.name for path in Path(folder).glob("[gs]*"))
     ['gallery-00000.npy', 'gallery_labels-00000.npy', 'shards.json']
 
-    Raises UsageError for a folder that is complete.
+    Raises UsageError for a complete folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,9 +66,16 @@ class ShardWriter:
         self._check_new()
 
     def add(
-        self, side: Side, vectors: npt.ArrayLike, labels: npt.ArrayLike, paths: Sequence[str] | None = None
+        self,
+        side: Side,
+        vectors: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        paths: Sequence[str] | None = None,
+        *,
+        clusters: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
     ) -> None:
-        """Append rows: ``vectors`` numbers [rows, width], ``labels`` integers from 0 [rows], ``paths`` [rows] or none.
+        """Append rows: ``vectors`` [rows, width], and for each row a label and optionally a path, cluster and group.
 
         Raises DataError for arrays that do not fit together or to the rows before, and for NaN and infinity;
         UsageError for an unknown side or a complete folder; StorageError when a file cannot be written.
@@ -75,12 +83,17 @@ class ShardWriter:
         self._check_new()
         if side not in SIDES:
             raise UsageError(f"There is no side {side!r}. {nearest(side, SIDES)}")
+        if side == "gallery" and clusters is not None:
+            raise UsageError("Only queries have clusters: leave them out for the gallery.")
         block = as_vectors(side, np.asarray(vectors))
         if not len(block):
             return
-        classes = as_labels(f"{side}_labels", np.asarray(labels))
-        check_side(side, block, classes)
-        added: dict[str, Array] = {"": block, "_labels": classes}
+        added: dict[str, Array] = {"": block}
+        for name, numbers in (("label", labels), ("cluster", clusters), ("group", groups)):
+            if numbers is not None:
+                column = added[f"_{name}s"] = as_labels(f"{side}_{name}s", np.asarray(numbers))
+                check_numbers(side, name, column, len(block))
+        check_side(side, block, added["_labels"])
         if paths is not None:
             added["_paths"] = np.array(paths, dtype=object)
         self._width = self._width or block.shape[1]
@@ -90,7 +103,9 @@ class ShardWriter:
         if not buffers:
             buffers |= {name: np.empty((rows, *each.shape[1:]), each.dtype) for name, each in added.items()}
         if block.shape[1] != self._width or added.keys() != buffers.keys() or len(block) != len(paths or block):
-            raise DataError(f"Rows of {side!r} need one width ({self._width}), and a path each or none of them.")
+            raise DataError(
+                f"Rows of {side!r} need one width ({self._width}), and a path, cluster or group each or none of them."
+            )
         done = 0
         while done < len(block):
             held = self._held[side]
@@ -140,9 +155,10 @@ class ShardWriter:
 
 @dataclass(frozen=True)
 class Shards:
-    """One side of a folder; ``files`` are the rows of each file, and the SHA-256 of each column there.
+    """One side of a folder; ``files`` are the rows of each file, and the SHA-256 of each column.
 
-    Only the files of the rows that are read are mapped.
+    Only the files of the rows that are read are mapped. Reading raises DataError for a file that is missing, damaged,
+    or not as the JSON declares.
     """
 
     folder: Path
@@ -156,22 +172,19 @@ class Shards:
         return self._ends[-1], self.width
 
     def vectors(self, begin: int, end: int) -> Floats:
-        """float32 [end - begin, width]: a view of the mapped file where one file has all rows.
-
-        Raises DataError for a file that is missing, damaged, or not as the JSON declares.
-        """
+        """float32 [end - begin, width]: a view of the mapped file if one file has all rows."""
         return self._read("", begin, end)
 
     def labels(self, begin: int, end: int) -> Labels:
-        """int64 [end - begin]; raises DataError as ``vectors``, and for a negative label."""
+        """int64 [end - begin]; raises DataError for a negative label."""
         labels: Labels = self._read("_labels", begin, end)
-        if len(labels) and labels.min() < 0:
-            raise DataError(f"Array '{self.side}_labels' holds {labels.min()}: labels are integers from 0.")
+        if len(labels):
+            check_numbers(self.side, "label", labels, len(labels))
         return labels
 
-    def paths(self) -> tuple[str, ...] | None:
-        """The path of every row; None where there are none."""
-        return tuple(self._read("_paths", 0, self.shape[0]).tolist()) if "_paths" in self.files[0][1] else None
+    def column(self, name: str) -> Array | None:
+        """All rows of an optional column: paths, clusters or groups; None if the folder has none."""
+        return self._read(f"_{name}", 0, self.shape[0]) if f"_{name}" in self.files[0][1] else None
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -187,7 +200,7 @@ class Shards:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def map(self, column: str, number: int, deep: bool = False) -> Array:
-        """One file of a column, mapped and compared with the JSON."""
+        """One file of a column, mapped and compared with the JSON; ``deep`` compares its SHA-256, too."""
         path = self.folder / f"{self.side}{column}-{number:05}.npy"
         rows, sums = self.files[number]
         shape = (rows,) if column else (rows, self.width)
@@ -209,8 +222,8 @@ class Shards:
 def open_side(folder: Path, side: Side, deep: bool = False) -> Shards:
     """One side of a folder; ``deep`` compares every file with its SHA-256.
 
-    Raises DataError, one sentence, for a folder that is not complete or of another version, and for a file that is
-    missing, truncated or (``deep``) altered.
+    Raises DataError for a folder that is incomplete or of another version, and for a file that is missing, truncated
+    or (``deep``) altered.
     """
     path = folder / MANIFEST
     try:
@@ -236,7 +249,9 @@ def open_side(folder: Path, side: Side, deep: bool = False) -> Shards:
 
 
 def open_shards(folder: Path, deep: bool = False) -> StreamedEmbeddings:
-    """The queries, read, and the gallery, to be read in blocks; raises as ``open_side``."""
+    """The queries in memory, and the gallery to be read in blocks; raises as ``open_side``."""
     query, gallery = (open_side(folder, side, deep) for side in SIDES)
     rows = query.shape[0]
-    return StreamedEmbeddings(np.array(query.vectors(0, rows)), np.array(query.labels(0, rows)), gallery)
+    vectors, labels = np.array(query.vectors(0, rows)), np.array(query.labels(0, rows))
+    marks = query.column("clusters"), query.column("groups"), gallery.column("groups")
+    return StreamedEmbeddings(vectors, labels, gallery, *marks)

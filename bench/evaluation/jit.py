@@ -1,4 +1,4 @@
-"""The one place that knows numba: a typed decorator for the loops that numpy cannot express."""
+"""Decorators that compile with numba."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numba.extending import register_jitable
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-# Type and shape of what a metric may take, by name; n is at least the number of relevant photos.
-TAKEN = {
+# Type and shape of a metric's arguments, by name; n is at least the number of relevant photos.
+ARGUMENTS = {
     "ranks": ("int64[:]", "(n)"),
     "ends": ("int64[:]", "(n)"),
     "relevant": ("int64", "()"),
@@ -26,34 +26,34 @@ TAKEN = {
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Compile a function to machine code at its first call; it runs without the interpreter lock.
+    """Compile a function at its first call; it releases the interpreter lock.
 
-    The machine code is kept on disk where that is possible. The kept code is renewed when the function's own file
-    changes and not when another file does, so a compiled function calls only compiled functions of its own file.
-    ``fastmath`` stays off: a sum keeps the order in which it is written, on every machine.
+    The machine code is cached on disk if a folder is writable. numba compiles again when this function's file changes,
+    not when another does: call only compiled functions of the same file. ``fastmath`` stays off, so sums keep their
+    order on every machine.
     """
     try:
         return cast("Callable[Arguments, Result]", numba.njit(nogil=True, cache=True)(function))
-    except RuntimeError:  # no folder can be written for the kept code: compile anew in every process
+    except RuntimeError:  # no cache folder is writable: each process compiles
         return cast("Callable[Arguments, Result]", numba.njit(nogil=True)(function))
 
 
 def over_queries(
     function: Callable[..., None], helpers: Sequence[Callable[..., Any]]
 ) -> tuple[tuple[str, ...], Callable[..., Any]]:
-    """Compile a function of one query: the names of its arguments, and a numpy ufunc that takes arrays of queries.
+    """Compile a metric of one query: the names of its arguments, and a numpy ufunc over arrays of queries.
 
-    ``helpers`` are Python functions that it may call. The machine code is kept as that of ``compiled`` is.
+    ``helpers`` are the Python functions that it may call. The machine code is cached as in ``compiled``.
     """
     for each in helpers:
-        _callable_when_compiled(each)
+        _jitable(each)
     *names, value = inspect.signature(function).parameters
-    signature = f"void({','.join(TAKEN[name][0] for name in (*names, value))})"
-    shapes = f"{','.join(TAKEN[name][1] for name in names)}->()"
+    signature = f"void({','.join(ARGUMENTS[name][0] for name in (*names, value))})"
+    shapes = f"{','.join(ARGUMENTS[name][1] for name in names)}->()"
     with _compile_lock():
         try:
             return tuple(names), numba.guvectorize([signature], shapes, cache=True)(function)
-        except RuntimeError:  # no folder can be written, as above
+        except RuntimeError:
             return tuple(names), numba.guvectorize([signature], shapes)(function)
 
 
@@ -70,4 +70,4 @@ def _compile_lock() -> Iterator[None]:
         yield
 
 
-_callable_when_compiled = cache(register_jitable)  # once each
+_jitable = cache(register_jitable)  # each helper once

@@ -1,14 +1,14 @@
-"""Embeddings to the figures of one protocol or of many.
+"""Embeddings to the figures of protocols.
 
-Protocols that rank alike (the same distance, gallery and codes) share one pass of the engine, which computes all their
-metrics together. Binary codes leave so many photos at one distance that the order of equal ones decides the result:
-figures by Hamming distance come with their bounds.
+Protocols with the same distance, gallery and codes share one pass of the engine. With binary codes many photos have the
+same distance, so that their order decides the result: figures by Hamming distance come with bounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +21,21 @@ from bench.evaluation.protocols.base import PROTOCOLS, Protocol
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_plan import Ties
 from bench.evaluation.ranking_result import Ranking
-from bench.types import AVERAGES, Distance, EmptyQueries, Score
+from bench.types import AVERAGES, Distance, Score
 
 Progress = Callable[[int, int], None]
-# What a ranking depends on: distance, gallery, codes.
-Recipe = tuple[str, str, str]
+Recipe = tuple[str, str, str]  # what a ranking depends on: distance, gallery, codes
 Rankings = dict[Recipe, dict[Ties, Ranking]]
 TIED = "mAP@all:tied"
 
 
 @dataclass(frozen=True, slots=True)
 class Figure(Score):
-    """A score, the distance that it was ranked by, and for ``hamming`` what equal distances could make of it.
+    """A score with its distance and, for ``hamming``, its bounds; None where they do not apply.
 
-    ``pessimistic`` and ``optimistic`` rank irrelevant photos first or last among equal ones (``value`` ranks by gallery
-    position): bounds, except of ``mAP@K:hits`` and ``P@K:index``, which a better ranking can lower. ``tied`` is the
-    value of ``mAP@all:tied`` beside every ``mAP@all``. None where it does not apply.
+    ``pessimistic`` and ``optimistic`` rank irrelevant photos first or last among equal ones. They bound every metric
+    except ``mAP@K:hits`` and ``P@K:index``, which a better ranking can lower. ``tied`` is ``mAP@all:tied``, given for
+    every ``mAP@all``.
     """
 
     distance: Distance = "cosine"
@@ -46,32 +45,23 @@ class Figure(Score):
 
 
 def every_protocol() -> list[Protocol]:
-    """All protocols that rank embeddings as they are, in alphabetical order.
-
-    Those on binary codes fitted on the test set are asked for by name: at a width of 2048 the fit takes minutes.
-    """
+    """Protocols without binary codes, in alphabetical order: at a width of 2048 fitting codes takes minutes."""
     return [protocol for _, protocol in PROTOCOLS.items() if protocol.codes == "none"]
 
 
 def chosen_metrics(metrics: Sequence[str], distance: Distance = "cosine", name: str = "") -> Protocol:
-    """Metric ids as a protocol: the full gallery, queries without relevant photo left out.
-
-    An id without average means the mean over queries. Raises UsageError for an unknown metric.
-    """
+    """Metric ids as a protocol, by default with the mean over queries; raises UsageError for an unknown metric."""
     parsed = [parse_metric(text) for text in metrics]
-    with_average = (str(replace(each, average=each.average or "queries")) for each in parsed)
-    return Protocol(
-        name=name, summary="", used_by="", source="", metrics=tuple(dict.fromkeys(with_average)), distance=distance
-    )
+    ids = tuple(dict.fromkeys(str(replace(each, average=each.average or "queries")) for each in parsed))
+    return Protocol(name=name, summary="", used_by="", source="", metrics=ids, distance=distance)
 
 
 def requested_protocols(
     protocols: Sequence[str], metrics: Sequence[str], distance: Distance | None = None
 ) -> list[Protocol]:
-    """Protocols by name (or ``all``), and one of ``metrics``; without either, every default metric under both means.
+    """Protocols by name (or ``all``), and one of ``metrics``; without both, every default metric under both means.
 
-    ``distance`` replaces the protocols' own. Raises UsageError for an unknown protocol or metric, and for another
-    distance than a protocol's binary codes need.
+    ``distance`` replaces the protocols' own. Raises UsageError for an unknown protocol or metric, and as ``ranked_by``.
     """
     wanted: list[Protocol] = []
     for each in dict.fromkeys(protocols):
@@ -85,7 +75,7 @@ def requested_protocols(
 
 
 def ranked_by(protocol: Protocol, distance: Distance) -> Protocol:
-    """The protocol with another distance than its own; raises UsageError where its binary codes need hamming."""
+    """The protocol with another distance; raises UsageError where its binary codes need hamming."""
     if protocol.codes != "none" and distance != protocol.distance:
         raise UsageError(f"Protocol {protocol.name} ranks its own binary codes by hamming: leave --distance out.")
     return replace(protocol, distance=distance)
@@ -99,7 +89,7 @@ def score_protocols(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict[str, list[Figure]]:
-    """The figures of each protocol by its name; as ``rank_protocols`` and then ``figures_of`` each."""
+    """The figures of each protocol by name: ``rank_protocols``, then ``figures_of``."""
     rankings = rank_protocols(embeddings, protocols, seed=seed, device=device, progress=progress)
     return {protocol.name: figures_of(rankings, protocol) for protocol in protocols}
 
@@ -113,26 +103,24 @@ def rank_protocols(
     top: int = 0,
     progress: Progress | None = None,
 ) -> Rankings:
-    """Every ranking that the protocols need, once, with the metrics of all that share it.
+    """Every ranking that the protocols need, each once, with the metrics of all protocols that share it.
 
-    ``seed`` draws paired galleries and starts the rotation of binary codes; each protocol gives the same figures
-    whether it is asked for alone or among others. ``top`` as in ``rank``, for rankings by gallery position.
-    ``progress`` is called with the queries done, of all passes together.
+    ``seed`` draws paired galleries and the first rotation of binary codes; other protocols do not change the draw.
+    ``top`` is as in ``rank``. ``progress`` gets the queries done and their number, over all passes.
 
-    Raises what ``rank`` and ``fit`` raise, DataError when no query has a photo of its class to pair with, and
-    UsageError for binary codes of a gallery that is read in blocks.
+    Raises what ``rank`` and ``fit`` raise, DataError when no query has a photo to pair with, and UsageError for binary
+    codes of a gallery that is read in blocks.
     """
-    groups: dict[Recipe, list[Protocol]] = {}
+    shared: dict[Recipe, list[Protocol]] = {}
     for protocol in protocols:
-        groups.setdefault(recipe(protocol), []).append(protocol)
+        shared.setdefault(recipe(protocol), []).append(protocol)
     queries = len(embeddings.query)
-    total = queries * sum(len(tie_rules(members[0].distance)) for members in groups.values())
+    total = queries * sum(len(tie_rules(members[0].distance)) for members in shared.values())
     before = 0
     found: Rankings = {}
-    for key, members in groups.items():
-        first = members[0]
+    for key, (first, *others) in shared.items():
         prepared = prepare(embeddings, first, np.random.default_rng(seed))
-        metrics = [metric for protocol in members for metric in protocol.metrics]
+        metrics = [*first.metrics, *(metric for each in others for metric in each.metrics), TIED]
         found[key] = {}
         for ties in tie_rules(first.distance):
 
@@ -140,14 +128,9 @@ def rank_protocols(
                 if progress is not None:
                     progress(before + done, total)
 
+            own_top = top if ties == "index" else 0
             found[key][ties] = rank(
-                prepared,
-                [*metrics, TIED],
-                distance=first.distance,
-                ties=ties,
-                top=top if ties == "index" else 0,
-                device=device,
-                progress=report,
+                prepared, metrics, distance=first.distance, ties=ties, top=own_top, device=device, progress=report
             )
             before += queries
     return found
@@ -161,21 +144,30 @@ def recipe(protocol: Protocol) -> Recipe:
 def figures_of(rankings: Rankings, protocol: Protocol) -> list[Figure]:
     """The figures of one protocol, in the order of its ``metrics``."""
     own = rankings[recipe(protocol)]
-    return [_figure(own, text, protocol.empty, protocol.distance) for text in protocol.metrics]
+    figures = []
+    for metric in map(parse_metric, protocol.metrics):
+        scores = {
+            ties: ranking.score(metric.id, metric.average or "queries", protocol.empty) for ties, ranking in own.items()
+        }
+        bounds: dict[str, Any] = {ties: score.value for ties, score in scores.items() if ties != "index"}
+        if bounds and metric.id.startswith("mAP@all"):
+            bounds["tied"] = own["index"].score(TIED, metric.average or "queries", protocol.empty).value
+        figures.append(Figure(**asdict(scores["index"]), distance=protocol.distance, **bounds))
+    return figures
 
 
 def tie_rules(distance: Distance) -> tuple[Ties, ...]:
-    """The orders of equal scores that are computed: by position, and the bounds where ties are the rule."""
+    """The orders of equal scores to rank by: gallery position, for ``hamming`` also the bounds."""
     return ("index", "pessimistic", "optimistic") if distance == "hamming" else ("index",)
 
 
 def prepare(
     embeddings: Embeddings | StreamedEmbeddings, protocol: Protocol, generator: np.random.Generator
 ) -> Embeddings | StreamedEmbeddings:
-    """The embeddings that a protocol ranks: its gallery, and binary codes where it has them."""
+    """The embeddings that a protocol ranks: its gallery, as binary codes if it has them."""
     if protocol.gallery == "paired":
         chosen = paired_gallery(embeddings, generator)
-        pairs = Part(embeddings.photos, chosen)
+        pairs, groups = Part(embeddings.photos, chosen).in_memory(), embeddings.gallery_groups
         embeddings = Embeddings(
             embeddings.query,
             pairs.vectors(0, len(chosen)),
@@ -183,7 +175,7 @@ def prepare(
             pairs.labels(0, len(chosen)),
             embeddings.query_clusters,
             embeddings.query_groups,
-            None if embeddings.gallery_groups is None else embeddings.gallery_groups[chosen],
+            None if groups is None else groups[chosen],
         )
     if protocol.codes != "itq-test":
         return embeddings
@@ -198,35 +190,17 @@ def prepare(
 def paired_gallery(
     embeddings: Embeddings | StreamedEmbeddings, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """Gallery positions, int64 [queries with a relevant photo]: for each query a random one of those it sees.
+    """For each query the gallery position of a random relevant photo: int64 [queries with a relevant photo].
 
-    Drawn with replacement, in the order of the queries.
-
-    Raises DataError when no query has a relevant photo.
+    Drawn with replacement, in the order of the queries. Raises DataError when no query has a relevant photo.
     """
-    asked, labels = labels_within_groups(embeddings)
+    wanted, labels = labels_within_groups(embeddings)
     order = np.argsort(labels, kind="stable")
-    begin = np.searchsorted(labels[order], asked, side="left")
-    end = np.searchsorted(labels[order], asked, side="right")
+    begin = np.searchsorted(labels[order], wanted, side="left")
+    end = np.searchsorted(labels[order], wanted, side="right")
     has = end > begin
     if not has.any():
         raise DataError(
             "No class of 'query_labels' occurs in 'gallery_labels': there is no photo to pair a query with."
         )
     return order[generator.integers(begin[has], end[has])].astype(np.int64)
-
-
-def _figure(rankings: Mapping[Ties, Ranking], text: str, empty: EmptyQueries, distance: Distance) -> Figure:
-    metric = parse_metric(text)
-    average = metric.average or "queries"
-    values = {ties: ranking.score(metric.id, average, empty).value for ties, ranking in rankings.items()}
-    ranking = rankings["index"]
-    return Figure(
-        **asdict(ranking.score(metric.id, average, empty)),
-        distance=distance,
-        pessimistic=values.get("pessimistic"),
-        optimistic=values.get("optimistic"),
-        tied=ranking.score(TIED, average, empty).value
-        if len(rankings) > 1 and metric.id.startswith("mAP@all")
-        else None,
-    )

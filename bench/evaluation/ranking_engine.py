@@ -1,14 +1,13 @@
-"""The exact ranking engine on the processor, over a gallery in memory or one that is read in spans.
+"""The exact ranking engine on the CPU, for a gallery in memory or one that is read in spans.
 
-Queries go in tiles, one to a thread at a time: a matrix product, the ranks of the relevant photos
-(``ranking_kernels``), all metrics (``metrics``). Where all scores of a tile fit its memory, they are computed once.
-Else a group of tiles goes through the gallery twice: the first sweep scores the relevant photos, the second counts
-every photo. Memory then depends on blocks and relevant photos, not on the gallery.
+Queries go in tiles, one per thread: a matrix product, the ranks of the relevant photos (``ranking_kernels``), all
+metrics. Where the scores of a tile fit into memory, they are computed once. Otherwise a group of tiles passes over the
+gallery twice: the first sweep scores relevant photos, the second counts every photo. Memory then depends on blocks and
+relevant photos, not on the gallery.
 
-BLAS rounds by the shape of a product, by the place in it and by its threads. So tiles and blocks of photos depend on
-the data alone, and each is multiplied by one thread. The first sweep needs few photos: it packs them into blocks of
-the same shape, each photo at its own place, and photos of many blocks share one product. A score has the same bits
-either way, for any number of threads and any memory.
+BLAS rounds by the shape of a product, the place in it, and its threads. So tiles and blocks depend on the data alone,
+and one thread multiplies each. The first sweep packs its few photos into blocks of the same shape, each photo at its
+own place; photos of several blocks share one product. A score has the same bits either way, for any number of threads.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from bench.errors import DataError
 from bench.evaluation.metrics.base import fill_values
 from bench.evaluation.ranking_kernels import (
     Counters,
+    Positions,
     apply_factors,
     bucket_count,
     bytes_of_counters,
@@ -38,7 +38,7 @@ from bench.evaluation.ranking_kernels import (
 )
 from bench.evaluation.ranking_plan import TILE, Plan, Tile, occurrences
 from bench.evaluation.ranking_result import Ranking
-from bench.evaluation.ranking_top import Positions, sort_top, top_block
+from bench.evaluation.ranking_top import sort_top, top_block
 from bench.evaluation.similarity import NOTHING, Measure, measure
 from bench.types import Distance, Doubles, Floats, Labels
 
@@ -49,17 +49,17 @@ Rescore = Callable[[Floats], None]
 
 BLOCK = 2048  # photos of one product, counted from the first
 TILE_BYTES = 40 * 2**20  # scores and ranks of a tile that are held together
-ALL_TILES_BYTES = 160 * 2**20  # of all tiles in work: a large gallery on many processors leaves some idle
-COUNTED = 8  # queries of such a tile whose counters are held: they stay in the processor's cache
+ALL_TILES_BYTES = 160 * 2**20  # of all tiles of all threads
+COUNTED = 8  # queries of such a tile that are counted together: their counters fit the processor's cache
 SPAN_BYTES = 64 * 2**20  # of the gallery read together
-GROUP_BYTES = 512 * 2**20  # counters of the queries that go through the gallery together
-SCORED = 8 * BLOCK  # photos of a span whose scores are held at a time
+GROUP_BYTES = 512 * 2**20  # counters of a group of tiles
+SCORED = 8 * BLOCK  # photos of a span that are scored together
 MOST_PHOTOS = 2**31 - 1  # positions are int32
-FIRST_SWEEP = 0.2  # of the time, for the progress
+FIRST_SWEEP = 0.2  # share of the time, for the progress
 
 
 class Buffers(threading.local):
-    """What one thread writes to: ``scores`` float32 [rows * photos], ``packed`` float32 [BLOCK, width], counters."""
+    """Memory of one thread: ``scores`` float32 [rows * photos], ``packed`` float32 [BLOCK, width], counters."""
 
     scores: Floats = np.empty(0, dtype=np.float32)
     packed: Floats | None = None
@@ -67,9 +67,9 @@ class Buffers(threading.local):
 
 
 class Engine:
-    """The ranking of all queries; ``values`` float64 [metrics, queries] and ``top`` int32 [queries, top] fill up.
+    """Ranks all queries; fills ``values`` float64 [metrics, queries] and ``top`` int32 [queries, top].
 
-    Raises DataError for more photos than positions can tell, and what ``bench.evaluation.similarity.measure`` raises.
+    Raises DataError for more photos than int32 can number, and what ``bench.evaluation.similarity.measure`` raises.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Engine:
         )
         if not self.whole:
             self.rows = max(1, min(TILE, GROUP_BYTES // bytes_of_counters(self.plan.most, self.buckets)))
-        # Photos by kind, those of kind c from starts[c] on, and the number of each among those of its kind.
+        # Photos sorted by kind, those of kind c from starts[c] on, and the number of each within its kind.
         self.starts: Labels = np.cumsum(self.plan.counts) - self.plan.counts
         self.members = self.slots = np.empty(0, dtype=np.int32)
         if self.whole:
@@ -106,7 +106,7 @@ class Engine:
             self.slots = (np.arange(self.photos) - np.repeat(self.starts, self.plan.counts)).astype(np.int32)
 
     def ranked(self, threads: int, progress: Progress | None = None) -> Ranking:
-        """Everything; where memory does not suffice, on fewer threads and then with less at a time."""
+        """Rank everything; with too little memory on fewer threads, then with less at a time."""
         while True:
             try:
                 with threadpool_limits(limits=1, user_api="blas"):
@@ -123,12 +123,12 @@ class Engine:
                     self.budget //= 2
                 else:
                     raise
-                log.warning("Memory did not suffice: ranking goes on with less on %d threads.", threads)
+                log.warning("Not enough memory: ranking continues with less, on %d threads.", threads)
         top = self.top if self.top.shape[1] else None
         return Ranking(self.plan.metrics, self.values, self.plan.relevant, self.clusters, top)
 
     def _groups(self) -> list[list[Labels]]:
-        """Positions of the queries of each tile, in groups that go through the gallery together."""
+        """Query positions of each tile, in groups that share a pass over the gallery."""
         order = self.plan.order
         tiles = [order[begin : begin + self.rows] for begin in range(0, len(order), self.rows)]
         if self.whole:
@@ -158,14 +158,14 @@ class Engine:
             progress(total, total)
 
     def _rank_at_once(self, pool: ThreadPoolExecutor, tiles: list[Labels]) -> Iterator[int]:
-        """Each tile with all its scores held; gives the queries done."""
+        """Rank each tile with all its scores in memory; yields the queries done."""
         done = 0
         for finished in as_completed([pool.submit(self.rank_tile, tile) for tile in tiles]):
             done += finished.result()
             yield done
 
     def rank_tile(self, queries: Labels) -> int:
-        """Rank some queries, their scores held together, and write their values and best photos; their number."""
+        """Rank a tile with all its scores in memory; the number of its queries."""
         plan, rows, kinds, counts = self.plan, len(queries), self.plan.kinds[queries], self.plan.relevant[queries]
         scores = self._scores(self._vectors(queries), self.gallery.vectors(0, self.photos), 0)
         if self.rescore is not None:
@@ -191,7 +191,7 @@ class Engine:
         return rows
 
     def _rank_by_spans(self, pool: ThreadPoolExecutor, group: list[Labels]) -> Iterator[int]:
-        """A group of tiles in two sweeps through the gallery; gives the queries done, in parts of all."""
+        """Rank a group of tiles in two sweeps over the gallery; yields the queries done."""
         tiles = [Tile(each, self._vectors(each), self.plan, self.buckets, self.top.shape[1]) for each in group]
         queries = sum(map(len, group))
         for part in self._sweep(pool, [tile for tile in tiles if tile.wanted.any()], self._find):
@@ -208,7 +208,7 @@ class Engine:
     def _sweep(
         self, pool: ThreadPoolExecutor, tiles: list[Tile], work: Callable[[Tile, int, Floats], None]
     ) -> Iterator[float]:
-        """Let every tile work on every span, while the next span is read; gives the part done."""
+        """Call ``work`` for every span and tile while the next span is read; yields the share done."""
         if not tiles:
             return
         size = max(1, SPAN_BYTES // (4 * self.width * BLOCK)) * BLOCK
@@ -226,15 +226,15 @@ class Engine:
             yield min(1.0, (begin + size) / self.photos)
 
     def _find(self, tile: Tile, begin: int, vectors: Floats) -> None:
-        """Keep the scores of a tile's relevant photos among ``vectors``, the photos from position ``begin`` on."""
+        """Keep the scores of a tile's relevant photos among ``vectors``, from position ``begin`` on."""
         photo_kinds = self.plan.photo_kinds[begin : begin + len(vectors)]
         chosen = np.flatnonzero(tile.wanted[photo_kinds])
         kinds = photo_kinds[chosen]
         slots = (tile.filled[kinds] + occurrences(kinds)).astype(np.int32)
         tile.filled += np.bincount(kinds, minlength=len(tile.filled)).astype(np.int32)
         columns = (chosen % BLOCK).astype(np.int32)
-        # Photos of one layer have different places in their blocks: they share a product. The last block of the gallery
-        # may be smaller, and is multiplied as it is.
+        # Photos of one layer have different places in their blocks, so they share a product. A last, smaller block is
+        # multiplied as it is.
         full = len(vectors) // BLOCK * BLOCK
         layer = np.where(chosen < full, occurrences(columns), len(vectors))
         order = np.lexsort((kinds, layer))
@@ -254,7 +254,7 @@ class Engine:
             place_rows(products, own, slots[members], places, *factors, begins, ends, tile.counters)
 
     def _count(self, tile: Tile, begin: int, vectors: Floats) -> None:
-        """Count the photos from position ``begin`` on, and take the best of them."""
+        """Count the photos from position ``begin`` on, and keep the best."""
         for first in range(0, len(vectors), SCORED):
             place, part = begin + first, vectors[first : first + SCORED]
             scores = self._scores(tile.vectors, part, place)
@@ -266,13 +266,13 @@ class Engine:
         return np.ascontiguousarray(self.measure.queries(self.query[queries]))
 
     def _room(self, rows: int, photos: int) -> Floats:
-        """The thread's float32 [rows, photos], in one piece."""
+        """A contiguous float32 [rows, photos] of this thread."""
         if self.buffers.scores.size < rows * photos:
             self.buffers.scores = np.empty(rows * photos, dtype=np.float32)
         return self.buffers.scores[: rows * photos].reshape(rows, photos)
 
     def _scores(self, vectors: Floats, photos: Floats, begin: int) -> Floats:
-        """Scores of queries, ``vectors`` float32 [rows, width], for ``photos`` from position ``begin`` on."""
+        """Scores of queries float32 [rows, width] for ``photos`` from position ``begin`` on: [rows, photos]."""
         scores, end = self._room(len(vectors), len(photos)), begin + len(photos)
         for first in range(0, len(photos), BLOCK):
             block = slice(first, first + BLOCK)
@@ -281,10 +281,8 @@ class Engine:
         return scores
 
     def _write(self, queries: Labels, ranks: Labels, ends: Labels, best: Floats, top: Positions) -> None:
-        """Write the values and the best photos of some queries."""
         values = np.empty((len(self.plan.metrics), len(queries)))
         fill_values(self.plan.wanted, ranks, ends, self.plan.relevant[queries], values)
         self.values[:, queries] = values
         if self.top.shape[1]:
-            sort_top(best, top)
-            self.top[queries] = top
+            self.top[queries] = sort_top(best, top)

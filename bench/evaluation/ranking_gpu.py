@@ -1,9 +1,8 @@
-"""The ranking engine on a torch device: the product and the counting run there, the metrics on the host.
+"""Ranking on a torch device: products and counting run there, metrics on the CPU.
 
-The same algorithm in whole-array steps. A score and its gallery position make one 64-bit key whose order is the
-ranking; the relevant photos' keys are sorted, every photo is looked up among them, and a histogram with a cumulative
-sum gives the ranks, which alone come back to be evaluated by the compiled definitions of ``metrics``. Nothing is
-specific to CUDA. Products are float32 (never TF32), so scores may differ from the host's in the last bits.
+A score and its gallery position form one 64-bit key; ascending keys are the ranking. The relevant photos' keys are
+sorted, every photo is searched among them, and a histogram with its cumulative sum gives the ranks. Products are
+float32, never TF32; scores may differ from the CPU's in the last bits.
 """
 
 from __future__ import annotations
@@ -25,25 +24,25 @@ from bench.evaluation.similarity import measure
 from bench.types import Distance, Doubles
 
 LOW = 2**32  # the position takes the lower half of a key
-BYTES_PER_SCORE = 60  # score, keys, places, histogram source and what the sorting holds
+BYTES_PER_SCORE = 60  # score, keys, places, histogram source and buffers of the sorting
 TILE_BYTES = 512 * 2**20  # of the device's memory
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The gallery on the device: ``vectors`` float32 [photos, width], ``kinds`` int64 [photos], factors or None."""
+    """On the device: ``vectors`` float32 [photos, width], ``kinds`` int64 [photos], factors float32 [photos] or [0]."""
 
     vectors: Tensor
     kinds: Tensor
-    scale: Tensor | None
-    offset: Tensor | None
+    scale: Tensor
+    offset: Tensor
 
     def scores(self, rows: Tensor) -> Tensor:
-        """float32 [queries, photos] for ``rows`` float32 [queries, width], as ``similarity`` defines them."""
+        """Scores float32 [queries, photos] of ``rows`` float32 [queries, width], as ``similarity`` defines them."""
         scores = rows @ self.vectors.T
-        if self.scale is not None:
+        if len(self.scale):
             scores *= self.scale
-        if self.offset is not None:
+        if len(self.offset):
             scores -= self.offset
         return scores
 
@@ -58,10 +57,10 @@ def rank_with_torch(
     device: str = "cuda",
     progress: Callable[[int, int], None] | None = None,
 ) -> Ranking:
-    """As ``bench.evaluation.ranking.rank``, on ``device``.
+    """As ``bench.evaluation.ranking.rank``, on ``device``; a tile that does not fit is halved.
 
-    A tile that does not fit is tried with half as many queries. Raises UsageError for a device that torch does not
-    know or have, MemoryExhaustedError when the gallery or a single query does not fit, and what ``rank`` raises.
+    Raises UsageError for a device that torch does not have, MemoryExhaustedError when the gallery or one query does
+    not fit, and what ``rank`` raises.
     """
     plan, factors = Plan(embeddings, metrics), measure(embeddings.query, embeddings.photos, distance)
     queries, photos = len(embeddings.query), embeddings.photos.shape[0]
@@ -72,20 +71,15 @@ def rank_with_torch(
     wanted_tf32, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
     try:
         target = _device(device)
-        gallery = Gallery(
-            torch.from_numpy(embeddings.photos.vectors(0, photos)).to(target),
-            torch.from_numpy(plan.photo_kinds).to(target, torch.int64),
-            torch.from_numpy(factors.scale).to(target) if factors.scale.size else None,
-            torch.from_numpy(factors.offset).to(target) if factors.offset.size else None,
-        )
+        arrays = embeddings.photos.vectors(0, photos), plan.photo_kinds.astype(np.int64), factors.scale, factors.offset
+        gallery = Gallery(*(torch.from_numpy(each).to(target) for each in arrays))
         begin = 0
         while begin < queries:
             part = slice(begin, min(begin + size, queries))
             try:
                 rows = torch.from_numpy(factors.queries(embeddings.query[part])).to(target)
-                ranks, ends, best[part] = rank_part(
-                    gallery, rows, torch.from_numpy(plan.kinds[part]), plan.most, ties, columns
-                )
+                kinds = torch.from_numpy(plan.kinds[part])
+                ranks, ends, best[part] = rank_part(gallery, rows, kinds, plan.most, ties, columns)
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -107,10 +101,10 @@ def rank_with_torch(
 def rank_part(
     gallery: Gallery, rows: Tensor, kinds: Tensor, most: int, ties: Ties, columns: int
 ) -> tuple[Tensor, Tensor, npt.NDArray[np.int32]]:
-    """Ranks and ends, as ``rank_keys``, and the best photos, int32 [queries, columns], of some queries.
+    """Ranks and ends, as ``rank_keys``, and the best photos, int32 [queries, columns].
 
-    ``rows`` float32 [queries, width] on the gallery's device, ``kinds`` int64 [queries]. Raises
-    torch.OutOfMemoryError when so many do not fit.
+    ``rows`` float32 [queries, width] are on the gallery's device, ``kinds`` int64 [queries] need not be. Raises
+    torch.OutOfMemoryError.
     """
     keys = order_keys(gallery.scores(rows))
     ranks, ends = rank_keys(keys, kinds.to(keys.device), gallery.kinds, most, ties)
@@ -119,20 +113,20 @@ def rank_part(
 
 
 def order_keys(scores: Tensor) -> Tensor:
-    """int64 [queries, photos], ascending in ranking order: descending score, then position. ``scores`` float32.
+    """Keys int64 of ``scores`` float32 [queries, photos], ascending by descending score, then position.
 
-    The bits of a float, read as an integer, ascend with positive floats and descend with negative ones.
+    The bits of a float, as an integer, ascend with positive floats and descend with negative ones.
     """
-    bits = (0.0 - scores).view(torch.int32).to(torch.int64)  # 0 - 0 is +0, whichever zero the score was
+    bits = (0.0 - scores).view(torch.int32).to(torch.int64)  # 0 - 0 is +0 for both zeros
     ascending = torch.where(bits >= 0, bits, -(bits + 2**31) - 1)
     return ascending * LOW + torch.arange(scores.shape[1], device=scores.device)
 
 
 def rank_keys(keys: Tensor, kinds: Tensor, photo_kinds: Tensor, most: int, ties: Ties) -> tuple[Tensor, Tensor]:
-    """Ranks and ends of the relevant photos, both int64 [queries, most], columns as in ``close_rows``.
+    """Ranks and ends of the relevant photos, int64 [queries, most], as ``close_rows``; later columns are undefined.
 
-    ``keys`` int64 [queries, photos] of ``order_keys``; ``kinds`` int64 [queries], -1 for a query without relevant
-    photo; ``photo_kinds`` int64 [photos]. Columns beyond a query's relevant photos are without meaning.
+    ``keys`` int64 [queries, photos] of ``order_keys``; ``kinds`` int64 [queries], -1 without relevant photo;
+    ``photo_kinds`` int64 [photos].
     """
     relevant = kinds[:, None] == photo_kinds[None, :]
     never = torch.iinfo(torch.int64).max
@@ -140,7 +134,7 @@ def rank_keys(keys: Tensor, kinds: Tensor, photo_kinds: Tensor, most: int, ties:
     own = torch.topk(own, most, dim=1, largest=False, sorted=True).values  # [queries, most], padded with never
     by_place = _counted(torch.searchsorted(own, keys), relevant, most)
     level = torch.div(keys, LOW, rounding_mode="floor") * LOW
-    # A key's score alone, at the first and beyond the last position: where its group of equal scores begins and ends.
+    # The score part of a key: the searches on its left and right find where its group of equal scores begins and ends.
     own_level = torch.where(own == never, never, torch.div(own, LOW, rounding_mode="floor") * LOW)
     as_high = _counted(torch.searchsorted(own_level, level), relevant, most)
     group_end = torch.searchsorted(own_level, own_level, right=True)
@@ -151,9 +145,9 @@ def rank_keys(keys: Tensor, kinds: Tensor, photo_kinds: Tensor, most: int, ties:
 
 
 def _counted(before: Tensor, relevant: Tensor, most: int) -> Tensor:
-    """Irrelevant photos that rank before each relevant one, int64 [queries, most].
+    """Irrelevant photos before each relevant one, int64 [queries, most].
 
-    ``before`` int64 [queries, photos] is how many relevant photos rank before each photo.
+    ``before`` int64 [queries, photos] counts the relevant photos before each photo.
     """
     histogram = torch.zeros((len(before), most + 1), dtype=torch.int64, device=before.device)
     histogram.scatter_add_(1, before, (~relevant).to(torch.int64))

@@ -1,12 +1,12 @@
-"""Exact ranks of the relevant photos of a query without sorting its gallery.
+"""Exact ranks of the relevant photos of a query, without sorting its gallery.
 
-Sort the scores of the R relevant photos; drop every photo of the gallery into one of B buckets over their range; a
-bucket without a relevant score gives at once how many relevant photos rank before, only the others need a comparison.
-A histogram of that number and its cumulative sum are the ranks: O(gallery + R). The bucket of a score is a
-non-increasing function of it whatever float32 rounds, so the result does not depend on B.
+Sort the scores of the R relevant photos and divide their range into B buckets. A gallery photo in a bucket without a
+relevant score has a known number of relevant photos before it; only the others need a comparison. A histogram of that
+number and its cumulative sum give the ranks in O(gallery + R). The bucket never increases with the score, whatever
+float32 rounds, so the result does not depend on B.
 
-A tile of queries goes through four steps: ``place_rows`` keeps the scores of its relevant photos, ``open_rows`` sorts
-them, ``count_rows`` counts all photos, as many at a time as the caller has, and ``close_rows`` gives the ranks.
+A tile of queries takes four steps. ``place_rows`` keeps the scores of relevant photos, ``open_rows`` sorts them,
+``count_rows`` counts all photos, block by block, and ``close_rows`` gives the ranks.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from bench.types import Floats, Labels
 Positions = npt.NDArray[np.int32]
 
 INDEX, PESSIMISTIC, OPTIMISTIC = 0, 1, 2
-CHUNK = 1024  # photos whose buckets are computed together: a loop that the processor can do eight at a time
-FEW = 12  # up to so many relevant scores in one bucket are cheaper walked through than halved
+CHUNK = 1024  # photos whose buckets are computed together, in a loop that vectorises
+FEW = 12  # relevant scores of a bucket: fewer are searched one by one, more by bisection
 GAPS = (1750, 701, 301, 132, 57, 23, 10, 4, 1)  # of a Shell sort, after Ciura
-STEEPEST = np.float32(1e30)  # buckets as narrow as this stay finite times any difference of scores
+STEEPEST = np.float32(1e30)  # buckets for each unit of score: more would overflow float32
 
 
 class Counters(NamedTuple):
-    """What is kept of queries between one block of the gallery and the next.
+    """What is kept of queries between blocks of the gallery.
 
-    ``first`` int32 [rows, buckets + 3], the number of relevant photos in the buckets before each. By relevant photo, in
-    ranking order once they are sorted: ``score`` float32 and ``place`` (gallery position), ``group_begin`` and
-    ``group_end`` of those of equal score, int32 [rows, most]. Irrelevant photos by the number of relevant ones that
-    rank before them: ``at``, with the corrections that rank equal scores after (``above``) or before them (``level``),
-    int32 [rows, most + 1]. ``scale`` float32 [rows, 2], the highest relevant score and buckets for each unit of score.
+    ``first`` int32 [rows, buckets + 3]: relevant photos in the buckets before each. In ranking order of the relevant
+    photos: ``score`` float32, ``place`` (gallery position), ``group_begin`` and ``group_end`` (of equal scores) int32
+    [rows, most]. ``at`` int32 [rows, most + 1]: irrelevant photos by the number of relevant ones before them;
+    ``above`` and ``level`` correct it where equal scores rank after or before them. ``scale`` float32 [rows, 2]:
+    highest relevant score, and buckets for each unit of score.
     """
 
     first: Positions
@@ -50,7 +50,7 @@ class Counters(NamedTuple):
 
 
 def new_counters(rows: int, most: int, buckets: int) -> Counters:
-    """Counters for ``rows`` queries with up to ``most`` relevant photos each."""
+    """Counters of ``rows`` queries with up to ``most`` relevant photos each."""
     place, group_begin, group_end = (np.empty((rows, most), dtype=np.int32) for _ in range(3))
     at, above, level = (np.empty((rows, most + 1), dtype=np.int32) for _ in range(3))
     score, scale = (np.empty((rows, columns), dtype=np.float32) for columns in (most, 2))
@@ -59,18 +59,18 @@ def new_counters(rows: int, most: int, buckets: int) -> Counters:
 
 
 def bytes_of_counters(most: int, buckets: int) -> int:
-    """Memory that the counters of one query take."""
+    """Memory for the counters of one query."""
     return 4 * (buckets + 3) + 28 * most + 20
 
 
 def bucket_count(photos: int) -> int:
-    """How many buckets suit a gallery: enough that few photos share one with a relevant photo, few enough to clear."""
+    """Buckets for a gallery: more cost time to clear, with fewer more photos share one with a relevant photo."""
     return 1_024 if photos <= 4_000 else 16_384
 
 
 @compiled
 def apply_factors(scores: Floats, scale: Floats, offset: Floats) -> None:
-    """Turn products into scores in place: ``scores`` float32 [rows, photos]; an empty factor changes nothing."""
+    """Turn products into scores in place, float32 [rows, photos]; an empty factor changes nothing."""
     for row in range(scores.shape[0]):
         if scale.size:
             for photo in range(scores.shape[1]):
@@ -82,7 +82,7 @@ def apply_factors(scores: Floats, scale: Floats, offset: Floats) -> None:
 
 @compiled
 def sort_bucket(scores: Floats, places: Positions) -> None:
-    """Order relevant photos by descending score, then ascending place; many equal ones are mostly in order already."""
+    """Sort photos by descending score, then ascending place; Shell sort is fast where most are sorted already."""
     for gap in GAPS:
         for current in range(gap, scores.size):
             score, place = scores[current], places[current]
@@ -97,7 +97,7 @@ def sort_bucket(scores: Floats, places: Positions) -> None:
 
 @compiled
 def count_before(scores: Floats, places: Positions, begin: int, end: int, score: np.float32, photo: int) -> int:
-    """First position in ``[begin, end)`` of the sorted relevant photos that does not rank before ``photo``."""
+    """The first of the sorted relevant photos in ``[begin, end)`` that does not rank before ``photo``."""
     while end - begin > FEW:
         middle = (begin + end) // 2
         if scores[middle] > score or (scores[middle] == score and places[middle] < photo):
@@ -129,11 +129,10 @@ def place_rows(
     ends: Labels,
     counters: Counters,
 ) -> None:
-    """Keep the scores of relevant photos, one in each of ``columns`` int32 [photos] of ``scores`` [rows, ...].
+    """Keep the scores of relevant photos, which are in the ``columns`` int32 [photos] of ``scores`` [rows, ...].
 
-    Those of query ``row`` are the photos ``begins[row]`` to ``ends[row]``. ``slots`` (their number among the photos of
-    their kind) and ``places`` (their positions in the gallery) int32 [photos]. ``scale`` and ``offset``, of all photos
-    of the gallery, are applied as by ``apply_factors``.
+    Query ``row`` has the photos ``begins[row]`` to ``ends[row]``. ``slots`` int32 [photos] number the photos of a kind,
+    ``places`` int32 [photos] are gallery positions. ``scale`` and ``offset`` are as in ``apply_factors``.
     """
     for row in range(scores.shape[0]):
         for photo in range(begins[row], ends[row]):
@@ -147,9 +146,9 @@ def place_rows(
 
 @compiled
 def open_rows(counts: Labels, counters: Counters) -> None:
-    """Sort the relevant photos of each query, ``counts`` int64 [rows] of them, into ranking order; count nothing yet.
+    """Sort the relevant photos of each query into ranking order, and clear its counts.
 
-    ``place_rows`` has kept them in ascending order of their places.
+    ``counts`` int64 [rows] are their numbers; ``place_rows`` has kept them by ascending place.
     """
     most = counters.score.shape[1]
     own_bucket, place = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.int32)
@@ -159,12 +158,11 @@ def open_rows(counts: Labels, counters: Counters) -> None:
         if count == 0:
             continue
         first, own_score, own_place = counters.first[row], counters.score[row], counters.place[row]
-        scores[:count] = own_score[:count]
-        place[:count] = own_place[:count]
         buckets = first.size - 3
-        highest = lowest = scores[0]
-        for position in range(count):
-            score = scores[position]
+        highest = lowest = own_score[0]
+        for position in range(count):  # numba takes 2 s to compile the assignment of a slice
+            score = scores[position] = own_score[position]
+            place[position] = own_place[position]
             highest = score if score > highest else highest
             lowest = score if score < lowest else lowest
         steepness = STEEPEST
@@ -173,8 +171,8 @@ def open_rows(counts: Labels, counters: Counters) -> None:
         counters.scale[row, 0], counters.scale[row, 1] = highest, steepness
         last = np.float32(buckets + 1)
 
-        # Count into bucket + 2, so that after the sums bucket + 1 is where a bucket begins; placing its photos moves
-        # that on to where it ends, which is where the next begins.
+        # Counted at bucket + 2, so that the sums at bucket + 1 are where a bucket begins. Placing its photos moves that
+        # to where the next begins.
         first[:] = 0
         for position in range(count):
             own_bucket[position] = bucket_of(scores[position], highest, steepness, last)
@@ -205,12 +203,12 @@ def open_rows(counts: Labels, counters: Counters) -> None:
 
 @compiled
 def count_rows(scores: Floats, kinds: Labels, photo_kinds: Positions, begin: int, counters: Counters) -> None:
-    """Count before how many relevant photos each irrelevant one ranks, for photos from position ``begin`` on.
+    """Count irrelevant photos, from position ``begin`` on, by the number of relevant ones that rank before them.
 
     ``scores`` float32 [rows, photos], finite; ``kinds`` int64 [rows], -1 for a query without relevant photo;
     ``photo_kinds`` int32 [photos].
     """
-    # Unsigned numbers: numba reads a negative index from the end and would ask every time.
+    # Unsigned: for a signed index numba would check each time whether it is negative.
     chunk = np.empty(CHUNK, dtype=np.uint32)
     close = np.empty(CHUNK, dtype=np.uint32)  # photos of the chunk that share a bucket with a relevant photo
     for row in range(kinds.size):
@@ -228,7 +226,7 @@ def count_rows(scores: Floats, kinds: Labels, photo_kinds: Positions, begin: int
             part, part_kinds = line[offset : offset + size], photo_kinds[offset : offset + size]
             for photo in range(size):
                 bucket = bucket_of(part[photo], highest, steepness, last)
-                # Relevant photos are ranked already: they go where nothing is counted.
+                # Relevant photos are ranked already: the last bucket is not counted.
                 chunk[photo] = buckets + 1 if part_kinds[photo] == own_kind else bucket
             found = np.uint32(0)
             for photo in range(size):
@@ -236,7 +234,7 @@ def count_rows(scores: Floats, kinds: Labels, photo_kinds: Positions, begin: int
                 shared = before != stop
                 at[np.uint32(before)] += not shared
                 close[found] = photo
-                found += np.uint32(shared)  # no branch: whether it is shared cannot be predicted
+                found += np.uint32(shared)  # no branch: it could not be predicted
             for each in range(found):
                 place = int(close[np.uint32(each)])
                 start, end = int(first[chunk[place]]), int(first[chunk[place] + np.uint32(1)])
@@ -257,11 +255,10 @@ def count_rows(scores: Floats, kinds: Labels, photo_kinds: Positions, begin: int
 
 @compiled
 def close_rows(counts: Labels, ties: int, counters: Counters, ranks: Labels, ends: Labels) -> None:
-    """Ranks (from 1, ascending) of the relevant photos of each query into the first columns of its row.
+    """Write the ranks of the relevant photos of each query, from 1, ascending: ``ranks`` int64 [rows, most].
 
-    ``ranks`` and ``ends`` int64 [rows, most] are written: ``ranks`` with equal scores by gallery position (INDEX), with
-    irrelevant photos first (PESSIMISTIC) or last (OPTIMISTIC); ``ends`` the number of photos that score as high or
-    higher.
+    Equal scores rank by position (INDEX), irrelevant photos first (PESSIMISTIC) or last (OPTIMISTIC). ``ends`` int64
+    [rows, most] counts the photos that score as high or higher.
     """
     for row in range(counts.size):
         at, above, level = counters.at[row], counters.above[row], counters.level[row]

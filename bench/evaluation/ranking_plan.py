@@ -1,4 +1,4 @@
-"""What a ranking needs to know before its first score, and what it keeps of a tile of queries."""
+"""What is known of a ranking before its first score."""
 
 from __future__ import annotations
 
@@ -15,52 +15,47 @@ from bench.types import Floats, Labels
 
 Ties = Literal["index", "pessimistic", "optimistic"]
 
-TILE = 128  # queries whose products keep one processor's BLAS busy: more gain little and cost memory
+TILE = 128  # queries of one matrix product: more gain little and cost memory
 BYTES_PER_RANK = 16  # rank and end of a relevant photo
 LABELS_AT_ONCE = 2**18
 
 
 class Plan:
-    """Parsed metrics, and how the labels of queries and gallery meet.
+    """Parsed metrics, and which photos are relevant to which queries.
 
-    The gallery's labels, ascending, are its kinds from 0 on: ``counts`` int64
-    [kinds] photos each, ``photo_kinds`` int32 [photos]. ``kinds`` int64 [queries] is -1 without a relevant photo.
-    ``order`` int64 [queries] are the queries kind by kind, as they go into tiles: the relevant photos of a tile are
-    then of few kinds. ``relevant`` int64 [queries] counts relevant photos; ``most`` is the largest of them, at least 1.
+    A kind is a label of the gallery, numbered from 0 in ascending order. ``counts`` int64 [kinds] are its photos,
+    ``photo_kinds`` int32 [photos] and ``kinds`` int64 [queries] the kind of each, -1 for a query without relevant
+    photo. ``order`` int64 [queries] sorts queries by kind, so that a tile has few kinds. ``relevant`` int64 [queries]
+    counts relevant photos; ``most`` is their maximum, at least 1.
     """
 
     def __init__(self, embeddings: Embeddings | StreamedEmbeddings, metrics: Sequence[str]) -> None:
         self.wanted = list({each.id: each for each in map(parse_metric, metrics)}.values())
         self.metrics = tuple(each.id for each in self.wanted)
-        photos, asked = embeddings.photos.shape[0], embeddings.query_labels
-        parts = [slice(begin, min(begin + LABELS_AT_ONCE, photos)) for begin in range(0, photos, LABELS_AT_ONCE)]
-        labels = np.unique(
-            np.concatenate([np.unique(embeddings.photos.labels(part.start, part.stop)) for part in parts])
-        )
-        self.photo_kinds: npt.NDArray[np.int32] = np.empty(photos, dtype=np.int32)
+        own, photos = embeddings.query_labels, embeddings.photos.shape[0]
+        parts = [(begin, min(begin + LABELS_AT_ONCE, photos)) for begin in range(0, photos, LABELS_AT_ONCE)]
+        labels = np.unique(np.concatenate([np.unique(embeddings.photos.labels(*part)) for part in parts]))
+        self.photo_kinds: Positions = np.empty(photos, dtype=np.int32)
         self.counts: Labels = np.zeros(len(labels), dtype=np.int64)
         for part in parts:
-            self.photo_kinds[part] = np.searchsorted(labels, embeddings.photos.labels(part.start, part.stop))
-            self.counts += np.bincount(self.photo_kinds[part], minlength=len(labels))
-        slot = np.minimum(np.searchsorted(labels, asked), len(labels) - 1)
-        self.kinds: Labels = np.where(labels[slot] == asked, slot, -1).astype(np.int64)
+            kinds = self.photo_kinds[slice(*part)] = np.searchsorted(labels, embeddings.photos.labels(*part))
+            self.counts += np.bincount(kinds, minlength=len(labels))
+        slot = np.minimum(np.searchsorted(labels, own), len(labels) - 1)
+        self.kinds: Labels = np.where(labels[slot] == own, slot, -1).astype(np.int64)
         self.order: Labels = np.argsort(self.kinds, kind="stable").astype(np.int64)
         self.relevant: Labels = np.where(self.kinds >= 0, self.counts[self.kinds], 0).astype(np.int64)
         self.most = max(1, int(self.relevant.max()))
 
     def tile_size(self, budget: int, per_score: int = 4) -> int:
-        """Queries at a time: ``TILE``, fewer where there are fewer or ``budget`` bytes hold fewer; at least 1.
-
-        Each takes ``per_score`` bytes a photo and ``BYTES_PER_RANK`` a relevant photo.
-        """
+        """Queries at a time, 1 to ``TILE``: ``budget`` bytes hold their ranks and ``per_score`` bytes a photo."""
         a_query = per_score * len(self.photo_kinds) + BYTES_PER_RANK * self.most
         return max(1, min(TILE, len(self.kinds), budget // a_query))
 
 
 class Tile:
-    """Queries that sweep through the gallery, and what is kept of them: ``queries`` int64 [rows] are their positions.
+    """Queries that pass through the gallery, and what is kept of them; ``queries`` int64 [rows] are their positions.
 
-    ``filled`` int32 and ``wanted`` bool [kinds]: relevant photos of each kind found so far, and whether any counts.
+    ``filled`` int32 and ``wanted`` bool [kinds]: relevant photos of each kind found so far, and whether any is needed.
     """
 
     def __init__(self, queries: Labels, vectors: Floats, plan: Plan, buckets: int, top: int) -> None:
@@ -75,7 +70,7 @@ class Tile:
 
 
 def occurrences(keys: npt.NDArray[np.integer]) -> Labels:
-    """How many equal keys stand before each: int64 [keys].
+    """How many equal keys come before each: int64 [keys].
 
     >>> occurrences(np.array([5, 3, 5, 5, 3])).tolist()
     [0, 0, 1, 2, 1]

@@ -1,4 +1,4 @@
-"""What ranking gives for every query, and the means over it."""
+"""The metrics of every query, and their means."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bench.types import AVERAGES, Average, Doubles, EmptyQueries, Labels, Score
 
 @dataclass(frozen=True)
 class Ranking:
-    """The values of every metric for every query, from which every mean is made.
+    """The value of every metric for every query.
 
-    ``metrics`` ids without average, ``values`` float64 [metrics, queries] (NaN where no photo is relevant),
-    ``relevant`` int64 [queries] (how many relevant photos the query sees), ``clusters`` int64 [queries] (what intervals
-    resample: the class), ``top`` int32 [queries, top] (gallery positions, best first; -1 where the query sees fewer)
-    and ``hits`` bool [queries, top] (which of them are relevant), or None.
+    ``metrics`` are ids without average, ``values`` float64 [metrics, queries], NaN where no photo is relevant.
+    ``relevant`` int64 [queries] counts the relevant photos that a query sees; ``clusters`` int64 [queries] are what
+    intervals resample: the class. With ``rank(top=)``, ``top`` int32 [queries, top] are gallery positions, best first,
+    -1 where a query sees fewer; ``hits`` bool [queries, top] marks the relevant ones.
     """
 
     metrics: tuple[str, ...]
@@ -28,9 +28,9 @@ class Ranking:
     hits: npt.NDArray[np.bool_] | None = None
 
     def per_query(self, metric: str, empty: EmptyQueries = "skip") -> Doubles:
-        """Values of one metric, float64 [queries]; a query without relevant photo is NaN (skip) or 0 (zero).
+        """One metric, float64 [queries]. A query without relevant photo is NaN (``skip``) or 0 (``zero``).
 
-        Raises KeyError for a metric that was not ranked for.
+        Raises KeyError for a metric that was not computed.
         """
         if metric not in self.metrics:
             raise KeyError(f"{metric} was not computed; the ranking holds {', '.join(self.metrics)}")
@@ -38,10 +38,7 @@ class Ranking:
         return np.where(self.relevant == 0, 0.0, values) if empty == "zero" else values
 
     def per_class(self, metric: str, empty: EmptyQueries = "skip") -> tuple[Labels, Doubles]:
-        """Clusters of the queries, ascending int64 [classes], and the mean of each, float64 [classes].
-
-        A class none of whose queries counts has NaN.
-        """
+        """Clusters, ascending int64 [classes], and the mean of each, float64 [classes]; NaN if no query counts."""
         values = self.per_query(metric, empty)
         labels, position = np.unique(self.clusters, return_inverse=True)
         counts = ~np.isnan(values)
@@ -50,10 +47,7 @@ class Ranking:
         return labels, np.divide(total, number, out=np.full(len(labels), np.nan), where=number > 0)
 
     def score(self, metric: str, average: Average = "queries", empty: EmptyQueries = "skip") -> Score:
-        """The mean over all queries, or over the classes of the mean within each; NaN where no query counts.
-
-        ``skip`` leaves out queries without relevant photo, and classes that have no other; ``zero`` counts them as 0.
-        """
+        """The mean over queries, or over classes of the mean within each; NaN if no query counts."""
         values = self.per_query(metric, empty) if average == "queries" else self.per_class(metric, empty)[1]
         counted = values[~np.isnan(values)]
         mean = float(counted.mean()) if len(counted) else float("nan")
@@ -61,5 +55,5 @@ class Ranking:
         return Score(metric, average, mean, queries=len(self.relevant), skipped=skipped)
 
     def scores(self, empty: EmptyQueries = "skip") -> list[Score]:
-        """Every metric under both means, in the order of ``metrics``, queries before classes."""
+        """Every metric under both means, in the order of ``metrics``."""
         return [self.score(metric, average, empty) for metric in self.metrics for average in AVERAGES]

@@ -1,19 +1,17 @@
-"""The best photos of each query, kept in a heap while the gallery passes by."""
+"""The best photos of each query, kept in a heap while the gallery is scored block by block."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.evaluation.jit import compiled
+from bench.evaluation.ranking_kernels import Positions
 from bench.types import Floats
-
-Positions = npt.NDArray[np.int32]
 
 
 @compiled
 def sift_down(scores: Floats, places: Positions, root: int, size: int) -> None:
-    """Restore the heap below ``root``: the worst photo (lowest score, then highest position) is at the top."""
+    """Restore the heap below ``root``. Its top is the worst photo: lowest score, then highest position."""
     while 2 * root + 1 < size:
         child = 2 * root + 1
         other = child + 1
@@ -30,10 +28,9 @@ def sift_down(scores: Floats, places: Positions, root: int, size: int) -> None:
 
 @compiled
 def top_block(scores: Floats, begin: int, best: Floats, top: Positions) -> None:
-    """Take the photos from position ``begin`` on into the best of each row; ``sort_top`` orders them after the last.
+    """Add the photos from position ``begin`` on to the best of each row, which ``sort_top`` orders at the end.
 
-    ``scores`` float32 [rows, photos]; ``best`` float32 [rows, top] and ``top`` int32 [rows, top] are scores and
-    positions of the best so far: a heap as soon as there are as many photos.
+    ``scores`` float32 [rows, photos]; ``best`` float32 and ``top`` int32 [rows, top], scores and positions so far.
     """
     wanted = top.shape[1]
     for row in range(scores.shape[0]):
@@ -50,12 +47,6 @@ def top_block(scores: Floats, begin: int, best: Floats, top: Positions) -> None:
                 sift_down(kept, places, 0, wanted)
 
 
-@compiled
-def sort_top(best: Floats, top: Positions) -> None:
-    """Order the best photos of each row, the best first, equal scores by position."""
-    for row in range(top.shape[0]):
-        scores, places = best[row], top[row]
-        for size in range(scores.size - 1, 0, -1):
-            scores[0], scores[size] = scores[size], scores[0]
-            places[0], places[size] = places[size], places[0]
-            sift_down(scores, places, 0, size)
+def sort_top(best: Floats, top: Positions) -> Positions:
+    """The positions of each row, best first, equal scores by position: int32 [rows, top]."""
+    return np.take_along_axis(top, np.lexsort((top, -best)), axis=1)

@@ -1,10 +1,10 @@
-"""Re-ranking after ICFRR: a query's order smoothed over the neighbourhoods of the gallery itself.
+"""Re-ranking after ICFRR: a query's order is smoothed over the neighbourhoods of the gallery.
 
 Source: ICFRR d1fbf45 src/rerank.py and configs.py. Let rank_g(j) be the place of photo j, from 0, among the neighbours
-of photo g (itself left out). The photos that a query ranks first vote: photo j gets the mean of 1 - rank_g(j) / (N - 1)
-over them, where only the nearest of each g count. Its new score is the negated Euclidean distance of the unit vectors
-plus the weighted mean; sorting gives the next order. From the second pass on the distances belong to the places of the
-order, not to the photos, as in the source. It uses the whole unlabelled gallery (transductive).
+of photo g, without g itself. The first photos of a query vote: photo j gets the mean of 1 - rank_g(j) / (N - 1) over
+them, where only the nearest neighbours of each g count. Its new score is the negated Euclidean distance of the unit
+vectors plus the weighted mean. From the second pass on the distances belong to the places of the order, not to the
+photos, as in the source. The whole unlabelled gallery is used: the method is transductive.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from bench.types import Floats
 
 
 class Icfrr:
-    """Scores in, scores out: call it with cosines float32 [queries, photos], which it replaces in place.
+    """Replaces cosines float32 [queries, photos] in place by scores of the new order.
 
-    The new scores have the new order; the neighbours of every photo (int32 [photos, rerank_gallery]) are found once.
+    The neighbours of every photo, int32 [photos, rerank_gallery], are computed once.
     """
 
     def __init__(self, embeddings: Embeddings, settings: PostProcessing, progress: Progress | None = None) -> None:
@@ -31,7 +31,7 @@ class Icfrr:
         self.neighbours = neighbours(embeddings, settings.rerank_gallery, progress)
 
     def __call__(self, cosines: Floats) -> None:
-        """Re-rank each row; equal new scores keep the order that they had before the pass."""
+        """Re-rank each row; equal new scores keep their previous order."""
         settings, photos = self.settings, cosines.shape[1]
         voters = min(settings.rerank_queries, photos)
         for row in cosines:
@@ -44,17 +44,16 @@ class Icfrr:
 
 
 def neighbours(embeddings: Embeddings, count: int, progress: Progress | None = None) -> npt.NDArray[np.int32]:
-    """Positions of the ``count`` photos (all others where there are fewer) nearest to each photo, nearest first.
+    """The ``count`` photos (at most all others) nearest to each photo by cosine, equal ones by position.
 
-    int32 [photos, count]; by cosine, equal ones by position, the photo itself left out.
+    int32 [photos, count], nearest first, without the photo itself.
     """
     gallery, labels = embeddings.gallery, embeddings.gallery_labels
-    among = Embeddings(gallery, gallery, labels, labels)
-    best = rank(among, (), top=count + 1, progress=progress).top
+    best = rank(Embeddings(gallery, gallery, labels, labels), (), top=count + 1, progress=progress).top
     if best is None:
         raise RuntimeError("the engine returned no order")
     own = best == np.arange(len(best), dtype=np.int32)[:, None]
-    own[~own.any(axis=1), -1] = True  # so many copies of the photo come before it that it is not in its own list
+    own[~own.any(axis=1), -1] = True  # many copies of the photo come first, so it is not in its own list
     others: npt.NDArray[np.int32] = best[~own].reshape(len(best), best.shape[1] - 1)
     return others
 

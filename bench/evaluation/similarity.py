@@ -1,21 +1,19 @@
-"""What a score is: the number by which the gallery is ranked for one query, highest first.
+"""The scores that the gallery is ranked by, highest first.
 
-Every distance is brought to one form, ``dot(query', photo) * scale[photo] - offset[photo]`` in float32, so that the
-gallery is used as it lies in memory, without a normalised or centred copy of it:
+Each distance has the form ``dot(query', photo) * scale[photo] - offset[photo]`` in float32, so that the gallery is
+never copied:
 
 cosine
-    query' = query / |query|, scale = 1 / |photo|, offset = 0. Norms are taken in float64. A vector whose length is 1 to
-    within 1e-6 is used as it is (factor exactly 1), so embeddings that come normalised are ranked by their plain
-    product; a vector of length 0 scores 0.
+    query' = query / |query|, scale = 1 / |photo|, offset = 0, with norms in float64. A length within 1e-6 of 1 counts
+    as 1, so normalised embeddings are ranked by their plain product. A vector of length 0 scores 0.
 euclidean
-    query' = query - m, scale = 1, offset = |photo - m|^2 / 2 with m the mean photo. Since
-    |query - photo|^2 = |query'|^2 + 2 dot(query', m) - 2 (dot(query', photo) - offset), the order is that of the
-    distance. Without m a common shift of all vectors would cancel in |q|^2 + |g|^2 - 2 dot(q, g) and take the digits
-    with it; with it, what float32 loses is of the order of 1e-7 |query - m| |photo|, which is also what rounding the
-    photo to float32 has lost before. Offsets are taken in float64.
+    query' = query - m, scale = 1, offset = |photo - m|^2 / 2 in float64, with m the mean photo. The order is that of
+    the distance: |query - photo|^2 = |query'|^2 + 2 dot(query', m) - 2 (dot(query', photo) - offset). Without m, a
+    common shift of all vectors would cost digits; with it, the error is about 1e-7 |query - m| |photo|, which is also
+    that of rounding a photo to float32.
 hamming
-    query' = query, scale = 1, offset = |photo|^2 / 2 on codes of 0 and 1 (or of -1 and 1): half (a quarter) of the
-    squared distance, which is the number of differing bits. All terms are multiples of 1/2 below 2^24: exact.
+    query' = query, scale = 1, offset = |photo|^2 / 2, on codes of 0 and 1 or of -1 and 1. The order is that of the
+    number of different bits. All terms are multiples of 1/2 below 2^24, so scores are exact.
 """
 
 from __future__ import annotations
@@ -31,17 +29,17 @@ from bench.errors import DataError, UsageError, nearest
 from bench.types import Distance, Doubles, Floats
 
 UNIT_TOLERANCE = 1e-6
-LARGEST_SCORE = 1e37  # float32 ends at 3.4e38; sums and differences of scores must stay inside
-ROWS = 1024  # rows looked at together where a temporary of float64 is needed
-PART = 16 * ROWS  # photos of a streamed gallery that are read together
+LARGEST_SCORE = 1e37  # float32 ends at 3.4e38; sums and differences of scores must not overflow
+ROWS = 1024  # converted to float64 together
+PART = 16 * ROWS  # photos of a gallery that are read together
 NOTHING: Floats = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What turns products into scores of one gallery: ``scale`` and ``offset`` float32 [photos], or [0] for no change.
+    """Turns products into scores: ``scale`` and ``offset`` float32 [photos], or [0] for no change.
 
-    ``shift`` float64 [width] is subtracted from both sides for ``euclidean``.
+    For ``euclidean``, ``shift`` float64 [width] is subtracted from both sides.
     """
 
     distance: Distance
@@ -50,7 +48,7 @@ class Measure:
     offset: Floats
 
     def queries(self, rows: Floats) -> Floats:
-        """query' of the module's text for ``rows`` float32 [rows, width]: float32 [rows, width]."""
+        """query' as defined above, of ``rows``: float32 [rows, width]."""
         if self.distance == "cosine":
             factors = _unit_factors(_lengths(rows))
             return rows if (factors == 1).all() else (rows * factors[:, None]).astype(np.float32)
@@ -58,34 +56,33 @@ class Measure:
 
 
 def measure(query: Floats, gallery: Rows, distance: Distance) -> Measure:
-    """Look through a gallery once (for ``euclidean`` twice) for what its scores by ``distance`` need.
+    """Read a gallery once (for ``euclidean`` twice) and compute what its scores need.
 
     Raises UsageError for an unknown distance, DataError for NaN or infinity, for vectors so long that scores would
-    overflow, and for ``hamming`` where an array is no code of 0 and 1 (or of -1 and 1, the same on both sides).
+    overflow, and for ``hamming`` unless both sides are codes of 0 and 1, or of -1 and 1.
     """
     if distance not in get_args(Distance):
         raise UsageError(f"There is no distance {distance!r}. {nearest(distance, get_args(Distance))}")
     shift = _mean(gallery) if distance == "euclidean" else None
-    longest, longest_less = 0.0, 0.0
-    query_symbols, symbols = _symbols(query) if distance == "hamming" else set(), set[str]()
+    longest, longest_shifted, symbols = 0.0, 0.0, {0, -1}
     factors: Floats = np.empty(gallery.shape[0], dtype=np.float32)
     for begin, rows in _parts(gallery):
         lengths = _lengths(rows, shift)
         if not np.isfinite(lengths).all():
             raise _not_finite(rows, begin)
-        longest_less = max(longest_less, float(lengths.max()))
+        longest_shifted = max(longest_shifted, float(lengths.max()))
         if distance == "euclidean":
             longest = max(longest, float(_lengths(rows).max()))
         if distance == "hamming":
-            symbols |= _symbols(rows)
+            symbols &= _code_symbols(rows)
         with np.errstate(over="ignore"):  # such lengths are refused below
             factors[begin : begin + len(rows)] = _unit_factors(lengths) if distance == "cosine" else lengths**2 / 2
     if distance == "hamming":
-        _check_codes(query_symbols, symbols)
+        _check_codes(_code_symbols(query), symbols)
     elif distance == "euclidean":
-        _check_size(max(longest, longest_less), max(longest_less, float(_lengths(query, shift).max())))
+        _check_size(max(longest, longest_shifted), max(longest_shifted, float(_lengths(query, shift).max())))
     else:
-        _check_size(longest_less, 1.0)
+        _check_size(longest_shifted, 1.0)
     if distance != "cosine":
         return Measure(distance, shift, NOTHING, factors)
     return Measure(distance, shift, NOTHING if (factors == 1).all() else factors, NOTHING)
@@ -107,10 +104,8 @@ def _lengths(vectors: Floats, shift: Doubles | None = None) -> Doubles:
 
 
 def _parts(gallery: Rows) -> Iterator[tuple[int, Floats]]:
-    """Some megabytes at a time, cut where ``_blocks`` cuts."""
-    photos = gallery.shape[0]
-    for begin in range(0, photos, PART):
-        yield begin, gallery.vectors(begin, min(begin + PART, photos))
+    for begin in range(0, gallery.shape[0], PART):
+        yield begin, gallery.vectors(begin, min(begin + PART, gallery.shape[0]))
 
 
 def _mean(gallery: Rows) -> Doubles:
@@ -143,23 +138,15 @@ def _check_size(one: float, other: float) -> None:
         )
 
 
-def _symbols(vectors: Floats) -> set[str]:
-    """Which of -1, 0, 1 and other numbers occur."""
-    found = set()
-    for begin in range(0, len(vectors), ROWS):
-        rows = vectors[begin : begin + ROWS]
-        minus, zero, one = ((rows == symbol).sum() for symbol in (-1, 0, 1))
-        found |= {name for name, count in (("-1", minus), ("0", zero), ("1", one)) if count}
-        found |= {"other"} if minus + zero + one < rows.size else set()
-    return found
+def _code_symbols(rows: Floats) -> set[int]:
+    """Which of 0 and -1, together with 1, make up all of ``rows``."""
+    return {low for low in (0, -1) if all(np.isin(part, (low, 1)).all() for _, part in _blocks(rows))}
 
 
-def _check_codes(query: set[str], gallery: set[str]) -> None:
-    # A -1 on either side tells which of the two alphabets is meant.
-    wrong = {"other"} | ({"0"} if "-1" in query | gallery else set())
-    for name, symbols in (("query", query), ("gallery", gallery)):
-        if symbols & wrong:
-            raise DataError(
-                f"Array {name!r} is no binary code for distance 'hamming': give only 0 and 1, or only -1 and 1, "
-                "in both 'query' and 'gallery'."
-            )
+def _check_codes(query: set[int], gallery: set[int]) -> None:
+    if not query & gallery:
+        name = "query" if not query or (gallery and 0 in query) else "gallery"
+        raise DataError(
+            f"Array {name!r} is no binary code for distance 'hamming': use only 0 and 1, or only -1 and 1, "
+            "in both 'query' and 'gallery'."
+        )

@@ -1,4 +1,4 @@
-"""Scores of a method that runs elsewhere, stored as a run of it, so that they appear in reports beside the others."""
+"""Scores of an external method, stored as a run, so that reports show them beside the others."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from bench.results.store import Store
 from bench.settings.request import Request
 from bench.types import Distance
 
-TOP = 10  # gallery positions that are stored for each query
+TOP = 10  # best photos stored for each query
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError unless ``name`` can be that of an external method: printable, and no method of the harness."""
+    """Raise UsageError unless ``name`` is printable and no method of this project."""
     if not name.strip() or not name.isprintable():
         raise UsageError(f"--as takes the name of a method, not {name!r}.")
     if name in METHODS.names():
-        raise UsageError(f"--as {name} is the name of a method of this harness: choose another.")
+        raise UsageError(f"--as {name} is a method of this project: choose another name.")
 
 
 def rank_and_store(
@@ -45,24 +45,24 @@ def rank_and_store(
     device: str,
     progress: Progress | None = None,
 ) -> tuple[Rankings, int]:
-    """The rankings of ``protocols``, and the run as which the default figures by ``distance`` are stored."""
+    """Rank for ``protocols`` and store the default figures by ``distance``: the rankings, and the run's id."""
     stored = chosen_metrics(details.RANKED, distance, "to store")
     begun = time.perf_counter()
     rankings = rank_protocols(
         submission.embeddings, [*protocols, stored], seed=seed, device=device, top=TOP, progress=progress
     )
-    run = store_ranking(
+    ranking, seconds, sha256 = rankings[recipe(stored)]["index"], time.perf_counter() - begun, digest_of(file)
+    return rankings, store_ranking(
         store,
         name,
         submission,
-        rankings[recipe(stored)]["index"],
+        ranking,
         distance=distance,
         seed=seed,
-        file_sha256=digest_of(file),
+        file_sha256=sha256,
         device=device,
-        seconds=time.perf_counter() - begun,
+        seconds=seconds,
     )
-    return rankings, run
 
 
 def store_ranking(
@@ -79,13 +79,11 @@ def store_ranking(
 ) -> int:
     """Store a ``ranking`` for ``details.RANKED`` as a run of the external method ``name``; the run's id.
 
-    Where every row is known to be which image, the values of every query are stored too, so that reports show intervals
-    and compare. Name, images, distance and seed make one run: scores of new embeddings supersede the old ones.
-    ``file_sha256`` is the hash of the embeddings file.
-
-    Raises StorageError when the database cannot be written.
+    Where paths identify every row, the values of every query are stored, so that reports show intervals. Name, images,
+    distance and seed identify the run: new embeddings supersede the old ones. Raises StorageError when the database
+    cannot be written.
     """
-    asked = {
+    identity = {
         "method": name,
         "ablation": "",
         "dataset": submission.dataset,
@@ -97,27 +95,28 @@ def store_ranking(
         "per_class_limit": None,
     }
     settings = {"run": {}, "method": {"distance": distance}, "dataset": {}}
-    text = json.dumps(["external", asked, settings], sort_keys=True)  # both have a key "method"
-    configuration = {
-        **settings,
-        "precision": "",
-        "method_version": "",
-        "caution": submission.caution,
-        "external": {
-            "verified": submission.verified,
-            "evidence": submission.evidence,
-            "gallery_name": submission.gallery_name,
-            "file_sha256": file_sha256,
-        },
+    text = json.dumps(["external", identity, settings], sort_keys=True)  # both have a key "method"
+    external = {
+        "verified": submission.verified,
+        "evidence": submission.evidence,
+        "gallery_name": submission.gallery_name,
+        "file_sha256": file_sha256,
     }
-    identity = {
-        **asked,
-        "key": hashlib.sha256(text.encode()).hexdigest(),
-        "configuration": configuration,
-        "request": Request(name, submission.dataset, submission.split, seed).to_json(),
-        "environment": {**provenance.collect(device), "metrics": str(METRICS_VERSION)},
-    }
-    run = store.begin(identity)
+    run = store.begin(
+        {
+            **identity,
+            "key": hashlib.sha256(text.encode()).hexdigest(),
+            "configuration": {
+                **settings,
+                "precision": "",
+                "method_version": "",
+                "caution": submission.caution,
+                "external": external,
+            },
+            "request": Request(name, submission.dataset, submission.split, seed).to_json(),
+            "environment": {**provenance.collect(device), "metrics": str(METRICS_VERSION)},
+        }
+    )
     scores = [score for metric in STORED_METRICS for score in (ranking.score(metric), ranking.score(metric, "classes"))]
     kept = {}
     if submission.classes:

@@ -1,7 +1,7 @@
-"""Embeddings that are said to be of a split, held against it.
+"""Check that embeddings are those of a split.
 
-What can be compared is how many sketches and photos each class has, and with paths which row is which image. Labels may
-number the classes in any way: no figure depends on it.
+Compared are the sketches and photos of each class and, with paths, which row is which image. Labels may number the
+classes in any way.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ from bench.types import Item, Labels, Split
 
 Evidence = Literal["split", "published counts", "none"]
 Pair = tuple[int, int]  # queries and photos of a class
-UNVERIFIED = "unverified"  # in place of what nobody checked
+UNVERIFIED = "unverified"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """Embeddings and the split that they are said to be of.
+    """Embeddings and their split.
 
-    ``embeddings`` stand in the split's order where the file gives paths. ``evidence`` says what they were held
-    against. ``fingerprint`` is the split's; ``counts:`` and a hash of the published counts where the images are not at
-    hand; ``unverified`` where nothing was compared. ``classes`` name the labels where both sides gave paths, so that
-    every row is known to be which image and labels are those of the split; else there are none.
+    Rows follow the split where the file has paths. ``evidence`` is what they were compared with. ``fingerprint`` is the
+    split's, ``counts:`` and a hash of the published counts if the images are missing, or ``unverified``. ``classes``
+    name the labels if both sides have paths.
     """
 
     embeddings: Embeddings
@@ -49,15 +48,15 @@ class Submission:
 
     @property
     def verified(self) -> bool:
-        """Whether the embeddings were held against the split, and fit."""
+        """Whether the embeddings were compared with the split."""
         return self.evidence != "none"
 
 
 def verify(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Submission:
-    """Hold embeddings against a split: its images where they are at hand, else the published counts of each class.
+    """Compare embeddings with the images of a split, or without images with the published counts of each class.
 
-    Raises DataError where numbers per class differ, a path is unknown, missing or listed twice, or there is nothing to
-    compare with; UsageError for a split that does not exist.
+    Raises DataError where numbers per class differ, a path is unknown, missing or listed twice, or nothing is there to
+    compare with; UsageError for an unknown split.
     """
     _check_category_level(file.embeddings)
     try:
@@ -65,35 +64,26 @@ def verify(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Sub
     except DataError:
         where = dataset.whereabouts()
         published = None
-        if where.root is None and not where.layout:  # otherwise the images are there, and something is wrong with them
+        if where.root is None and not where.layout:  # otherwise the images are there but damaged
             published = _published(file, dataset, split_name or dataset.split_names[0])
         if published is None:
             raise
         return published
     title = f"split {split.name} of {split.dataset} (gallery {split.gallery_name})"
     embeddings = _in_order(file, split, title)
-    expected = _pairs_of(split)
-    found = _pairs_in(embeddings)
-    if not _agree(found, expected):
+    found, expected = _pairs_in(embeddings), _pairs_of(split)
+    if sorted(found.values()) != sorted(expected.values()):
         raise DataError(f"{_difference(found, expected, title)}: {_cure(split.dataset, split.name)}")
-    known = file.query_paths is not None and file.gallery_paths is not None
-    if known:
-        own = split.test_labels(split.queries), split.test_labels(split.gallery)
+    classes: tuple[str, ...] = ()
+    if file.query_paths is not None and file.gallery_paths is not None:
+        own, classes = [split.test_labels(items) for items in (split.queries, split.gallery)], split.unseen + split.seen
         embeddings = Embeddings(embeddings.query, embeddings.gallery, *own)
-    return Submission(
-        embeddings,
-        split.dataset,
-        split.name,
-        split.gallery_name,
-        split.fingerprint,
-        "split",
-        dataset.caution,
-        split.unseen + split.seen if known else (),
-    )
+    about = split.dataset, split.name, split.gallery_name, split.fingerprint
+    return Submission(embeddings, *about, "split", dataset.caution, classes)
 
 
 def unverified(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Submission:
-    """Embeddings taken as they are; raises UsageError for a split that does not exist."""
+    """Embeddings without a comparison; raises UsageError for an unknown split."""
     _check_category_level(file.embeddings)
     name = split_name or dataset.split_names[0]
     if name.partition(":")[0] not in dataset.split_names:
@@ -102,7 +92,7 @@ def unverified(file: EmbeddingFile, dataset: Dataset, split_name: str | None) ->
 
 
 def _check_category_level(embeddings: Embeddings) -> None:
-    """DataError unless a photo of the query's class is relevant and every query sees every photo."""
+    """DataError unless relevant means the same class, and every query sees every photo."""
     if embeddings.query_groups is not None or (embeddings.clusters != embeddings.query_labels).any():
         raise DataError(
             "Splits of datasets are for retrieval by class, and the file has clusters or groups of its own: "
@@ -111,59 +101,49 @@ def _check_category_level(embeddings: Embeddings) -> None:
 
 
 def _published(file: EmbeddingFile, dataset: Dataset, split_name: str) -> Submission | None:
-    """The submission against published counts; None where none are published for every unseen class of the split.
+    """The submission compared with published counts; None unless they cover every unseen class of the split.
 
-    Of Sketchy's two galleries, the one that the settings name counts, or else whichever fits.
+    Sketchy has two galleries: the one of the settings, or the one that fits.
     """
     if split_name not in dataset.split_names or not counts_of_split(dataset.name, split_name):
         return None
     own = read_class_split(split_name).gallery_name
-    asked = getattr(dataset.settings, "photos", "auto")
+    wanted = getattr(dataset.settings, "photos", "auto")
     found = _pairs_in(file.embeddings)
     differences = []
-    for gallery_name in dict.fromkeys((own, "full", "unique") if asked == "auto" else (asked,)):
+    for gallery_name in dict.fromkeys((own, "full", "unique") if wanted == "auto" else (wanted,)):
         counts = counts_of_split(dataset.name, split_name, gallery_name)
         expected = {name: (q, p) for name, (q, p) in counts.items() if q is not None and p is not None}
         if len(expected) < len(counts):
             return None
-        if _agree(found, expected):
+        if sorted(found.values()) == sorted(expected.values()):
             text = json.dumps([dataset.name, split_name, gallery_name, expected], sort_keys=True)
-            fingerprint = "counts:" + hashlib.sha256(text.encode()).hexdigest()[:57]
-            return Submission(
-                file.embeddings,
-                dataset.name,
-                split_name,
-                gallery_name,
-                fingerprint,
-                "published counts",
-                dataset.caution,
-            )
+            about = dataset.name, split_name, gallery_name, f"counts:{hashlib.sha256(text.encode()).hexdigest()[:57]}"
+            return Submission(file.embeddings, *about, "published counts", dataset.caution)
         title = f"split {split_name} of {dataset.name} (gallery {gallery_name}) as published"
         differences.append(_difference(found, expected, title))
     raise DataError(f"{differences[0]}: {_cure(dataset.name, split_name)}")
 
 
 def _in_order(file: EmbeddingFile, split: Split, title: str) -> Embeddings:
-    """The embeddings with rows in the split's order on each side that gives paths."""
+    """The embeddings, with the rows of each side that has paths in the split's order."""
     given = file.embeddings
-    arrays = {"query": given.query, "gallery": given.gallery}
-    labels = {"query": given.query_labels, "gallery": given.gallery_labels}
-    compared: list[Labels] = []  # int64 [2, rows]: the file's label of each image above the split's
-    for side, paths, items in (
-        ("query", file.query_paths, split.queries),
-        ("gallery", file.gallery_paths, split.gallery),
-    ):
+    sides = {"query": (given.query, given.query_labels), "gallery": (given.gallery, given.gallery_labels)}
+    compared: list[Labels] = []  # int64 [2, rows]: the file's label of each image, and the split's
+    of_split = (("query", file.query_paths, split.queries), ("gallery", file.gallery_paths, split.gallery))
+    for side, paths, items in of_split:
         if paths is not None:
-            rows = _rows(paths, items, f"{side}_paths", title)
-            arrays[side], labels[side] = arrays[side][rows], labels[side][rows]
-            compared.append(np.stack((labels[side], split.test_labels(items))))
+            rows, (vectors, labels) = _rows(paths, items, f"{side}_paths", title), sides[side]
+            sides[side] = vectors[rows], labels[rows]
+            compared.append(np.stack((labels[rows], split.test_labels(items))))
     if compared:
         _check_numbering(np.concatenate(compared, axis=1), split, title)
-    return Embeddings(arrays["query"], arrays["gallery"], labels["query"], labels["gallery"])
+    (query, query_labels), (gallery, gallery_labels) = sides.values()
+    return Embeddings(query, gallery, query_labels, gallery_labels)
 
 
 def _rows(paths: Sequence[str], items: Sequence[Item], array: str, title: str) -> Labels:
-    """The row of the file for each image of the split, int64 [items]; DataError unless both name the same images."""
+    """The file's row of each image of the split, int64 [items]; DataError unless both have the same images."""
     row_of: dict[str, int] = {}
     for row, path in enumerate(paths):
         if row_of.setdefault(path, row) != row:
@@ -183,7 +163,7 @@ def _rows(paths: Sequence[str], items: Sequence[Item], array: str, title: str) -
 
 
 def _check_numbering(compared: Labels, split: Split, title: str) -> None:
-    """DataError unless labels and classes are one to one; ``compared`` as ``_in_order`` makes it."""
+    """DataError unless labels and classes are one to one; ``compared`` is int64 [2, images], as in ``_in_order``."""
     names = split.unseen + split.seen
     pairs = [(int(label), names[truth]) for label, truth in np.unique(compared, axis=1).T]
     labels, classes = Counter(label for label, _ in pairs), Counter(name for _, name in pairs)
@@ -207,13 +187,8 @@ def _pairs_in(embeddings: Embeddings) -> dict[int, Pair]:
     return {label: (queries[label], photos[label]) for label in sorted(queries.keys() | photos.keys())}
 
 
-def _agree(found: Mapping[int, Pair], expected: Mapping[str, Pair]) -> bool:
-    """Whether the classes have the same numbers, however they are numbered."""
-    return sorted(found.values()) == sorted(expected.values())
-
-
 def _difference(found: Mapping[int, Pair], expected: Mapping[str, Pair], title: str) -> str:
-    """What differs first, without the full stop."""
+    """The first difference, without a full stop."""
     if len(found) != len(expected):
         return f"The embeddings have {len(found)} classes, {title} has {len(expected)}"
     label, name = next(

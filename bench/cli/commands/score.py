@@ -173,9 +173,7 @@ def read(
 
     submission = (unverified if unchecked else verify)(content, dataset, split)
     if submission.verified and not quiet:
-        against = (
-            "its images" if submission.evidence == "split" else "the published counts (the images are not at hand)"
-        )
+        against = "its images" if submission.evidence == "split" else "the published counts (the images are missing)"
         what = f"{submission.dataset}, split {submission.split}, gallery {submission.gallery_name}"
         typer.echo(f"{what}: numbers per class agree with {against}", err=True)
     return submission.embeddings, submission

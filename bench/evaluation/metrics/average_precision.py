@@ -1,4 +1,4 @@
-"""Average precision under every published definition; p(r) is the precision at rank r."""
+"""Average precision under every published definition. p(r) is the precision at rank r."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def map_k_all(ranks: Labels, relevant: int, k: int, value: Doubles) -> None:
 def map_k_voc_min(ranks: Labels, relevant: int, k: int, value: Doubles) -> None:
     """As mAP@K:min, each precision replaced by the highest precision at this or any later rank up to K.
 
-    >>> map_k_voc_min([2, 3], k=2)  # the better precision at rank 3 lies outside
+    >>> map_k_voc_min([2, 3], k=2)  # the better precision is at rank 3, after K
     0.25
     """
     value[0] = envelope_sum(ranks, relevant, k) / min(k, relevant)

@@ -1,7 +1,7 @@
-"""What a metric is, the registry of all metrics, and ids such as ``mAP@200:min`` that name one.
+"""Metrics, their registry, and ids such as ``mAP@200:min``.
 
-A metric is a plain function of one query under the decorator ``metric``. It is compiled when it is first used, and then
-takes all queries at once. Ids are stable: a changed computation gets a new id.
+A metric is a function of one query under the decorator ``metric``. Its first use compiles it for all queries at once.
+Ids are stable: a changed computation gets a new id.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from bench.errors import UsageError, nearest
 from bench.registry import Registry, not_a
 from bench.types import Average, Doubles, Labels
 
-# Counts up when the value of an id changes after all, such as by a corrected mistake; stored with every run.
+# Stored with every run; counts up when a corrected mistake changes the value of an id.
 METRICS_VERSION = 1
 LONGEST_K = 18  # digits: ranks are 64-bit integers
 SHAPE = re.compile(
     r"(?P<family>[A-Za-z]+)@(?P<k>all|[0-9]+)(?P<definition>:[a-z-]+)?(?:@(?P<average>queries|classes))?"
 )
 
-# Written out, so that a new metric or a plug-in does not change what a run stores.
+# Fixed lists: a new metric or a plug-in does not change what a run stores.
 DEFAULT_KS = (100, 200)
 DEFAULT_METRICS = (
     *("mAP@all:plain", "mAP@all:voc", "mAP@all:tied"),
     *(f"mAP@{k}:{definition}" for definition in ("min", "hits", "k", "all", "voc-min") for k in DEFAULT_KS),
     *(f"P@{k}:{definition}" for definition in ("k", "min", "index") for k in DEFAULT_KS),
 )
-STORED_METRICS = (*DEFAULT_METRICS, "P@5:k")  # of every run; small datasets have few photos of a class
-MAIN_METRICS = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")  # tables show them; kept of every query
+STORED_METRICS = (*DEFAULT_METRICS, "P@5:k")  # small datasets have few photos of a class
+MAIN_METRICS = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")  # in tables, and stored for every query
 
 Function = Callable[..., None]
 HELPERS: list[Callable[..., float]] = []
@@ -45,15 +45,14 @@ HELPERS: list[Callable[..., float]] = []
 class Definition:
     """One published way to compute a metric.
 
-    ``name`` is its id with ``K`` for the number, ``used_by`` the public code that computes it (repository and lines),
-    ``function`` computes one query and writes ``value[0]``. It takes those of these arguments that it needs, by name:
+    ``name`` is its id with ``K`` for the number, ``used_by`` the public code that computes it (repository and lines).
+    ``function`` computes one query. It takes those of these arguments that it needs, by name:
 
-    - ``ranks`` int64 [R]: the ranks of the relevant photos, ascending, from 1. R is at least 1;
-    - ``ends`` int64 [R], ascending: for each relevant photo, how many photos score as high or higher. Photos of equal
-      score have equal entries;
+    - ``ranks`` int64 [R]: ranks of the relevant photos, ascending, from 1; R is at least 1;
+    - ``ends`` int64 [R], ascending: for each relevant photo, how many photos score as high or higher;
     - ``relevant``: R. Arrays may be longer: only the first R entries count;
     - ``k``, for an id with ``@K``;
-    - ``value`` float64 [1], the result.
+    - ``value`` float64 [1]: write the result to ``value[0]``.
     """
 
     name: str
@@ -75,9 +74,8 @@ class Definition:
         return self.name.replace("@K", f"@{k}")
 
     def __call__(self, ranks: Sequence[int], k: int = 1, ends: Sequence[int] | None = None) -> float:
-        """The value of one query; without ``ends`` no scores are equal."""
-        values = np.empty((1, 1))
-        row = np.array([ranks], dtype=np.int64)
+        """The value of one query; without ``ends``, no scores are equal."""
+        values, row = np.empty((1, 1)), np.array([ranks], dtype=np.int64)
         last = row if ends is None else np.array([ends], dtype=np.int64)
         fill_values([Metric(self.name, k)], row, last, np.array([len(ranks)]), values)
         return float(values[0, 0])
@@ -87,24 +85,24 @@ METRICS: Registry[Definition] = Registry("metric", "bench.evaluation.metrics", "
 
 
 def metric(name: str, *, used_by: str) -> Callable[[Function], Definition]:
-    """Decorator that enters a function into ``METRICS``; see ``Definition``."""
+    """Decorator that registers a function as a metric; ``Definition`` has its arguments."""
     return lambda function: METRICS.register(name)(Definition(name, used_by, function))
 
 
 def helper(function: Callable[..., float]) -> Callable[..., float]:
-    """Decorator of a function that the metrics of its file call."""
+    """Decorator of a function that metrics of the same file call."""
     HELPERS.append(function)
     return function
 
 
 def definitions() -> list[Definition]:
-    """Every metric in alphabetical order, whatever the case."""
+    """Every metric in alphabetical order, ignoring case."""
     return [each for _, each in sorted(METRICS.items(), key=lambda item: item[0].casefold())]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A parsed id: a definition by name, K (None for ``@all``), and what the mean is taken over where the id has it."""
+    """A parsed id: name of the definition, K (None for ``@all``), average (None where the id has none)."""
 
     definition: str
     k: int | None
@@ -112,7 +110,7 @@ class Metric:
 
     @property
     def id(self) -> str:
-        """The id without the average: what one query has a value of."""
+        """The id without the average."""
         return self.definition.replace("@K", f"@{self.k}")
 
     def __str__(self) -> str:
@@ -128,7 +126,7 @@ def parse_metric(text: str) -> Metric:
     >>> str(parse_metric("P@5:k@classes"))
     'P@5:k@classes'
 
-    Raises UsageError with the nearest id when there is no such metric or K is not a number from 1.
+    Raises UsageError for an unknown metric, with the nearest id, and for a K below 1.
     """
     found = SHAPE.fullmatch(text)
     if found is None:
@@ -149,15 +147,14 @@ def fill_values(
     relevant: Labels,
     values: Doubles,
 ) -> None:
-    """Compute all metrics of many queries into ``values`` float64 [metrics, queries]; NaN without relevant photo.
+    """Compute metrics into ``values`` float64 [metrics, queries]; NaN without relevant photo.
 
-    ``ranks`` and ``ends`` int64 [queries, most] as in ``Definition``: the first ``relevant[query]`` columns of a row
-    count.
+    ``ranks`` and ``ends`` int64 [queries, most] are as in ``Definition``; ``relevant`` [queries] columns count.
     """
     counted = relevant > 0
     given: dict[str, object] = {"ranks": ranks, "ends": ends, "relevant": relevant}
     if not counted.all():
-        given = {name: each[counted] for name, each in (("ranks", ranks), ("ends", ends), ("relevant", relevant))}
+        given = {"ranks": ranks[counted], "ends": ends[counted], "relevant": relevant[counted]}
     values[:, ~counted] = np.nan
     for row, each in zip(values, metrics, strict=True):
         names, ufunc = compile_metric(each.definition)
@@ -166,14 +163,14 @@ def fill_values(
 
 @cache
 def compile_metric(name: str) -> tuple[tuple[str, ...], Callable[..., Doubles]]:
-    """The arguments of a metric by name, and its function of all queries."""
+    """Names of a metric's arguments, and its compiled function of all queries."""
     from bench.evaluation.jit import over_queries  # numba takes a third of a second to import
 
     return over_queries(METRICS.get(name).function, tuple(HELPERS))
 
 
 def _unknown(text: str) -> UsageError:
-    """Compare with ids at the K that was meant, so that the answer can be pasted."""
+    """Suggest ids with the K of the text, ready to be pasted."""
     numbers = re.findall(r"[1-9][0-9]*", text)
     k = int(numbers[0]) if numbers and len(numbers[0]) <= LONGEST_K else DEFAULT_KS[-1]
     ids = [each.at(k) for each in definitions()]

@@ -27,8 +27,7 @@ def hits(ranks: Labels, relevant: int, k: int) -> int:
 def p_k_k(ranks: Labels, relevant: int, k: int, value: Doubles) -> None:
     """Share of relevant photos among the first K.
 
-    hits(K) / K, also where the gallery has fewer than K photos. SAKE divides by min(K, gallery): the same on every
-    full gallery.
+    hits(K) / K, even for a smaller gallery. SAKE divides by min(K, gallery), which is K on every full gallery.
 
     >>> p_k_k([1, 3, 9], k=4)
     0.5

@@ -1,7 +1,5 @@
 """ACNet (TCSVT 2022)."""
 
-from __future__ import annotations
-
 from bench.evaluation.protocols.base import Protocol, declare
 
 ACNET = declare(
@@ -12,7 +10,7 @@ ACNET = declare(
         source="ACNet metric.py:5-89, utils.py:79-92",
         metrics=("mAP@all:voc@queries", "mAP@200:voc-min@queries", "P@100:k@queries", "P@200:k@queries"),
         notes=(
-            "A single query without relevant photo makes the repository's mAP NaN; here such queries are left out.",
+            "One query without relevant photo makes the repository's mAP NaN. Here such queries are left out.",
             "Precision is divided by min(K, gallery), which is K on every full gallery.",
         ),
     )

@@ -1,7 +1,4 @@
-"""What a protocol is: which figures one code base computes, by what distance, over which gallery, and who is left out.
-
-``bench list protocols`` shows these declarations and ``bench score`` carries them out; a new one is a new file here.
-"""
+"""What a protocol declares: the metrics, distance and gallery of one code base, and the queries that it leaves out."""
 
 from __future__ import annotations
 
@@ -12,7 +9,8 @@ from bench.evaluation.metrics.base import parse_metric
 from bench.registry import Registry, not_a
 from bench.types import Distance, EmptyQueries
 
-GENERALIZED = "generalized-"  # before the name of a protocol whose gallery holds photos of seen classes, too
+GENERALIZED = "generalized-"  # prefix of a protocol over a gallery that includes seen classes
+FITTED_ON_TEST = "Codes are fitted on the test queries. Distances have only bits + 1 values: compare the bounds."
 Gallery = Literal["full", "paired"]
 Codes = Literal["none", "itq-test"]
 
@@ -21,13 +19,13 @@ Codes = Literal["none", "itq-test"]
 class Protocol:
     """One published way to evaluate.
 
-    ``metrics`` are ids with their average (``mAP@200:min@queries``). ``gallery`` is ``full`` (every photo once) or
-    ``paired`` (for every query one random photo of its class, drawn with the seed that is passed in). ``empty`` says
-    what becomes of a query without relevant photo: left out of means (``skip``) or scored 0 (``zero``). ``codes`` other
-    than ``none`` turn embeddings into binary codes first. ``source`` is repository, file and lines; ``notes`` are what
-    a reader of the figures should know.
+    - ``metrics``: ids with their average (``mAP@200:min@queries``);
+    - ``gallery``: every photo once (``full``), or one random photo of its class for each query (``paired``);
+    - ``empty``: a query without relevant photo is left out of means (``skip``) or scores 0 (``zero``);
+    - ``codes``: embeddings are ranked as they are (``none``), or as binary codes fitted on the test set;
+    - ``source``: repository, file and lines; ``notes``: what a reader of the figures should know.
 
-    Raises UsageError for an unknown metric id, ValueError for a metric without average or an unknown rule.
+    Raises UsageError for an unknown metric, ValueError for a metric without average and for an unknown rule.
     """
 
     name: str
@@ -59,20 +57,17 @@ PROTOCOLS: Registry[Protocol] = Registry(
 
 
 def declare(protocol: Protocol) -> Protocol:
-    """Enter a protocol into ``PROTOCOLS`` under its own name."""
+    """Register a protocol under its name."""
     return PROTOCOLS.register(protocol.name)(protocol)
 
 
 def protocol_of(name: str) -> tuple[Protocol, str | None]:
-    """The protocol of a name, and the gallery that the name asks for: "all" with ``GENERALIZED``, otherwise any.
-
-    Raises UsageError for an unknown name.
-    """
+    """The protocol of a name, and its gallery: "all" with ``GENERALIZED``; raises UsageError for an unknown name."""
     return PROTOCOLS.get(name.removeprefix(GENERALIZED)), "all" if name.startswith(GENERALIZED) else None
 
 
 def name_over(name: str, gallery: str) -> str:
-    """What a protocol is called over the gallery of a run: ``unseen``, or ``all`` classes.
+    """The name of a protocol over the gallery of ``unseen`` or of ``all`` classes.
 
     >>> name_over("sake", "unseen"), name_over("sake", "all")
     ('sake', 'generalized-sake')

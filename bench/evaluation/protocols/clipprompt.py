@@ -1,7 +1,5 @@
 """ClipPrompt, the public re-implementation of CLIP for All Things Zero-Shot SBIR (CVPR 2023)."""
 
-from __future__ import annotations
-
 from bench.evaluation.protocols.base import Protocol, declare
 
 CLIPPROMPT = declare(

@@ -1,7 +1,5 @@
 """Doodle to Search (CVPR 2019)."""
 
-from __future__ import annotations
-
 from bench.evaluation.protocols.base import Protocol, declare
 
 DOODLE2SEARCH = declare(
@@ -15,7 +13,7 @@ DOODLE2SEARCH = declare(
         empty="zero",
         notes=(
             "mAP@200 and P@200 are commented out; P@200 there takes column 200, the slip of tcn-cvpr19 (line 109).",
-            "A query without relevant photo is left to scikit-learn: 0 in today's releases.",
+            "scikit-learn gives a query without relevant photo the value 0.",
             "Its 0.369 on Sketchy is mAP@all on the 21 classes; tables print it elsewhere.",
         ),
     )

@@ -1,7 +1,5 @@
 """ICFRR: re-ranking by feedback among the gallery's neighbours."""
 
-from __future__ import annotations
-
 from bench.evaluation.protocols.base import Protocol, declare
 
 ICFRR = declare(

@@ -1,7 +1,5 @@
 """Sketch_LVM: CLIP for All Things Zero-Shot SBIR (CVPR 2023), its released evaluation."""
 
-from __future__ import annotations
-
 from bench.evaluation.protocols.base import Protocol, declare
 
 SKETCH_LVM = declare(
@@ -14,8 +12,8 @@ SKETCH_LVM = declare(
         gallery="paired",
         empty="zero",
         notes=(
-            "The gallery has as many photos as there are queries, some of them repeatedly, and is drawn anew at each "
-            "validation; here the seed decides it. Not comparable with a full gallery.",
+            "The gallery has one photo for each query, some repeatedly, and each validation draws again. Here the seed "
+            "decides. Not comparable with a full gallery.",
             "A query whose class has no photo draws none.",
         ),
     )

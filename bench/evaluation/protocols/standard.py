@@ -1,6 +1,4 @@
-"""The harness's own choice: definitions that say what their names say."""
-
-from __future__ import annotations
+"""The default of this project."""
 
 from bench.evaluation.protocols.base import Protocol, declare
 
@@ -8,7 +6,7 @@ STANDARD = declare(
     Protocol(
         name="standard",
         summary="Plain average precision, mAP@200 over min(200, R), precision over K, every query alike, cosine.",
-        used_by="this harness, and the definitions of the retrieval textbooks",
+        used_by="this project, and textbooks of retrieval",
         source="bench/evaluation/metrics/average_precision.py",
         metrics=("mAP@all:plain@queries", "mAP@200:min@queries", "P@100:k@queries", "P@200:k@queries"),
     )

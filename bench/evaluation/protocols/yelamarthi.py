@@ -1,7 +1,5 @@
 """Yelamarthi et al., A Zero-Shot Framework for SBIR (ECCV 2018), where the 21 classes come from."""
 
-from __future__ import annotations
-
 from bench.evaluation.protocols.base import Protocol, declare
 
 YELAMARTHI = declare(

@@ -1,7 +1,5 @@
 """ZSE-SBIR (CVPR 2023)."""
 
-from __future__ import annotations
-
 from bench.evaluation.protocols.base import Protocol, declare
 
 ZSE_SBIR = declare(

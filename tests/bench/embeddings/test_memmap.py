@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import resource
@@ -14,7 +15,7 @@ import pytest
 
 from bench.embeddings import memmap
 from bench.embeddings.arrays import Embeddings
-from bench.embeddings.files import digest_of, read_embeddings
+from bench.embeddings.files import EmbeddingFile, digest_of, read_embeddings, write_shards
 from bench.embeddings.memmap import ShardWriter, open_shards
 from bench.errors import DataError, StorageError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS
@@ -57,6 +58,23 @@ def test_blocks_of_any_size_are_read_and_ranked_as_in_memory(block: int, tmp_pat
     np.testing.assert_array_equal(whole.embeddings.gallery, EMBEDDINGS.gallery)
     assert whole.query_paths is None
     assert whole.gallery_paths == (tuple(f"photo/ä {n}.jpg" for n in range(1_000)) if block == 36 else None)
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_clusters_and_groups_rank_as_in_memory(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    marks = {name: generator.integers(0, 3, rows) for name, rows in (("query_clusters", 60), ("query_groups", 60))}
+    held = dataclasses.replace(EMBEDDINGS, **marks, gallery_groups=generator.integers(0, 3, 1_000))
+    write_shards(tmp_path, EmbeddingFile(held))
+    expected, ranking = (rank(each, DEFAULT_METRICS, top=5) for each in (held, open_shards(tmp_path, deep=True)))
+    for name in ("values", "clusters", "top", "hits"):
+        np.testing.assert_array_equal(getattr(ranking, name), getattr(expected, name))
+    for field in dataclasses.fields(held):
+        np.testing.assert_array_equal(
+            getattr(read_embeddings(tmp_path).embeddings, field.name), getattr(held, field.name)
+        )
+    with pytest.raises(UsageError, match="Only queries have clusters"):
+        ShardWriter(tmp_path / "b").add("gallery", np.ones((2, 3)), [0, 1], clusters=[0, 1])
 
 
 def test_rows_in_one_file_are_mapped_and_not_copied(tmp_path: Path) -> None:
@@ -189,7 +207,7 @@ def test_the_digest_follows_the_content(tmp_path: Path) -> None:
         (np.ones((1, 3)), [-1], None, "labels are integers from 0"),
         (np.ones((1, 4)), [0], None, r"one width \(3\)"),
         (np.full((1, 3), np.nan), [0], None, "NaN or infinity, first in row 0"),
-        (np.ones((1, 3)), [0], ["a"], "a path each or none"),
+        (np.ones((1, 3)), [0], ["a"], "each or none"),
     ],
 )
 def test_rows_that_do_not_fit(
@@ -203,7 +221,7 @@ def test_rows_that_do_not_fit(
     writer.add("query", np.ones((2, 3)), [0, 1])
     with pytest.raises(DataError, match=sentence):
         writer.add("query", vectors, labels, paths)
-    with pytest.raises(DataError, match="a path each"):
+    with pytest.raises(DataError, match="each or none"):
         writer.add("gallery", np.ones((2, 3)), [0, 1], ["a"])
     with pytest.raises(UsageError, match="Did you mean 'gallery'"):
         writer.add("galery", np.ones((2, 3)), [0, 1])  # type: ignore[arg-type]
