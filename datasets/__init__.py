@@ -1,1 +1,1 @@
-"""Datasets, one file each; see ``datasets/base.py`` for what a dataset is."""
+"""Datasets, one file each; ``datasets/base.py`` holds the base class."""

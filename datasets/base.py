@@ -1,7 +1,7 @@
-"""What a dataset is: a declaration, its splits and a way to read one image file.
+"""The base class and the registry of datasets.
 
-To add one, put a file into this folder that subclasses ``Dataset`` and registers it with ``@DATASETS.register(name)``;
-nothing else is edited, and ``tests/test_every_dataset.py`` walks it because it is registered.
+To add a dataset, put a file into this folder with a subclass of ``Dataset`` and ``@DATASETS.register(name)``.
+``tests/test_every_dataset.py`` tests every registered dataset.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.errors import UsageError, nearest
 from bench.registry import Registry, not_derived_from
 from bench.types import Item, Modality, Split
 
-TUNING = "tuning"  # NAME:tuning is the variant of a split on which settings may be chosen
+TUNING = "tuning"  # NAME:tuning is the variant of a split for choosing settings
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class NoSettings:
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """Where a dataset was looked for and what a user must put there.
+    """The searched folders of a dataset, and what belongs there.
 
-    ``root`` is None when it was not found; ``layout`` names how it lies there. ``expected`` maps each layout that is
-    understood to its folders, ``archives`` names the files in circulation, ``nearby`` says what the places hold.
+    ``root`` is None if it was not found; ``layout`` is the name of its layout. ``expected`` maps each supported layout
+    to its folders. ``archives`` are the published files, ``nearby`` the contents of the searched folders.
     """
 
     looked: tuple[Path, ...] = ()
@@ -43,10 +43,10 @@ class Whereabouts:
 
 @dataclass(frozen=True)
 class Survey:
-    """What lies on disk, whatever a split makes of it: images by modality and class, and what does not belong.
+    """Images on disk by modality and class, for all splits, and ignored entries.
 
-    ``missing`` are (modality, class name) without an image, ``foreign`` folders that are no class, ``stray`` all
-    else that is no image of a class; the last two are left out of every split.
+    ``missing`` are (modality, class name) without an image. Every split ignores ``foreign`` (folders that are no class)
+    and ``stray`` (all others that are no image of a class).
     """
 
     counts: Mapping[Modality, Mapping[str, int]]
@@ -55,18 +55,17 @@ class Survey:
     stray: tuple[str, ...] = ()
 
     def total(self, modality: Modality) -> int:
-        """Images of one modality."""
+        """Number of images of one modality."""
         return sum(self.counts[modality].values())
 
 
 class Dataset(ABC):
     """One dataset on disk.
 
-    ``summary`` is one sentence for ``bench list datasets``, ``licence`` says under what terms its images may be used,
-    ``split_names`` its frozen splits with the default one first, ``recipe`` the run settings that it asks for unless
-    told otherwise, ``caution`` a sentence that every report of it carries, ``Settings`` a frozen dataclass of what
-    ``--set key=value`` can change, ``locating`` those settings that only say where the images lie or which split is
-    meant, which the split itself tells.
+    ``summary``: one sentence for ``bench list datasets``. ``licence``: terms of use of the images. ``split_names``: the
+    frozen splits, the default first. ``recipe``: default run settings. ``caution``: a sentence in every report.
+    ``Settings``: a frozen dataclass of ``--set key=value``. ``locating``: settings for the folder or the split only,
+    which are not part of a run's key.
     """
 
     name: ClassVar[str]
@@ -83,9 +82,9 @@ class Dataset(ABC):
         self.settings = self.Settings() if settings is None else settings
 
     def split(self, name: str | None = None) -> Split:
-        """The split called ``name`` (the default one for None); ``NAME:tuning`` holds unseen classes out of the seen.
+        """The split ``name``, or the default one; in ``NAME:tuning`` some of its seen classes are the unseen ones.
 
-        Raises UsageError for an unknown name, DataError when the data is missing or contradicts the split.
+        Raises UsageError for an unknown name, DataError if the data is missing or contradicts the split.
         """
         name, colon, variant = (name or self.split_names[0]).partition(":")
         if name not in self.split_names:
@@ -93,40 +92,40 @@ class Dataset(ABC):
         if not colon:
             return self.load_split(name)
         if variant != TUNING:
-            raise UsageError(f"Split {name!r} has no variant {variant!r}: there is {name}:{TUNING}.")
+            raise UsageError(f"Split {name!r} has no variant {variant!r}. Available: {name}:{TUNING}.")
         return self.load_split(name).for_tuning(f"{name}:{TUNING}")
 
-    def asked(self) -> dict[str, Any]:
-        """The settings that belong to a run's identity: data that is moved elsewhere stays the same data."""
+    def identity(self) -> dict[str, Any]:
+        """The settings that are part of a run's key; the folder is not, so moved data stays the same data."""
         return {name: value for name, value in asdict(self.settings).items() if name not in self.locating}
 
     @abstractmethod
     def load_split(self, name: str) -> Split:
-        """The split of one of ``split_names``; raises DataError when the data is missing or contradicts it."""
+        """Load one of ``split_names``; raises DataError if the data is missing or contradicts it."""
 
     @abstractmethod
     def read(self, path: str) -> bytes:
-        """The bytes of the image file at ``path`` (``Item.path``); raises DataError when it cannot be read."""
+        """The bytes of the image file at ``path`` (``Item.path``); raises DataError if it cannot be read."""
 
     def stamp(self, paths: Iterable[str]) -> str:
-        """What becomes another text when an image file of ``paths`` changes; for keys of what is kept of the images.
+        """A text for cache keys that changes when an image file of ``paths`` changes.
 
-        The default, nothing, is for data whose content ``Split.content`` pins.
+        The default, an empty text, is for data that ``Split.content`` pins.
         """
         return ""
 
     def whereabouts(self) -> Whereabouts:
-        """Where the data lies; never raises for data that is missing. The default: it ships with the project."""
+        """The folder of the data; never raises for missing data. By default the data ships with the project."""
         return Whereabouts(layout="shipped with the project")
 
     def survey(self) -> Survey:
-        """What lies on disk. The default counts the images of the default split; raises DataError as that does."""
+        """Images on disk. By default those of the default split; raises DataError as ``split``."""
         split = self.split()
         return Survey(count_by_class((*split.train, *split.validation, *split.queries, *split.gallery)))
 
 
 def count_by_class(items: Iterable[Item]) -> dict[Modality, dict[str, int]]:
-    """Images by modality and class name."""
+    """Count images by modality and class name."""
     counts: dict[Modality, Counter[str]] = {"sketch": Counter(), "photo": Counter()}
     for item in items:
         counts[item.modality][item.class_name] += 1

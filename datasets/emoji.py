@@ -1,6 +1,6 @@
 """The embedded dataset ``emoji``: line drawings and colour pictures of 406 everyday things, shipped with the project.
 
-Where the images come from, under which licences, and what they can and cannot show: ``datasets/emoji/CARD.md``.
+Sources, licences and limits: ``datasets/emoji/CARD.md``.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Emoji(Dataset):
         "frozen_blocks": 5,
         "grayscale": 0.5,
         "rank_by": "feature",
-        "initialisation": "random",  # SAKE's own start does worse on seen classes held out: docs/results/emoji.md
+        "initialisation": "random",  # SAKE's scores lower on held-out seen classes: docs/results/emoji.md
     }
 
     def load_split(self, name: str) -> Split:
-        """Classes and roles of ``split.csv``; members in archive name order are the canonical order."""
+        """Classes and roles of ``split.csv``; the canonical order is that of the member names."""
         roles = {row["class"]: row["split"] for row in self._rows("split.csv")}
         classes = {role: tuple(sorted(c for c, r in roles.items() if r == role)) for role in ("seen", "unseen")}
         items = [self._item(member) for member in sorted(self._archive.namelist())]
@@ -79,12 +79,12 @@ class Emoji(Dataset):
             raise DataError(f"The embedded archive has no readable member {path}: reinstall the project.") from error
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the open archive: where loader processes are not forked, the dataset is pickled to them."""
+        """Without the open archive, because the dataset is pickled to loader processes that are not forked."""
         return {name: value for name, value in self.__dict__.items() if name != "_archive"}
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
-        # Held in memory (7.5 MB): an open file would be shared, position and all, by loader processes after a fork.
+        # In memory (7.5 MB), because forked loader processes would share the position of an open file.
         content = self._file("emoji.zip")
         found = hashlib.sha256(content).hexdigest()
         if found != ARCHIVE_SHA256:

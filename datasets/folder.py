@@ -29,27 +29,26 @@ TREE = "sketch/<class>/* and photo/<class>/* (or image/)"
 class FolderSettings:
     """Settings of a user's own dataset.
 
-    ``root`` is its folder, ``name`` what it is called in results. ``unseen`` says which classes are tested: ``all``,
-    names with commas between them, or ``@FILE`` with one name a line (``#`` begins a comment). Instead, ``draw``
-    classes are drawn: the first by the SHA-256 of ``seed``, a line feed and the class name, which depends on
-    nothing else. ``ink_crop`` cuts each sketch to the box of its ink.
+    ``root`` is its folder, ``name`` its name in results. ``unseen`` selects the test classes: ``all``, names separated
+    by commas, or ``@FILE`` with one name per line (``#`` starts a comment). Or ``draw`` selects that many classes: the
+    first by the SHA-256 of ``seed``, a line feed and the class name. ``ink_crop`` crops each sketch to its ink.
     """
 
     root: str = setting("", "the folder, with sketch/<class>/* and photo/<class>/*")
     name: str = setting("folder", "name of the dataset in results")
-    unseen: str = setting("", "test classes: all, names with commas between them, or @FILE with one per line")
+    unseen: str = setting("", "test classes: all, names separated by commas, or @FILE with one per line")
     draw: int = setting(0, "number of test classes to draw instead")
     seed: int = setting(0, "seed of that draw")
-    ink_crop: bool = setting(False, "cut each sketch to the box of its ink")
+    ink_crop: bool = setting(False, "crop each sketch to its ink")
 
 
 @DATASETS.register("folder")
 class Folder(Dataset):
-    """Every class needs a sketch and a photo; both modalities spell it alike.
+    """Every class needs a sketch and a photo, under the same name.
 
-    The split is called after how it was made and carries the hash of its unseen classes: ``all-<hash>``,
-    ``unseen-<hash>`` or ``draw20-seed0-<hash>``; ``bench data list -o`` writes those classes to ``classes.txt``, which
-    ``unseen=@FILE`` reads. A draw is told in full, with its hash, whenever it is made.
+    The name of the split holds the hash of its unseen classes: ``all-<hash>``, ``unseen-<hash>`` or
+    ``draw20-seed0-<hash>``. ``bench data list -o`` writes these classes to ``classes.txt``, which ``unseen=@FILE``
+    reads. A draw is logged in full.
     """
 
     name = "folder"
@@ -60,23 +59,28 @@ class Folder(Dataset):
     locating = frozenset(("root", "unseen", "draw", "seed"))
 
     def split(self, name: str | None = None) -> Split:
-        """The one split that the settings describe; ``name`` may be that of the split, ``folder`` or None.
+        """The split that the settings describe; ``name`` is its name, ``folder`` or None.
 
-        Raises UsageError for another name and for settings that say nothing, DataError for what the folder lacks.
+        Raises UsageError for another name or incomplete settings, DataError for an incomplete folder.
         """
         split = self.load_split(self.split_names[0])
         if name not in (None, split.name, *self.split_names):
-            raise UsageError(f"The folder's split is {split.name!r}, not {name!r}: leave --split out.")
+            raise UsageError(f"The folder's split is {split.name!r}, not {name!r}: omit --split.")
         return split
 
     def load_split(self, name: str) -> Split:
-        """Classes in code-point order; images class by class in code-point order."""
+        """Load the split; classes, and images of a class, are in code-point order."""
         if self.settings.name in set(DATASETS.names()) - {self.name} or not self.settings.name.strip():
             raise UsageError(f"--set name={self.settings.name} is taken by another dataset: choose a name of your own.")
         items = {modality: self._items(modality) for modality in FOLDERS}
         classes = self._classes(items)
         if stray := self.survey().stray:
-            log.warning("%s: no images of a class, left out: %d (%s ...)", self.settings.name, len(stray), stray[0])
+            log.warning(
+                "%s: ignored entries that are no image of a class: %d (%s ...)",
+                self.settings.name,
+                len(stray),
+                stray[0],
+            )
         title, unseen = self._unseen(classes)
         chosen = set(unseen)
         seen = tuple(each for each in classes if each not in chosen)
@@ -97,13 +101,13 @@ class Folder(Dataset):
         return read_file(self._root, path)
 
     def stamp(self, paths: Iterable[str]) -> str:
-        """Sizes and times of the files."""
+        """Sizes and modification times of the files."""
         return stamp_of(self._root, paths)
 
     def whereabouts(self) -> Whereabouts:
-        """The folder that the settings name."""
+        """The folder of the settings."""
         if not self.settings.root:
-            return Whereabouts(expected={"folder": TREE}, nearby=("no folder was named: pass --set root=PATH",))
+            return Whereabouts(expected={"folder": TREE}, nearby=("no folder is set: pass --set root=PATH",))
         root = Path(self.settings.root).expanduser()
         return Whereabouts(
             looked=(root,),
@@ -113,7 +117,7 @@ class Folder(Dataset):
         )
 
     def survey(self) -> Survey:
-        """Images of every class, and files that are no images."""
+        """Images of every class, and ignored entries."""
         counts: dict[Modality, dict[str, int]] = {}
         stray: list[str] = []
         for modality in FOLDERS:
@@ -155,11 +159,11 @@ class Folder(Dataset):
         items: list[Item] = []
         known: dict[str, str] = {}
         for each in self._walker.listing(folder).folders:
-            # One class may be written composed here and decomposed there: macOS does that to names with accents.
+            # macOS decomposes names with accents, so one class can have two spellings.
             name = unicodedata.normalize("NFC", each)
             twin = known.setdefault(name.casefold(), each)
             if twin != each:
-                raise DataError(f"Class folders {twin!r} and {each!r} in {folder}/ differ by case alone: merge them.")
+                raise DataError(f"Class folders {twin!r} and {each!r} in {folder}/ differ only by case: merge them.")
             images = self._walker.listing(f"{folder}/{each}").images
             if not images:
                 raise DataError(f"Class folder {folder}/{each} of {self._root} holds no image: add one or remove it.")
@@ -174,7 +178,7 @@ class Folder(Dataset):
                 hint = nearest(name, have[modality] - have[other])
                 near = f" ({hint})" if hint.startswith("Did") else ""
                 raise DataError(
-                    f"Class {name!r} has a {other} but no {modality}{near}: add one, or take the class out of both "
+                    f"Class {name!r} has a {other} but no {modality}{near}: add one, or remove the class from both "
                     f"folders of {self._root}."
                 )
         if not have["sketch"]:
@@ -182,17 +186,17 @@ class Folder(Dataset):
         return tuple(sorted(have["sketch"]))
 
     def _unseen(self, classes: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-        asked, draw, seed = self.settings.unseen.strip(), self.settings.draw, self.settings.seed
-        if bool(asked) == bool(draw):
-            both = "not both of them" if asked else "to say which classes are tested"
+        chosen, draw, seed = self.settings.unseen.strip(), self.settings.draw, self.settings.seed
+        if bool(chosen) == bool(draw):
+            both = "not both" if chosen else "to select the test classes"
             raise UsageError(f"Dataset 'folder' needs --set unseen=all|@FILE|name,name or --set draw=N, {both}.")
-        if asked == "all":
+        if chosen == "all":
             return "all", classes
         if draw:
             if not 0 < draw <= len(classes):
-                raise UsageError(f"--set draw={draw} does not fit: the folder has {len(classes)} classes.")
-            chosen = set(salted_order(classes, str(seed))[:draw])
-            drawn = tuple(each for each in classes if each in chosen)
+                raise UsageError(f"--set draw={draw} is out of range: the folder has {len(classes)} classes.")
+            first = set(salted_order(classes, str(seed))[:draw])
+            drawn = tuple(each for each in classes if each in first)
             log.info(
                 "%s: %d of %d classes drawn with seed %d (%s; sha256 %s)",
                 self.settings.name,
@@ -203,18 +207,20 @@ class Folder(Dataset):
                 hash_of_classes(drawn),
             )
             return f"draw{draw}-seed{seed}", drawn
-        names = _names_in(Path(asked[1:])) if asked.startswith("@") else [each.strip() for each in asked.split(",")]
+        names = (
+            _read_names(Path(chosen[1:])) if chosen.startswith("@") else [each.strip() for each in chosen.split(",")]
+        )
         wanted = {unicodedata.normalize("NFC", each) for each in names if each}
         unknown = sorted(wanted - set(classes))
         if unknown:
             raise UsageError(f"Unseen class {unknown[0]!r} is not in {self._root}. {nearest(unknown[0], classes)}")
         if not wanted:
-            raise UsageError(f"--set unseen={asked} names no class: write one name a line.")
+            raise UsageError(f"--set unseen={chosen} names no class: write one name per line.")
         return "unseen", tuple(each for each in classes if each in wanted)
 
 
-def _names_in(path: Path) -> list[str]:
-    """One class a line, ``#`` for comments; of a file with sections (``bench data list`` writes them) ``[unseen]``."""
+def _read_names(path: Path) -> list[str]:
+    """One class per line; of a file with sections, as ``bench data list`` writes it, those of ``[unseen]``."""
     try:
         lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

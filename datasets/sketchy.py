@@ -24,9 +24,9 @@ def _lists(*folders: str) -> tuple[Lists, ...]:
 class SketchySettings(TreeSettings):
     """Settings of Sketchy.
 
-    ``photos`` names the gallery, and with it the training photos: ``full`` holds EXTEND and the originals, most of
-    which lie in EXTEND a second time; ``unique`` is EXTEND alone; ``auto`` is what the split's publication ranks, or
-    ``unique`` where the data has no folder of originals.
+    ``photos`` selects the gallery and the training photos. ``full``: EXTEND and the originals, most of which are also
+    in EXTEND. ``unique``: EXTEND alone. ``auto``: the gallery of the split's publication, or ``unique`` without a
+    folder of originals.
     """
 
     photos: Literal["auto", "full", "unique"] = setting(
@@ -89,14 +89,14 @@ class Sketchy(TreeDataset):
     )
 
     def gallery_name(self, classes: ClassSplit) -> str:
-        """The gallery that the settings name; DataError for ``full`` where the originals are missing."""
-        asked: str = self.settings.photos
-        if asked == "full" and not self.place.has_repeated:
+        """The gallery of the settings; raises DataError for ``full`` if the originals are missing."""
+        photos: str = self.settings.photos
+        if photos == "full" and not self.place.has_repeated:
             folders = ", ".join(self.place.layout.repeated) or "the layout 'sake'"
             raise DataError(
                 f"Gallery 'full' of Sketchy needs the original photos beside EXTEND ({folders} below "
                 f"{self.place.root}): add them, or pass --set photos=unique."
             )
-        if asked == "auto":
+        if photos == "auto":
             return classes.gallery_name if self.place.has_repeated else "unique"
-        return asked
+        return photos

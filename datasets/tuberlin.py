@@ -9,8 +9,7 @@ from bench.datasets.published.tree_dataset import TreeDataset
 LISTS = Lists("zeroshot/png_ready_filelist_{}.txt", "zeroshot/ImageResized_ready_filelist_{}.txt")
 
 # Folder names of the photo archive that no spelling rule covers.
-# Source: AnjanDutta/sem-pcyc download_datasets.sh, which renames them ("mouse" and "pipe" fall under the rule for
-# qualifiers in parentheses, glued names under that for separators).
+# Source: AnjanDutta/sem-pcyc download_datasets.sh, which renames them.
 MISSPELT = {
     "spacesshuttle": "space shuttle",
     "wristwatching": "wrist-watch",

@@ -8,7 +8,7 @@ import io
 import numpy as np
 
 from bench.datasets.base import Dataset
-from bench.datasets.published.shaping import reopen_split
+from bench.datasets.published.request_split import reopen_split
 from bench.errors import BenchError, IncompleteError
 from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.base import KINDS, PICTURES, Answer, Figure, Gallery, Options, Shown, Table

@@ -102,8 +102,8 @@ def test_every_layout_is_recognised_and_complete(dataset: TreeDataset, layout: s
 @pytest.mark.parametrize("name", DATASETS.names())
 def test_where_images_lie_is_not_part_of_what_they_are(name: str, tmp_path: Path) -> None:
     dataset = DATASETS.get(name)(tmp_path)
-    assert dataset.asked() == DATASETS.get(name)(tmp_path / "moved").asked()
-    assert not dataset.asked().keys() & dataset.locating
+    assert dataset.identity() == DATASETS.get(name)(tmp_path / "moved").identity()
+    assert not dataset.identity().keys() & dataset.locating
 
 
 @pytest.mark.parametrize("name", DATASETS.names())

@@ -189,7 +189,7 @@ def configuration_of(
     return {
         "run": {**asdict(run), "weights": weights_identity(run.weights)},
         "method": {**asdict(own), **{name: file_identity(name, getattr(own, name)) for name in method.files}},
-        "dataset": dataset.asked(),
+        "dataset": dataset.identity(),
         "post": asdict(post),
         "precision": precision,
         "method_version": method.version,

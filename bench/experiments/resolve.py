@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.datasets.base import DATASETS, Dataset
 from bench.datasets.checks.broken_images import ROLES, BrokenImageCache, Role
-from bench.datasets.published.shaping import shape_split
+from bench.datasets.published.request_split import apply_request
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.experiments.experiment import Experiment, Resources, default_settings
 from bench.methods.backbone.architectures import check_backbone, check_network
@@ -56,7 +56,7 @@ class Splits:
         if key in self._known:
             return self._known[key]
         dataset = kind(resources.data_root, settings)
-        split = shape_split(dataset.split(request.split), request)
+        split = apply_request(dataset.split(request.split), request)
         if dropped is None and request.on_bad_image == "drop":
             workers = resources.workers or 2
             cache = BrokenImageCache(resources.cache_dir, write=self._keep)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.datasets.base import DATASETS
 from bench.datasets.images.loader import Images
-from bench.datasets.published.shaping import check_fingerprint, locate_folder
+from bench.datasets.published.request_split import check_fingerprint, locate_folder
 from bench.devices import choose_device
 from bench.errors import LoadingError, UsageError
 from bench.experiments.execute import build, training_photos

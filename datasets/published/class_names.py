@@ -1,8 +1,8 @@
-"""One class, many spellings: how the folder names in circulation map to the canonical class names of a dataset.
+"""Map folder names to the canonical class names of a dataset.
 
-The canonical spelling is that of the dataset's published class list (``cname_cid.txt``), so that class names, integer
-labels, published hashes and folder names of the published archives agree: ``hot-air_balloon`` in Sketchy, ``hot air
-balloon`` in TU-Berlin. Two spellings mean one class when their ``key`` is the same, also across datasets.
+The canonical spelling is that of the dataset's published class list (``cname_cid.txt``), which published labels,
+hashes and archives use: ``hot-air_balloon`` in Sketchy, ``hot air balloon`` in TU-Berlin. Two spellings with the same
+``key`` mean the same class, also across datasets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ QUALIFIER = re.compile(r"\(.*\)")
 
 
 def key(name: str) -> str:
-    """What all spellings of a class have in common: no case, spaces, underscores, hyphens or parentheses.
+    """The name without case, spaces, underscores, hyphens and parentheses.
 
     >>> key("Hot-Air_Balloon") == key("hot air balloon") == key("hotairballoon")
     True
@@ -28,11 +28,11 @@ def key(name: str) -> str:
 
 
 class ClassNames:
-    """The canonical names of a dataset and what else they are called.
+    """The canonical class names of a dataset and their other spellings.
 
-    A spelling is recognised by its ``key``, by the key without the qualifier in parentheses (``mouse`` for ``mouse
-    (animal)``) where that is no other class, or because ``aliases`` (spelling to canonical name) lists it.
-    Raises ValueError when two canonical names share a key: the declaration is wrong.
+    A spelling matches by its ``key``, by an entry of ``aliases`` (spelling to canonical name), or without the qualifier
+    in parentheses if that is unique (``mouse`` for ``mouse (animal)``). Raises ValueError if two canonical names share
+    a key.
     """
 
     def __init__(self, canonical: Iterable[str], aliases: Mapping[str, str] | None = None) -> None:
@@ -54,14 +54,13 @@ class ClassNames:
         return known
 
     def find(self, spelling: str) -> str | None:
-        """The canonical name of a spelling, None when it is no class of this dataset."""
+        """The canonical name of a spelling; None if it is no class of this dataset."""
         return self._by_key.get(key(spelling))
 
     def folders(self, found: Iterable[str], where: str) -> dict[str, str]:
-        """Canonical name to folder name for those of the ``found`` folder names that are classes.
+        """Map canonical names to the ``found`` folder names; other folders are skipped.
 
-        Raises DataError when two folders spell one class (also by case alone): which of them is meant cannot be told.
-        ``where`` names the parent folder in that message.
+        Raises DataError, with the parent folder ``where``, if two folders spell the same class.
         """
         chosen: dict[str, str] = {}
         for folder in sorted(found):
@@ -71,7 +70,7 @@ class ClassNames:
             if name in chosen:
                 raise DataError(
                     f"Folders {chosen[name]!r} and {folder!r} in {where} are both class {name!r}: "
-                    "merge them or take one away."
+                    "merge them or remove one."
                 )
             chosen[name] = folder
         return chosen

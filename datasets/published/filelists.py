@@ -1,7 +1,7 @@
 """Published file lists: one image a line, ``<relative path> <integer label>``.
 
-Format as all published readers take it (buptLinfy/ZSE-SBIR 88f87f7 data_utils/utils.py, "get_all_train_file"): the
-last word is the label, what stands before it is the path, which may hold spaces.
+The last word is the label; the path before it can hold spaces. Source: buptLinfy/ZSE-SBIR 88f87f7
+data_utils/utils.py, "get_all_train_file".
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from bench.errors import DataError
 
 
 def read_filelist(root: Path, name: str) -> Iterator[tuple[int, str, int]]:
-    """Line number (from 1), path relative to ``root`` and label of every line of ``root/name``, in file order.
+    """Line number (from 1), path relative to ``root``, and label of every line of ``root/name``.
 
-    Raises DataError that names list and line: unreadable or empty file, line without a label, path that is absolute,
-    leaves the root or is not written plainly (``..``, ``.``, ``//``, a backslash).
+    Raises DataError for an unreadable or empty file, a line without a label, or a path that is absolute or holds
+    ``..``, ``.``, ``//`` or a backslash.
     """
     lines = _text(root / name, name).splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
-        raise DataError(f"File list {name} in {root} is empty: restore it or take it away.")
+        raise DataError(f"File list {name} in {root} is empty: restore or remove it.")
     for number, line in enumerate(lines, start=1):
         words = line.rsplit(maxsplit=1)
         if len(words) != 2 or not words[1].isdecimal() or not words[1].isascii():
@@ -33,14 +33,14 @@ def read_filelist(root: Path, name: str) -> Iterator[tuple[int, str, int]]:
         if not _stays_inside(path):
             raise DataError(
                 f"Line {number} of file list {name} has a path that leaves the dataset's folder or is not plain "
-                f"({path!r}): write it relative to that folder, with / and without '..'."
+                f"({path!r}): write it relative to that folder, without '..', '.' or '//'."
             )
         yield number, path, int(words[1])
 
 
 def _text(path: Path, name: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # Windows editors begin a file with a mark
+        return path.read_text(encoding="utf-8-sig")  # skips the mark that Windows editors write
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"File list {name} in {path.parent} cannot be read ({error}): restore or remove it.") from error
 

@@ -1,4 +1,4 @@
-"""What lies in a dataset's folders: class folders and image files, sorted, listed once and remembered."""
+"""List and read the class folders and image files of a dataset."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from bench.errors import DataError
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"))
-OF_THE_SYSTEM = frozenset(("Thumbs.db", "desktop.ini", "__MACOSX"))  # like hidden files, nobody put them there
+OF_THE_SYSTEM = frozenset(("Thumbs.db", "desktop.ini", "__MACOSX"))  # skipped like hidden files
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Names in one folder in code-point order: ``folders``, ``images`` and ``stray`` (files that are no images)."""
+    """Names in one folder in code-point order; ``stray`` are files that are no images."""
 
     folders: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
@@ -24,9 +24,9 @@ class Listing:
 
 
 class Walker:
-    """Listings of the folders below ``root`` by relative path with ``/``; the empty path is the root itself.
+    """Lists and caches the folders below ``root`` by relative path with ``/``; the empty path is the root.
 
-    Hidden files and those of the operating system are left out. A folder that does not exist is empty.
+    Hidden and system files are skipped. A missing folder is empty.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,20 +35,17 @@ class Walker:
         self._images: dict[str, frozenset[str]] = {}
 
     def listing(self, folder: str) -> Listing:
-        """What lies in ``folder``.
-
-        Raises DataError when it cannot be read or a name in it is no text (undecodable bytes, control characters).
-        """
+        """The names in ``folder``; raises DataError if it is unreadable or a name is not valid, printable UTF-8."""
         if folder not in self._known:
             self._known[folder] = self._list(folder)
         return self._known[folder]
 
     def is_folder(self, folder: str) -> bool:
-        """Whether there is a folder of that path that may be looked at."""
-        return os.path.isdir(self.root / folder)  # noqa: PTH112 (Path.is_dir raises where that is forbidden)
+        """Whether the path is a readable folder."""
+        return os.path.isdir(self.root / folder)  # noqa: PTH112 (Path.is_dir raises without permission)
 
     def has_image(self, path: str) -> bool:
-        """Whether there is an image file at ``path``; asks the file system once a folder, not once a file."""
+        """Whether there is an image file at ``path``; reads each folder once."""
         folder, _, name = path.rpartition("/")
         if folder not in self._images:
             self._images[folder] = frozenset(self.listing(folder).images)
@@ -74,12 +71,14 @@ class Walker:
         except FileNotFoundError:
             return Listing()
         except OSError as error:
-            raise DataError(f"Folder {where} cannot be read ({error.strerror}): name one that you may read.") from error
+            raise DataError(
+                f"Folder {where} cannot be read ({error.strerror}): check its permissions or pass another folder."
+            ) from error
         return Listing(tuple(sorted(folders)), tuple(sorted(images)), tuple(sorted(stray)))
 
 
 def read_file(root: Path, path: str) -> bytes:
-    """The file at ``path`` below ``root``; raises DataError that names it when it cannot be read."""
+    """The content of ``path`` below ``root``; raises DataError with the path if it cannot be read."""
     try:
         return (root / path).read_bytes()
     except OSError as error:
@@ -87,10 +86,7 @@ def read_file(root: Path, path: str) -> bytes:
 
 
 def stamp_of(root: Path, paths: Iterable[str]) -> str:
-    """SHA-256 (64 hex digits) of paths below ``root`` with the size and the time of the last change of each file.
-
-    A file that is not there counts as such: reading it says so.
-    """
+    """SHA-256 (64 hex digits) of the paths below ``root``, with size and modification time of each existing file."""
     digest = hashlib.sha256()
     for path in paths:
         try:

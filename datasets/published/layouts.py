@@ -1,6 +1,6 @@
-"""How one dataset lies on disk in the archives in circulation, and how its folder is found.
+"""Folder layouts of the published archives, and the search for a dataset's folder.
 
-A new layout is one more ``Layout`` in a dataset's declaration; nothing else is edited.
+To support another layout, add a ``Layout`` to the dataset's declaration.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from bench.datasets.published.class_names import ClassNames, key
 from bench.datasets.published.files import Walker
 from bench.types import Modality
 
-ListRole = Literal["train", "test", "zero"]  # the publishers' words: "test" are seen-class sketches, "zero" is unseen
-KNOWN_SHARE = 0.9  # of the classes must be there for a folder that no name gives away
+ListRole = Literal["train", "test", "zero"]  # published names: "test" are seen-class sketches, "zero" is unseen
+KNOWN_SHARE = 0.9  # of the classes must exist in a folder without the dataset's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,17 @@ class Lists:
     photos: str
 
     def path(self, modality: Modality, role: ListRole) -> str:
-        """The list of one modality and role."""
+        """The path of the list for one modality and role."""
         return (self.sketches if modality == "sketch" else self.photos).format(role)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Folders below the dataset's folder that hold one folder a class.
+    """Folders below the dataset's folder, each with one folder per class.
 
-    All of ``sketches`` and ``photos`` must be there. ``repeated`` are folders, which may be missing, with photos that
-    lie in ``photos`` a second time; in the gallery ``full`` they come first, as in the published lists. ``lists`` maps
-    a split to the places where its file lists may lie. ``source`` says which project reads this layout.
+    All of ``sketches`` and ``photos`` must exist. ``repeated`` are optional folders with copies of ``photos``; in the
+    gallery ``full`` they come first, as in the published lists. ``lists`` maps a split to the possible places of its
+    file lists. ``source`` names the project that uses this layout.
     """
 
     name: str
@@ -60,22 +60,22 @@ class Layout:
 
 @dataclass(frozen=True)
 class Place:
-    """A dataset that was found: its folder and how it lies there."""
+    """A dataset on disk: its folder and layout."""
 
     root: Path
     layout: Layout
 
     @property
     def has_repeated(self) -> bool:
-        """Whether the folders of repeated photos are all there (and exist in this layout)."""
+        """Whether this layout has folders of repeated photos and all of them exist."""
         return bool(self.layout.repeated) and all((self.root / folder).is_dir() for folder in self.layout.repeated)
 
 
 def find_place(parents: Sequence[tuple[Path, bool]], layouts: Sequence[Layout], names: ClassNames) -> Place | None:
-    """The first layout, in order of declaration, that one of the folders has.
+    """The first layout, in order of declaration, that matches one of the folders.
 
-    ``parents`` are (folder, named): a folder whose name, or whose user, says that it is this dataset needs one class
-    in each modality; any other needs ``KNOWN_SHARE`` of them, because ``sketches`` beside ``images`` may be anything.
+    ``parents`` are (folder, named). A folder that the user or its name identifies needs one class in each modality.
+    Any other needs ``KNOWN_SHARE`` of the classes.
     """
     walkers = [(Walker(folder), named) for folder, named in parents]
     for layout in layouts:
@@ -96,7 +96,7 @@ def _matches(walker: Walker, layout: Layout, names: ClassNames, wanted: int) -> 
 
 
 def candidates(data_root: Path, titles: Sequence[str], own: Path | None) -> list[tuple[Path, bool]]:
-    """Folders to look into, as (folder, named): what the user named, else the data root, and what lies below.
+    """Folders to search, as (folder, named): the user's folder, else the data root, and folders below it.
 
     ``titles`` are names of the dataset's folder, compared without case and separators.
     """

@@ -1,4 +1,4 @@
-"""Counts that were published, as data: images of each class and modality, totals of a split, copies known by name."""
+"""Published image counts: by class and modality, by split, and of known copies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bench.types import Modality
 class ClassCounts:
     """Published images of one class; None where no list is published.
 
-    ``repeated_photos`` are photos that lie in the archive a second time (Sketchy's originals beside EXTEND): they
-    belong to the gallery ``full`` and not to ``unique``.
+    ``repeated_photos`` are in the archive twice (Sketchy's originals are also in EXTEND). They belong to the gallery
+    ``full`` but not to ``unique``.
     """
 
     sketches: int | None
@@ -32,7 +32,7 @@ class ClassCounts:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A total that is known by name: ``count`` images of one modality; ``evidence`` is ``lists`` or ``print``."""
+    """A known copy of a dataset: ``count`` images of one modality; ``evidence`` is ``lists`` or ``print``."""
 
     modality: Modality
     count: int
@@ -55,10 +55,10 @@ def class_counts(dataset: str) -> dict[str, ClassCounts]:
 
 
 def counts_of_split(dataset: str, split: str, gallery_name: str = "") -> dict[str, tuple[int | None, int | None]]:
-    """Queries and gallery photos of each unseen class as published, None where no list is published.
+    """Published counts of queries and gallery photos of each unseen class; None where no list is published.
 
-    ``gallery_name`` is ``full`` or ``unique``; empty means the one that the publication of the split ranks. Lets
-    embeddings from elsewhere be checked against a split whose images are not at hand.
+    ``gallery_name`` is ``full`` or ``unique``; empty takes the one of the publication. External embeddings are checked
+    with these counts if the images are missing.
     """
     known = class_counts(dataset)
     if not known:
@@ -70,7 +70,7 @@ def counts_of_split(dataset: str, split: str, gallery_name: str = "") -> dict[st
 
 @cache
 def variants(dataset: str) -> tuple[Variant, ...]:
-    """Totals of a dataset that are known by name."""
+    """Known copies of a dataset."""
     return tuple(
         Variant("sketch" if row["modality"] == "sketch" else "photo", int(row["count"]), row["name"], row["evidence"])
         for row in table("variants.csv")
@@ -79,6 +79,6 @@ def variants(dataset: str) -> tuple[Variant, ...]:
 
 
 def table(name: str) -> list[dict[str, str]]:
-    """Rows of a comma-separated file in ``datasets/splits``, whose comment lines start with ``#``."""
+    """Rows of a CSV file in ``datasets/splits``; lines that start with ``#`` are comments."""
     lines = [line for line in data_file(name).splitlines() if not line.startswith("#")]
     return list(csv.DictReader(io.StringIO("\n".join(lines))))

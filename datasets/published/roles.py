@@ -1,4 +1,4 @@
-"""From folders or published file lists to the items of each role, checked line by line and class by class."""
+"""Build the items of each role from folders or published file lists, and check them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ SHOWN = 5  # names in a message
 
 @dataclass(frozen=True)
 class Roles:
-    """The items of a split: seen classes to train and to validate on, queries and gallery of the unseen ones.
-
-    ``rebuilt`` names roles that no published list gave, though lists gave the others.
-    """
+    """The items of a split by role; ``rebuilt`` names the roles that come from folders although others have lists."""
 
     train: tuple[Item, ...]
     validation: tuple[Item, ...]
@@ -34,7 +31,7 @@ class Roles:
 
 
 class Assembly:
-    """Builds the roles of class splits out of one place; ``repeated`` says whether the gallery is ``full``."""
+    """Builds the roles of class splits in one place; with ``repeated`` the gallery is ``full``, else ``unique``."""
 
     def __init__(self, place: Place, names: ClassNames, *, repeated: bool) -> None:
         self.place = place
@@ -43,10 +40,9 @@ class Assembly:
         self.walker = Walker(place.root)
 
     def from_folders(self, classes: ClassSplit) -> Roles:
-        """All images of the class folders: class by class in the order of the split, names in code-point order.
+        """All images of the class folders: classes in the order of the split, names in code-point order.
 
-        Nothing is held out: train holds every image of the seen classes. Raises DataError for a class that has no
-        sketch or no photo.
+        Train holds every image of the seen classes. Raises DataError for a class without a sketch or a photo.
         """
         return Roles(
             train=(*self.walk("sketch", classes.seen), *self.walk("photo", classes.seen)),
@@ -58,24 +54,23 @@ class Assembly:
     def from_lists(self, classes: ClassSplit, lists: Lists) -> Roles:
         """The published lists in file order; a missing list of seen classes is rebuilt from their folders.
 
-        Validation are the sketches of the ``test`` list; without that list those that the ``train`` list leaves out.
-        Train is never rebuilt with sketches of the ``test`` list. Raises DataError for a ``zero`` list that is missing
-        and whatever ``listed`` raises.
+        Validation holds the sketches of the ``test`` list, or without it those missing from the ``train`` list. Train
+        never holds sketches of the ``test`` list. Raises DataError for a missing ``zero`` list, and as ``read_list``.
         """
-        queries = self.listed(lists.path("sketch", "zero"), "sketch", classes.unseen)
-        gallery = self.listed(lists.path("photo", "zero"), "photo", classes.unseen)
+        queries = self.read_list(lists.path("sketch", "zero"), "sketch", classes.unseen)
+        gallery = self.read_list(lists.path("photo", "zero"), "photo", classes.unseen)
         rebuilt: list[str] = []
 
         def seen(modality: Modality, role: ListRole) -> tuple[Item, ...] | None:
             name = lists.path(modality, role)
-            return self.listed(name, modality, classes.seen) if (self.place.root / name).is_file() else None
+            return self.read_list(name, modality, classes.seen) if (self.place.root / name).is_file() else None
 
         sketches, validation, photos = seen("sketch", "train"), seen("sketch", "test"), seen("photo", "train")
         if sketches is None:
-            sketches = without(self.walk("sketch", classes.seen), validation or ())
+            sketches = exclude(self.walk("sketch", classes.seen), validation or ())
             rebuilt.append("training sketches")
         elif validation is None:
-            validation = without(self.walk("sketch", classes.seen), sketches)
+            validation = exclude(self.walk("sketch", classes.seen), sketches)
             rebuilt.append("validation sketches")
         if photos is None:
             photos = self.walk("photo", classes.seen)
@@ -83,7 +78,7 @@ class Assembly:
         return Roles((*sketches, *photos), validation or (), queries, gallery, tuple(rebuilt))
 
     def walk(self, modality: Modality, classes: Sequence[str]) -> tuple[Item, ...]:
-        """Every image of the ``classes`` in one modality; DataError that names the classes which have none."""
+        """Every image of the ``classes`` in one modality; raises DataError with the classes that have none."""
         folders = self.place.layout.folders(modality, repeated=self.repeated)
         by_folder = {
             each: self.names.folders(self.walker.listing(each).folders, str(self.place.root / each)) for each in folders
@@ -100,16 +95,16 @@ class Assembly:
                 empty.append(name)
         if empty:
             raise DataError(
-                f"No {modality} of {_some(empty, 'class', 'classes')}, of {len(classes)} wanted, lies in "
+                f"No {modality} of {_some(empty, 'class', 'classes')}, of {len(classes)} needed, is in "
                 f"{', '.join(folders)} below {self.place.root}: unpack the archive again."
             )
         return tuple(items)
 
-    def listed(self, name: str, modality: Modality, classes: Sequence[str]) -> tuple[Item, ...]:
-        """The images of one file list in file order, those of ``repeated`` folders only where they belong.
+    def read_list(self, name: str, modality: Modality, classes: Sequence[str]) -> tuple[Item, ...]:
+        """The images of one file list in file order, without ``repeated`` folders unless the gallery is ``full``.
 
-        Raises DataError for a missing or malformed list, a class or label that is not of ``classes``, a file that is
-        not there, and a class of ``classes`` without a line.
+        Raises DataError for a missing or malformed list, a class or label that is not in ``classes``, a missing file,
+        or a class without a line.
         """
         label_of = {each: label for label, each in enumerate(classes)}
         class_of: dict[str, str | None] = {}
@@ -134,7 +129,7 @@ class Assembly:
         if missing:
             raise DataError(
                 f"List {name} names {_some(missing, 'file', 'files')}, of {len(items)}, not found below "
-                f"{self.place.root}: unpack the archive again, or pass --set files=folders to take what is there."
+                f"{self.place.root}: unpack the archive again, or pass --set files=folders to use the existing files."
             )
         unlisted = sorted(set(classes) - {item.class_name for item in items})
         if unlisted:
@@ -142,7 +137,7 @@ class Assembly:
         return tuple(items)
 
     def stray(self) -> tuple[list[str], list[str]]:
-        """What no role holds: folders that are no class of the dataset, and all else that is no image of a class."""
+        """Entries without a role: folders that are no class, and all others that are no image of a class."""
         foreign: list[str] = []
         others: list[str] = []
         layout = self.place.layout
@@ -158,7 +153,7 @@ class Assembly:
         return foreign, others
 
     def count(self, modality: Modality) -> dict[str, int]:
-        """Images on disk of each class that has a folder, whatever the split says; repeated photos included."""
+        """Count the images of each class folder, with repeated photos, for all splits."""
         counts: Counter[str] = Counter()
         for folder in self.place.layout.folders(modality, repeated=True):
             found = self.names.folders(self.walker.listing(folder).folders, str(self.place.root / folder))
@@ -167,8 +162,8 @@ class Assembly:
         return dict(counts)
 
 
-def without(items: Iterable[Item], others: Iterable[Item]) -> tuple[Item, ...]:
-    """``items`` whose path is none of ``others``."""
+def exclude(items: Iterable[Item], others: Iterable[Item]) -> tuple[Item, ...]:
+    """The items whose path is not among ``others``."""
     left_out = {item.path for item in others}
     return tuple(item for item in items if item.path not in left_out)
 
@@ -177,11 +172,11 @@ def _expected(folder: str, class_name: str | None, label_of: dict[str, int]) -> 
     if class_name is None:
         return f"{folder.rpartition('/')[2]!r} is no class"
     if class_name not in label_of:
-        return f"class {class_name!r} is not on that side"
+        return f"class {class_name!r} is not on this side"
     return f"class {class_name!r} has the label {label_of[class_name]}"
 
 
 def _some(names: Sequence[str], one: str, many: str) -> str:
-    """``3 classes (a, b, c)``, cut after a few."""
+    """``3 classes (a, b, c)``, with at most ``SHOWN`` names."""
     shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
     return f"{len(names)} {one if len(names) == 1 else many} ({shown})"

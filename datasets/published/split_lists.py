@@ -1,8 +1,8 @@
 """Frozen class splits as text files: ``datasets/splits/<split>.txt``.
 
-A file holds comment lines (``# key: value``), then the section ``[unseen]`` and the section ``[seen]``, one class a
-line in the published order: the position in its section is the integer label of the published file lists. The header
-carries the SHA-256 of both sorted lists, which is verified whenever the file is read.
+A file holds comment lines (``# key: value``), then the sections ``[unseen]`` and ``[seen]`` with one class per line.
+The position in a section is the label in the published file lists. The header holds the SHA-256 of both sorted lists,
+which is verified on reading.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from importlib import resources
 
 from bench.errors import DataError
 
-MEND = "restore it from the repository or reinstall the project."
+REMEDY = "restore it from the repository or reinstall the project."
 
 
 @dataclass(frozen=True)
 class ClassSplit:
-    """Seen and unseen classes of one split, canonical names in published order, and what was published of it.
+    """Seen and unseen classes of one split, in published order, and its published totals.
 
-    ``published`` holds totals: ``queries``, ``gallery_full``, ``gallery_unique``, ``train_sketches``,
-    ``train_photos_full``, ``train_photos_unique``, ``validation_sketches``, as far as they are known.
-    ``gallery_name`` is the gallery that the publication ranks: ``full`` or ``unique``.
+    ``published`` holds the known ones of ``queries``, ``gallery_full``, ``gallery_unique``, ``train_sketches``,
+    ``train_photos_full``, ``train_photos_unique`` and ``validation_sketches``. ``gallery_name`` is the gallery of the
+    publication: ``full`` or ``unique``.
     """
 
     name: str
@@ -38,26 +38,26 @@ class ClassSplit:
 
 
 def hash_of_classes(names: Iterable[str]) -> str:
-    """SHA-256 (64 hex digits) of the sorted names, joined by line feeds without one at the end, in UTF-8."""
+    """SHA-256 (64 hex digits) of the sorted names in UTF-8, joined by line feeds."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
 @cache
 def read_class_split(name: str) -> ClassSplit:
-    """The split of ``datasets/splits/<name>.txt``; raises DataError when the file is missing or altered."""
+    """Read ``datasets/splits/<name>.txt``; raises DataError if the file is missing or altered."""
     return parse_class_split(name, data_file(f"{name}.txt"))
 
 
 def data_file(name: str) -> str:
-    """Text of a file in ``datasets/splits``; raises DataError when it is missing."""
+    """Text of a file in ``datasets/splits``; raises DataError if it is missing."""
     try:
         return (resources.files("bench.datasets") / "splits" / name).read_text(encoding="utf-8")
     except OSError as error:
-        raise DataError(f"The embedded file datasets/splits/{name} is missing or unreadable: {MEND}") from error
+        raise DataError(f"The embedded file datasets/splits/{name} is missing or unreadable: {REMEDY}") from error
 
 
 def parse_class_split(name: str, text: str) -> ClassSplit:
-    """The split that ``text`` describes; raises DataError for a hash that differs or a class listed twice."""
+    """Parse a split; raises DataError for a wrong hash or a repeated class."""
     headers: dict[str, list[str]] = {}
     sections: dict[str, list[str]] = {"unseen": [], "seen": []}
     section = ""
@@ -71,9 +71,9 @@ def parse_class_split(name: str, text: str) -> ClassSplit:
         elif line and section in sections:
             sections[section].append(line)
     for role, classes in sections.items():
-        promised = headers.get(f"sha256-{role}", [""])[0]
-        if hash_of_classes(classes) != promised or len(set(classes)) != len(classes):
-            raise DataError(f"The {role} classes of datasets/splits/{name}.txt do not match their SHA-256: {MEND}")
+        expected = headers.get(f"sha256-{role}", [""])[0]
+        if hash_of_classes(classes) != expected or len(set(classes)) != len(classes):
+            raise DataError(f"The {role} classes of datasets/splits/{name}.txt do not match their SHA-256: {REMEDY}")
     published = dict(pair.split("=") for pair in " ".join(headers.get("published", [])).split())
     gallery_name = published.pop("gallery_name", "full")
     return ClassSplit(

@@ -1,4 +1,4 @@
-"""A published dataset that lies in folders: found in any layout in circulation, read by list or by folder."""
+"""Published datasets in folders: found in any known layout, read by file lists or by class folders."""
 
 from __future__ import annotations
 
@@ -29,28 +29,27 @@ PUBLISHED_RECIPE: Mapping[str, Any] = {
     "lr": 1e-4,
     "weight_decay": 5e-4,
     "epochs": 10,
-}  # the field's common practice: docs/method.md, "Settings"
+}  # common in published code: docs/method.md, "Settings"
 
 
 @dataclass(frozen=True)
 class TreeSettings:
     """Settings of a dataset in folders.
 
-    ``root`` is its folder (empty: it is looked for below the data root). ``files`` chooses published file lists or
-    whole class folders; ``auto`` takes the lists of the split where they lie beside the data. ``ink_crop`` cuts each
-    sketch to the box of its ink as ZSE-SBIR does, instead of squeezing the whole drawing into a square.
+    ``root`` is its folder; empty searches below the data root. ``files`` selects published file lists or whole class
+    folders; ``auto`` uses the lists if they exist. ``ink_crop`` crops each sketch to its ink, as ZSE-SBIR does.
     """
 
     root: str = setting("", "the dataset's folder; empty: search below the data root")
     files: Literal["auto", "lists", "folders"] = setting("auto", "published file lists, or whole class folders")
-    ink_crop: bool = setting(False, "cut each sketch to the box of its ink, as ZSE-SBIR does")
+    ink_crop: bool = setting(False, "crop each sketch to its ink, as ZSE-SBIR does")
 
 
 class TreeDataset(Dataset):
-    """Base of the published datasets, which are declarations: names, layouts, titles, archives.
+    """Base class of the published datasets.
 
-    ``titles`` are names that the dataset's folder goes by, ``layouts`` the trees that are understood (the first that
-    fits is taken), ``aliases`` class spellings that no rule covers, ``archives`` the files in circulation.
+    ``titles`` are possible names of the dataset's folder. ``layouts`` are the supported trees, the first match wins.
+    ``aliases`` are class spellings that no rule covers, ``archives`` the published files.
     """
 
     titles: ClassVar[tuple[str, ...]]
@@ -62,34 +61,34 @@ class TreeDataset(Dataset):
 
     @cached_property
     def names(self) -> ClassNames:
-        """The canonical class names: those of the default split."""
+        """The canonical class names, from the default split."""
         classes = read_class_split(self.split_names[0])
         return ClassNames(sorted(classes.seen + classes.unseen), self.aliases)
 
     @cached_property
     def place(self) -> Place:
-        """Where the dataset lies; DataError with the expected tree and what was found nearby when it lies nowhere."""
+        """The dataset's folder and layout; raises DataError with the expected tree if it is not found."""
         found = self._find()
         if found is None:
             where = self.whereabouts()
             layout = self.layouts[0]
             nearby = "; ".join(where.nearby) or "none of these folders exists"
             raise DataError(
-                f"Dataset {self.name!r} was not found (looked in {_listed(where.looked)}; {nearby}): unpack it to "
-                f"{self._folder_asked_for / self.titles[0] if not self.settings.root else self._folder_asked_for} "
+                f"Dataset {self.name!r} was not found (searched {_join(where.looked)}; {nearby}): unpack it to "
+                f"{self._root_or_data_root / self.titles[0] if not self.settings.root else self._root_or_data_root} "
                 f"as {layout.tree}, or give its folder with --set root=PATH; "
-                f"'bench data path {self.name}' prints every tree that is understood."
+                f"'bench data path {self.name}' prints every supported tree."
             )
         return found
 
     def load_split(self, name: str) -> Split:
-        """The split from its published lists where they lie beside the data, else from the class folders."""
+        """The split from its published lists if they exist, else from the class folders."""
         classes = read_class_split(name)
         gallery_name = self.gallery_name(classes)
         assembly = Assembly(self.place, self.names, repeated=gallery_name == "full")
         lists = self.lists(name)
         roles = assembly.from_folders(classes) if lists is None else assembly.from_lists(classes, lists)
-        self._say(classes, gallery_name, roles, assembly, lists)
+        self._log_split(classes, gallery_name, roles, assembly, lists)
         return Split(
             dataset=self.name,
             name=name,
@@ -103,14 +102,13 @@ class TreeDataset(Dataset):
         )
 
     def gallery_name(self, classes: ClassSplit) -> str:
-        """``full``, unless the dataset keeps photos twice and says otherwise."""
+        """``full``, unless a subclass has photos twice."""
         return "full"
 
     def lists(self, name: str) -> Lists | None:
-        """The file lists of a split that lie beside the data, None where folders are to be walked.
+        """The file lists of a split, None to use the class folders.
 
-        A set of lists counts as present when one of its two ``zero`` lists is there. Raises DataError when lists are
-        asked for and there are none.
+        A set of lists exists if one of its two ``zero`` lists does. Raises DataError if ``files=lists`` and none exist.
         """
         if self.settings.files == "folders":
             return None
@@ -131,11 +129,11 @@ class TreeDataset(Dataset):
         return read_file(self.place.root, path)
 
     def stamp(self, paths: Iterable[str]) -> str:
-        """Sizes and times of the files: no hash of the images is published."""
+        """Sizes and modification times of the files, because no hash of the images is published."""
         return stamp_of(self.place.root, paths)
 
     def whereabouts(self) -> Whereabouts:
-        """Where it was looked for, what was found, every layout that is understood."""
+        """The searched folders, the folder in use, and every supported layout."""
         place = self._find()
         looked = tuple(folder for folder, _ in self._candidates)
         return Whereabouts(
@@ -148,7 +146,7 @@ class TreeDataset(Dataset):
         )
 
     def survey(self) -> Survey:
-        """Images on disk of every class, and what is left out."""
+        """Images on disk of every class, and ignored entries."""
         assembly = Assembly(self.place, self.names, repeated=True)
         counts = {modality: assembly.count(modality) for modality in ("sketch", "photo")}
         foreign, stray = assembly.stray()
@@ -166,15 +164,15 @@ class TreeDataset(Dataset):
         return find_place(self._candidates, self.layouts, self.names)
 
     @property
-    def _folder_asked_for(self) -> Path:
+    def _root_or_data_root(self) -> Path:
         return Path(self.settings.root).expanduser() if self.settings.root else self.data_root
 
     @cached_property
     def _candidates(self) -> list[tuple[Path, bool]]:
-        own = self._folder_asked_for if self.settings.root else None
+        own = self._root_or_data_root if self.settings.root else None
         return candidates(self.data_root, self.titles, own)
 
-    def _say(
+    def _log_split(
         self, classes: ClassSplit, gallery_name: str, roles: Roles, assembly: Assembly, lists: Lists | None
     ) -> None:
         log.info(
@@ -190,25 +188,25 @@ class TreeDataset(Dataset):
             log.warning("%s: %s", self.name, other_gallery(classes, gallery_name))
         if roles.rebuilt:
             log.warning(
-                "%s: no file list of the %s lies beside the data; rebuilt from the class folders",
+                "%s: there is no file list of the %s; rebuilt from the class folders",
                 self.name,
                 " and ".join(roles.rebuilt),
             )
         foreign, stray = assembly.stray()
-        for what, left_out in (("folders that are no class", foreign), ("no images of a class", stray)):
-            if left_out:
-                log.warning("%s: %s, left out: %d (%s ...)", self.name, what, len(left_out), left_out[0])
+        for kind, ignored in (("folders that are no class", foreign), ("entries that are no image of a class", stray)):
+            if ignored:
+                log.warning("%s: ignored %s: %d (%s ...)", self.name, kind, len(ignored), ignored[0])
 
 
 def other_gallery(classes: ClassSplit, gallery_name: str) -> str:
-    """The sentence about a gallery that is not the one of a split's publication."""
+    """The warning that a gallery is not the one of a split's publication."""
     return (
         f"gallery {gallery_name!r}, but published figures of split {classes.name} rank gallery "
         f"{classes.gallery_name!r} ({classes.published[f'gallery_{classes.gallery_name}']:,} photos)"
     )
 
 
-def _listed(folders: tuple[Path, ...]) -> str:
+def _join(folders: tuple[Path, ...]) -> str:
     return ", ".join(str(folder) for folder in folders)
 
 

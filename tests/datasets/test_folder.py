@@ -1,4 +1,4 @@
-"""A user's own images: which classes are unseen, names in every script, and every way to get the folder wrong."""
+"""A user's own images: unseen classes, names in any script, and errors of the folder."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_file_names_the_classes(text: str, root: Path, tmp_path: Path) -> None
     assert split(root, f"unseen=@{tmp_path}/unseen.txt") == split(root, "unseen=東京,cat")
 
 
-def test_a_draw_depends_on_seed_and_names_alone_and_is_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_draw_depends_only_on_seed_and_names_and_is_logged(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "bench.datasets")
     found = split(root, "draw=2", "seed=7")
     by_hash = sorted(CLASSES, key=lambda name: hashlib.sha256(f"7\n{name}".encode()).digest())
@@ -91,30 +91,30 @@ def test_the_split_may_be_asked_for_by_its_own_name_only(root: Path) -> None:
     dataset = folder(root, "unseen=cat")
     name = dataset.split().name
     assert dataset.split(name) == dataset.split("folder") == dataset.split(None)
-    with pytest.raises(UsageError, match=f"The folder's split is '{name}', not 'sketchy-25': leave --split out"):
+    with pytest.raises(UsageError, match=f"The folder's split is '{name}', not 'sketchy-25': omit --split"):
         dataset.split("sketchy-25")
 
 
-def test_where_it_lies_is_not_part_of_what_it_is(root: Path) -> None:
-    assert folder(root, "unseen=cat", "ink_crop=yes").asked() == {"name": "folder", "ink_crop": True}
+def test_the_folder_is_not_part_of_the_identity(root: Path) -> None:
+    assert folder(root, "unseen=cat", "ink_crop=yes").identity() == {"name": "folder", "ink_crop": True}
 
 
 @pytest.mark.parametrize(
     ("assignments", "message"),
     [
-        ([], "needs --set unseen=all|@FILE|name,name or --set draw=N, to say which classes are tested"),
-        (["unseen=all", "draw=2"], "not both of them"),
+        ([], "needs --set unseen=all|@FILE|name,name or --set draw=N"),
+        (["unseen=all", "draw=2"], "not both"),
         (["unseen=dog"], "Unseen class 'dog' is not in"),
         (["unseen=cot"], "Did you mean 'cat'?"),
         (["unseen=,"], "names no class"),
         (["unseen=@nowhere.txt"], "The list of unseen classes nowhere.txt cannot be read"),
-        (["draw=5"], "--set draw=5 does not fit: the folder has 4 classes"),
-        (["draw=-1"], "--set draw=-1 does not fit"),
+        (["draw=5"], "--set draw=5 is out of range: the folder has 4 classes"),
+        (["draw=-1"], "--set draw=-1 is out of range"),
         (["unseen=all", "name=sketchy"], "--set name=sketchy is taken by another dataset"),
         (["unseen=all", "name= "], "is taken by another dataset"),
     ],
 )
-def test_settings_that_do_not_say_what_is_tested(assignments: list[str], message: str, root: Path) -> None:
+def test_settings_without_valid_test_classes(assignments: list[str], message: str, root: Path) -> None:
     with pytest.raises(UsageError) as caught:
         split(root, *assignments)
     assert message in str(caught.value)
@@ -147,14 +147,14 @@ def test_modalities_that_are_missing_or_there_twice(root: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("sketch/Cat/1.png", "Class folders 'Cat' and 'cat' in sketch/ differ by case alone: merge them."),
+        ("sketch/Cat/1.png", "Class folders 'Cat' and 'cat' in sketch/ differ only by case"),
         ("sketch/dog/1.png", "Class 'dog' has a sketch but no photo: add one"),
         ("sketch/catt/1.png", "Class 'catt' has a sketch but no photo"),
         ("image/dog/1.png", "Class 'dog' has a photo but no sketch"),
         ("sketch/dog/1.txt", "Class folder sketch/dog of"),
     ],
 )
-def test_a_class_that_is_not_whole(path: str, message: str, root: Path) -> None:
+def test_an_incomplete_class(path: str, message: str, root: Path) -> None:
     write(root / path)
     with pytest.raises(DataError) as caught:
         split(root, "unseen=all")
@@ -174,17 +174,17 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         split(tmp_path, "unseen=all")
 
 
-def test_what_lies_there_and_what_is_left_out(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_counts_and_ignored_entries(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     for path in ("sketch/loose.png", "image/cat/notes.txt", "image/cat/inner/1.png"):
         write(root / path)
     found = folder(root).survey()
     assert found.counts["sketch"] == dict.fromkeys(CLASSES, 2)
     assert set(found.stray) == {"sketch/loose.png", "image/cat/notes.txt", "image/cat/inner"}
     split(root, "unseen=all")
-    assert "folder: no images of a class, left out: 3 (sketch/loose.png ...)" in caplog.text
+    assert "no image of a class: 3 (sketch/loose.png ...)" in caplog.text
     where = folder(root).whereabouts()
     assert (where.root, where.layout) == (root, "folder")
-    assert folder("").whereabouts().nearby == ("no folder was named: pass --set root=PATH",)
+    assert folder("").whereabouts().nearby == ("no folder is set: pass --set root=PATH",)
     assert folder(root / "none").whereabouts().root is None
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.datasets.base import DATASETS
 from bench.datasets.folder import Folder, FolderSettings
-from bench.datasets.published.shaping import shape_split
+from bench.datasets.published.request_split import apply_request
 from bench.datasets.published.tree_dataset import TreeDataset
 from bench.settings.request import Request
 from bench.types import Item, Split
@@ -20,7 +20,7 @@ PER_CLASS = 5
 
 
 def tree(dataset: str, layout_name: str, split: str, **settings: str) -> Callable[[Path], Split]:
-    """A published dataset made up on disk, with the publisher's file lists where the layout has any."""
+    """A synthetic published dataset on disk, with file lists if the layout has any."""
 
     def made(folder: Path) -> Split:
         kind = DATASETS.get(dataset)
@@ -61,7 +61,7 @@ def split(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def images(items: Iterable[Item]) -> set[tuple[str, str]]:
-    """What is one photo, in however many folders it lies: its class and the name of its file."""
+    """Photos by class and file name, the same for all copies of a photo."""
     return {(item.class_name, item.path.rpartition("/")[2]) for item in items if item.modality == "photo"}
 
 
@@ -71,7 +71,7 @@ def test_photos_of_seen_classes_that_nothing_was_trained_on_join_the_gallery(
     split: Split, rule: str, limit: int | None
 ) -> None:
     unseen_only, everyone = (
-        shape_split(split, Request("ours", split.dataset, per_class_limit=limit, gallery=gallery, selection=rule))
+        apply_request(split, Request("ours", split.dataset, per_class_limit=limit, gallery=gallery, selection=rule))
         for gallery in ("unseen", "all")
     )
     assert {item.class_name for item in unseen_only.gallery} <= set(split.unseen)
@@ -90,7 +90,7 @@ def test_photos_of_seen_classes_that_nothing_was_trained_on_join_the_gallery(
     assert everyone.fingerprint != unseen_only.fingerprint
 
 
-def test_a_fifth_of_each_class_joins_whatever_the_order_of_the_files(tmp_path: Path) -> None:
+def test_a_fifth_of_each_class_joins_in_any_order_of_the_files(tmp_path: Path) -> None:
     found = folder_of_ones_own(tmp_path)
     generalized = found.generalized()
     assert len(generalized.gallery) - len(found.gallery) == len(found.seen)  # one of five each

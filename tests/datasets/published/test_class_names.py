@@ -1,4 +1,4 @@
-"""Spellings in circulation and the one name that each means."""
+"""Published spellings and their canonical names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in folders: sorted, remembered, nothing strange taken in silence."""
+"""Folder listings: sorted, cached, and checked for invalid names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.datasets.published.files import Listing, Walker
 from bench.errors import DataError
 
 
-def test_folders_images_and_what_is_no_image(tmp_path: Path) -> None:
+def test_folders_images_and_other_files(tmp_path: Path) -> None:
     for name in ("b.PNG", "a 1.jpeg", "Ä.webp", "notes.txt", ".hidden.png", "Thumbs.db", "Z.jpg"):
         (tmp_path / name).touch()
     for name in ("東京", "b", "__MACOSX", ".git"):
@@ -30,7 +30,7 @@ def test_a_folder_is_listed_once(tmp_path: Path) -> None:
     assert Walker(tmp_path).has_image("a/1.png")
 
 
-def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
+def test_a_missing_folder_is_empty(tmp_path: Path) -> None:
     assert Walker(tmp_path).listing("none") == Listing()
     assert not Walker(tmp_path).is_folder("none")
 

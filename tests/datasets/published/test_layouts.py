@@ -1,4 +1,4 @@
-"""How a dataset's folder is found among others."""
+"""Finding a dataset's folder."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_first_layout_wins(tmp_path: Path) -> None:
     assert place.has_repeated
 
 
-def test_where_it_is_looked_for(tmp_path: Path) -> None:
+def test_the_searched_folders(tmp_path: Path) -> None:
     (tmp_path / "MY_THINGS").mkdir()
     (tmp_path / "other").mkdir()
     assert candidates(tmp_path, ["my things"], None) == [

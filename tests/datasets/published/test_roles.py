@@ -103,7 +103,7 @@ def test_validation_is_what_the_training_list_leaves_out(root: Path) -> None:
     ("line", "message"),
     [
         ("sk/zebra/2.png 1", "gives sk/zebra/2.png the label 1, but in this split class 'zebra' has the label 0"),
-        ("sk/cat/1.png 0", "class 'cat' is not on that side"),
+        ("sk/cat/1.png 0", "class 'cat' is not on this side"),
         ("sk/unicorn/1.png 0", "'unicorn' is no class"),
         ("1.png 0", "'' is no class"),
         ("sk/zebra/3.png 0", "List lists/sketch_zero.txt names 1 file (sk/zebra/3.png), of 4, not found below"),
@@ -133,7 +133,7 @@ def test_one_of_the_two_lists_of_unseen_classes_is_missing(root: Path) -> None:
 
 def test_a_class_without_photos_is_named(root: Path) -> None:
     (root / "ph" / "hotdog" / "1.jpg").unlink()
-    with pytest.raises(DataError, match=r"No photo of 1 class \(hot-dog\), of 2 wanted, lies in originals, ph below"):
+    with pytest.raises(DataError, match=r"No photo of 1 class \(hot-dog\), of 2 needed, is in originals, ph"):
         assembly(root).from_folders(CLASSES)
 
 
@@ -143,7 +143,7 @@ def test_a_class_folder_that_differs_by_case_alone(root: Path) -> None:
         assembly(root).from_folders(CLASSES)
 
 
-def test_what_is_left_out_is_told(root: Path) -> None:
+def test_ignored_entries(root: Path) -> None:
     stray = ["ph/loose.jpg", "ph/zebra/readme.txt", "ph/zebra/inner/1.jpg"]
     touch_all(root, ["ph/unicorn/1.jpg", "ph/zebra/.DS_Store", *stray])
     assert assembly(root).stray() == (["ph/unicorn"], [*stray[:2], "ph/zebra/inner"])

@@ -1,4 +1,4 @@
-"""The published datasets as users meet them: found or not, by list or by folder, full or unique."""
+"""Published datasets: found or missing, by file list or by folder, gallery full or unique."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def without_originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_lists_are_used_where_they_lie_beside_the_data(sake: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_lists_are_used_if_they_exist(sake: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "bench.datasets")
     by_list = opened(sake, "sketchy").split()
     assert "layout sake, split sketchy-25 from published file lists, gallery full" in caplog.text
@@ -70,7 +70,7 @@ def test_both_galleries_and_neither_is_taken_for_the_other(sake: Path, caplog: p
     )
 
 
-def test_a_copy_without_the_originals_has_the_gallery_unique_and_says_so(
+def test_a_copy_without_the_originals_has_the_gallery_unique_and_warns(
     without_originals: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert opened(without_originals, "sketchy").split().gallery_name == "unique"
@@ -96,12 +96,12 @@ def test_a_root_of_ones_own_needs_no_data_root(sake: Path, tmp_path: Path) -> No
 
 def test_moved_data_is_the_same_data(sake: Path, tmp_path: Path) -> None:
     moved = opened(tmp_path, "sketchy", f"root={sake}", "ink_crop=true")
-    assert moved.asked() == opened(sake, "sketchy", "ink_crop=true").asked()
-    assert moved.asked() != opened(sake, "sketchy").asked()
-    assert "root" not in moved.asked()
+    assert moved.identity() == opened(sake, "sketchy", "ink_crop=true").identity()
+    assert moved.identity() != opened(sake, "sketchy").identity()
+    assert "root" not in moved.identity()
 
 
-def test_an_absent_dataset_is_answered_with_the_tree_and_what_lies_there(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_dataset_holds_the_tree_and_the_existing_folders(tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
     (tmp_path / "TU-Berlin" / "pngs").mkdir(parents=True)
     dataset = opened(tmp_path, "tuberlin")
@@ -124,7 +124,7 @@ def test_an_absent_dataset_is_answered_with_the_tree_and_what_lies_there(tmp_pat
 
 
 def test_a_root_that_holds_nothing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"looked in {tmp_path}/none, .*none of these folders exists\): unpack it to"):
+    with pytest.raises(DataError, match=rf"{tmp_path}/none, .*none of these folders exists"):
         opened(tmp_path, "sketchy", f"root={tmp_path}/none").split()
 
 
@@ -140,14 +140,14 @@ def test_an_image_that_is_gone_is_named(sake: Path) -> None:
         opened(sake, "sketchy").read("nowhere/1.png")
 
 
-def test_what_lies_there_besides(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_ignored_folders_and_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kind, layout = layout_of("quickdraw", "plain")
     plant(tmp_path / "quickdraw", kind, layout, per_class=1)
     (tmp_path / "quickdraw" / "sketch" / "unicorn").mkdir()
     (tmp_path / "quickdraw" / "photo" / "zebra" / "zebra.txt").touch()
     dataset = opened(tmp_path, "quickdraw")
     dataset.split()
-    assert "folders that are no class, left out: 1 (sketch/unicorn ...)" in caplog.text
+    assert "no class: 1 (sketch/unicorn ...)" in caplog.text
     survey = dataset.survey()
     assert survey.foreign == ("sketch/unicorn",)
     assert survey.stray == ("photo/zebra/zebra.txt",)

@@ -1,7 +1,4 @@
-"""The dataset and split that a request asks for: settings, fewer images, a larger gallery, seen classes held out.
-
-Needs no torch.
-"""
+"""Open the dataset of a request, and apply the request to its split: limit, gallery, held-out classes. No torch."""
 
 from __future__ import annotations
 
@@ -16,14 +13,13 @@ from bench.settings.run_settings import assign, given, names
 from bench.settings.selection_rules import selection
 from bench.types import Split
 
-VALIDATION = 0.1  # part of the seen classes that is held out when an epoch is chosen by them
+VALIDATION = 0.1  # fraction of the seen classes held out if they select the epoch
 
 
-def shape_split(split: Split, request: Request, dropped: Collection[str] = ()) -> Split:
-    """A dataset's split as a request asks for it: limited, with its gallery, with room for its selection rule.
+def apply_request(split: Split, request: Request, dropped: Collection[str] = ()) -> Split:
+    """Apply a request's limit, gallery and selection rule to a split, and remove the images at ``dropped``.
 
-    ``dropped`` are paths of images to leave out. Raises UsageError for an unknown rule, DataError when the split has
-    too few seen classes to hold some out.
+    Raises UsageError for an unknown rule, DataError if there are too few seen classes to hold some out.
     """
     if request.per_class_limit is not None:
         split = split.limited(request.per_class_limit)
@@ -37,38 +33,36 @@ def shape_split(split: Split, request: Request, dropped: Collection[str] = ()) -
 def reopen_split(
     request: Request, data_root: Path, *, fingerprint: str, dropped: Collection[str] = ()
 ) -> tuple[Dataset, Split]:
-    """Dataset and split of a stored run, positions as when it was scored.
+    """Dataset and split of a stored run, in the order of its scores.
 
-    Raises DataError when the images are missing or others than those of the run.
+    Raises DataError if the images are missing or differ from those of the run.
     """
     request = locate_folder(request, data_root)
     kind = DATASETS.get(request.dataset)
     known = names(kind.Settings)
     own = [each for each in request.assignments if given([each]).keys() <= {*known}]
     dataset = kind(data_root, assign([kind.Settings()], own)[0])
-    split = shape_split(dataset.split(request.split), request, dropped)
+    split = apply_request(dataset.split(request.split), request, dropped)
     check_fingerprint(split, fingerprint)
     return dataset, split
 
 
 def locate_folder(request: Request, data_root: Path) -> Request:
-    """A stored request with the place of its images: a user's own folder is ``data_root`` itself.
+    """A stored request with the folder of its images, which is ``data_root`` for dataset ``folder``.
 
-    Raises DataError when there is no such folder.
+    Raises DataError if there is no such folder.
     """
     if request.dataset != "folder" or "root" in given(request.assignments):
         return request
     if not data_root.is_dir():
-        raise DataError(
-            f"The run is of a folder of your own, and there is no folder {data_root}: name yours by --data-root."
-        )
+        raise DataError(f"The run used your own folder, and there is no folder {data_root}: pass it with --data-root.")
     return replace(request, assignments=(*request.assignments, f"root={data_root}"))
 
 
 def check_fingerprint(split: Split, fingerprint: str) -> None:
-    """Raise DataError unless the images are those with this fingerprint."""
+    """Raise DataError unless the split has this fingerprint."""
     if split.fingerprint != fingerprint:
         raise DataError(
-            f"The images of dataset {split.dataset!r} here are not those of the run (fingerprint "
-            f"{split.fingerprint[:12]} instead of {fingerprint[:12]}): name the folder that it used by --data-root."
+            f"The images of dataset {split.dataset!r} are not those of the run (fingerprint "
+            f"{split.fingerprint[:12]} instead of {fingerprint[:12]}): pass the folder of the run with --data-root."
         )
