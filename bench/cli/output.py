@@ -41,14 +41,16 @@ def cache_dir(ctx: typer.Context) -> Path:
 def opened_store(ctx: typer.Context) -> Store:
     """The results database for reading; raises IncompleteError when there is none yet."""
     from bench.errors import IncompleteError
-    from bench.results.database import database_file
-    from bench.results.store import Store
+    from bench.results.database import plain
+    from bench.results.reading import existing
 
     where = str(global_option(ctx, "store"))
-    file = database_file(where)
-    if file is not None and not file.exists():
-        raise IncompleteError(f"There is no results database {where}: run something first, or name one by --store.")
-    return Store(where)
+    store = existing(where)
+    if store is None:
+        raise IncompleteError(
+            f"There is no results database {plain(where)}: run something first, or name one by --store."
+        )
+    return store
 
 
 def load_run(ctx: typer.Context, number: int, *, finished: bool = False) -> RunRecord:

@@ -25,7 +25,7 @@ from bench.experiments.preflight import agree
 from bench.experiments.resolve import Splits, resolve, with_weights_at_hand
 from bench.experiments.stored import find_run
 from bench.results.database import plain
-from bench.results.merge import conflict_lines, open_store
+from bench.results.merge import open_store
 from bench.results.models import RunRecord
 from bench.results.reading import existing
 from bench.results.store import Store
@@ -167,7 +167,7 @@ def _run_together(
         typer.echo(
             f"{merged.new} runs that were kept in a file while the database was out of reach are in it now.", err=True
         )
-    for line in conflict_lines([merged]):
+    for line in merged.conflicts:
         typer.echo(line, err=True)
     cells = Cells(experiments, resources, store, force=force, keep_going=options.keep_going, quiet=quiet)
     try:

@@ -13,51 +13,44 @@ from bench.results.database import database_file, failures, plain
 
 
 def backup(where: str, target: Path) -> int:
-    """Copy the database at ``where`` to the file ``target``, as it was at one moment; the number of its runs.
+    """Copy the database at ``where``, as it is at one moment, to the file ``target``; return the number of its runs.
 
-    The copy is checked, flushed to the disk and only then gets its name. Raises UsageError for a target that exists or
-    a database that is not SQLite's, IncompleteError when there is no database, StorageError when it cannot be read, is
-    none of bench's, or the copy cannot be written; nothing is left behind then.
+    The copy gets its name once it is checked and flushed to the disk. Raises UsageError for a target that exists or a
+    database of a server, IncompleteError without a database, and StorageError when it cannot be read, is not one of
+    bench, or the copy cannot be written. No file is left then.
     """
     source = database_file(where)
     if source is None:
-        raise UsageError(
-            f"'bench store backup' copies SQLite files, not {plain(where)}: use the server's own, pg_dump."
-        )
+        raise UsageError(f"'bench store backup' copies SQLite files, not {plain(where)}: use pg_dump of the server.")
     if not source.exists():
         raise IncompleteError(f"There is no results database {source}: name one by --store.")
     if target.exists():
         raise UsageError(f"File {target} exists and is not overwritten: give another name.")
-    aside = target.with_name(f"{target.name}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
+        temporary.touch()
         with failures(where):
-            runs = _copy(source, aside)
-        with aside.open("rb") as file:
+            runs = _copy(source, temporary)
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        aside.replace(target)
+        temporary.replace(target)
     except OSError as error:
         raise StorageError(f"The copy {target} cannot be written ({error.strerror}): check the folder.") from error
     finally:
-        for each in (aside, aside.with_name(f"{aside.name}-journal")):
+        for each in (temporary, temporary.with_name(f"{temporary.name}-journal")):
             each.unlink(missing_ok=True)
     return runs
 
 
-def _copy(source: Path, aside: Path) -> int:
-    with closing(sqlite3.connect(source.absolute())) as reading, closing(_made(aside)) as writing:
-        reading.execute("PRAGMA busy_timeout = 30000")
-        reading.backup(writing)  # in one step: what is committed meanwhile is not in it
-        writing.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
-        if writing.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-            raise StorageError(f"The results database {source} is damaged: the copy of it did not pass its check.")
+def _copy(source: Path, target: Path) -> int:
+    # Absolute paths, since some builds of SQLite take "file:x" for a URL.
+    with closing(sqlite3.connect(source.absolute())) as reader, closing(sqlite3.connect(target.absolute())) as writer:
+        reader.execute("PRAGMA busy_timeout = 30000")
+        reader.backup(writer)  # in one step, without what others commit meanwhile
+        writer.execute("PRAGMA journal_mode = DELETE")  # one file, without a log
+        if writer.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+            raise StorageError(f"The results database {source} is damaged: its copy did not pass the check.")
         try:
-            return int(writing.execute("SELECT count(*) FROM run").fetchone()[0])
+            return int(writer.execute("SELECT count(*) FROM run").fetchone()[0])
         except sqlite3.OperationalError as error:
-            raise StorageError(f"The database {source} is none of bench's: name another by --store.") from error
-
-
-def _made(path: Path) -> sqlite3.Connection:
-    try:
-        return sqlite3.connect(path.absolute())  # some builds of SQLite take "file:x" for a URL
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"The copy cannot be made in {path.parent}: check that the folder exists.") from error
+            raise StorageError(f"The database {source} is not one of bench: name another by --store.") from error

@@ -1,7 +1,7 @@
-"""Bringing an old database up to date: one step a schema version, in order.
+"""Migrations of older databases: one step for each schema version, in order.
 
-Version 1 is made from the models of its time; a later change of ``models.py`` adds a step here that alters the
-tables of the version before it. A step spells its tables out, since the models go on changing after it.
+A change of ``models.py`` adds a step here, which alters the tables of the version before. A step spells its tables
+out, since later versions change the models.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from bench.results.details import PER_QUERY, per_query
 from bench.results.request_of_row import request_of_row
 
 CURRENT = 3
-LOCK = 0x5A5B  # PostgreSQL's advisory lock under which tables are made or altered
+LOCK = 0x5A5B  # PostgreSQL's advisory lock for whoever makes or alters tables
 
 VERSIONS = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
 
 
 def _details_and_leases(connection: Connection) -> None:
-    """Version 2: what a run cost, what belongs to it, and who computes a key."""
+    """Version 2: the cost and details of a run, and leases."""
     connection.execute(text("ALTER TABLE run ADD COLUMN cost JSON NOT NULL DEFAULT '{}'"))
     tables = MetaData()
-    Table("run", tables, Column("id", Integer, primary_key=True))  # what the others point at
+    Table("run", tables, Column("id", Integer, primary_key=True))  # for the foreign keys
     Table(
         "detail",
         tables,
@@ -63,7 +63,7 @@ def _details_and_leases(connection: Connection) -> None:
 
 
 def _requests(connection: Connection) -> None:
-    """Version 3: the request of each run, of what the older versions stored of it."""
+    """Version 3: the request of each run."""
     connection.execute(text("ALTER TABLE run ADD COLUMN request JSON NOT NULL DEFAULT '{}'"))
     names = ("method", "dataset", "split", "seed", "selection", "gallery", "per_class_limit", "ablation")
     facts = ("configuration", "environment", "request")
@@ -88,22 +88,22 @@ STEPS: dict[int, Callable[[Connection], None]] = {2: _details_and_leases, 3: _re
 
 
 def found_version(connection: Connection) -> int | None:
-    """Schema version of an open database, None for one without any table.
+    """Schema version of an open database, None without tables.
 
-    Raises StorageError for a database that a newer program wrote, or one that holds foreign tables only.
+    Raises StorageError for the database of a newer bench or of another program.
     """
     tables = set(inspect(connection).get_table_names())
     if "schema_version" not in tables:
         if tables:
             raise StorageError(
-                f"The database holds other tables ({', '.join(sorted(tables)[:3])}) and none of bench's: "
-                "give another path by --store."
+                f"The database is of another program (tables {', '.join(sorted(tables)[:3])}): give another path "
+                "by --store."
             )
         return None
     found = int(connection.execute(select(VERSIONS.c.version)).scalar_one())
     if found > CURRENT:
         raise StorageError(
-            f"The database has schema version {found}, this program knows {CURRENT}: update bench to use it."
+            f"The database has schema version {found}, this program knows up to {CURRENT}: update bench to use it."
         )
     return found
 
@@ -111,10 +111,9 @@ def found_version(connection: Connection) -> int | None:
 def upgrade(connection: Connection, create: Callable[[Connection], None]) -> int | None:
     """Create the tables of a new database, or bring an older one to ``CURRENT``, inside the caller's transaction.
 
-    Returns the version that it had, None for a new one. Raises StorageError as ``found_version`` does; the database is
-    not touched then.
+    Returns its version before, None for a new one. Raises StorageError as ``found_version`` does, before any change.
     """
-    if connection.dialect.name == "postgresql":  # several may open a new database at once: one makes the tables
+    if connection.dialect.name == "postgresql":  # of several processes one makes the tables
         connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
     found = found_version(connection)
     if found is None:

@@ -1,13 +1,13 @@
-"""Tables of the results database, and a stored run as the rest of the program sees it."""
+"""Tables of the results database, and a stored run as a record."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, LargeBinary, String, and_, false, insert, or_, select
+from sqlalchemy import JSON, ForeignKey, LargeBinary, String, and_, false, or_, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from bench.settings.post_processing import PostProcessing
@@ -16,11 +16,11 @@ from bench.types import AVERAGES, Average, Score
 
 
 class Base(DeclarativeBase):
-    """Tables of the results database; a change here is a step in ``bench/results/migrations.py``."""
+    """Base of all tables; each change of a table needs a step in ``bench/results/migrations.py``."""
 
 
 class RunRow(Base):
-    """One run: what was asked, on what it ran, how it ended."""
+    """One run: its request, its environment, how it ended."""
 
     __tablename__ = "run"
 
@@ -47,7 +47,7 @@ class RunRow(Base):
 
 
 class ScoreRow(Base):
-    """One figure of one run; a new metric is a new row."""
+    """One value of one run; a new metric is a new row."""
 
     __tablename__ = "score"
 
@@ -63,7 +63,7 @@ class ScoreRow(Base):
 
 
 class DetailRow(Base):
-    """What belongs to a run and is too large for a column: per-query values, best photos, training curves."""
+    """Packed arrays of a run: per-query values, best photos, training curves."""
 
     __tablename__ = "detail"
 
@@ -73,14 +73,14 @@ class DetailRow(Base):
 
 
 class LeaseRow(Base):
-    """Who computes a key right now: one process at a time, as long as it gives signs of life."""
+    """The claim of the one process that computes a key, valid while its heartbeat is recent."""
 
     __tablename__ = "lease"
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
     heartbeat: Mapped[float]  # seconds since 1970, UTC
-    doing: Mapped[str]  # what it said last, such as "training 120/216"
+    doing: Mapped[str]  # the current phase, such as "training 120/216"
 
 
 @dataclass(frozen=True)
@@ -111,43 +111,41 @@ class RunRecord:
 
     @property
     def title(self) -> str:
-        """What tables call the run: method, what it leaves out, what follows it, the rule that chose its epoch."""
+        """The name of the run in tables: method, ablation, post-processing, training split, selection rule."""
         post = PostProcessing(**self.configuration.get("post", {})).title
         mark = selection(self.selection).mark
-        words = (self.method, self.ablation, post, self.trained_on, mark, self.origin)
-        return " ".join(part for part in words if part)
+        parts = (self.method, self.ablation, post, self.trained_on, mark, self.origin)
+        return " ".join(filter(None, parts))
 
     @property
     def trained_on(self) -> str:
-        """The mark of a run whose network was trained on another split, with how much of the test it had seen there."""
+        """The mark of a run whose network came from a checkpoint, see ``trained_on``."""
         return trained_on(self.configuration.get("checkpoint"))
 
     @property
     def smoke(self) -> bool:
-        """Whether it was limited to some images a class, or its network was trained on so few."""
+        """Whether the run or the training of its network was limited to some images a class."""
         checkpoint = self.configuration.get("checkpoint") or {}
         return self.per_class_limit is not None or checkpoint.get("limit") is not None
 
     @property
     def origin(self) -> str:
-        """The mark of a run whose embeddings were made elsewhere; ``unverified`` when nobody held them to the split."""
+        """The mark of embeddings made elsewhere; ``unverified`` if they were not checked against the split."""
         external = self.configuration.get("external")
         if external is None:
             return ""
         return "(external)" if external["verified"] else "(external, unverified)"
 
     def value(self, metric: str, average: Average = "queries") -> float:
-        """The figure of a metric id; NaN where the run has none."""
-        for score in self.scores:
-            if score.metric == metric and score.average == average:
-                return score.value
-        return math.nan
+        """The value of a metric id; NaN without one."""
+        values = (each.value for each in self.scores if each.metric == metric and each.average == average)
+        return next(values, math.nan)
 
 
 def trained_on(checkpoint: Mapping[str, Any] | None) -> str:
-    """What stands behind a method's name where its network, ``checkpoint`` of a configuration, came ready trained.
+    """The mark of a trained network, ``checkpoint`` of a configuration: its split, its limit, test classes it saw.
 
-    Also where it was trained on the run's own split, so that the row of a training is never mixed with another.
+    It names the run's own split too, so that no table row mixes trained and loaded networks.
     """
     if checkpoint is None:
         return ""
@@ -167,67 +165,35 @@ def id_columns(metric: str) -> dict[str, Any]:
     return {"family": family, "k": None if k == "all" else int(k), "definition": definition}
 
 
-def score_columns(score: Score) -> dict[str, Any]:
-    """A score as the columns of its row."""
-    return {
-        **id_columns(score.metric),
-        "average": score.average,
-        "value": None if math.isnan(score.value) else score.value,
-        "queries": score.queries,
-        "skipped": score.skipped,
-    }
-
-
-def score_of(
-    family: str, k: int | None, definition: str, average: str, value: float | None, queries: int, skipped: int
-) -> Score:
-    """The score that a row's columns hold."""
-    return Score(
-        metric=f"{family}@{'all' if k is None else k}:{definition}",
-        average="classes" if average == "classes" else "queries",
-        value=math.nan if value is None else value,
-        queries=queries,
-        skipped=skipped,
-    )
-
-
 def insert_results(session: Session, run: int, scores: Sequence[Score], details: Mapping[str, bytes]) -> None:
     """Insert the scores and details of a run inside the caller's transaction."""
-    if scores:
-        session.execute(insert(ScoreRow), [{"run_id": run, **score_columns(score)} for score in scores])
-    for name, content in details.items():
-        session.add(DetailRow(run_id=run, name=name, content=content))
+    for score in scores:
+        value = None if math.isnan(score.value) else score.value
+        facts = {"average": score.average, "value": value, "queries": score.queries, "skipped": score.skipped}
+        session.add(ScoreRow(run_id=run, **id_columns(score.metric), **facts))
+    session.add_all(DetailRow(run_id=run, name=name, content=content) for name, content in details.items())
 
 
 def scores_by_run(
-    session: Session,
-    runs: Sequence[int],
-    metrics: Sequence[str] | None,
-    averages: Sequence[Average],
-    *,
-    all_of_them: bool,
+    session: Session, runs: Sequence[int] | None, metrics: Sequence[str] | None, averages: Sequence[Average]
 ) -> dict[int, list[Score]]:
-    """Scores by run, of these metric ids (None: every one) and averages; ``all_of_them``: there are no other runs."""
-    found: dict[int, list[Score]] = {}
-    columns = (ScoreRow.family, ScoreRow.k, ScoreRow.definition, ScoreRow.average, ScoreRow.value)
-    query = select(ScoreRow.run_id, *columns, ScoreRow.queries, ScoreRow.skipped).order_by(ScoreRow.id)
+    """Scores of these metric ids (None: all) and averages, by run (None: of all runs)."""
+    query = select(*(each for each in ScoreRow.__table__.columns if each.name != "id")).order_by(ScoreRow.id)
     if len(averages) < len(AVERAGES):
         query = query.where(ScoreRow.average.in_(averages))
     if metrics is not None:
-        query = query.where(or_(false(), *(is_metric(metric) for metric in metrics)))
-    parts: Iterable[Any] = [query] if all_of_them else [query.where(ScoreRow.run_id.in_(p)) for p in in_parts(runs)]
+        wanted = [[getattr(ScoreRow, name) == value for name, value in id_columns(each).items()] for each in metrics]
+        query = query.where(or_(false(), *(and_(*columns) for columns in wanted)))
+    parts = [query] if runs is None else [query.where(ScoreRow.run_id.in_(part)) for part in in_parts(runs)]
+    scores: dict[int, list[Score]] = {}
     for part in parts:
-        for run, *values in session.execute(part):
-            found.setdefault(run, []).append(score_of(*values))
-    return found
-
-
-def is_metric(metric: str) -> Any:
-    """The condition that a score is of this metric id."""
-    columns = id_columns(metric)
-    return and_(*(getattr(ScoreRow, name) == value for name, value in columns.items()))
+        for run, family, k, definition, average, value, queries, skipped in session.execute(part):
+            metric = f"{family}@{'all' if k is None else k}:{definition}"
+            score = Score(metric, average, math.nan if value is None else value, queries, skipped)
+            scores.setdefault(run, []).append(score)
+    return scores
 
 
 def in_parts(values: Sequence[int], size: int = 500) -> list[Sequence[int]]:
-    """A long list in parts: databases limit the number of values in one query."""
+    """Split a long list, since databases limit the number of values in one query."""
     return [values[start : start + size] for start in range(0, len(values), size)]

@@ -1,7 +1,7 @@
-"""The outcome of a run as a file, so that a result outlives a database that is out of reach.
+"""The outcome of a run as a file, so that a result outlives a database that cannot be reached.
 
-The file is written before the database gets the outcome, and deleted afterwards. Files that are left over are entered
-by the next process that opens the database for writing (``enter_left`` in ``bench/results/merge.py``).
+The file is written before the outcome is stored in the database, and deleted afterwards. ``open_store`` in
+``bench/results/merge.py`` enters the files that are left.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def write_outcome(folder: Path, run: RunRecord, details: Mapping[str, bytes]) ->
 
 
 def read_outcome(path: Path) -> tuple[RunRecord, dict[str, bytes]]:
-    """A finished run and its details; raises StorageError for a file that holds none, which is left as it is."""
+    """Read a finished run and its details; raises StorageError for a file that has none."""
     try:
-        found = json.loads(path.read_bytes())
-        scores = tuple(Score(**each) for each in found["run"].pop("scores"))
-        details = {name: base64.b64decode(content) for name, content in found["details"].items()}
-        return RunRecord(**found["run"], scores=scores), details
+        content = json.loads(path.read_bytes())
+        scores = tuple(Score(**each) for each in content["run"].pop("scores"))
+        details = {name: base64.b64decode(text) for name, text in content["details"].items()}
+        return RunRecord(**content["run"], scores=scores), details
     except OSError as error:
         raise StorageError(f"File {path} cannot be read ({error.strerror}).") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -52,7 +52,5 @@ def read_outcome(path: Path) -> tuple[RunRecord, dict[str, bytes]]:
 
 
 def find_outcome(folder: Path, key: str) -> RunRecord | None:
-    """The outcome of a key that is left in a folder, None where there is none."""
-    for path in folder.glob(f"{key[:16]}-*.json"):
-        return read_outcome(path)[0]
-    return None
+    """The outcome of a key in a folder, None without one."""
+    return next((read_outcome(path)[0] for path in folder.glob(f"{key[:16]}-*.json")), None)

@@ -1,4 +1,4 @@
-"""A results database for reading only: nothing is made or changed."""
+"""A results database for reading only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.results.store import Store
 
 
 def existing(where: str) -> Store | None:
-    """The results database at ``where`` for reading only: None where there is none yet, and nothing is made.
+    """The results database at ``where`` for reading only; None without one. No file is made or changed.
 
     A file of an older schema version is read from a migrated copy. Raises StorageError for such a database of a server,
     and as ``Store`` does.
@@ -29,8 +29,8 @@ def existing(where: str) -> Store | None:
         return None
     if file is None:
         raise StorageError(
-            f"The results database {plain(where)} has schema version {store.was}, this program writes "
-            f"{migrations.CURRENT}: 'bench store migrate' brings it up to date."
+            f"The results database {plain(where)} has schema version {store.was}, this program needs "
+            f"{migrations.CURRENT}: run 'bench store migrate'."
         )
     folder = tempfile.TemporaryDirectory(prefix="bench-older-")
     copy = Path(folder.name) / "copy.db"

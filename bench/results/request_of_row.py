@@ -1,6 +1,6 @@
-"""The request of a run that was stored before schema version 3, of its columns and the call that they record.
+"""The request of a run of schema version 1 or 2, made from its columns and its command line.
 
-Defaults of a method need torch, so that of its own settings those count that the call or an ablation changed.
+Defaults of a method would need torch; its own settings count if the command line or an ablation changed them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ def request_of_row(row: Mapping[str, Any], queried_classes: Callable[[], Sequenc
     configuration = row["configuration"]
     run, own, post = (configuration.get(name, {}) for name in ("run", "method", "post"))
     dataset = dict(configuration.get("dataset", {}))
-    own_folder = "name" in dataset  # a user's own has a name that no registry knows
+    own_folder = "name" in dataset  # a user's folder has a name that is not in the registry
     name = "folder" if own_folder else str(row["dataset"])
     if own_folder:
         dataset |= _choice(row["split"], queried_classes)
     checkpoint = configuration.get("checkpoint")
-    usual = _defaults(name, run.get("backbone"))
     parts = str(row["ablation"]).split(" and ") if row["ablation"] else []
     without = [part.removeprefix("without ") for part in parts if part.startswith("without ")]
     others = [part for part in parts if not part.startswith("without ")]
-    structural = "" if "ablated" in configuration else " and ".join(others)  # otherwise its settings are known
+    structural = "" if "ablated" in configuration else " and ".join(others)  # else its settings are stored
     called = re.findall(r"--set[= ]'?([\w-]+)=", str(row["environment"].get("command", "")))
     named = {*(name.replace("-", "_") for name in called), *configuration.get("ablated", ())}
     usual = _defaults(name, run.get("backbone"))
@@ -61,7 +60,7 @@ def request_of_row(row: Mapping[str, Any], queried_classes: Callable[[], Sequenc
 
 
 def _choice(split: str, queried_classes: Callable[[], Sequence[str]]) -> dict[str, Any]:
-    """The settings that make a folder's split of this name: how its unseen classes are chosen."""
+    """The settings of a folder's split of this name, which choose the unseen classes."""
     drawn = re.match(r"draw(\d+)-seed(\d+)-", split)
     if drawn:
         return {"draw": int(drawn[1]), "seed": int(drawn[2])}
@@ -69,7 +68,7 @@ def _choice(split: str, queried_classes: Callable[[], Sequence[str]]) -> dict[st
 
 
 def _defaults(dataset: str, backbone: str | None) -> Mapping[str, Any]:
-    """Settings of a run, of its dataset and of what follows embedding; of another package's dataset the last alone."""
+    """Default settings of run, dataset and post-processing; for a dataset of a plug-in the last alone."""
     kind, post = DATASETS.peek(dataset), asdict(PostProcessing())
     if kind is None:
         return post

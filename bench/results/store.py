@@ -1,21 +1,21 @@
-"""Runs and their scores in a database: which process computes what, what is done, and every stored value."""
+"""Runs, scores and details in a database, and the claims of the processes that compute them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from bench.errors import IncompleteError, StorageError
+from bench.errors import DatabaseError, IncompleteError, StorageError
 from bench.results import migrations
-from bench.results.database import SameFile, choose_journal, failures, open_engine
+from bench.results.database import choose_journal, database_file, failures, inode, open_engine, plain
 from bench.results.models import (
     RUN_COLUMNS,
     Base,
@@ -29,37 +29,37 @@ from bench.results.models import (
 )
 from bench.types import AVERAGES, Average, Score
 
-ATTEMPTS = 3  # to claim a key that another process claims at the same moment
-STALE_SECONDS = 60.0  # a process without a heartbeat for so long is taken for dead
+ATTEMPTS = 3  # at a claim, when another process claims the same key
+STALE_SECONDS = 60.0  # without a heartbeat; then the process counts as dead
 FINISHED = ("done", "superseded")
-ELSEWHERE = "another run of the same cell was finished meanwhile"
+ELSEWHERE = "another run of the same experiment was stored first"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The answer to a claim: ``yours`` (compute it), ``done`` (it is stored) or ``busy`` (another process computes)."""
+    """The answer to a claim: ``yours`` (compute it), ``done`` (``run`` is stored) or ``busy`` (in another process)."""
 
     answer: Literal["yours", "done", "busy"]
     run: int
 
 
 class _DoneMeanwhileError(Exception):
-    """Another process finished a run of the key during the claim; the claim is rolled back."""
+    """Another process finished the key during the claim, which is rolled back."""
 
 
 class Store:
     """The results database at ``where``: a path, or an SQLAlchemy URL.
 
-    With ``changes=False`` nothing is written when it is opened: no table, no migration, no journal.
-    ``was`` is the schema version before it was opened, None for a new database.
+    With ``changes=False`` opening writes nothing: no table, no migration, no journal. ``was`` is the schema version
+    before opening, None for a new database.
 
-    Raises StorageError (one sentence) when it cannot be opened, is no database of bench, or was written by a newer
-    program. The file is not touched then.
+    Raises StorageError (one sentence) when it cannot be opened, belongs to another program, or a newer bench wrote it.
+    The file is not touched then.
     """
 
     def __init__(self, where: str, *, changes: bool = True) -> None:
         self.where = where
-        self.closing = ExitStack()  # what ends with the connections
+        self.closing = ExitStack()  # closed with the connections
         self._engine = open_engine(where)
         self._writing = self._engine.execution_options(writes=True)
         try:
@@ -71,7 +71,9 @@ class Store:
                         self.was = migrations.upgrade(connection, Base.metadata.create_all)
                 if changes:
                     choose_journal(self._engine)
-            self._file = SameFile(where)
+            file = database_file(where)
+            self._file = file and file.absolute()
+            self._inode = inode(self._file)
         except BaseException:
             self.close()
             raise
@@ -84,33 +86,32 @@ class Store:
     def claim(self, identity: Mapping[str, Any], *, force: bool = False) -> Claim:
         """Enter a running run with the columns of ``identity``, unless its key is done or being computed.
 
-        ``force`` computes a finished key again. A run without a heartbeat for ``STALE_SECONDS`` is marked interrupted
-        and taken over.
+        ``force`` claims a finished key, too. A run without a heartbeat for ``STALE_SECONDS`` is marked interrupted and
+        its key claimed.
         """
         for _ in range(ATTEMPTS - 1):
-            try:
-                return self._claim(identity, force)
-            except _DoneMeanwhileError:
-                continue
-            except StorageError as error:
-                # Without a lock of the whole database two processes may insert a lease of one key at once. The second
-                # is refused, and sees the first one's lease in its next attempt.
-                if not isinstance(error.__cause__, IntegrityError):
-                    raise
+            with suppress(_DoneMeanwhileError):
+                try:
+                    return self._claim(identity, force)
+                except StorageError as error:
+                    # PostgreSQL does not lock the whole database: two processes may insert a lease of one key. The
+                    # second is refused, and finds the lease of the first at its next attempt.
+                    if not isinstance(error.__cause__, IntegrityError):
+                        raise
         return self._claim(identity, force)
 
     def _claim(self, identity: Mapping[str, Any], force: bool) -> Claim:
         with self.writing() as session:
             key = identity["key"]
-            # The lease before the result: a run gives up its lease and enters its result in one transaction, so that
-            # a process that sees no lease sees the result.
+            # The lease first: a result is stored and its lease deleted in one transaction, so that whoever finds no
+            # lease finds the result.
             lease = session.get(LeaseRow, key, with_for_update=True)
             newest = (
                 select(RunRow.id).where(RunRow.key == key, RunRow.status == "done").order_by(RunRow.id.desc()).limit(1)
             )
             done = session.scalar(newest)
             if done is not None and not force:
-                self.end_queued(session, key, "interrupted", ELSEWHERE)
+                self.unqueue(key, "interrupted", ELSEWHERE, session)
                 return Claim("done", done)
             if lease is not None and time.time() - lease.heartbeat < STALE_SECONDS:
                 return Claim("busy", lease.run_id)
@@ -125,8 +126,8 @@ class Store:
             if lease is None:
                 session.add(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
                 session.flush()
-                # Without a lock of the whole database another process may have begun and finished a run of the key
-                # since the first look. With the lease inserted, a second look is final.
+                # PostgreSQL: another process may have begun and finished the key since the first look. With the lease
+                # inserted, a second look is final.
                 if session.scalar(newest) is not None and not force:
                     raise _DoneMeanwhileError
             else:
@@ -136,14 +137,14 @@ class Store:
             return Claim("yours", run)
 
     def begin(self, identity: Mapping[str, Any]) -> int:
-        """Enter a running run without a claim, for results that are computed elsewhere; its id."""
+        """Enter a running run without a claim, for results that are computed elsewhere; return its id."""
         with self.writing() as session:
             return self._enter(session, identity)
 
     def queue(self, identity: Mapping[str, Any], job: Mapping[str, str]) -> int:
-        """Enter a queued run that ``job`` (its name and log) will compute, or update the queued run of its key; its id.
+        """Enter a queued run that ``job`` (its name and log) will compute, or update that of its key; return its id.
 
-        The next claim of the key makes it a running one.
+        The next claim of the key makes it a running run.
         """
         with self.writing() as session:
             row = session.scalar(select(RunRow).where(RunRow.key == identity["key"], RunRow.status == "queued"))
@@ -152,23 +153,19 @@ class Store:
             return row.id
 
     def name_job(self, run: int, job: Mapping[str, str]) -> None:
-        """Name the job of a run that is still queued; one that was claimed knows its job."""
+        """Set the job of a run that is still queued."""
         with self.writing() as session:
             queued = update(RunRow).where(RunRow.id == run, RunRow.status == "queued")
             session.execute(queued.values(environment=dict(job)))
 
-    def unqueue(self, key: str, status: str, failure: str) -> None:
-        """Mark a queued run of a key, where there is one, failed or interrupted, with the reason."""
-        with self.writing() as session:
-            self.end_queued(session, key, status, failure)
-
-    def end_queued(self, session: Session, key: str, status: str, failure: str) -> None:
-        """``unqueue`` inside the caller's transaction."""
+    def unqueue(self, key: str, status: str, failure: str, session: Session | None = None) -> None:
+        """Mark the queued run of a key, if any, failed or interrupted; within the transaction of ``session``."""
         queued = update(RunRow).where(RunRow.key == key, RunRow.status == "queued")
-        session.execute(queued.values(status=status, failure=failure, ended=now()))
+        with nullcontext(session) if session else self.writing() as open_session:
+            open_session.execute(queued.values(status=status, failure=failure, ended=now()))
 
     def beat(self, run: int, doing: str) -> None:
-        """Record a heartbeat of the process that claimed ``run``, and what it is doing."""
+        """Record a heartbeat of the process that claimed ``run``, and its current phase."""
         with self.writing() as session:
             session.execute(update(LeaseRow).where(LeaseRow.run_id == run).values(heartbeat=time.time(), doing=doing))
 
@@ -184,8 +181,8 @@ class Store:
     ) -> None:
         """Store the outcome of a run and mark it done, all or nothing; older runs of its key are superseded.
 
-        ``environment`` adds facts that were known only at the end. A run that is done already is left as it is: another
-        process entered its outcome from a file.
+        ``environment`` is added to that of the claim. A finished run is not changed, since another process may have
+        entered its outcome from a file.
         """
         with self.writing() as session:
             row = session.get_one(RunRow, run, with_for_update=True)
@@ -207,13 +204,13 @@ class Store:
             session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
 
     def run(self, number: int, *, finished: bool = False) -> RunRecord:
-        """The run of a number; raises IncompleteError when there is none, or it is to be ``finished`` and is not."""
-        found = next(iter(self.runs(id=number)), None)
-        if found is None:
-            raise IncompleteError(f"There is no run {number}: 'bench list runs' shows what there is.")
-        if finished and found.status not in FINISHED:
-            raise IncompleteError(f"Run {number} is {found.status}: name one that was finished.")
-        return found
+        """The run of a number; raises IncompleteError without one, or where it must be ``finished`` and is not."""
+        runs = self.runs(id=number)
+        if not runs:
+            raise IncompleteError(f"There is no run {number}: 'bench list runs' shows all runs.")
+        if finished and runs[0].status not in FINISHED:
+            raise IncompleteError(f"Run {number} is {runs[0].status}: name a finished run.")
+        return runs[0]
 
     def find(self, key: str) -> RunRecord | None:
         """The newest finished run of a key."""
@@ -227,31 +224,30 @@ class Store:
         session: Session | None = None,
         **equal: Any,
     ) -> list[RunRecord]:
-        """Runs whose columns equal the values given (a list: any of them), oldest first, with their scores.
+        """Runs whose columns equal the given values (a list: any of them), oldest first, with their scores.
 
         ``metrics`` (ids, None for all) and ``averages`` choose the scores: a thousand runs have hundreds of thousands.
-        With ``session`` they are read inside the caller's transaction.
+        With ``session`` they are read within the caller's transaction.
         """
-        if session is None:
-            with self._read() as own:
-                return self.runs(metrics=metrics, averages=averages, session=own, **equal)
         query = select(*(getattr(RunRow, name) for name in RUN_COLUMNS)).order_by(RunRow.id)
         for column, value in equal.items():
             attribute = getattr(RunRow, column)
             query = query.where(attribute.in_(value) if isinstance(value, list | tuple) else attribute == value)
-        rows = session.execute(query).all()
-        scores = scores_by_run(session, [row.id for row in rows], metrics, averages, all_of_them=not equal)
+        with nullcontext(session) if session else self._read() as open_session:
+            rows = open_session.execute(query).all()
+            numbers = [row.id for row in rows] if equal else None
+            scores = scores_by_run(open_session, numbers, metrics, averages)
         return [RunRecord(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
 
     def details(self, name: str, runs: Sequence[int]) -> dict[int, bytes]:
-        """The details of one name, by run; runs without it are left out."""
+        """The details of one name, by run, where a run has it."""
         query = select(DetailRow.run_id, DetailRow.content).where(DetailRow.name == name)
         with self._read() as session:
             parts = [session.execute(query.where(DetailRow.run_id.in_(part))) for part in in_parts(runs)]
             return {run: content for part in parts for run, content in part}
 
     def detail(self, run: int, name: str) -> bytes | None:
-        """One detail of one run; None when there is none of this name."""
+        """One detail of one run, or None."""
         return self.details(name, [run]).get(run)
 
     def details_of(self, run: int) -> dict[str, bytes]:
@@ -261,7 +257,7 @@ class Store:
             return {row.name: row.content for row in session.execute(query)}
 
     def doing(self) -> dict[int, tuple[float, str]]:
-        """Claimed runs: seconds since the last heartbeat, and what the process was doing."""
+        """Claimed runs: seconds since the last heartbeat, and the phase of the process."""
         with self._read() as session:
             rows = session.execute(select(LeaseRow.run_id, LeaseRow.heartbeat, LeaseRow.doing)).all()
         return {run: (time.time() - heartbeat, doing) for run, heartbeat, doing in rows}
@@ -272,20 +268,24 @@ class Store:
         session.flush()
         return row.id
 
-    @contextmanager
-    def _read(self) -> Iterator[Session]:
-        self._file.check()
-        with failures(self.where), Session(self._engine) as session, session.begin():
-            yield session
+    def writing(self) -> AbstractContextManager[Session]:
+        """A transaction that may write: whole or not at all; raises StorageError."""
+        return self._session(self._writing)
+
+    def _read(self) -> AbstractContextManager[Session]:
+        return self._session(self._engine)
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A transaction that may write: whole or not at all; raises StorageError."""
-        self._file.check()
-        with failures(self.where), Session(self._writing) as session, session.begin():
+    def _session(self, engine: Engine) -> Iterator[Session]:
+        if inode(self._file) != self._inode:  # SQLite would go on with a deleted file
+            raise DatabaseError(
+                f"The results database {plain(self.where)} was removed, moved or replaced while it was in use: put it "
+                "back."
+            )
+        with failures(self.where), Session(engine) as session, session.begin():
             yield session
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, whole seconds."""
+    """The time in UTC, ISO 8601, in whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")

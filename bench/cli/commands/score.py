@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.commands.data import open_dataset
-from bench.cli.output import OutputFormat, global_option, print_json
+from bench.cli.output import OutputFormat, cache_dir, global_option, print_json
 from bench.cli.score_table import as_json, print_figures, say_skipped, sizes, stored_as
 from bench.errors import MemoryExhaustedError, UsageError
 
@@ -88,7 +88,7 @@ def score(
 
     if name is not None:  # imports torch and SQLAlchemy
         from bench.experiments.external import check_name, rank_and_store
-        from bench.results.store import Store
+        from bench.results.merge import open_store
 
         check_name(name)
     wanted = requested_protocols(protocol or [], metric or [], distance.value if distance else None)
@@ -98,7 +98,7 @@ def score(
     if device == "auto":
         device = auto_device(embeddings)
     # Opened first: a mistake in --store shows before minutes of ranking.
-    store = Store(global_option(ctx, "store")) if name is not None else None
+    store = open_store(global_option(ctx, "store"), cache_dir(ctx))[0] if name is not None else None
     try:
         with Bars(f"scoring {file.name}", quiet=quiet) as bars:
             bars.phase("ranking")

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.output import OutputFormat, cache_dir, global_option, opened_store, print_json, print_table
+from bench.cli.output import OutputFormat, cache_dir, global_option, print_json, print_table
+from bench.errors import IncompleteError
 
 storing = typer.Typer(
     no_args_is_help=True, help="The results database: a copy of it, others put into it, its schema version."
@@ -41,7 +42,7 @@ def merge(
     """
     from bench.cli.progress import Bars
     from bench.results.database import plain
-    from bench.results.merge import conflict_lines, enter_left, merge_all
+    from bench.results.merge import merge as merge_into
 
     with Bars("merging", quiet=bool(global_option(ctx, "quiet"))) as bars:
         doing = ""
@@ -53,13 +54,8 @@ def merge(
                 bars.phase(plain(source))
             bars.progress(done, total, {})
 
-        merged = merge_all(str(global_option(ctx, "store")), sources, progress)
-    store = opened_store(ctx)
-    try:
-        enter_left(store, cache_dir(ctx))
-    finally:
-        store.close()
-    for line in conflict_lines(merged):
+        merged = merge_into(str(global_option(ctx, "store")), cache_dir(ctx), sources, progress)
+    for line in (line for each in merged for line in each.conflicts):
         typer.echo(line, err=True)
     rows = [
         {"source": m.source, "new": m.new, "known": m.known, "still running": m.running, "conflicts": len(m.conflicts)}
@@ -74,10 +70,15 @@ def merge(
 @storing.command(epilog="Example: [bold]bench store migrate --store old.db[/bold]")
 def migrate(ctx: typer.Context) -> None:
     """Bring a database of an older version up to date (every command that writes does it too)."""
-    from bench.results.database import plain
+    from bench.results.database import database_file, plain
+    from bench.results.merge import open_store
     from bench.results.migrations import CURRENT
 
-    store = opened_store(ctx)
+    where = str(global_option(ctx, "store"))
+    file = database_file(where)
+    if file is not None and not file.exists():
+        raise IncompleteError(f"There is no results database {where}: name one by --store.")
+    store, _ = open_store(where, cache_dir(ctx))
     store.close()
     had = "was made now" if store.was is None else f"brought from schema version {store.was}"
     state = f"is up to date (schema version {CURRENT})" if store.was == CURRENT else f"{had} to {CURRENT}"

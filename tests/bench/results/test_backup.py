@@ -71,7 +71,7 @@ def test_what_is_refused(tmp_path: Path, store: Store) -> None:
     with pytest.raises(UsageError, match="exists and is not overwritten"):
         backup(store.where, tmp_path / "there.db")
     assert (tmp_path / "there.db").read_text() == "something else"
-    with pytest.raises(StorageError, match="check that the folder exists"):
+    with pytest.raises(StorageError, match="check the folder"):
         backup(store.where, tmp_path / "none" / "copy.db")
     with pytest.raises(IncompleteError, match="There is no results database"):
         backup(str(tmp_path / "none.db"), tmp_path / "copy.db")

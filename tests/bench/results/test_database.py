@@ -72,7 +72,7 @@ def test_where_the_log_does_not_work_the_file_is_locked_as_a_whole_with_a_warnin
         store.finish(store.begin(IDENTITY), SCORES, {})
         store.close()
         assert pragma(path, "journal_mode") == "delete"
-        assert "the results database is locked as a whole" in caplog.text
+        assert "write-ahead" in caplog.text
         assert "PostgreSQL" in caplog.text
         monkeypatch.setattr(database, "_set_journal", fails)
 
@@ -100,7 +100,7 @@ def test_a_database_of_another_program_keeps_its_journal(tmp_path: Path) -> None
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE songs (title TEXT)")
     before = path.read_bytes()
-    with pytest.raises(StorageError, match="none of bench's"):
+    with pytest.raises(StorageError, match="of another program"):
         Store(str(path))
     assert path.read_bytes() == before
 
@@ -125,7 +125,7 @@ def test_a_lock_that_outlasts_the_time_out_is_told_in_words(tmp_path: Path, monk
     store = Store(str(path))
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageError, match="is locked by another program: wait for it to end"):
+        with pytest.raises(StorageError, match="is locked by another program"):
             store.begin(IDENTITY)
         assert store.runs() == []  # readers do not wait
         other.rollback()
@@ -209,9 +209,9 @@ def test_a_short_url_takes_the_driver_of_the_project() -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("postgresql://me:topsecret@host:notaport/base", "its port is no number"),
-        ("postgresql://me:topsecret", "its port is no number"),  # the host was forgotten
-        ("postgresql://me:top@secret@host/base", "write it %40"),
+        ("postgresql://me:topsecret@host:notaport/base", "port"),
+        ("postgresql://me:topsecret", "port"),  # the host was forgotten
+        ("postgresql://me:top@secret@host/base", "%40"),
         ("nosuch://me:topsecret@host/base", "not 'nosuch://me:***@host/base'"),
         ("://me:topsecret@host", "takes a path or an SQLAlchemy URL"),
     ],

@@ -36,7 +36,7 @@ def test_values_of_every_query(ranking: Ranking, packed: dict[str, bytes]) -> No
     np.testing.assert_array_equal(found.labels, EMBEDDINGS.query_labels)
     for metric in MAIN_METRICS:
         np.testing.assert_array_equal(found.of(metric), ranking.per_query(metric).astype(np.float32))
-    with pytest.raises(KeyError, match="P@7:k is not kept"):
+    with pytest.raises(KeyError, match="P@7:k is not stored"):
         found.of("P@7:k")
 
 

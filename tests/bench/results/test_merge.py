@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.errors import StorageError, UsageError
-from bench.results.merge import conflict_lines, merge
+from bench.results.merge import Merged
+from bench.results.merge import merge as merge_into
 from bench.results.store import Store
 from tests.bench.results.test_store import IDENTITY, SCORES
 
@@ -39,6 +40,11 @@ def opened(path: Path) -> Iterator[Store]:
     store = Store(str(path))
     yield store
     store.close()
+
+
+def merge(store: Store, source: str) -> Merged:
+    (merged,) = merge_into(store.where, Path(store.where).with_name("cache"), [source])
+    return merged
 
 
 def test_what_two_machines_found_meets_and_merging_again_enters_nothing(tmp_path: Path) -> None:
@@ -84,11 +90,10 @@ def test_other_scores_under_one_key_are_named_and_both_kept(tmp_path: Path) -> N
     mine, theirs = with_runs(tmp_path / "a.db", "k1"), with_runs(tmp_path / "b.db", "k1", value=0.75)
     with opened(mine) as store:
         found = merge(store, str(theirs))
-        (line,) = conflict_lines([found])
-        assert line == (
-            "conflict: ours on emoji-93 (seed 0) has mAP@all:plain 0.5 in run 1, which counts, and 0.75 in "
-            f"{theirs}, kept as run 2 (superseded)."
-        )
+        assert found.conflicts == [
+            "conflict: ours on emoji-93 (seed 0) has mAP@all:plain 0.5 in run 1, which counts, and mAP@all:plain 0.75 in "
+            f"{theirs}, stored as run 2 (superseded)."
+        ]
         assert [(run.status, run.value("mAP@all:plain")) for run in store.runs()] == [
             ("done", 0.5),
             ("superseded", 0.75),
@@ -130,7 +135,7 @@ def test_an_older_database_is_read_and_left_as_it_was(tmp_path: Path) -> None:
 def test_wrong_sources(tmp_path: Path) -> None:
     (tmp_path / "no.db").write_text("a song")
     with opened(tmp_path / "all.db") as store:
-        with pytest.raises(StorageError, match=r"Nothing was merged: database .*nothing\.db is not there"):
+        with pytest.raises(StorageError, match=r"Nothing was merged: there is no results database .*nothing\.db"):
             merge(store, str(tmp_path / "nothing.db"))
         with pytest.raises(StorageError, match="is not a database file"):
             merge(store, str(tmp_path / "no.db"))
@@ -180,8 +185,8 @@ def test_of_several_sources_all_are_opened_before_anything_is_entered(tmp_path: 
     (tmp_path / "folder.db").mkdir()
     for source, code, message in (
         ("all.db", 2, "is the store itself"),
-        ("none.db", 6, "Nothing was merged: database none.db is not there"),
-        ("folder.db", 6, "Nothing was merged: database folder.db is a folder"),
+        ("none.db", 6, "Nothing was merged: there is no results database none.db"),
+        ("folder.db", 6, "Nothing was merged: folder.db is a folder"),
         ("text.db", 6, "Nothing was merged: "),
     ):
         found = runner.invoke(app, ["--store", "all.db", "store", "merge", str(good), source])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -15,11 +16,11 @@ import bench.experiments.run
 from bench.cli.main import app
 from bench.errors import DatabaseError, StorageError
 from bench.results import store as store_module
-from bench.results.merge import enter_left, merge, open_store
+from bench.results.merge import enter_left, open_store
 from bench.results.models import RunRecord
 from bench.results.outcomes import find_outcome, outcome_folder, read_outcome, write_outcome
 from bench.results.store import ELSEWHERE, Store
-from tests.bench.results.test_merge import BLOB, opened
+from tests.bench.results.test_merge import BLOB, merge, opened
 from tests.bench.results.test_store import IDENTITY, SCORES
 
 RUN = ["run", "-m", "imagenet", "-d", "emoji", "--limit", "1", "--image-size", "32", "--device", "cpu"]
@@ -109,7 +110,7 @@ def test_a_file_that_cannot_be_read_is_left(store: Store, tmp_path: Path, caplog
     file = keep(store, tmp_path, outcome())
     file.write_text(file.read_text()[:100])
     assert enter_left(store, tmp_path).new == 0
-    assert "holds no outcome of a run. It is left as it is." in caplog.text
+    assert "holds no outcome of a run. It is not deleted." in caplog.text
     assert file.exists()
 
 
@@ -123,10 +124,31 @@ def test_a_database_that_fails_keeps_the_file(store: Store, tmp_path: Path, monk
     assert enter_left(store, tmp_path).new == 1
 
 
+@pytest.mark.parametrize("command", ["migrate", "merge other.db", "score"])
+def test_each_command_that_writes_enters_what_is_left(
+    command: str, runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("bench.db", "other.db"):
+        Store(name).close()
+    file = write_outcome(outcome_folder("bench.db", tmp_path / "cache"), outcome(), BLOB)
+    np.savez("e.npz", query=np.eye(2), gallery=np.eye(2), query_labels=[0, 1], gallery_labels=[0, 1])
+    words = ["store", *command.split()] if command != "score" else "score e.npz --as x -d emoji --unverified".split()
+    ended = runner.invoke(app, words)
+    assert ended.exit_code == 0, ended.output
+    assert not file.exists()
+    with opened(Path("bench.db")) as store:
+        assert [run.status for run in store.runs(key="k1")] == ["done"]
+
+
 def test_a_folder_or_a_file_of_outcomes_can_be_merged_and_stays(store: Store, tmp_path: Path) -> None:
     file = keep(store, tmp_path / "cache", outcome())
     with opened(tmp_path / "all.db") as other:
         assert [merge(other, str(each)).new for each in (file, file.parent)] == [1, 0]
+        running = other.claim({**IDENTITY, "key": "k2"}).run
+        own = keep(store, tmp_path / "cache", outcome(running, key="k2", started=other.runs(id=running)[0].started))
+        assert [merge(other, str(own)).new for _ in range(2)] == [1, 0]
+        assert [run.status for run in other.runs()] == ["done", "done"]
         assert file.exists()
     file.write_text("{}")
     with opened(tmp_path / "all.db") as other, pytest.raises(StorageError, match="holds no outcome of a run"):

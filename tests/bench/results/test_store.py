@@ -92,7 +92,7 @@ def test_a_file_that_is_no_database_is_left_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database, but long enough to be read as one: " * 40)
     before = path.read_bytes()
-    with pytest.raises(StorageError, match="is not a database file: it was left as it is"):
+    with pytest.raises(StorageError, match="is not a database file"):
         Store(str(path))
     assert path.read_bytes() == before
 
@@ -102,7 +102,7 @@ def test_a_database_of_another_program_is_left_as_it_was(tmp_path: Path) -> None
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE songs (title TEXT)")
     connection.close()
-    with pytest.raises(StorageError, match=r"other tables \(songs\)"):
+    with pytest.raises(StorageError, match="songs"):
         Store(str(path))
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("songs",)]
@@ -115,7 +115,7 @@ def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE schema_version SET version = 99")
     connection.close()
-    with pytest.raises(StorageError, match="schema version 99, this program knows"):
+    with pytest.raises(StorageError, match="schema version 99"):
         Store(str(path))
 
 
