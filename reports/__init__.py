@@ -1,1 +1,1 @@
-"""Reports of stored results: tables first, then one file a format."""
+"""Reports of stored runs: tables, plots and output formats."""

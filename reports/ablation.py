@@ -1,4 +1,4 @@
-"""The ablation table: what each part of a method is worth, on the same seeds, with intervals and adjusted p."""
+"""The ablation table: what each part of a method contributes, with intervals and adjusted p-values."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from bench.errors import IncompleteError
 from bench.reports.base import KINDS, Options, Table
-from bench.reports.cells import mean, spread
-from bench.reports.stored_runs import SEED, Group, Row, Source, settings_of
-from bench.reports.tables import labels_of
+from bench.reports.cells import format_spread, mean
+from bench.reports.stored_runs import SEED, Group, Row, Source, collect_settings
+from bench.reports.tables import query_labels
 from bench.results.models import RunRecord
 from bench.statistics.intervals import ClassSums
 from bench.statistics.significance import POINTS, Comparison, Results, SeededSums, compare, compare_sums, within_family
@@ -18,10 +18,7 @@ METRIC = "mAP@all:plain"
 
 @KINDS.register("ablation")
 def ablation_tables(source: Source, options: Options) -> list[Table]:
-    """For each method with ablations, one table a dataset, split and gallery.
-
-    Raises IncompleteError without any.
-    """
+    """One table per method with ablations, dataset, split and gallery; raises IncompleteError if there are none."""
     tables = []
     for group in source.groups:
         for full in group.rows:
@@ -34,22 +31,26 @@ def ablation_tables(source: Source, options: Options) -> list[Table]:
 
 
 def is_ablation_of(row: Row, full: Row) -> bool:
-    """Whether ``row`` is the full method with a part left out or done otherwise, and nothing else changed."""
+    """Whether ``row`` is an ablation of ``full`` and no other setting differs."""
     one, other = row.runs[0], full.runs[0]
     if not one.ablation or other.ablation or one.method != other.method or one.selection != other.selection:
         return False
-    changed = _changed_by(one, other)
-    mine, its = ([(name, value) for name, value in settings_of(run) if name not in changed] for run in (one, other))
+    changed = _find_changed_settings(one, other)
+    mine, its = (
+        [(name, value) for name, value in collect_settings(run) if name not in changed] for run in (one, other)
+    )
     return mine == its and one.trained_on == other.trained_on
 
 
-def _changed_by(one: RunRecord, full: RunRecord) -> set[str]:
-    """The settings that an ablation changes. A run of before they were noted says which loss terms it leaves out, and
-    where more differs the difference counts as its structural ablation's.
+def _find_changed_settings(one: RunRecord, full: RunRecord) -> set[str]:
+    """The settings that an ablation changes.
+
+    Older runs do not store them: the name of the ablation gives the loss terms. For a structural ablation, every
+    difference counts.
     """
-    noted = one.configuration.get("ablated")
-    if noted is not None:
-        return set(noted)
+    stored = one.configuration.get("ablated")
+    if stored is not None:
+        return set(stored)
     parts = one.ablation.split(" and ")
     if all(part.startswith("without ") for part in parts):
         return {f"weight_{part.removeprefix('without ')}" for part in parts}
@@ -59,32 +60,40 @@ def _changed_by(one: RunRecord, full: RunRecord) -> set[str]:
 
 def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: int) -> Table:
     reference = source.results(full, METRIC)
-    found: dict[str, Results] = {}
+    results_of: dict[str, Results] = {}
     for row in changed:
         results = source.results(row, METRIC)
         if results is not None and reference is not None:
-            found[row.name] = results
-    compared: dict[str, Comparison] = {}
+            results_of[row.name] = results
+    comparisons: dict[str, Comparison] = {}
     several = 0  # rows that share more than one seed with the full method
-    if reference is not None and found:
-        labels = labels_of(source, full)
-        shared = {name: _paired(each, reference) for name, each in found.items()}
-        # Each row against the full method on the seeds that both have, with draws that do not hang on the other rows;
-        # all rows are one family of tests.
-        compared = within_family(
+    if reference is not None and results_of:
+        labels = query_labels(source, full)
+        shared = {name: _pair_seeds(each, reference) for name, each in results_of.items()}
+        # Each row uses the seeds that it shares with the full method, and its own random draws.
+        # All rows form one family of tests.
+        comparisons = within_family(
             {
                 name: compare(mine, its, labels, "queries", np.random.default_rng(SEED))
                 for name, (mine, its) in shared.items()
             }
         )
         several = sum(min(len(mine.seeds), len(its.seeds)) > 1 for mine, its in shared.values())
-    rows = [(full.name, full.seeds, spread(full.values(METRIC), digits), "", "", "")]
+    rows = [(full.name, full.seeds, format_spread(full.values(METRIC), digits), "", "", "")]
     for row in sorted(changed, key=lambda row: (-mean(row.values(METRIC)), row.name)):
-        rows.append((row.name, row.seeds, spread(row.values(METRIC), digits), *_cells(compared.get(row.name))))
+        rows.append(
+            (
+                row.name,
+                row.seeds,
+                format_spread(row.values(METRIC), digits),
+                *_format_comparison(comparisons.get(row.name)),
+            )
+        )
     notes = [
         f"{METRIC}, means over queries, ± standard deviation over seeds. Differences to the full method in points "
-        f"(hundredths), paired by query and seed, with the 95 % interval over {_over(several, len(compared))}.",
-        f"p: sign flips clustered by class, adjusted after Holm for the {len(compared)} rows.",
+        "(hundredths), paired by query and seed, with the 95 % interval over "
+        f"{_describe_interval(several, len(comparisons))}.",
+        f"p: sign flips clustered by class, adjusted after Holm for the {len(comparisons)} rows.",
     ]
     if any(row.runs and len(row.runs) != len(full.runs) for row in changed):
         notes.append("Seeds differ between rows: each difference is taken on the seeds that both rows have.")
@@ -94,48 +103,48 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
     return Table(f"Ablation of {full.name}: {group.title}", columns, tuple(rows), tuple(notes))
 
 
-def _over(several: int, rows: int) -> str:
-    """What interval and p cover, where ``several`` of the ``rows`` share more than one seed with the full method."""
+def _describe_interval(several: int, rows: int) -> str:
+    """What interval and p cover; ``several`` of the ``rows`` share more than one seed with the full method."""
     if not several:
-        return "classes alone: one seed says nothing of other trainings, nor does p"
-    rest = "" if several == rows else " (where one seed is shared, over classes alone, and so is p)"
+        return "classes only, not trainings, because there is one seed; p likewise"
+    rest = "" if several == rows else " (rows with one shared seed: classes only; p likewise)"
     return f"classes and trainings{rest}"
 
 
-def compared(source: Source, row: Row, full: Row) -> tuple[Comparison | None, list[float]]:
-    """A row against the full method on the seeds that both have, and the difference of each seed in points."""
+def compare_seeds(source: Source, row: Row, full: Row) -> tuple[Comparison | None, list[float]]:
+    """Compare a row with the full method on their shared seeds; also the difference of each seed in points."""
     one, other = source.sums(row, METRIC), source.sums(full, METRIC)
     if one is None or other is None or len(one.sums.counts) != len(other.sums.counts):
         return None, []
     shared = [seed for seed in one.seeds if seed in other.seeds]
-    differences = [row_value(row, seed) - row_value(full, seed) for seed in shared]
-    found = compare_sums(_kept(one, shared), _kept(other, shared), np.random.default_rng(SEED))
-    return found, [POINTS * each for each in differences]
+    differences = [value_of_seed(row, seed) - value_of_seed(full, seed) for seed in shared]
+    comparison = compare_sums(_select_seeds(one, shared), _select_seeds(other, shared), np.random.default_rng(SEED))
+    return comparison, [POINTS * each for each in differences]
 
 
-def row_value(row: Row, seed: int) -> float:
-    """The figure of one seed."""
+def value_of_seed(row: Row, seed: int) -> float:
+    """The score of one seed."""
     return next(run.value(METRIC) for run in row.runs if run.seed == seed)
 
 
-def _kept(each: SeededSums, seeds: list[int]) -> SeededSums:
-    """The rows of some seeds; all of them for none."""
+def _select_seeds(each: SeededSums, seeds: list[int]) -> SeededSums:
+    """The rows of these seeds; all rows if ``seeds`` is empty."""
     if not seeds:
         return each
     rows = [each.seeds.index(seed) for seed in seeds]
     return SeededSums(ClassSums(each.sums.sums[rows], each.sums.counts), tuple(seeds))
 
 
-def _paired(one: Results, other: Results) -> tuple[Results, Results]:
-    """Both on the seeds that they share; as they are where they share none."""
+def _pair_seeds(one: Results, other: Results) -> tuple[Results, Results]:
+    """Both results on their shared seeds; unchanged if they share none."""
     shared = tuple(seed for seed in one.seeds if seed in other.seeds)
     if not shared:
         return one, other
     return tuple(Results(each.values[[each.seeds.index(s) for s in shared]], shared) for each in (one, other))  # type: ignore[return-value]
 
 
-def _cells(found: Comparison | None) -> tuple[str, str, str]:
-    if found is None:
+def _format_comparison(comparison: Comparison | None) -> tuple[str, str, str]:
+    if comparison is None:
         return "-", "-", "-"
-    p = "< 0.001" if found.adjusted < 0.001 else f"{found.adjusted:.3f}"
-    return f"{found.points:+.1f}", f"{found.low:+.1f} to {found.high:+.1f}", p
+    p = "< 0.001" if comparison.adjusted < 0.001 else f"{comparison.adjusted:.3f}"
+    return f"{comparison.points:+.1f}", f"{comparison.low:+.1f} to {comparison.high:+.1f}", p

@@ -1,9 +1,12 @@
-"""What a report is: sections of tables and pictures, made from stored runs; a kind makes tables, a format writes them.
+"""The parts of a report. A kind makes tables from stored runs; a format writes them as text.
 
-To add a format, put a file into this folder that registers a ``Format`` with ``FORMATS.register(name)``; to add a kind,
-one that registers a function with ``KINDS.register(name)``, and another with ``PICTURES.register(name)`` if there are
-pictures to show beside its tables. Entry points of another package in the group ``bench.reports`` are called
-``format.NAME``, ``kind.NAME`` and ``pictures.NAME``.
+To add one, put a file into this folder:
+
+- a format calls ``FORMATS.register(name)`` with a ``Format``;
+- a kind decorates a function with ``KINDS.register(name)``;
+- pictures for a kind are a function decorated with ``PICTURES.register(name)``.
+
+Other packages use entry points of the group ``bench.reports``: ``format.NAME``, ``kind.NAME`` and ``pictures.NAME``.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """How tables are made.
+    """Options of tables.
 
-    ``digits`` behind the point; ``protocols`` whose figures the main tables show, none for the usual metrics;
-    ``baseline`` is the method that differences are taken to, if any; ``published`` adds figures in print.
+    ``digits`` after the decimal point. The main tables show the metrics of ``protocols``, or the default metrics if
+    empty. ``baseline`` adds a column of differences to this method. ``published`` adds scores from papers.
     """
 
     digits: int = 3
@@ -34,9 +37,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: ``rows`` hold text as wide as ``columns``; ``notes`` are sentences below it.
+    """One table: each of ``rows`` has one text per column; ``notes`` are printed below.
 
-    Text may hold ``**bold**`` and ``code`` between backticks. ``commands`` fill cells that show ``-``.
+    Text may contain ``**bold**`` and `` `code` ``. ``commands`` compute the cells that show ``-``.
     """
 
     title: str
@@ -47,7 +50,7 @@ class Table:
 
 
 def plain(text: str) -> str:
-    """A cell without the signs of bold type, for what is read by programs or has no bold type.
+    """A cell without the marks of bold type.
 
     >>> plain("**0.550 ± 0.020**")
     '0.550 ± 0.020'
@@ -56,8 +59,8 @@ def plain(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A drawing as an SVG element, with a text that says what it shows to those who do not see it."""
+class Plot:
+    """An SVG element with its alternative text and caption."""
 
     title: str
     alt: str
@@ -66,8 +69,8 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A photo that a query found: its class, whether that is right, its place, the picture as a data URI or ``""``."""
+class RetrievedPhoto:
+    """A retrieved photo; ``right``: it has the class of the query. ``picture`` is a data URI; empty if unreadable."""
 
     class_name: str
     right: bool
@@ -76,38 +79,38 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A query of a gallery with its best photos: ``what`` says why it is shown, ``score`` its average precision."""
+class QueryExample:
+    """A query with its best photos: ``choice`` is best, median, worst or random; ``score`` its average precision."""
 
-    what: str
+    choice: str
     class_name: str
     score: str
     path: str
     picture: str
-    answers: tuple[Answer, ...]
+    photos: tuple[RetrievedPhoto, ...]
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """Queries of one run with what they found; ``notes`` are sentences below."""
+class RetrievalExamples:
+    """Queries of one run with the photos that they retrieve; ``notes`` are printed below."""
 
     title: str
-    queries: tuple[Shown, ...]
+    queries: tuple[QueryExample, ...]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Section:
-    """What one kind of report shows."""
+    """The tables and pictures of one kind."""
 
     kind: str
     tables: tuple[Table, ...]
-    pictures: tuple[Figure | Gallery, ...] = ()
+    pictures: tuple[Plot | RetrievalExamples, ...] = ()
 
 
 @dataclass(frozen=True)
 class Report:
-    """Sections in their order, and the provenance that stands below all of them."""
+    """Sections in order; ``footer`` lists the provenance of the runs."""
 
     sections: tuple[Section, ...]
     footer: tuple[str, ...] = ()
@@ -120,7 +123,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Format:
-    """A way to write a report as text; ``ending`` is that of its files; ``pictures``: whether it shows any."""
+    """Writes a report as text; ``ending`` is the file extension; ``pictures``: whether the format shows pictures."""
 
     ending: str
     write: Callable[[Report], str]
@@ -128,7 +131,7 @@ class Format:
 
 
 Kind = Callable[["Source", Options], list[Table]]
-Pictures = Callable[["Source", Options], "list[Figure | Gallery]"]
+Pictures = Callable[["Source", Options], "list[Plot | RetrievalExamples]"]
 
 FORMATS: Registry[Format] = Registry(
     "report format", "bench.reports", "bench.reports", prefix="format.", wrong=not_a(Format)

@@ -1,4 +1,4 @@
-"""What tables put into their cells: the metrics that are shown, means and spreads, the rows that are shown."""
+"""Means and spreads in table cells, and the choice of rows for plots."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ from collections.abc import Sequence
 from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.stored_runs import Row
 
-YARDSTICK = "imagenet"  # frozen features: what a trained method is always seen beside
+UNTRAINED_BASELINE = "imagenet"  # frozen features, shown beside every trained method
 
 
-def shown_rows(rows: Sequence[Row], count: int) -> list[Row]:
-    """The best ``count`` rows by the first metric, best first.
+def select_rows(rows: Sequence[Row], count: int) -> list[Row]:
+    """At most ``count`` rows, best first by the first metric.
 
-    Where there are more, methods in full go before ablations, which have a section of their own, and the yardstick
-    before all.
+    The untrained baseline is always among them. Full methods come before ablations, which have their own section.
     """
     ordered = sorted(rows, key=lambda row: (-mean(row.values(MAIN_METRICS[0])), row.name))
-    wanted = sorted(ordered, key=lambda row: (row.name != YARDSTICK, bool(row.runs[0].ablation)))  # keeps the order
-    chosen = {row.name for row in wanted[:count]}
-    return [row for row in ordered if row.name in chosen]
+    preferred = sorted(ordered, key=lambda row: (row.name != UNTRAINED_BASELINE, bool(row.runs[0].ablation)))  # stable
+    names = {row.name for row in preferred[:count]}
+    return [row for row in ordered if row.name in names]
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean, -1 of nothing, so that rows without a figure come last."""
+    """The mean; -1 without values, so that such rows sort last."""
     return statistics.fmean(values) if values else -1.0
 
 
-def spread(values: Sequence[float], digits: int) -> str:
-    """The mean, and with several values their standard deviation: ``0.546 ± 0.007``; ``-`` where there is none."""
+def format_spread(values: Sequence[float], digits: int) -> str:
+    """The mean with the standard deviation of several values: ``0.546 ± 0.007``; ``-`` without values."""
     if not values:
         return "-"
     middle = statistics.fmean(values)
     if len(values) == 1:
         return f"{middle:.{digits}f}"
-    # Not by statistics.stdev: its exact fractions cost a large table a tenth of its time.
+    # statistics.stdev computes with exact fractions and takes 10 % of the time of a large report.
     deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1))
     return f"{middle:.{digits}f} ± {deviation:.{digits}f}"

@@ -1,4 +1,4 @@
-"""The scores of every class, and which classes are taken for which: kind ``per-class``."""
+"""Kind ``per-class``: scores of each class, and the most confused pairs of classes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from bench.errors import IncompleteError
 from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.base import KINDS, Options, Table
-from bench.reports.cells import shown_rows
+from bench.reports.cells import select_rows
 from bench.reports.stored_runs import Group, Row, Source
 from bench.results import details
 from bench.types import Doubles
 
 METRIC = MAIN_METRICS[0]
-SHOWN = 6  # methods beside each other
+METHODS_SHOWN = 6
 CONFUSIONS = 15  # pairs of classes in the table
 
 
 @dataclass(frozen=True)
-class ByClass:
-    """One row's scores by class: ``means`` float64 [classes], ``half`` the half-widths of their 95 % intervals.
+class ClassScores:
+    """Scores of one row by class: ``means`` float64 [classes], ``half`` the half-widths of their 95 % intervals.
 
-    A class's interval says what other sketches of it would have given: Student's t over its queries, each the mean
-    over seeds. NaN for a class with one query.
+    The interval of a class covers other sketches of it: Student's t over its queries, each the mean over seeds. It is
+    NaN for a class with one query.
     """
 
     classes: tuple[str, ...]
@@ -34,50 +34,52 @@ class ByClass:
     half: Doubles
 
 
-def by_class(source: Source, row: Row, metric: str = METRIC) -> ByClass | None:
-    """A row's scores by class, of queries that have a relevant photo; None without values of every query."""
+def score_classes(source: Source, row: Row, metric: str = METRIC) -> ClassScores | None:
+    """Scores of a row by class, over queries with a relevant photo; None if values of queries are not stored."""
     from scipy.special import stdtrit
 
-    results, kept = source.results(row, metric), source.per_query(row.runs[0].id)
-    if results is None or kept is None:
+    results, per_query = source.results(row, metric), source.per_query(row.runs[0].id)
+    if results is None or per_query is None:
         return None
     values = results.values.mean(axis=0)
     names, counts, means, half = [], [], [], []
-    for label in np.unique(kept.labels[~np.isnan(values)]):
-        own = values[(kept.labels == label) & ~np.isnan(values)].astype(np.float64)
-        names.append(kept.classes[label])
+    for label in np.unique(per_query.labels[~np.isnan(values)]):
+        own = values[(per_query.labels == label) & ~np.isnan(values)].astype(np.float64)
+        names.append(per_query.classes[label])
         counts.append(len(own))
         means.append(float(own.mean()))
         error = float(own.std(ddof=1)) / len(own) ** 0.5 if len(own) > 1 else float("nan")
         half.append(float(stdtrit(len(own) - 1, 0.975)) * error if len(own) > 1 else float("nan"))
-    return ByClass(tuple(names), tuple(counts), np.array(means), np.array(half))
+    return ClassScores(tuple(names), tuple(counts), np.array(means), np.array(half))
 
 
-def best_rows(source: Source, group: Group) -> list[tuple[Row, ByClass]]:
-    """The best rows of a table that have scores by class, of the same queries, best first."""
-    whole = [row for row in group.rows if source.sums(row, METRIC) is not None]
-    found = [(row, each) for row in shown_rows(whole, SHOWN) if (each := by_class(source, row)) is not None]
-    return [(row, each) for row, each in found if each.classes == found[0][1].classes]
+def find_best_rows(source: Source, group: Group) -> list[tuple[Row, ClassScores]]:
+    """The best rows with scores by class on the same classes, best first."""
+    complete = [row for row in group.rows if source.sums(row, METRIC) is not None]
+    rows = [
+        (row, each) for row in select_rows(complete, METHODS_SHOWN) if (each := score_classes(source, row)) is not None
+    ]
+    return [(row, each) for row, each in rows if each.classes == rows[0][1].classes]
 
 
 @KINDS.register("per-class")
 def class_tables(source: Source, options: Options) -> list[Table]:
-    """Two tables a dataset, split and gallery: scores by class, and pairs of classes that the best row confuses.
+    """Two tables per dataset, split and gallery: scores by class, and the classes that the best row confuses most.
 
-    Raises IncompleteError when no run was stored with the values of its queries.
+    Raises IncompleteError if no run has stored values of queries.
     """
     tables = []
     for group in source.groups:
-        rows = best_rows(source, group)
+        rows = find_best_rows(source, group)
         if rows:
-            tables.append(_scores(group, rows, options.digits))
-            tables += _confusions(source, group, rows[0][0])
+            tables.append(_score_table(group, rows, options.digits))
+            tables += _confusion_tables(source, group, rows[0][0])
     if not tables:
         raise IncompleteError("No run is stored with the values of its queries: run it again with --force.")
     return tables
 
 
-def _scores(group: Group, rows: Sequence[tuple[Row, ByClass]], digits: int) -> Table:
+def _score_table(group: Group, rows: Sequence[tuple[Row, ClassScores]], digits: int) -> Table:
     first = rows[0][1]
     order = np.argsort(-first.means, kind="stable")
     cells = [
@@ -88,10 +90,10 @@ def _scores(group: Group, rows: Sequence[tuple[Row, ByClass]], digits: int) -> T
     return Table(f"By class: {group.title}", columns, tuple(cells), notes)
 
 
-def confusion(source: Source, row: Row) -> tuple[tuple[str, ...], Doubles] | None:
-    """Shares of photo classes among the best photos of each query class, float64 [classes, classes], and their names.
+def compute_confusion(source: Source, row: Row) -> tuple[tuple[str, ...], Doubles] | None:
+    """Names of classes, and the share of each photo class among the best photos of each query class.
 
-    Over all runs of the row; None when their best photos were not stored.
+    Shares are float64 [query classes, photo classes], over all runs of the row. None if best photos are not stored.
     """
     contents = [source.detail(run, details.TOP) for run in row.runs]
     tops = [details.top(content) for content in contents if content is not None]
@@ -100,29 +102,27 @@ def confusion(source: Source, row: Row) -> tuple[tuple[str, ...], Doubles] | Non
     classes = len(tops[0].classes)
     counts = np.zeros((classes, classes))
     for each in tops:
-        asked = np.broadcast_to(each.query_labels[:, None], each.labels.shape)
+        queries = np.broadcast_to(each.query_labels[:, None], each.labels.shape)
         known = each.labels >= 0
-        np.add.at(counts, (asked[known], each.labels[known]), 1)
-    asked_of = np.flatnonzero(counts.sum(axis=1) > 0)
-    found = np.flatnonzero((counts.sum(axis=0) > 0) | (counts.sum(axis=1) > 0))
-    kept = np.union1d(asked_of, found)
+        np.add.at(counts, (queries[known], each.labels[known]), 1)
+    used = np.flatnonzero((counts.sum(axis=0) > 0) | (counts.sum(axis=1) > 0))
     totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)[np.ix_(kept, kept)]
-    return tuple(tops[0].classes[label] for label in kept), shares
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)[np.ix_(used, used)]
+    return tuple(tops[0].classes[label] for label in used), shares
 
 
-def _confusions(source: Source, group: Group, row: Row) -> list[Table]:
-    found = confusion(source, row)
-    if found is None:
+def _confusion_tables(source: Source, group: Group, row: Row) -> list[Table]:
+    confusion = compute_confusion(source, row)
+    if confusion is None:
         return []
-    classes, shares = found
+    classes, shares = confusion
     off = shares.copy()
     np.fill_diagonal(off, 0)
     pairs = np.argsort(-off, axis=None, kind="stable")[:CONFUSIONS]
     rows = [
-        (classes[asked], classes[given], f"{off[asked, given]:.2f}", f"{shares[asked, asked]:.2f}")
-        for asked, given in (divmod(int(pair), len(classes)) for pair in pairs)
-        if off[asked, given] > 0
+        (classes[query], classes[photo], f"{off[query, photo]:.2f}", f"{shares[query, query]:.2f}")
+        for query, photo in (divmod(int(pair), len(classes)) for pair in pairs)
+        if off[query, photo] > 0
     ]
     notes = ("Shares of the best photos that were stored for each query, by default ten, over all seeds.",)
     columns = ("sketches of", "are answered with", "share", "share of the right class")

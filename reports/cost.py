@@ -1,4 +1,4 @@
-"""The cost table: what each run took, beside what it gave."""
+"""Kind ``cost``: time, memory and size of each method beside its score."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 
 from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.base import KINDS, Options, Table
-from bench.reports.cells import mean, spread
+from bench.reports.cells import format_spread, mean
 from bench.reports.stored_runs import Group, Row, Source
 
 COLUMNS = (
@@ -27,7 +27,7 @@ COLUMNS = (
 
 @KINDS.register("cost")
 def cost_tables(source: Source, options: Options) -> list[Table]:
-    """One table a dataset, split and gallery: means over the runs of a row, the largest of peak memory."""
+    """One table per dataset, split and gallery: means over the runs of a row, for peak memory the maximum."""
     return [_table(group, options.digits) for group in source.groups]
 
 
@@ -40,18 +40,18 @@ def _table(group: Group, digits: int) -> Table:
         "while it computed the run.",
     )
     cells = [_cells(row, digits) for row in rows]
-    # Without a graphics card nobody has device memory: a column that says nothing is left out.
-    kept = [column for column in range(len(COLUMNS)) if any(row[column] != "-" for row in cells)]
-    columns = tuple(COLUMNS[column] for column in kept)
-    return Table(f"Cost: {group.title}", columns, tuple(tuple(row[n] for n in kept) for row in cells), notes)
+    # Empty columns are left out, such as device memory on a machine without a GPU.
+    used = [column for column in range(len(COLUMNS)) if any(row[column] != "-" for row in cells)]
+    columns = tuple(COLUMNS[column] for column in used)
+    return Table(f"Cost: {group.title}", columns, tuple(tuple(row[n] for n in used) for row in cells), notes)
 
 
 def _cells(row: Row, digits: int) -> tuple[str, ...]:
-    def cost(name: str, unit: float, places: int, join: bool = False) -> str:
+    def cost(name: str, unit: float, places: int, largest: bool = False) -> str:
         values = [run.cost[name] / unit for run in row.runs if run.cost.get(name)]
         if not values:
             return "-"
-        return f"{max(values) if join else statistics.fmean(values):.{places}f}"
+        return f"{max(values) if largest else statistics.fmean(values):.{places}f}"
 
     def seconds(name: str) -> str:
         values = [run.seconds[name] for run in row.runs if name in run.seconds]
@@ -60,11 +60,11 @@ def _cells(row: Row, digits: int) -> tuple[str, ...]:
     return (
         row.name,
         str(len(row.runs)),
-        spread(row.values(MAIN_METRICS[0]), digits),
+        format_spread(row.values(MAIN_METRICS[0]), digits),
         cost("parameters", 1e6, 1),
         cost("flops", 1e9, 2),
         *(seconds(part) for part in ("preparing", "training", "embedding", "scoring")),
         cost("images_per_second", 1, 0),
-        cost("peak_memory", 1e9, 1, join=True),
-        cost("peak_device_memory", 1e9, 1, join=True),
+        cost("peak_memory", 1e9, 1, largest=True),
+        cost("peak_device_memory", 1e9, 1, largest=True),
     )

@@ -1,4 +1,4 @@
-"""Reports as CSV: one line a cell of every table, so that files of several reports concatenate."""
+"""Reports as CSV: one line per table cell, so that files of several reports can be concatenated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.reports.base import FORMATS, Format, Report, plain
 
 
 def write(report: Report) -> str:
-    """Columns table, number (of the row, from 1), row (its first cell, which another may share), column, value."""
+    """Columns: table, number of the row (from 1), row (its first cell), column, value."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("table", "number", "row", "column", "value"))

@@ -1,4 +1,4 @@
-"""The retrieval gallery: what single queries found, as a table of classes, and as pictures where a format has any."""
+"""Kind ``gallery``: the photos that single queries retrieve, as a table of classes and as pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.datasets.base import Dataset
 from bench.datasets.published.request_split import reopen_split
 from bench.errors import BenchError, IncompleteError
 from bench.evaluation.metrics.base import MAIN_METRICS
-from bench.reports.base import KINDS, PICTURES, Answer, Figure, Gallery, Options, Shown, Table
+from bench.reports.base import KINDS, PICTURES, Options, Plot, QueryExample, RetrievalExamples, RetrievedPhoto, Table
 from bench.reports.cells import mean
 from bench.reports.stored_runs import SEED, Group, Source
 from bench.results import details
@@ -20,27 +20,29 @@ from bench.settings.request import Request
 from bench.types import Split
 
 METRIC = MAIN_METRICS[0]
-EACH = 3  # queries of each sort
-ANSWERS = 10  # photos of each query that are shown, though a run may have stored more
-SIDE = 96  # pixels of a picture's longer side
+EACH = 3  # queries of each choice
+PHOTOS = 10  # photos shown for each query
+SIDE = 96  # pixels, longer side of a picture
 RIGHT, WRONG = "✓", "✗"
 
 
-def chosen(values: np.ndarray) -> list[tuple[str, int]]:
-    """Queries to show by position, each with the reason: best, median, worst of ``values`` [queries], and random."""
+def choose_queries(values: np.ndarray) -> list[tuple[str, int]]:
+    """Queries to show: best, median and worst of ``values`` [queries], and random ones. Each is (choice, position)."""
     counted = np.flatnonzero(~np.isnan(values))
     order = counted[np.argsort(-values[counted], kind="stable")]
     middle = max(0, len(order) // 2 - EACH // 2)
-    sorts = (("best", order[:EACH]), ("median", order[middle : middle + EACH]), ("worst", order[::-1][:EACH]))
-    found = {int(query): what for what, queries in reversed(sorts) for query in queries}
-    shown = [(what, int(query)) for what, queries in sorts for query in queries if found[int(query)] == what]
-    rest = np.setdiff1d(counted, list(found))
-    drawn = np.random.default_rng(SEED).permutation(rest)[:EACH]
-    return [*shown, *(("random", int(query)) for query in drawn)]
+    choices = (("best", order[:EACH]), ("median", order[middle : middle + EACH]), ("worst", order[::-1][:EACH]))
+    choice_of: dict[int, str] = {}
+    for choice, queries in choices:
+        for query in queries:
+            choice_of.setdefault(int(query), choice)
+    rest = np.setdiff1d(counted, list(choice_of))
+    random = np.random.default_rng(SEED).permutation(rest)[:EACH]
+    return [*((choice, query) for query, choice in choice_of.items()), *(("random", int(query)) for query in random)]
 
 
-def best_run(source: Source, group: Group) -> tuple[str, RunRecord, details.Top, details.PerQuery] | None:
-    """The first seed of the best row whose best photos are stored, with the row's name and what is stored."""
+def find_best_run(source: Source, group: Group) -> tuple[str, RunRecord, details.Top, details.PerQuery] | None:
+    """The first seed of the best row with stored photos: name of the row, run, best photos and values of queries."""
     for row in sorted(group.rows, key=lambda row: (-mean(row.values(METRIC)), row.name)):
         run = row.runs[0]
         content, values = source.detail(run, details.TOP), source.per_query(run.id)
@@ -51,23 +53,23 @@ def best_run(source: Source, group: Group) -> tuple[str, RunRecord, details.Top,
 
 @KINDS.register("gallery")
 def gallery_tables(source: Source, options: Options) -> list[Table]:
-    """For the best method of each table: best, median, worst and random queries with the classes that they found.
+    """For the best method of each table, the classes that best, median, worst and random queries retrieve.
 
-    Raises IncompleteError when no run was stored with its best photos.
+    Raises IncompleteError if no run has stored its best photos.
     """
     tables = []
     for group in source.groups:
-        found = best_run(source, group)
-        if found is None:
+        best = find_best_run(source, group)
+        if best is None:
             continue
-        name, run, top, kept = found
-        values = kept.of(METRIC)
+        name, run, top, per_query = best
+        values = per_query.of(METRIC)
         rows = []
-        for what, query in chosen(values):
-            answers = zip(top.labels[query][:ANSWERS], top.hits[query], strict=False)
-            marks = [f"{RIGHT if hit else WRONG} {top.classes[each]}" for each, hit in answers if each >= 0]
-            asked, value = top.classes[top.query_labels[query]], f"{values[query]:.{options.digits}f}"
-            rows.append((what, asked, str(query), value, ", ".join(marks)))
+        for choice, query in choose_queries(values):
+            photos = zip(top.labels[query][:PHOTOS], top.hits[query], strict=False)
+            marks = [f"{RIGHT if hit else WRONG} {top.classes[each]}" for each, hit in photos if each >= 0]
+            sketch, value = top.classes[top.query_labels[query]], f"{values[query]:.{options.digits}f}"
+            rows.append((choice, sketch, str(query), value, ", ".join(marks)))
         notes = (
             f"Run {run.id}, seed {run.seed}. {RIGHT} right class, {WRONG} another one; `--format html` shows pictures.",
         )
@@ -79,52 +81,54 @@ def gallery_tables(source: Source, options: Options) -> list[Table]:
 
 
 @PICTURES.register("gallery")
-def galleries(source: Source, options: Options) -> list[Figure | Gallery]:
-    """The same with pictures, read through the dataset; a sentence where they are not at hand."""
-    shown: list[Figure | Gallery] = []
+def retrieval_examples(source: Source, options: Options) -> list[Plot | RetrievalExamples]:
+    """The same queries with pictures from the dataset; a note replaces them if the dataset cannot be read."""
+    found: list[Plot | RetrievalExamples] = []
     for group in source.groups:
-        found = best_run(source, group)
-        if found is None:
+        best = find_best_run(source, group)
+        if best is None:
             continue
-        name, run, top, kept = found
+        name, run, top, per_query = best
         title = f"Retrieval of {name}: {group.title}"
         try:
             request, dropped = Request.from_json(run.request), run.configuration.get("dropped", ())
             dataset, split = reopen_split(request, source.data_root, fingerprint=run.fingerprint, dropped=dropped)
         except BenchError as error:
-            shown.append(Gallery(title, (), (f"No pictures: {error}",)))
+            found.append(RetrievalExamples(title, (), (f"No pictures: {error}",)))
             continue
-        values = kept.of(METRIC)
+        values = per_query.of(METRIC)
         queries = tuple(
-            _shown(dataset, split, top, query, what, f"{values[query]:.{options.digits}f}")
-            for what, query in chosen(values)
+            _example(dataset, split, top, query, choice, f"{values[query]:.{options.digits}f}")
+            for choice, query in choose_queries(values)
         )
         notes = (f"Run {run.id}, seed {run.seed}; {METRIC} of each query.", f"Pictures: {dataset.licence}.")
-        shown.append(Gallery(title, queries, notes))
-    return shown
+        found.append(RetrievalExamples(title, queries, notes))
+    return found
 
 
-def _shown(dataset: Dataset, split: Split, top: details.Top, query: int, what: str, score: str) -> Shown:
-    asked = split.queries[query]
-    answers = []
-    for position, hit in zip(top.positions[query][:ANSWERS], top.hits[query], strict=False):
+def _example(dataset: Dataset, split: Split, top: details.Top, query: int, choice: str, score: str) -> QueryExample:
+    sketch = split.queries[query]
+    photos = []
+    for position, hit in zip(top.positions[query][:PHOTOS], top.hits[query], strict=False):
         if position >= 0:
             item = split.gallery[position]
-            answers.append(Answer(item.class_name, bool(hit), item.path, picture(dataset, item.path)))
-    return Shown(what, asked.class_name, score, asked.path, picture(dataset, asked.path), tuple(answers))
+            photos.append(RetrievedPhoto(item.class_name, bool(hit), item.path, encode_picture(dataset, item.path)))
+    return QueryExample(
+        choice, sketch.class_name, score, sketch.path, encode_picture(dataset, sketch.path), tuple(photos)
+    )
 
 
-def picture(dataset: Dataset, path: str, side: int = SIDE) -> str:
-    """An image of a dataset as a small WebP in a data URI; ``""`` for one that cannot be read."""
+def encode_picture(dataset: Dataset, path: str, side: int = SIDE) -> str:
+    """An image of a dataset as a small WebP in a data URI; ``""`` if it cannot be read."""
     try:
-        content = thumbnail(dataset.read(path), path, side)
-    except (BenchError, OSError):  # a broken picture is no reason to go without the report
+        content = make_thumbnail(dataset.read(path), path, side)
+    except (BenchError, OSError):  # one broken image does not stop the report
         return ""
     return f"data:image/webp;base64,{base64.b64encode(content).decode()}"
 
 
-def thumbnail(content: bytes, name: str, side: int = SIDE) -> bytes:
-    """A picture file as WebP on white, its longer side at most ``side`` pixels; raises DataError for a broken one."""
+def make_thumbnail(content: bytes, name: str, side: int = SIDE) -> bytes:
+    """An image file as WebP on white, at most ``side`` pixels on the longer side; raises DataError if it is broken."""
     from PIL import Image
 
     from bench.datasets.images.image_files import open_image, raise_data_error

@@ -1,4 +1,4 @@
-"""Reports as one HTML file that needs nothing else: no script, font, style or picture from anywhere."""
+"""Reports as one HTML file that loads nothing else: scripts, styles and pictures are inside."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from html import escape
 from importlib import resources
 from string import Template
 
-from bench.reports.base import FORMATS, Answer, Figure, Format, Gallery, Report, Section, Shown, Table
+from bench.reports.base import (
+    FORMATS,
+    Format,
+    Plot,
+    QueryExample,
+    Report,
+    RetrievalExamples,
+    RetrievedPhoto,
+    Section,
+    Table,
+)
 from bench.reports.gallery import RIGHT, WRONG
 from bench.reports.markdown import flush_right
 
-FOLDED = 60  # rows; a longer table is opened by whoever wants it
+FOLDED = 60  # rows; a longer table is collapsed
 HEADINGS = {
     "main": "Results",
     "protocols": "Same ranking, many numbers",
@@ -43,7 +53,7 @@ def write(report: Report) -> str:
 
 
 def inline(text: str) -> str:
-    """Text made safe, with ``**bold**`` and ``code`` as elements.
+    """Escaped text with ``**bold**`` and `` `code` `` as elements.
 
     >>> inline("**0.5** < `a`")
     '<strong>0.5</strong> &lt; <code>a</code>'
@@ -55,11 +65,11 @@ def inline(text: str) -> str:
 
 def _section(section: Section) -> str:
     heading = escape(HEADINGS.get(section.kind, section.kind))
-    shown = [_gallery(each) if isinstance(each, Gallery) else _figure(each) for each in section.pictures]
-    # Pictures say more than the list of classes that stands for them in other formats.
-    galleries = any(isinstance(each, Gallery) and each.queries for each in section.pictures)
-    tables = [_table(table, folded=galleries or len(table.rows) > FOLDED) for table in section.tables]
-    parts = [*shown, *tables] if galleries else [*tables, *shown]
+    pictures = [_examples(each) if isinstance(each, RetrievalExamples) else _plot(each) for each in section.pictures]
+    # Pictures come first; the table of their classes is collapsed.
+    has_examples = any(isinstance(each, RetrievalExamples) and each.queries for each in section.pictures)
+    tables = [_table(table, folded=has_examples or len(table.rows) > FOLDED) for table in section.tables]
+    parts = [*pictures, *tables] if has_examples else [*tables, *pictures]
     return f'<section id="{section.kind}"><h2>{heading}</h2>\n' + "\n".join(parts) + "\n</section>"
 
 
@@ -88,35 +98,35 @@ def _cells(row: tuple[str, ...], kinds: list[str]) -> str:
     return first + "".join(f"<td{kind}>{inline(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True))
 
 
-def _figure(figure: Figure) -> str:
-    svg = figure.svg.replace("<svg ", f'<svg role="img" aria-label="{escape(figure.alt)}" ', 1)
-    caption = f"<strong>{escape(figure.title)}.</strong> {escape(figure.caption)}"
-    return f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{escape(figure.title)}">{svg}</div>' + (
+def _plot(plot: Plot) -> str:
+    svg = plot.svg.replace("<svg ", f'<svg role="img" aria-label="{escape(plot.alt)}" ', 1)
+    caption = f"<strong>{escape(plot.title)}.</strong> {escape(plot.caption)}"
+    return f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{escape(plot.title)}">{svg}</div>' + (
         f"<figcaption>{caption}</figcaption></figure>"
     )
 
 
-def _gallery(gallery: Gallery) -> str:
-    notes = "".join(f"<p>{inline(note)}</p>" for note in gallery.notes)
-    queries = "\n".join(_query(each) for each in gallery.queries)
-    return f'<div class="gallery"><h3>{escape(gallery.title)}</h3>{queries}<div class="notes">{notes}</div></div>'
+def _examples(examples: RetrievalExamples) -> str:
+    notes = "".join(f"<p>{inline(note)}</p>" for note in examples.notes)
+    queries = "\n".join(_query(each) for each in examples.queries)
+    return f'<div class="gallery"><h3>{escape(examples.title)}</h3>{queries}<div class="notes">{notes}</div></div>'
 
 
-def _query(query: Shown) -> str:
-    answers = "".join(f"<li>{_answer(place, each)}</li>" for place, each in enumerate(query.answers, start=1))
+def _query(query: QueryExample) -> str:
+    photos = "".join(f"<li>{_photo(place, each)}</li>" for place, each in enumerate(query.photos, start=1))
     return (
         f'<article><div class="query">{_picture(query.picture, f"Sketch of {query.class_name}")}'
-        f"<p><strong>{escape(query.class_name)}</strong><br>{escape(query.what)}, {escape(query.score)}</p></div>"
-        f"<ol>{answers}</ol></article>"
+        f"<p><strong>{escape(query.class_name)}</strong><br>{escape(query.choice)}, {escape(query.score)}</p></div>"
+        f"<ol>{photos}</ol></article>"
     )
 
 
-def _answer(place: int, answer: Answer) -> str:
-    state, mark = ("right", RIGHT) if answer.right else ("wrong", WRONG)
-    alt = f"Place {place}: {answer.class_name}, {state} class"
+def _photo(place: int, photo: RetrievedPhoto) -> str:
+    state, mark = ("right", RIGHT) if photo.right else ("wrong", WRONG)
+    alt = f"Place {place}: {photo.class_name}, {state} class"
     return (
-        f'<figure class="{state}">{_picture(answer.picture, alt)}'
-        f'<figcaption><span aria-hidden="true">{mark}</span> {escape(answer.class_name)}</figcaption></figure>'
+        f'<figure class="{state}">{_picture(photo.picture, alt)}'
+        f'<figcaption><span aria-hidden="true">{mark}</span> {escape(photo.class_name)}</figcaption></figure>'
     )
 
 

@@ -1,4 +1,4 @@
-"""Reports as LaTeX: one ``table`` each with the rules of booktabs, to be read into a paper by ``\\input``."""
+"""Reports as LaTeX tables with booktabs rules, to ``\\input`` into a paper."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.reports.base import FORMATS, Format, Report, Table
 from bench.reports.markdown import flush_right
 
 HEAD = "% Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and, for wide tables, \\usepackage{graphicx}.\n"
-ROWS = 40  # of a table on one page, as long as its notes are short; the rest follows in tables of the same heading
+ROWS = 40  # per page; longer tables are split into parts
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -33,14 +33,14 @@ SPECIAL = {
 
 
 def write(report: Report) -> str:
-    """All tables with their notes; the provenance stands in comments."""
+    """All tables with their notes; provenance is in comments."""
     parts = [HEAD, *(_table(part) for table in report.tables for part in _pages(table))]
     parts += ["".join(f"% {line}\n" for line in report.footer)] * bool(report.footer)
     return "\n".join(parts)
 
 
 def _pages(table: Table) -> list[Table]:
-    """A table in parts that fit a page, since a ``table`` of LaTeX breaks nowhere; notes stand below the last."""
+    """Split a table to fit pages, because LaTeX does not break a ``table``; notes follow the last part."""
     count = max(1, -(-len(table.rows) // ROWS))
     each = -(-len(table.rows) // count)
     return [
@@ -59,7 +59,7 @@ def _table(table: Table) -> str:
     lines = [
         r"\begin{table}",
         r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{formatted(table.title)}.}}",
+        rf"\caption{{{format_text(table.title)}.}}",
         r"\resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{''.join('r' if flush else 'l' for flush in right)}}}",
         r"\toprule",
@@ -70,24 +70,24 @@ def _table(table: Table) -> str:
         r"\end{tabular}}",
     ]
     if table.notes:
-        notes = " ".join(formatted(note) for note in table.notes)
+        notes = " ".join(format_text(note) for note in table.notes)
         lines += ["", rf"\smallskip\parbox{{\linewidth}}{{\scriptsize {notes}}}"]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
 def _row(cells: tuple[str, ...]) -> str:
-    return " & ".join(formatted(cell) for cell in cells) + r" \\"
+    return " & ".join(format_text(cell) for cell in cells) + r" \\"
 
 
-def formatted(text: str) -> str:
-    r"""Text with what TeX would take for commands made harmless, ``**bold**`` and ``code`` in their fonts.
+def format_text(text: str) -> str:
+    r"""Escape TeX commands; set ``**bold**`` and `` `code` `` in their fonts.
 
-    >>> formatted("**0.5** of `a_b`")
+    >>> format_text("**0.5** of `a_b`")
     '\\textbf{0.5} of \\texttt{a\\_b}'
     """
     plain = "".join(SPECIAL.get(letter, letter) for letter in text)
     bold = re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", plain)
-    # Long commands in typewriter type never break of themselves: a line may end at their spaces.
+    # "--" would become a dash.
     return re.sub(r"`([^`]*)`", lambda found: rf"\texttt{{{found[1]}}}", bold).replace("--", "-{}-")
 
 

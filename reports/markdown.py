@@ -6,7 +6,7 @@ from bench.reports.base import FORMATS, Format, Report, Table
 
 
 def write(report: Report) -> str:
-    """The whole report; a table's columns are padded, so that the source reads as well as the page."""
+    """The whole report; columns are padded, so that the source is readable too."""
     parts = [_table(table) for table in report.tables]
     if report.footer:
         parts.append("---\n\n" + "\n".join(f"- {line}" for line in report.footer) + "\n")
@@ -33,18 +33,18 @@ def _table(table: Table) -> str:
 
 
 def flush_right(table: Table) -> list[bool]:
-    """Which columns hold figures: all cells that are filled begin with a decimal number or are a whole one.
+    """Which columns hold numbers: each non-empty cell is an integer or starts with a decimal number.
 
-    The first column names what a row is of, and seeds are no quantities: both stand left.
+    The first column and seeds are aligned left.
     """
     states = ("running", "failed", "interrupted")
-    found = []
+    right = []
     for column, heading in enumerate(table.columns):
         cells = ["" if row[column] in states else row[column].strip("*<> +-") for row in table.rows]
         filled = [cell for cell in cells if cell]
-        figures = all(cell.isdigit() or (cell[0].isdigit() and "." in cell) for cell in filled)
-        found.append(column > 0 and heading != "seeds" and bool(filled) and figures)
-    return found
+        numbers = all(cell.isdigit() or (cell[0].isdigit() and "." in cell) for cell in filled)
+        right.append(column > 0 and heading != "seeds" and bool(filled) and numbers)
+    return right
 
 
 FORMATS.register("md")(Format(".md", write))

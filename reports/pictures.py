@@ -1,4 +1,4 @@
-"""What formats with pictures show beside the tables of each kind: which curves, dots and squares there are to draw."""
+"""The plots that belong to the tables of each kind."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import numpy as np
 
 from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports import ablation, classes, plots
-from bench.reports.base import PICTURES, Figure, Gallery, Options
-from bench.reports.cells import YARDSTICK, mean, shown_rows
+from bench.reports.base import PICTURES, Options, Plot, RetrievalExamples
+from bench.reports.cells import UNTRAINED_BASELINE, mean, select_rows
 from bench.reports.stored_runs import Group, Row, Source
 from bench.results import details
 
-SHOWN = 6  # rows of a table that curves are drawn of
-NAMES = 40  # classes that a square can name; of more, the most confused
+ROWS = 6  # of a table that have curves
+NAMES = 40  # classes in a confusion matrix; of more, the most confused
 METRIC = MAIN_METRICS[0]
 
 
-def looks(source: Source) -> dict[str, int]:
-    """The ``look`` of every row's name, the same in all drawings of a report; what is drawn most comes first."""
-    drawn = [row.name for group in source.groups for row in shown_rows(group.rows, SHOWN)]
+def assign_styles(source: Source) -> dict[str, int]:
+    """The ``plots.style`` number of each row, the same in all plots of a report; rows with curves come first."""
+    first = [row.name for group in source.groups for row in select_rows(group.rows, ROWS)]
     others = sorted(row.name for group in source.groups for row in group.rows)
-    return {name: number for number, name in enumerate(dict.fromkeys((*drawn, *others)))}
+    return {name: number for number, name in enumerate(dict.fromkeys((*first, *others)))}
 
 
 @PICTURES.register("main")
-def of_main(source: Source, options: Options) -> list[Figure | Gallery]:
-    """Precision and recall, P@K and the training curves of every loss term, for each table."""
-    found: list[Figure | Gallery] = []
+def draw_main(source: Source, options: Options) -> list[Plot | RetrievalExamples]:
+    """For each table: precision and recall, P@K, and the training curve of each loss term."""
+    found: list[Plot | RetrievalExamples] = []
     for group in source.groups:
-        rows = shown_rows(group.rows, SHOWN)
+        rows = select_rows(group.rows, ROWS)
         found += _curves(source, group, rows) + _training(source, group, rows)
     return found
 
 
-def _curves(source: Source, group: Group, rows: list[Row]) -> list[Figure | Gallery]:
+def _curves(source: Source, group: Group, rows: list[Row]) -> list[Plot | RetrievalExamples]:
     series: dict[str, tuple[list[float], list[float], list[float]]] = {}
     for row in rows:
         contents = [source.detail(run, details.CURVE) for run in row.runs]
@@ -48,24 +48,24 @@ def _curves(source: Source, group: Group, rows: list[Row]) -> list[Figure | Gall
     if not series:
         return []
     at_ten = {name: ys[ks.index(10)] for name, (ks, ys, _) in series.items() if 10 in ks}
-    told = ", ".join(f"{name} {value:.2f}" for name, value in at_ten.items())
+    summary = ", ".join(f"{name} {value:.2f}" for name, value in at_ten.items())
     panels = [
         ("Precision of the first K", "K photos", "P@K", [(name, ks, ps) for name, (ks, ps, _) in series.items()]),
         ("Precision and recall", "recall", "precision", [(name, rs, ps) for name, (_, ps, rs) in series.items()]),
     ]
     return [
-        plots.lines(
+        plots.draw_lines(
             f"Precision and recall: {group.title}",
-            f"Two line plots of {len(series)} methods. Precision among the first ten photos: {told}.",
+            f"Two line plots of {len(series)} methods. Precision among the first ten photos: {summary}.",
             panels,
-            looks(source),
+            assign_styles(source),
             logarithmic=True,
             caption="Means over queries and seeds at the first 1 to 1,000 photos.",
         )
     ]
 
 
-def _training(source: Source, group: Group, rows: list[Row]) -> list[Figure | Gallery]:
+def _training(source: Source, group: Group, rows: list[Row]) -> list[Plot | RetrievalExamples]:
     histories = {row.name: _history(source, row) for row in rows}
     terms = list(dict.fromkeys(term for points in histories.values() for term in points))
     if not terms:
@@ -76,18 +76,18 @@ def _training(source: Source, group: Group, rows: list[Row]) -> list[Figure | Ga
     ]
     last = [f"{term} of {name} ends at {ys[-1]:.3g}" for term, _, _, series in panels for name, _, ys in series[:1]]
     return [
-        plots.lines(
+        plots.draw_lines(
             f"Training: {group.title}",
             f"Line plots of each loss term over the training: {', '.join(map(str, terms))}. {'; '.join(last)}.",
             panels,
-            looks(source),
+            assign_styles(source),
             caption="Each term without its weight, mean over seeds.",
         )
     ]
 
 
 def _history(source: Source, row: Row) -> dict[str, tuple[list[float], list[float]]]:
-    """Steps and the mean over seeds of each loss term."""
+    """For each loss term: steps and its mean over seeds."""
     contents = [source.detail(run, details.HISTORY) for run in row.runs]
     runs = [details.history(content) for content in contents if content is not None]
     if not runs:
@@ -103,57 +103,57 @@ def _history(source: Source, row: Row) -> dict[str, tuple[list[float], list[floa
 
 
 @PICTURES.register("per-class")
-def of_classes(source: Source, options: Options) -> list[Figure | Gallery]:
-    """Scores by class with their intervals, and which classes are answered with which."""
-    found: list[Figure | Gallery] = []
+def draw_classes(source: Source, options: Options) -> list[Plot | RetrievalExamples]:
+    """Scores by class with their intervals, and the confusion of classes."""
+    found: list[Plot | RetrievalExamples] = []
     for group in source.groups:
-        rows = classes.best_rows(source, group)
+        rows = classes.find_best_rows(source, group)
         if rows:
             found.append(_by_class(source, group, rows))
             found += _confusion(source, group, rows[0][0])
     return found
 
 
-def _by_class(source: Source, group: Group, rows: list[tuple[Row, classes.ByClass]]) -> Figure:
+def _by_class(source: Source, group: Group, rows: list[tuple[Row, classes.ClassScores]]) -> Plot:
     best = rows[0][1]
     order = np.argsort(-best.means, kind="stable")
-    yardstick = next((each for each in rows[1:] if each[0].name == YARDSTICK), None)
-    series, numbers, look_of = [], [], looks(source)
-    for row, each in [rows[0], *([yardstick] if yardstick else [])]:
+    baseline = next((each for each in rows[1:] if each[0].name == UNTRAINED_BASELINE), None)
+    series, styles, style_of = [], [], assign_styles(source)
+    for row, each in [rows[0], *([baseline] if baseline else [])]:
         half = np.nan_to_num(each.half[order])
         middle = each.means[order]
         series.append((row.name, middle, np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)))
-        numbers.append([look_of[row.name]])
+        styles.append([style_of[row.name]])
     names = [best.classes[n] for n in order]
-    return plots.dots(
+    return plots.draw_dots(
         f"By class: {group.title}",
         f"Dot plot of {METRIC} for {len(names)} classes of {rows[0][0].name}, from {names[0]} "
         f"({best.means[order[0]]:.2f}) down to {names[-1]} ({best.means[order[-1]]:.2f}).",
         names,
         series,
         METRIC,
-        numbers,
+        styles,
         caption="Mean over the queries of a class; lines are 95 % intervals for other sketches of that class.",
     )
 
 
-def _confusion(source: Source, group: Group, row: Row) -> list[Figure | Gallery]:
-    found = classes.confusion(source, row)
-    if found is None:
+def _confusion(source: Source, group: Group, row: Row) -> list[Plot | RetrievalExamples]:
+    confusion = classes.compute_confusion(source, row)
+    if confusion is None:
         return []
-    names, shares = found
-    caption = "Each row adds up to 1 over all classes; the diagonal is right."
+    names, shares = confusion
+    caption = "Each row sums to 1 over all classes; the diagonal is the right class."
     if len(names) > NAMES:
         off = shares.copy()
         np.fill_diagonal(off, 0)
         worst = np.sort(np.argsort(-(off.max(axis=0) + off.max(axis=1)), kind="stable")[:NAMES])
         names, shares = tuple(names[n] for n in worst), shares[np.ix_(worst, worst)]
-        caption += f" Only the {NAMES} classes that are confused most."
+        caption += f" Only the {NAMES} most confused classes."
     return [
-        plots.heat(
+        plots.draw_heatmap(
             f"Confusion of {row.name}: {group.title}",
-            f"Squares of {len(names)} by {len(names)} classes; on average {float(np.diag(shares).mean()):.0%} of the "
-            "best photos are of the right class. The table of the most confused classes says which are not.",
+            f"Confusion matrix of {len(names)} classes; on average {float(np.diag(shares).mean()):.0%} of the best "
+            "photos are of the right class. The table lists the most confused classes.",
             names,
             shares,
             caption=caption,
@@ -162,32 +162,32 @@ def _confusion(source: Source, group: Group, row: Row) -> list[Figure | Gallery]
 
 
 @PICTURES.register("ablation")
-def of_ablations(source: Source, options: Options) -> list[Figure | Gallery]:
-    """Differences to the full method, seed by seed."""
-    found: list[Figure | Gallery] = []
-    look_of = looks(source)
+def draw_ablations(source: Source, options: Options) -> list[Plot | RetrievalExamples]:
+    """Differences to the full method, with one mark per seed."""
+    found: list[Plot | RetrievalExamples] = []
+    style_of = assign_styles(source)
     for group in source.groups:
         for full in group.rows:
             changed = [row for row in group.rows if ablation.is_ablation_of(row, full)]
             rows = []
             for row in changed:
-                compared, each = ablation.compared(source, row, full)
-                if compared is not None:
-                    rows.append((row.name, compared, each))
+                comparison, each = ablation.compare_seeds(source, row, full)
+                if comparison is not None:
+                    rows.append((row.name, comparison, each))
             if rows:
                 rows.sort(key=lambda row: -row[1].points)
                 middles, lows = [row[1].points for row in rows], [row[1].low for row in rows]
                 highs = [row[1].high for row in rows]
                 names = [name.removeprefix(f"{full.runs[0].method} ") for name, _, _ in rows]
-                told = ", ".join(f"{name} {row[1].points:+.1f}" for name, row in zip(names, rows, strict=True))
+                summary = ", ".join(f"{name} {row[1].points:+.1f}" for name, row in zip(names, rows, strict=True))
                 found.append(
-                    plots.dots(
+                    plots.draw_dots(
                         f"Ablation of {full.name}: {group.title}",
-                        f"Differences to the full method in points of {METRIC}: {told}.",
+                        f"Differences to the full method in points of {METRIC}: {summary}.",
                         names,
                         [("mean", middles, lows, highs)],
                         f"difference in points of {METRIC}",
-                        [[look_of[row[0]] for row in rows]],
+                        [[style_of[row[0]] for row in rows]],
                         caption="Dots and lines: mean difference and its 95 % interval; ticks: single seeds.",
                         zero=True,
                         points=[row[2] for row in rows],
@@ -197,27 +197,27 @@ def of_ablations(source: Source, options: Options) -> list[Figure | Gallery]:
 
 
 @PICTURES.register("cost")
-def of_cost(source: Source, options: Options) -> list[Figure | Gallery]:
-    """Quality against the seconds that a run took."""
-    found: list[Figure | Gallery] = []
+def draw_cost(source: Source, options: Options) -> list[Plot | RetrievalExamples]:
+    """Quality against the seconds of a run."""
+    found: list[Plot | RetrievalExamples] = []
     for group in source.groups:
         points = []
-        for row in shown_rows(group.rows, len(group.rows)):
+        for row in select_rows(group.rows, len(group.rows)):
             seconds = statistics.fmean(sum(run.seconds.values()) for run in row.runs)
             quality = mean(row.values(METRIC))
             if seconds > 0 and quality >= 0 and not math.isnan(quality):
                 points.append((row.name, seconds, quality))
         if len(points) > 1:
-            told = ", ".join(f"{name} {y:.2f} in {x:.0f} s" for name, x, y in points)
+            summary = ", ".join(f"{name} {y:.2f} in {x:.0f} s" for name, x, y in points)
             found.append(
-                plots.scatter(
+                plots.draw_scatter(
                     f"Cost against quality: {group.title}",
-                    f"{METRIC} against the seconds of a run: {told}.",
+                    f"{METRIC} against the seconds of a run: {summary}.",
                     points,
                     "seconds of a run (preparing, training, embedding, scoring)",
                     METRIC,
-                    looks(source),
-                    caption="Up and to the left is better. What came from a cache cost nothing.",
+                    assign_styles(source),
+                    caption="Up and to the left is better. Results from a cache count 0 seconds.",
                 )
             )
     return found

@@ -1,4 +1,4 @@
-"""Protocols applied to stored runs: which figures are stored, and what a protocol makes of them."""
+"""Scores of stored runs under a protocol."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from bench.results.models import RunRecord
 from bench.settings.post_processing import PostProcessing
 
 
-def ids_of(protocol: Protocol) -> tuple[str, ...]:
-    """The metric ids of a protocol without their averages, each once."""
+def metric_ids(protocol: Protocol) -> tuple[str, ...]:
+    """The metric ids of a protocol, without averages or duplicates."""
     return tuple(dict.fromkeys(parse_metric(text).id for text in protocol.metrics))
 
 
-def every_id() -> tuple[str, ...]:
-    """The ids that some protocol asks for."""
-    return tuple(dict.fromkeys(each for _, protocol in PROTOCOLS.items() for each in ids_of(protocol)))
+def all_metric_ids() -> tuple[str, ...]:
+    """The metric ids of all protocols, each once."""
+    return tuple(dict.fromkeys(each for _, protocol in PROTOCOLS.items() for each in metric_ids(protocol)))
 
 
-def ranks_alike(run: RunRecord, protocol: Protocol) -> bool:
-    """Whether the stored ranking of a run is the one that the protocol would have made."""
+def has_same_ranking(run: RunRecord, protocol: Protocol) -> bool:
+    """Whether the protocol ranks as this run did."""
     post = PostProcessing(**run.configuration.get("post", {}))
     same = protocol.distance == post.distance and protocol.codes == post.codes
     return same and protocol.gallery == "full" and post.rerank == "none"
 
 
-def value(run: RunRecord, protocol: Protocol, text: str) -> float:
-    """A metric of a protocol on the stored ranking of a run; NaN where it was not stored.
+def compute_value(run: RunRecord, protocol: Protocol, text: str) -> float:
+    """A metric of a protocol for a stored run; NaN if it was not stored.
 
-    A query without relevant photo counts 0 where the protocol says so, which a mean over classes cannot undo.
+    If the protocol scores queries without relevant photos 0, a mean over classes cannot be corrected: NaN.
     """
     metric = parse_metric(text)
     average = metric.average or "queries"
@@ -46,5 +46,5 @@ def value(run: RunRecord, protocol: Protocol, text: str) -> float:
 
 
 def row_values(row: Row, protocol: Protocol, text: str) -> list[float]:
-    """``value`` of every run of a row that has one."""
-    return [each for run in row.runs if not math.isnan(each := value(run, protocol, text))]
+    """``compute_value`` of each run of a row, without NaN."""
+    return [each for run in row.runs if not math.isnan(each := compute_value(run, protocol, text))]

@@ -1,7 +1,7 @@
-"""Figures in print, to stand beside measured ones: ``published.csv`` with the source of each.
+"""Scores from papers (``published.csv``), shown beside measured ones with their sources.
 
-They were computed by others on splits and by formulas that tables often do not tell, so they are marked and never
-compared by a machine. What the public code of a source computes is named where it was read (``docs/protocols.md``).
+Papers often leave out the split and the formula. These rows are therefore marked and never compared automatically.
+``docs/protocols.md`` lists what the public code of each paper computes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from bench.evaluation.metrics.base import parse_metric
 from bench.reports.base import Table
 from bench.results.models import RunRecord
 
-NAMES = ("mAP@all", "mAP@200", "P@100", "P@200")  # what tables in print call them
+NAMES = ("mAP@all", "mAP@200", "P@100", "P@200")  # as papers name them
 UNKNOWN = "protocol unknown"
 
 
 @dataclass(frozen=True)
-class Published:
-    """One figure in print, a fraction. ``split`` is empty where the source does not say which classes are unseen."""
+class PublishedFigure:
+    """One score from a paper, a fraction. ``split`` is empty if the paper does not name the unseen classes."""
 
     method: str
     year: str
@@ -39,8 +39,8 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Row:
-    """The figures of one method in one source, one for each metric that was asked for (``-`` without)."""
+class PublishedRow:
+    """The scores of one method in one source: one per column, or ``-``."""
 
     name: str
     figures: tuple[str, ...]
@@ -48,51 +48,51 @@ class Row:
 
 
 @cache
-def figures() -> tuple[Published, ...]:
-    """All of them, in the order of the file."""
+def read_figures() -> tuple[PublishedFigure, ...]:
+    """All rows of ``published.csv``, in order."""
     text = (resources.files("bench.reports") / "published.csv").read_text(encoding="utf-8")
-    return tuple(Published(**row) for row in csv.DictReader(io.StringIO(text)))
+    return tuple(PublishedFigure(**row) for row in csv.DictReader(io.StringIO(text)))
 
 
-def rows_for(run: RunRecord, metrics: Sequence[str]) -> list[Row]:
-    """Published rows for the table of ``run``: of its dataset and split, on unseen classes and all images."""
+def select_published_rows(run: RunRecord, metrics: Sequence[str]) -> list[PublishedRow]:
+    """Rows for the table of ``run``; none for a gallery of all classes or a smoke run."""
     if run.gallery != "unseen" or run.per_class_limit is not None:
         return []
     names = [parse_metric(metric).id.partition(":")[0] for metric in metrics]
-    return _rows([each for each in figures() if (each.dataset, each.split) == (run.dataset, run.split)], names)
+    return _rows([each for each in read_figures() if (each.dataset, each.split) == (run.dataset, run.split)], names)
 
 
-def notes(run: RunRecord) -> list[str]:
-    """What a reader of a table with published rows must know."""
-    found = [each for each in figures() if (each.dataset, each.split) == (run.dataset, run.split)]
+def make_notes(run: RunRecord) -> list[str]:
+    """Notes below a table with published rows."""
+    found = [each for each in read_figures() if (each.dataset, each.split) == (run.dataset, run.split)]
     return [
-        "(reported): in print under the name before the colon, by the definition in the last column, which need not be "
-        "that of the column; computed by others, on images and classes as far as their tables tell.",
-        *impossible(found),
+        "(reported): from a paper, under the metric name before the colon. Its definition, in the last column, may "
+        "differ from that of the column; images and classes are those that the paper states.",
+        *find_contradictions(found),
         *_sources(found),
     ]
 
 
-def homeless(datasets: Sequence[str]) -> list[Table]:
-    """A table for each dataset with figures in print whose split is not stated, so that they belong beside nothing."""
+def make_tables_without_split(datasets: Sequence[str]) -> list[Table]:
+    """One table per dataset for scores whose paper does not state the split."""
     tables = []
     for dataset in datasets:
-        found = [each for each in figures() if each.dataset == dataset and not each.split]
+        found = [each for each in read_figures() if each.dataset == dataset and not each.split]
         if not found:
             continue
         rows = [(f"{row.name} (reported)", *row.figures, row.definition) for row in _rows(found, NAMES)]
         title = f"{dataset}: published figures whose classes are not stated"
         tables.append(
-            Table(title, ("method", *NAMES, "definition"), tuple(rows), (*impossible(found), *_sources(found)))
+            Table(title, ("method", *NAMES, "definition"), tuple(rows), (*find_contradictions(found), *_sources(found)))
         )
     return tables
 
 
-def impossible(found: Sequence[Published]) -> list[str]:
-    """Sentences about pairs that contradict the usual definition: mAP@200 above P@200.
+def find_contradictions(found: Sequence[PublishedFigure]) -> list[str]:
+    """Notes on scores that contradict the usual definition: mAP@200 above P@200.
 
-    A sum of precisions over the hits among the first 200, divided by min(200, R), is at most hits / 200 where R is 200
-    or more, as it is for every class of the published lists.
+    If R is at least 200, as in every class of the published lists, the sum of precisions over the first 200 hits
+    divided by min(200, R) is at most P@200.
     """
     values = {(each.method, each.backbone, each.printed_split, each.source, each.metric): each for each in found}
     sentences = []
@@ -106,9 +106,9 @@ def impossible(found: Sequence[Published]) -> list[str]:
     return sentences
 
 
-def _rows(found: Sequence[Published], names: Sequence[str]) -> list[Row]:
-    """One row a method, backbone and source, in the order of the file; those without any asked figure are left out."""
-    grouped: dict[tuple[str, ...], dict[str, Published]] = {}
+def _rows(found: Sequence[PublishedFigure], names: Sequence[str]) -> list[PublishedRow]:
+    """One row per method, backbone and source, in the order of the file; rows without a score are left out."""
+    grouped: dict[tuple[str, ...], dict[str, PublishedFigure]] = {}
     for each in found:
         grouped.setdefault((each.method, each.backbone, each.source, each.printed_split), {})[each.metric] = each
     several: dict[str, int] = {}
@@ -120,12 +120,12 @@ def _rows(found: Sequence[Published], names: Sequence[str]) -> list[Row]:
         values = tuple(metrics[name].value if name in metrics else "-" for name in names)
         if any(value != "-" for value in values):
             first = next(iter(metrics.values()))
-            told = f"{first.protocol or UNKNOWN}{'; ' * bool(first.remark)}{first.remark} [{numbers[source]}]"
+            definition = f"{first.protocol or UNKNOWN}{'; ' * bool(first.remark)}{first.remark} [{numbers[source]}]"
             name = f"{method}, {backbone}" if several[method] > 1 and backbone else method
-            rows.append(Row(f"{name}{', ' * bool(first.year)}{first.year}", values, told))
+            rows.append(PublishedRow(f"{name}{', ' * bool(first.year)}{first.year}", values, definition))
     return rows
 
 
-def _sources(found: Sequence[Published]) -> list[str]:
+def _sources(found: Sequence[PublishedFigure]) -> list[str]:
     sources = dict.fromkeys(each.source for each in found)
     return [f"[{number}] {source}." for number, source in enumerate(sources, start=1)]

@@ -1,4 +1,4 @@
-"""What a report is made of: the stored runs that were asked for, and what belongs to each of them."""
+"""The stored runs of a report, by table and row."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ SEED = 0  # of the resamples, so that a report has the same bytes each time
 
 @dataclass(frozen=True)
 class Row:
-    """Runs of one method under the same settings, one a seed: one row of a table.
+    """One row of a table: runs of one method with the same settings, one per seed.
 
-    ``name`` is unique in the table; ``told`` are the settings that it names to be so.
+    ``name`` is unique in the table; it includes ``distinct_settings``, which differ from other rows of the method.
     """
 
     name: str
     runs: tuple[RunRecord, ...]
-    told: tuple[tuple[str, object], ...] = ()
+    distinct_settings: tuple[tuple[str, object], ...] = ()
 
     @property
     def seeds(self) -> str:
-        """Its seeds in words: ``0-4``, or ``0, 7``."""
+        """Its seeds: ``0-4``, or ``0, 7``."""
         seeds = [run.seed for run in self.runs]
         if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
             return f"{seeds[0]}-{seeds[-1]}"
         return ", ".join(str(seed) for seed in seeds)
 
     def values(self, metric: str) -> list[float]:
-        """The mean over queries of each run that has one."""
-        found = [run.value(metric) for run in self.runs]
-        return [value for value in found if value == value]
+        """The mean over queries of each run that has the metric."""
+        values = [run.value(metric) for run in self.runs]
+        return [value for value in values if value == value]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that may stand in one table: of one dataset, split, gallery, fingerprint and limit; never merged."""
+    """The runs of one table: same dataset, split, gallery, fingerprint and limit."""
 
     rows: tuple[Row, ...]
 
     @property
     def first(self) -> RunRecord:
-        """Any run: what they have in common is in each."""
+        """The first run, for the values that all runs share."""
         return self.rows[0].runs[0]
 
     @property
@@ -65,7 +65,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        """What the table is called."""
+        """The title of the table."""
         first = self.first
         title = f"{first.dataset}, split {first.split}, gallery: {first.gallery} classes"
         if first.configuration.get("gallery_name", "full") != "full":
@@ -76,9 +76,9 @@ class Group:
 
 
 class Source:
-    """Finished runs of a store, and their details as they are asked for; ``data_root`` is where datasets lie.
+    """Finished runs of a store; their details are read when needed. ``data_root`` is the folder of datasets.
 
-    Raises IncompleteError when none is left.
+    Raises IncompleteError if no run is left.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Source:
         if not finished:
             if done:
                 raise IncompleteError(
-                    "Only smoke or oracle runs fit this report: add --include-smoke or --include-oracle to see them."
+                    "Only smoke or oracle runs match this report: add --include-smoke or --include-oracle."
                 )
-            raise IncompleteError("No finished run fits this report: run something first, such as `bench run -m ours`.")
+            raise IncompleteError("No finished run matches this report: run one first, such as `bench run -m ours`.")
         self.runs = finished
-        over = {run.key for run in done}
+        done_keys = {run.key for run in done}
         newest = {
             run.key: run
             for run in runs
@@ -109,7 +109,7 @@ class Source:
             and (include_smoke or not run.smoke)
             and (include_oracle or run.selection != "oracle")
         }
-        self.unfinished = [run for run in newest.values() if run.key not in over]
+        self.unfinished = [run for run in newest.values() if run.key not in done_keys]
         self.data_root = data_root
         self._store = store
         self.per_query = cache(self._per_query)
@@ -117,11 +117,11 @@ class Source:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """Runs by table, in the order of dataset, split and gallery."""
+        """Runs by table, sorted by dataset, split and gallery."""
         tables: dict[tuple[object, ...], list[RunRecord]] = {}
         for run in self.runs:
-            tables.setdefault(table_of(run), []).append(run)
-        return [Group(tuple(rows_of(tables[key]))) for key in sorted(tables)]
+            tables.setdefault(table_key(run), []).append(run)
+        return [Group(tuple(group_rows(tables[key]))) for key in sorted(tables)]
 
     def _per_query(self, run: int) -> details.PerQuery | None:
         content = self._store.detail(run, details.PER_QUERY)
@@ -129,7 +129,7 @@ class Source:
 
     @cached_property
     def methods(self) -> dict[int | None, set[str]]:
-        """Methods that ran in full, with nothing left out or put behind them, by the limit of images a class."""
+        """Full methods without post-processing, by the limit of images per class."""
         found: dict[int | None, set[str]] = {}
         for run in self.runs:
             if not run.ablation and run.title == run.method:
@@ -137,23 +137,23 @@ class Source:
         return found
 
     def detail(self, run: RunRecord, name: str) -> bytes | None:
-        """What is stored under a name of ``bench.results.details``."""
+        """A stored detail of a run; names are in ``bench.results.details``."""
         return self._store.detail(run.id, name)
 
     @cached_property
     def _sums(self) -> dict[int, details.Sums]:
-        """Values added up by class, of every run that has them."""
+        """Sums of values by class, for each run that stores them."""
         ids = [run.id for run in self.runs]
         found = {run: details.sums(content) for run, content in self._store.details(details.SUMS, ids).items()}
         older = self._store.details(details.PER_QUERY, [run for run in ids if run not in found])
         return found | {run: details.sums_of(details.per_query(content)) for run, content in older.items()}
 
     def _draws(self, classes: int) -> Resamples:
-        """Resamples that all rows with so many classes share."""
+        """Resamples, shared by all rows with this number of classes."""
         return class_draws(classes, np.random.default_rng(SEED), RESAMPLES)
 
     def sums(self, row: Row, metric: str, average: Average = "queries") -> SeededSums | None:
-        """Values of a row added up by class; None when a run of it has none of the metric, or of other queries."""
+        """Sums of values by class; None if a run lacks the metric or has other queries."""
         found = [self._sums.get(run.id) for run in row.runs]
         kept = [each for each in found if each is not None and metric in each.metrics]
         if len(kept) < len(found) or any(not np.array_equal(each.counts, kept[0].counts) for each in kept):
@@ -165,7 +165,7 @@ class Source:
         return SeededSums(ClassSums(values, counts), tuple(run.seed for run in row.runs))
 
     def results(self, row: Row, metric: str) -> Results | None:
-        """Values of every query and seed of a row; None when a run of it was stored without them."""
+        """Values of each query and seed; None if a run of the row lacks them."""
         found = [(run.seed, self.per_query(run.id)) for run in row.runs]
         kept = [(seed, each.of(metric)) for seed, each in found if each is not None and metric in each.metrics]
         if len(kept) < len(found):
@@ -173,46 +173,45 @@ class Source:
         return Results(np.stack([values for _, values in kept]), tuple(seed for seed, _ in kept))
 
 
-def table_of(run: RunRecord) -> tuple[object, ...]:
-    """What runs must share to stand in one table."""
-    oracle = run.selection == "oracle"  # never beside runs that did not look at the test
+def table_key(run: RunRecord) -> tuple[object, ...]:
+    """The values that runs of one table share."""
+    oracle = run.selection == "oracle"  # in tables of their own
     return (run.dataset, run.split, run.gallery, run.fingerprint, run.per_class_limit or 0, oracle)
 
 
-NOT_STORED = object()
+MISSING = object()
 
 
-def rows_of(runs: Sequence[RunRecord]) -> list[Row]:
-    """Rows of one table, by name; where settings tell rows of one name apart, the name says how they differ."""
+def group_rows(runs: Sequence[RunRecord]) -> list[Row]:
+    """Rows of one table, by name; names include the settings by which rows of one method differ."""
     same: dict[str, dict[str, list[RunRecord]]] = {}
     for run in sorted(runs, key=lambda run: (run.seed, run.id)):
-        same.setdefault(run.title, {}).setdefault(str(settings_of(run)), []).append(run)
+        same.setdefault(run.title, {}).setdefault(str(collect_settings(run)), []).append(run)
     found = []
     for title, by_settings in sorted(same.items()):
-        every = [settings_of(each[0]) for each in by_settings.values()]
+        every = [collect_settings(each[0]) for each in by_settings.values()]
         for own, each in zip(every, by_settings.values(), strict=True):
-            # A setting that older runs have not tells them from newer ones, too: no two rows have one name.
-            told = tuple((k, v) for k, v in own if any(dict(other).get(k, NOT_STORED) != v for other in every))
-            words = ", ".join(f"{key} {in_text(value)}" for key, value in told)
-            newest = {run.seed: run for run in each}  # a seed that was stored twice is shown as it is now
-            found.append(Row(f"{title} ({words})" if told else title, tuple(newest.values()), told))
+            # A setting that older runs lack counts as a difference: names stay unique.
+            distinct = tuple((k, v) for k, v in own if any(dict(other).get(k, MISSING) != v for other in every))
+            words = ", ".join(f"{key} {in_text(value)}" for key, value in distinct)
+            newest = {run.seed: run for run in each}  # the newest run of each seed
+            found.append(Row(f"{title} ({words})" if distinct else title, tuple(newest.values()), distinct))
     return found
 
 
-def settings_of(run: RunRecord) -> list[tuple[str, object]]:
-    """Settings of the run, of its method, of the dataset and of what follows the embedding, by name; then how it was
-    computed, as far as that can change a figure."""
-    asked = run.configuration
-    parts = (asked["run"], asked["method"], asked.get("dataset", {}), {**_no_post(), **asked.get("post", {})})
+def collect_settings(run: RunRecord) -> list[tuple[str, object]]:
+    """Settings by name: run, method, dataset, post-processing; then precision and version, which affect scores."""
+    stored = run.configuration
+    parts = (stored["run"], stored["method"], stored.get("dataset", {}), {**_no_post(), **stored.get("post", {})})
     settings = [each for part in parts for each in sorted(part.items())]
     return [
         *settings,
-        ("precision", asked.get("precision", "fp32")),
-        ("method_version", asked.get("method_version", 1)),
+        ("precision", stored.get("precision", "fp32")),
+        ("method_version", stored.get("method_version", 1)),
     ]
 
 
 @cache
 def _no_post() -> Mapping[str, object]:
-    """The settings of a run that nothing follows: ``asdict`` for each of a thousand runs would be felt."""
+    """The settings without post-processing; cached, because ``asdict`` per run slows large reports."""
     return asdict(PostProcessing())

@@ -1,4 +1,4 @@
-"""What a sketch of one's own found, as one picture or as one page."""
+"""The photos that a sketch retrieves, as one picture or as one HTML page."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bench.reports.html import template
 
 SIDE, GAP, COLUMNS = 128, 8, 10
 
-Result = tuple[bytes, str]  # a picture file, and what stands below it
+Result = tuple[bytes, str]  # an image file and its caption
 
 
-def strip(sketch: bytes, results: Sequence[Result]) -> bytes:
-    """The sketch and what it found, ten in a row, as PNG."""
+def draw_strip(sketch: bytes, results: Sequence[Result]) -> bytes:
+    """The sketch and its results, ten per row, as PNG."""
     from PIL import Image, ImageDraw
 
     rows = -(-len(results) // COLUMNS)
@@ -31,22 +31,22 @@ def strip(sketch: bytes, results: Sequence[Result]) -> bytes:
             small = picture.convert("RGBA")
         small.thumbnail((SIDE, SIDE))
         sheet.paste(small, (x + (SIDE - small.width) // 2, y + (SIDE - small.height) // 2), small)
-        pen.text((x, y + SIDE + 4), _fitting(pen, text), fill="black")
+        pen.text((x, y + SIDE + 4), _shorten(pen, text), fill="black")
     pen.rectangle((GAP - 2, GAP - 2, GAP + SIDE + 1, GAP + SIDE + 1), outline="black")
     file = io.BytesIO()
     sheet.save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
-def _fitting(pen: object, text: str) -> str:
+def _shorten(pen: object, text: str) -> str:
     measure = pen.textlength  # type: ignore[attr-defined]
     while text and measure(text) > SIDE:
         text = text[:-2] + "…" if len(text) > 2 else ""
     return text
 
 
-def page(title: str, note: str, sketch: bytes, results: Sequence[Result]) -> str:
-    """The same as one HTML file that needs nothing else; pictures are WebP files."""
+def render_page(title: str, note: str, sketch: bytes, results: Sequence[Result]) -> str:
+    """The same as one self-contained HTML file; pictures are WebP files."""
     cells = "".join(
         f'<li><figure><img src="{_uri(content)}" alt="Place {place}: {escape(text)}">'
         f"<figcaption>{place}. {escape(text)}</figcaption></figure></li>"

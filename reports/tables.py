@@ -1,4 +1,4 @@
-"""The main table: methods beside each other, one table for each dataset, split, gallery and protocol, never merged."""
+"""Kind ``main``: methods by score, one table per dataset, split, gallery and protocol."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bench.evaluation.protocols.base import Protocol, name_over, protocol_of
 from bench.reports import missing_runs as missing
 from bench.reports import published
 from bench.reports.base import KINDS, Options, Table
-from bench.reports.cells import YARDSTICK, mean, spread
-from bench.reports.protocol_values import ranks_alike, row_values
+from bench.reports.cells import UNTRAINED_BASELINE, format_spread, mean
+from bench.reports.protocol_values import has_same_ranking, row_values
 from bench.reports.stored_runs import SEED, Group, Row, Source
 from bench.results.models import RunRecord
 from bench.statistics.intervals import interval_of, seed_spread
@@ -25,36 +25,36 @@ from bench.types import Labels
 
 @dataclass(frozen=True)
 class View:
-    """What the columns of a table show: metrics, under a protocol or as this harness defines them."""
+    """The metrics of a table, under a protocol or by the definitions of this project."""
 
     metrics: tuple[str, ...]
     protocol: Protocol | None
-    gallery: str | None = None  # of the runs that are shown; None: any
+    gallery: str | None = None  # of the shown runs; None: any
 
     def name(self, group: Group) -> str:
-        """What the protocol is called over the gallery of a table."""
+        """The name of the protocol for the gallery of a table."""
         return name_over(self.protocol.name if self.protocol else "standard", group.first.gallery)
 
     def values(self, row: Row, metric: str) -> list[float]:
-        """The figures of each run of a row that has one."""
+        """The scores of a row, one per run that has the metric."""
         if self.protocol is None:
             return row.values(metric)
-        return row_values(row, self.protocol, metric) if ranks_alike(row.runs[0], self.protocol) else []
+        return row_values(row, self.protocol, metric) if has_same_ranking(row.runs[0], self.protocol) else []
 
     def sums(self, source: Source, row: Row) -> SeededSums | None:
-        """The first metric's values by class, where they are stored and the row has figures."""
+        """Sums by class of the first metric; None if they or the scores are not stored."""
         metric = parse_metric(self.metrics[0])
         return source.sums(row, metric.id, metric.average or "queries") if self.values(row, self.metrics[0]) else None
 
 
 @KINDS.register("main")
 def main_tables(source: Source, options: Options) -> list[Table]:
-    """A row for each method and ablation: means over its seeds, and the 95 % interval of the first metric.
+    """A row per method and ablation: means over seeds, and the 95 % interval of the first metric.
 
-    Raises UsageError for an unknown protocol, and for a baseline of which nothing is stored; IncompleteError where no
-    run has the gallery that a protocol's name asks for.
+    Raises UsageError for an unknown protocol or a baseline without runs, and IncompleteError if no run has the gallery
+    of a named protocol.
     """
-    if options.baseline and not any(baseline_row(group, options.baseline) for group in source.groups):
+    if options.baseline and not any(find_baseline(group, options.baseline) for group in source.groups):
         known = {row.name for group in source.groups for row in group.rows}
         raise UsageError(f"No run of {options.baseline!r} is stored. {nearest(options.baseline, known)}")
     named = [protocol_of(name) for name in options.protocols]
@@ -66,9 +66,9 @@ def main_tables(source: Source, options: Options) -> list[Table]:
         if view.gallery in (None, group.first.gallery)
     ]
     if not tables:
-        raise IncompleteError("No run ranks a gallery of all classes: `bench run --gallery all` makes one.")
+        raise IncompleteError("No run has a gallery of all classes: use `bench run --gallery all`.")
     if options.published:
-        tables += published.homeless(sorted({group.first.dataset for group in source.groups}))
+        tables += published.make_tables_without_split(sorted({group.first.dataset for group in source.groups}))
     return tables
 
 
@@ -76,32 +76,32 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
     digits, first = options.digits, view.metrics[0]
     rows = sorted(group.rows, key=lambda row: (-mean(view.values(row, first)), row.name))
     sums = [view.sums(source, row) for row in rows]
-    bold = best_row(source, sums)
-    waiting = missing.states(missing.unfinished(source, group))
-    baseline = baseline_row(group, options.baseline) if options.baseline else None
+    bold = find_clear_best(source, sums)
+    unfinished = missing.group_by_title(missing.find_unfinished(source, group))
+    baseline = find_baseline(group, options.baseline) if options.baseline else None
     cells = []
     for position, row in enumerate(rows):
-        figures = [spread(view.values(row, metric), digits) for metric in view.metrics]
+        figures = [format_spread(view.values(row, metric), digits) for metric in view.metrics]
         if position == bold:
             figures[0] = f"**{figures[0]}**"
         seeds = row.seeds
-        if row.name in waiting:
-            seeds += f" ({missing.in_words(waiting[row.name])})"
-        cells.append([row.name, seeds, figures[0], interval_cell(source, sums[position], digits), *figures[1:]])
+        if row.name in unfinished:
+            seeds += f" ({missing.describe_runs(unfinished[row.name])})"
+        cells.append([row.name, seeds, figures[0], format_interval(source, sums[position], digits), *figures[1:]])
         if options.baseline:
             other = None if baseline is None else view.sums(source, baseline)
-            cells[-1].append(_difference(source, sums[position], other) if row is not baseline else "")
+            cells[-1].append(_format_difference(source, sums[position], other) if row is not baseline else "")
     titles = {row.name for row in rows}
-    alone = {title: runs for title, runs in waiting.items() if title not in titles}
+    alone = {title: runs for title, runs in unfinished.items() if title not in titles}
     columns = ["method", "seeds", _heading(first), "95 % interval", *(_heading(metric) for metric in view.metrics[1:])]
     if options.baseline:
         columns.append(f"difference to {options.baseline}")
     for title, runs in sorted(alone.items()):
-        cells.append([title, missing.in_words(runs), runs[-1].status, *["-"] * (len(columns) - 3)])
-    absent = missing.absent_methods(source, group)
+        cells.append([title, missing.describe_runs(runs), runs[-1].status, *["-"] * (len(columns) - 3)])
+    absent = missing.find_missing_methods(source, group)
     cells += [[name, *["-"] * (len(columns) - 1)] for name in absent]
-    notes = _notes(group, view, bold is not None, any(found is not None for found in sums), options, absent)
-    if options.published and (reported := published.rows_for(group.first, view.metrics)):
+    notes = _notes(group, view, bold is not None, any(each is not None for each in sums), options, absent)
+    if options.published and (reported := published.select_published_rows(group.first, view.metrics)):
         columns.append("definition")
         cells = [[*row, view.name(group)] for row in cells]
         blank = [""] * (1 if options.baseline else 0)
@@ -109,7 +109,7 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
             [f"{each.name} (reported)", "", each.figures[0], "-", *each.figures[1:], *blank, each.definition]
             for each in reported
         ]
-        notes += published.notes(group.first)
+        notes += published.make_notes(group.first)
     return Table(
         f"{group.title}, protocol {view.name(group)}",
         tuple(columns),
@@ -120,17 +120,17 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
 
 
 def _commands(group: Group, rows: Sequence[Row], alone: dict[str, list[RunRecord]], absent: Sequence[str]) -> list[str]:
-    every = tuple(sorted({run.seed for run in group.runs}))
-    found = [missing.command(group, name, every) for name in absent]
+    seeds = tuple(sorted({run.seed for run in group.runs}))
+    commands = [missing.make_command(group, name, seeds) for name in absent]
     for runs in alone.values():
         if any(run.status not in ("running", "queued") for run in runs):
-            found.append(missing.command(group, runs[0].method, tuple(sorted({r.seed for r in runs})), runs[0]))
+            commands.append(missing.make_command(group, runs[0].method, tuple(sorted({r.seed for r in runs})), runs[0]))
     for row in rows:
-        lacking = missing.missing_seeds(row, group)
-        trained = bool(row.runs[0].seconds.get("training"))  # others give the same figures for every seed
-        if lacking and trained and not row.runs[0].origin:
-            found.append(missing.command(group, row.runs[0].method, lacking, row.runs[0]))
-    return found
+        missing_seeds = missing.find_missing_seeds(row, group)
+        trained = bool(row.runs[0].seconds.get("training"))  # others score the same for every seed
+        if missing_seeds and trained and not row.runs[0].origin:
+            commands.append(missing.make_command(group, row.runs[0].method, missing_seeds, row.runs[0]))
+    return commands
 
 
 def _heading(metric: str) -> str:
@@ -162,62 +162,62 @@ def _notes(group: Group, view: View, bold: bool, intervals: bool, options: Optio
     dropped = {path for run in runs for path in run.configuration.get("dropped", {})}
     if dropped:
         notes.append(f"{len(dropped)} broken pictures were dropped, first {min(dropped)}.")
-    if YARDSTICK not in {run.method for run in runs} | set(absent) and first.selection != "oracle":
-        command = missing.command(group, YARDSTICK, ())
-        notes.append(f"No frozen-feature yardstick is stored for this table: `{command}` adds it.")
+    if UNTRAINED_BASELINE not in {run.method for run in runs} | set(absent) and first.selection != "oracle":
+        command = missing.make_command(group, UNTRAINED_BASELINE, ())
+        notes.append(f"This table lacks the untrained baseline: `{command}` adds it.")
     if first.configuration.get("caution"):
         notes.append(str(first.configuration["caution"]))
     notes.append(f"Fingerprint of the images: {first.fingerprint[:16]}.")
     return notes
 
 
-def baseline_row(group: Group, name: str) -> Row | None:
-    """The row called ``name``, else the first of that method in full; None when the table has none."""
-    whole = [row for row in group.rows if row.runs[0].method == name and not row.runs[0].ablation]
-    return next((row for row in group.rows if row.name == name), whole[0] if whole else None)
+def find_baseline(group: Group, name: str) -> Row | None:
+    """The row ``name``, else the first full row of that method; None without either."""
+    full = [row for row in group.rows if row.runs[0].method == name and not row.runs[0].ablation]
+    return next((row for row in group.rows if row.name == name), full[0] if full else None)
 
 
-def best_row(source: Source, sums: Sequence[SeededSums | None]) -> int | None:
-    """The row to print in bold: better than every other beyond the interval of the difference; None when none is.
+def find_clear_best(source: Source, sums: Sequence[SeededSums | None]) -> int | None:
+    """The row to print in bold: better than every other beyond the interval of the difference; None if no row is.
 
-    Rows whose runs were stored without the values of every query are in nobody's way and never bold.
+    Rows without stored values of queries are ignored.
     """
-    known = [(n, found) for n, found in enumerate(sums) if found is not None]
-    if len(known) < 2 or len({len(found.sums.counts) for _, found in known}) > 1:
+    known = [(n, each) for n, each in enumerate(sums) if each is not None]
+    if len(known) < 2 or len({len(each.sums.counts) for _, each in known}) > 1:
         return None
     drawn = source.draws(len(known[0][1].sums.counts))
-    best = clear_best([found for _, found in known], np.random.default_rng(SEED), drawn=drawn)
+    best = clear_best([each for _, each in known], np.random.default_rng(SEED), drawn=drawn)
     return None if best is None else known[best][0]
 
 
-def _difference(source: Source, ours: SeededSums | None, other: SeededSums | None) -> str:
+def _format_difference(source: Source, ours: SeededSums | None, other: SeededSums | None) -> str:
     if ours is None or other is None or len(ours.sums.counts) != len(other.sums.counts):
         return "-"
     found = compare_sums(ours, other, np.random.default_rng(SEED), drawn=source.draws(len(ours.sums.counts)))
     return f"{found.points:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
 
 
-def labels_of(source: Source, row: Row) -> Labels:
-    """Classes of the queries of a row whose values are stored: int64 [queries]."""
-    kept = source.per_query(row.runs[0].id)
-    if kept is None:
+def query_labels(source: Source, row: Row) -> Labels:
+    """Classes of the queries of a row with stored values: int64 [queries]."""
+    per_query = source.per_query(row.runs[0].id)
+    if per_query is None:
         raise KeyError(f"run {row.runs[0].id} was stored without the values of its queries")
-    return kept.labels
+    return per_query.labels
 
 
-def interval_cell(source: Source, found: SeededSums | None, digits: int) -> str:
-    """``0.512 to 0.580``; ``-`` for a run without the values of its queries."""
-    if found is None:
+def format_interval(source: Source, sums: SeededSums | None, digits: int) -> str:
+    """``0.512 to 0.580``; ``-`` without stored values of queries."""
+    if sums is None:
         return "-"
-    drawn = source.draws(len(found.sums.counts))
+    drawn = source.draws(len(sums.sums.counts))
     generator = np.random.default_rng(SEED)
-    around = interval_of(found.sums.over_seeds, seed_spread(found.sums), generator, limits=(0.0, 1.0), drawn=drawn)
+    around = interval_of(sums.sums.over_seeds, seed_spread(sums.sums), generator, limits=(0.0, 1.0), drawn=drawn)
     return "-" if math.isnan(around.low) else f"{around.low:.{digits}f} to {around.high:.{digits}f}"
 
 
 def _interval_note(several: int, rows: int) -> str:
-    """What the interval covers, where ``several`` of the ``rows`` have more than one seed."""
+    """What the interval covers; ``several`` of the ``rows`` have more than one seed."""
     if not several:
-        return "The interval covers other classes, not other trainings: of those one seed says nothing."
+        return "The interval covers other classes, not other trainings, because there is one seed."
     rest = "" if several == rows else "; in a row of one seed other classes only"
     return f"The interval covers other classes and other trainings{rest}."

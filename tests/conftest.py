@@ -1,4 +1,4 @@
-"""What several tests share: a quiet observer, a store in a temporary folder, a small slice of the embedded images."""
+"""Shared fixtures: an observer that records, a store in a temporary folder, and the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.results.store import Store
 
 
 class Quiet:
-    """An observer that keeps what it was told."""
+    """An observer that records its calls."""
 
     def __init__(self) -> None:
         self.phases: list[str] = []
@@ -29,7 +29,7 @@ class Quiet:
 
 @pytest.fixture(autouse=True, scope="session")
 def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Torch's folder of fetched weights is empty: what a run begins with does not hang on whose machine this is."""
+    """Torch's folder of downloaded weights is empty, so that no test depends on the machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         yield

@@ -105,8 +105,8 @@ def test_every_method_explains_itself(name: str) -> None:
     for changes in method.structural.values():
         assert all(getattr(settings, key) != value for key, value in changes.items())
     if method.__module__.startswith("bench.methods.") and name != "ours":  # whose every formula is in docs/method.md
-        told = sys.modules[method.__module__].__doc__ or ""
-        assert all(word in told for word in ("Paper: ", "Implemented", "Left out")), name
+        text = sys.modules[method.__module__].__doc__ or ""
+        assert all(word in text for word in ("Paper: ", "Implemented", "Left out")), name
 
 
 def ablations() -> Iterator[Any]:

@@ -171,11 +171,11 @@ def test_a_method_trains_on_a_dataset_and_a_report_shows_both_under_a_protocol(b
     value = next(s["value"] for s in found["scores"] if (s["metric"], s["average"]) == ("mAP@all:plain", "classes"))
     report = bench("report", "--protocol", "every-class", "--kind", "main", "--kind", "runs", "--format", "json")
     assert report.returncode == 0, report.stderr
-    told = json.loads(report.stdout)
-    main, runs = told["tables"]
+    document = json.loads(report.stdout)
+    main, runs = document["tables"]
     assert main["rows"][0]["mAP@all:plain@classes"] in (f"{value:.3f}", f"**{value:.3f}**")
     assert [(row["run"], row["method"]) for row in runs["rows"]] == [("1", "proxy-anchor")]
-    assert "plug-ins zs-sbir-bench-example 0.1" in told["footer"][0]
+    assert "plug-ins zs-sbir-bench-example 0.1" in document["footer"][0]
     every = bench("report", "--kind", "all", "--format", "tsv")
     assert every.returncode == 0, every.stderr
     assert "# Runs: shapes, split shapes-4" in every.stdout

@@ -1,6 +1,6 @@
 """Whole reports against committed text.
 
-When a change of a report is meant, write the texts anew with ``BENCH_UPDATE_EXPECTED=1 python -m pytest
+After an intended change, update the texts with ``BENCH_UPDATE_EXPECTED=1 python -m pytest
 tests/test_reports.py`` and read the difference before committing it.
 """
 
@@ -34,7 +34,7 @@ def same_as_committed(text: str, name: str) -> None:
     text = re.sub(r"Computed from [^\s\"]+ to [^\s\"]+", "Computed from then to then.", text)
     if os.environ.get("BENCH_UPDATE_EXPECTED"):
         path.write_text(text)
-    assert text == path.read_text(), f"{name} differs; see the head of this file for how to write it anew"
+    assert text == path.read_text(), f"{name} differs; the head of this file has the command that updates it"
 
 
 def main_report(store: Store, *, include_smoke: bool = False) -> Report:
@@ -91,8 +91,8 @@ def test_the_same_store_gives_the_same_bytes(filled: Store) -> None:
     assert len(texts) == 1
 
 
-def test_nothing_to_report_says_what_to_do(store: Store) -> None:
-    with pytest.raises(IncompleteError, match="run something first"):
+def test_an_empty_report_is_an_error_with_the_cure(store: Store) -> None:
+    with pytest.raises(IncompleteError, match="run one first"):
         main_report(store)
     fill(store, per_class_limit=1, values=(0.9,) * 5)
     with pytest.raises(IncompleteError, match="--include-smoke"):

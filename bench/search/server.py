@@ -19,7 +19,7 @@ from string import Template
 from typing import Any
 
 from bench.errors import BenchError, UsageError
-from bench.reports.gallery import thumbnail
+from bench.reports.gallery import make_thumbnail
 from bench.reports.html import template
 from bench.search.searcher import Searcher
 
@@ -53,7 +53,7 @@ def bind_server(searcher: Searcher, title: str, host: str, port: int) -> Threadi
     @lru_cache(maxsize=4096)
     def picture(position: int) -> bytes:
         path = searcher.photos[position].path
-        return thumbnail(searcher.dataset.read(path), path, PICTURE)
+        return make_thumbnail(searcher.dataset.read(path), path, PICTURE)
 
     attributes = {"searcher": searcher, "page": page.encode(), "picture": staticmethod(picture)}
     handler = type("Handler", (_Handler,), {**attributes, "local_only": is_local(host)})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import provenance
-from bench.reports.footer import CALLS, footer
+from bench.reports.footer import CALLS, make_footer
 from bench.results.models import RunRecord
 
 
@@ -125,7 +125,7 @@ def record(number: int, **environment: str) -> RunRecord:
 def test_the_footer_tells_each_fact_once() -> None:
     runs = [record(1), record(2), record(3, device="cuda:0"), record(4, command="bench ablate")]
     runs[3] = replace(runs[3], environment={**runs[3].environment, "trained by": "def"})
-    assert footer(runs) == (
+    assert make_footer(runs) == (
         "Runs 1-2, 4: bench 1, device cpu.",
         "Run 3: bench 1, device cuda:0.",
         "Runs 1-3: split emoji-93, fingerprint ffffffffffffffff, weights abc.",
@@ -137,6 +137,6 @@ def test_the_footer_tells_each_fact_once() -> None:
 
 
 def test_a_footer_does_not_list_a_hundred_calls() -> None:
-    lines = footer([record(number, command=f"bench run --seed {number}") for number in range(1, 31)])
+    lines = make_footer([record(number, command=f"bench run --seed {number}") for number in range(1, 31)])
     assert sum("was called by" in line for line in lines) == CALLS
-    assert lines[-1] == f"{30 - CALLS} more calls: `bench show RUN` tells each."
+    assert lines[-1] == f"{30 - CALLS} more calls: see `bench show RUN`."

@@ -1,7 +1,6 @@
-"""Every script of ``benchmarks/`` runs, as the documentation calls it but at its smallest, and prints what it says.
+"""Each script of ``benchmarks/`` runs at toy size with the options that a page shows, and prints its table.
 
-The options of ``SMALLEST`` stand behind those of the page, which they override. A script of which no page shows a call
-is called without options.
+The options of ``SMALLEST`` override those of the page.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ SMALLEST = {
     "streaming": "--queries 20 --photos 2000 --dim 8 --classes 4",
     "training_step": "--repeats 1 --steps 1 --set image_size=32 --set batch_size=8",
 }
-FASTER = (  # what no option overrides
+FASTER = (  # not an option
     (r"processes.py 1 2 4", "processes.py 2"),
     (r"backbone=resnet50", "backbone=resnet18"),
 )
@@ -61,7 +60,7 @@ PRINTS = {
         r"the table costs .*",
     ],
 }
-OTHERS = ("argsort", "torchmetrics", "scikit-learn", "SAKE")  # what the engine is held against
+OTHERS = ("argsort", "torchmetrics", "scikit-learn", "SAKE")  # the evaluators that the engine is compared with
 SCRIPTS = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
 SHOWN = dict.fromkeys(
     shlex.join(words) for page in PAGES for words in commands(page) if words[1:] and words[1].startswith("benchmarks/")

@@ -55,7 +55,7 @@ def test_sides_that_cells_do_not_divide(resources: Resources) -> None:
 
 
 def test_shape_alone_finds_many_of_the_unseen_classes(resources: Resources, quiet: Quiet) -> None:
-    """Chance is 0.012 there; the prototype of this yardstick had 0.42."""
+    """Chance is 0.012 there; a prototype had 0.42."""
     experiment = resolve(Request("hog", "emoji"), resources)
     method = build(experiment, resources, CPU)
     embeddings = Embedder(method, experiment, resources, CPU).embed_split(quiet)[0]

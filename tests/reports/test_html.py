@@ -1,4 +1,4 @@
-"""The HTML report in a real browser: it asks for nothing, complains of nothing, sorts, fits a phone, can be read."""
+"""The HTML report in a real browser: no requests, no errors, sortable tables, readable on a phone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.reports import plots
-from bench.reports.base import FORMATS, Gallery, Options
+from bench.reports.base import FORMATS, Options, RetrievalExamples
 from bench.reports.build import build
 from bench.reports.html import inline
 from bench.reports.stored_runs import Source
@@ -48,7 +48,7 @@ def test_the_page_is_one_file_with_the_same_bytes_each_time(page: str, filled: S
     assert len(ids) == len(set(ids))
 
 
-def test_every_kind_of_drawing_is_there_and_says_what_it_shows(page: str) -> None:
+def test_the_page_has_every_kind_of_plot_with_alternative_text(page: str) -> None:
     titles = re.findall(r"<figcaption><strong>([^<:]+)", page)
     for wanted in (
         "Precision and recall",
@@ -70,7 +70,7 @@ def test_text_from_a_store_cannot_become_an_element(store: Store) -> None:
     assert inline('<a>"&**b**`c`') == "&lt;a&gt;&quot;&amp;<strong>b</strong><code>c</code>"
 
 
-def test_pictures_that_are_not_at_hand_are_told_in_a_sentence(page: str) -> None:
+def test_a_note_replaces_pictures_that_cannot_be_read(page: str) -> None:
     assert "No pictures: The images of dataset" in page or "No pictures:" in page
 
 
@@ -100,7 +100,7 @@ def test_pictures_do_not_wait_for_being_scrolled_to(page: str) -> None:
 
 
 def test_squares_of_confusion_take_the_ink_of_the_page() -> None:
-    svg = plots.heat("t", "alt", ("ant", "bee"), [[0.9, 0.1], [0.0, 1.0]]).svg
+    svg = plots.draw_heatmap("t", "alt", ("ant", "bee"), [[0.9, 0.1], [0.0, 1.0]]).svg
     squares = svg[svg.index("QuadMesh") :]
     styles = re.findall(r'style="(fill: [^"]+); stroke: var\(--rule\)', squares)[:4]
     ink = "fill: currentColor"
@@ -110,7 +110,7 @@ def test_squares_of_confusion_take_the_ink_of_the_page() -> None:
 def test_the_scale_of_a_tall_dot_plot_stands_above_it_too() -> None:
     def scales(rows: int) -> int:
         names, values = [f"class-{n}" for n in range(rows)], np.linspace(0, 1, rows)
-        svg = plots.dots("t", "alt", names, [("ours", values, values, values)], "mAP", [[0]]).svg
+        svg = plots.draw_dots("t", "alt", names, [("ours", values, values, values)], "mAP", [[0]]).svg
         return len(re.findall(r">0\.4<", svg))
 
     assert (scales(20), scales(60)) == (1, 2)
@@ -178,11 +178,11 @@ def test_a_gallery_of_real_pictures(runner: object, tmp_path: Path) -> None:
     report = build(Source(store, store.runs(), include_smoke=True), ["gallery"], Options(), pictures=True)
     table, (gallery,) = report.tables[0], report.sections[0].pictures
     store.close()
-    assert isinstance(gallery, Gallery)
-    assert [each.what for each in gallery.queries] == [row[0] for row in table.rows]
+    assert isinstance(gallery, RetrievalExamples)
+    assert [each.choice for each in gallery.queries] == [row[0] for row in table.rows]
     for shown, row in zip(gallery.queries, table.rows, strict=True):
         assert shown.picture.startswith("data:image/webp;base64,")
-        assert ", ".join(f"{'✓' if each.right else '✗'} {each.class_name}" for each in shown.answers) == row[-1]
-        assert all(each.path.split("/")[1] == each.class_name for each in shown.answers)
+        assert ", ".join(f"{'✓' if each.right else '✗'} {each.class_name}" for each in shown.photos) == row[-1]
+        assert all(each.path.split("/")[1] == each.class_name for each in shown.photos)
     text = FORMATS.get("html").write(report)
-    assert text.count("<img src=") == sum(1 + len(each.answers) for each in gallery.queries)
+    assert text.count("<img src=") == sum(1 + len(each.photos) for each in gallery.queries)

@@ -1,6 +1,6 @@
-"""Every kind of report in every format against committed text, and what tables say about what is missing.
+"""Every kind of report in every format against committed text, and notes on what is missing.
 
-When a change is meant, write the texts anew with ``BENCH_UPDATE_EXPECTED=1 python -m pytest tests/reports`` and read
+After an intended change, update the texts with ``BENCH_UPDATE_EXPECTED=1 python -m pytest tests/reports`` and read
 the difference before committing it.
 """
 
@@ -24,7 +24,7 @@ from bench.errors import IncompleteError, UsageError
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.reports import published
 from bench.reports.base import FORMATS, KINDS, Options, Report, Section, Table
-from bench.reports.gallery import chosen
+from bench.reports.gallery import choose_queries
 from bench.reports.markdown import flush_right
 from bench.reports.stored_runs import Source
 from bench.results.store import Store
@@ -119,12 +119,12 @@ def test_the_cost_table_shows_device_memory_where_there_is_any(store: Store) -> 
     assert table.columns[-1] == "device memory, GB"
 
 
-def test_the_note_says_what_the_interval_of_one_seed_covers(filled: Store, store: Store) -> None:
+def test_the_note_on_the_interval_of_one_seed(filled: Store, store: Store) -> None:
     mixed, single = report(filled, "main", options=Options(published=False)).tables
     assert (
         "The interval covers other classes and other trainings; in a row of one seed other classes only." in mixed.notes
     )
-    assert "The interval covers other classes, not other trainings: of those one seed says nothing." in single.notes
+    assert "The interval covers other classes, not other trainings, because there is one seed." in single.notes
 
 
 def test_a_protocol_is_a_table_of_its_own_with_its_metrics_and_its_rule_for_empty_queries(filled: Store) -> None:
@@ -161,8 +161,8 @@ def test_published_rows_are_marked_and_never_bold(filled: Store) -> None:
 
 
 def test_every_published_figure_has_a_source_a_known_protocol_and_a_fraction() -> None:
-    assert len(published.figures()) == 248
-    for each in published.figures():
+    assert len(published.read_figures()) == 248
+    for each in published.read_figures():
         assert each.source
         assert 0 <= float(each.value) <= 1
         assert each.protocol in ("", *PROTOCOLS.names())
@@ -185,7 +185,7 @@ def _identity(store: Store) -> dict[str, object]:
 
 def test_shown_queries_are_the_best_the_median_the_worst_and_others() -> None:
     values = np.array([0.5, 0.9, np.nan, 0.1, 0.7, 0.3, 0.2, 0.8, 0.6, 0.4, 0.55, 0.45])
-    shown = chosen(values)
+    shown = choose_queries(values)
     assert [query for what, query in shown if what == "best"] == [1, 7, 4]
     assert [query for what, query in shown if what == "worst"] == [3, 6, 5]
     assert [query for what, query in shown if what == "median"] == [10, 0, 11]
@@ -199,7 +199,7 @@ def test_a_gallery_shows_ten_photos_however_many_are_stored(store: Store) -> Non
     assert {len(row[-1].split(", ")) for row in table.rows} == {10}
 
 
-def test_a_table_without_intervals_says_why(filled: Store) -> None:
+def test_a_table_without_intervals_has_a_note(filled: Store) -> None:
     standard, voc = (
         report(filled, "main", options=Options(protocols=protocols, published=False)).tables[0].notes
         for protocols in ((), ("sake",))

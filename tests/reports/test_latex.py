@@ -35,7 +35,7 @@ def test_a_long_table_is_several_of_latex() -> None:
 
 def test_latex_escapes_every_special_character() -> None:
     table = Table("a_b & 100 % of #1 $x^2$ ~{}\\", ("x|y", "z"), (("<0.1", "**0.5 ± 0.1**"),))
-    text = latex.write(Report((), ())) + latex.formatted(table.title)
+    text = latex.write(Report((), ())) + latex.format_text(table.title)
     assert r"a\_b \& 100 \% of \#1 \$x\textasciicircum{}2\$ \textasciitilde{}\{\}\textbackslash{}" in text
 
 

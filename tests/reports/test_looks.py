@@ -59,7 +59,7 @@ def test_colours_stay_apart_for_every_sort_of_eyes(paper: str, colours: list[str
 
 
 def test_no_two_of_thirty_six_look_alike_and_six_in_nothing() -> None:
-    seen = [tuple(map(str, plots.look(number).values())) for number in range(36)]
+    seen = [tuple(map(str, plots.style(number).values())) for number in range(36)]
     assert len(set(seen)) == 36
     for part in zip(*seen[:6], strict=True):
         assert len(set(part)) == 6
@@ -77,23 +77,23 @@ def test_a_method_looks_the_same_in_all_drawings(store: Store, monkeypatch: pyte
         original = getattr(plots, kind)
 
         def drawing(*given: Any, **named: Any) -> Any:
-            if kind == "dots":
+            if kind == "draw_dots":
                 names, numbers = [each[0] for each in given[3]], [each[0] for each in given[5]]
                 drawn.append((given[0], dict(zip(names, numbers, strict=True))))
             else:
-                drawn.append((given[0], dict(given[5 if kind == "scatter" else 3])))
+                drawn.append((given[0], dict(given[5 if kind == "draw_scatter" else 3])))
             return original(*given, **named)
 
         return drawing
 
-    for kind in ("lines", "dots", "scatter"):
+    for kind in ("draw_lines", "draw_dots", "draw_scatter"):
         monkeypatch.setattr(plots, kind, watched(kind))
     source = Source(store, store.runs())
     page = FORMATS.get("html").write(
         build(source, ["main", "per-class", "cost"], Options(published=False), pictures=True)
     )
     assert {title.split(":")[0] for title, _ in drawn} >= {"Training", "By class", "Cost against quality"}
-    number_of = pictures.looks(source)
+    number_of = pictures.assign_styles(source)
     assert sorted(number_of.values()) == list(range(9))
     for title, numbers in drawn:
         assert numbers.items() <= number_of.items(), title
@@ -103,7 +103,7 @@ def test_a_method_looks_the_same_in_all_drawings(store: Store, monkeypatch: pyte
 
 def test_every_series_has_its_own_colour_in_the_drawing() -> None:
     numbers = {"a": 4, "b": 0}
-    svg = plots.scatter("t", "alt", [("a", 1.0, 0.5), ("b", 2.0, 0.6)], "x", "y", numbers).svg
+    svg = plots.draw_scatter("t", "alt", [("a", 1.0, 0.5), ("b", 2.0, 0.6)], "x", "y", numbers).svg
     assert set(re.findall(r"var\(--series-\d\)", svg)) == {"var(--series-4)", "var(--series-0)"}
-    rows = plots.dots("t", "alt", ["p", "q"], [("mean", [1, 2], [0, 1], [2, 3])], "x", [[1, 3]]).svg
+    rows = plots.draw_dots("t", "alt", ["p", "q"], [("mean", [1, 2], [0, 1], [2, 3])], "x", [[1, 3]]).svg
     assert set(re.findall(r"var\(--series-\d\)", rows)) == {"var(--series-1)", "var(--series-3)"}

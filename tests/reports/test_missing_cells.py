@@ -1,4 +1,4 @@
-"""What a report says of cells that are missing, failed or still computed, and the calls that compute them."""
+"""Cells that are missing, failed or running, and the commands that compute them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.results.store import Store
 from tests.reports.filling import CODES, everything, fill, report
 
 
-def test_missing_failed_and_running_cells_are_told_apart(filled: Store) -> None:
+def test_missing_failed_and_running_cells_differ(filled: Store) -> None:
     emoji, sketchy = report(filled, "main", options=Options(published=False)).tables
     cells = {row[0]: row for row in emoji.rows}
     assert cells["sake"][1:3] == ("seed 1 failed", "failed")
@@ -25,8 +25,8 @@ def test_missing_failed_and_running_cells_are_told_apart(filled: Store) -> None:
     assert any("(sake on emoji-93, seed 1) is failed: RuntimeError: NaN." in line for line in footer)
 
 
-def test_the_command_of_a_run_with_another_backbone_says_how_much_of_it_was_frozen(store: Store) -> None:
-    """How many blocks a dataset's recipe freezes goes for its own backbone."""
+def test_the_command_of_a_run_with_another_backbone_has_its_frozen_blocks(store: Store) -> None:
+    """The frozen blocks of a dataset's recipe apply to its own backbone only."""
     for seed in range(2):
         fill(store, level=0.5, seed=seed)
     common = {"lr": 3e-4, "backbone": "resnet18", "frozen_blocks": 5}
@@ -96,10 +96,10 @@ def test_nobody_is_asked_to_select_epochs_on_the_test(filled: Store) -> None:
     (oracle,) = (table for table in tables if "oracle" in table.title)
     assert [row[0] for row in oracle.rows] == ["ours [oracle: selected on the test]"]
     assert oracle.commands == ()
-    assert not any("yardstick" in note for note in oracle.notes)
+    assert not any("baseline" in note for note in oracle.notes)
 
 
-def test_a_failure_that_was_mended_is_not_told(filled: Store) -> None:
+def test_a_report_omits_a_failure_that_a_later_run_replaced(filled: Store) -> None:
     fill(filled, level=0.4, method="sake", seed=1)
     lines = report(filled, "main").footer
     assert any("failed" in line for line in lines) == any("sake" in line and "failed" in line for line in lines)

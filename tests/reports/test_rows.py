@@ -9,9 +9,9 @@ import pytest
 
 from bench.reports.ablation import METRIC, ablation_tables
 from bench.reports.base import Options
-from bench.reports.cells import shown_rows
+from bench.reports.cells import select_rows
 from bench.reports.stored_runs import Source
-from bench.reports.tables import labels_of
+from bench.reports.tables import query_labels
 from bench.results.store import Store
 from bench.statistics.significance import Results, compare, holm
 from tests.reports.filling import fill
@@ -27,7 +27,7 @@ def test_rows_of_an_ablation_are_one_family_of_tests_whatever_seeds_they_have(st
     source = Source(store, store.runs())
     (table,) = ablation_tables(source, Options())
     rows = {row.name: row for row in source.groups[0].rows}
-    labels = labels_of(source, rows["ours"])
+    labels = query_labels(source, rows["ours"])
     full = source.results(rows["ours"], METRIC)
     assert full is not None
     raw = []
@@ -43,7 +43,7 @@ def test_rows_of_an_ablation_are_one_family_of_tests_whatever_seeds_they_have(st
     assert "adjusted after Holm for the 3 rows" in table.notes[1]
 
 
-def test_what_is_said_of_an_ablation_does_not_hang_on_the_others(store: Store) -> None:
+def test_the_row_of_an_ablation_does_not_depend_on_the_others(store: Store) -> None:
     for seed in range(2):
         fill(store, level=0.6, seed=seed)
         fill(store, level=0.58, seed=seed, ablation="without preservation")
@@ -53,14 +53,14 @@ def test_what_is_said_of_an_ablation_does_not_hang_on_the_others(store: Store) -
     (row,) = [row for row in both.rows if row[0] == alone.rows[1][0]]
     assert row[:5] == alone.rows[1][:5]
     assert "interval over classes and trainings." in alone.notes[0]
-    assert "over classes and trainings (where one seed is shared, over classes alone, and so is p)." in both.notes[0]
+    assert "over classes and trainings (rows with one shared seed: classes only; p likewise)." in both.notes[0]
 
 
-def test_one_seed_says_nothing_of_other_trainings(store: Store) -> None:
+def test_the_interval_of_one_seed_covers_classes_only(store: Store) -> None:
     fill(store, level=0.6)
     fill(store, level=0.58, ablation="without preservation")
     (table,) = ablation_tables(Source(store, store.runs()), Options())
-    assert "interval over classes alone: one seed says nothing of other trainings, nor does p." in table.notes[0]
+    assert "interval over classes only, not trainings, because there is one seed; p likewise." in table.notes[0]
 
 
 def test_rows_of_before_a_setting_was_there_have_a_name_of_their_own(store: Store) -> None:
@@ -70,7 +70,7 @@ def test_rows_of_before_a_setting_was_there_have_a_name_of_their_own(store: Stor
     assert sorted(row.name for row in group.rows) == ["ours", "ours (scale 16)"]
 
 
-def test_an_ablation_is_held_against_the_method_with_its_own_settings_or_none(store: Store) -> None:
+def test_an_ablation_is_compared_with_the_full_method_of_the_same_settings_only(store: Store) -> None:
     def of(margin: float, weight: float, **rest: Any) -> dict[str, Any]:
         own = {"margin": margin, "weight_quadruplet": weight}
         return {"configuration": {"run": {"lr": 3e-4}, "method": own, "caution": "", **rest}}
@@ -87,7 +87,7 @@ def test_an_ablation_is_held_against_the_method_with_its_own_settings_or_none(st
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "setting"),
     [
         ({"precision": "bf16"}, "precision bf16"),
         ({"method_version": 2}, "method_version 2"),
@@ -96,7 +96,7 @@ def test_an_ablation_is_held_against_the_method_with_its_own_settings_or_none(st
     ],
 )
 def test_runs_that_were_computed_otherwise_are_no_seeds_of_one_row(
-    other: dict[str, Any], told: str, store: Store
+    other: dict[str, Any], setting: str, store: Store
 ) -> None:
     plain: dict[str, Any] = {"run": {}, "method": {}, "dataset": {"ink_crop": False}}
     if "post" in other:
@@ -105,7 +105,7 @@ def test_runs_that_were_computed_otherwise_are_no_seeds_of_one_row(
     fill(store, level=0.6, configuration={**plain, **other})
     (group,) = Source(store, store.runs()).groups
     assert [len(row.runs) for row in group.rows] == [1, 1]
-    assert any(row.name.endswith(f"({told})") for row in group.rows)
+    assert any(row.name.endswith(f"({setting})") for row in group.rows)
 
 
 def test_what_is_shown_of_many_rows_are_methods_before_ablations(store: Store) -> None:
@@ -114,8 +114,8 @@ def test_what_is_shown_of_many_rows_are_methods_before_ablations(store: Store) -
     for part in ("quadruplet", "classification", "preservation"):
         fill(store, level=0.7, ablation=f"without {part}")
     (group,) = Source(store, store.runs()).groups
-    assert [row.name for row in shown_rows(group.rows, 4)] == ["ours", "softmax", "sake", "imagenet"]
-    five = [row.name for row in shown_rows(group.rows, 5)]
+    assert [row.name for row in select_rows(group.rows, 4)] == ["ours", "softmax", "sake", "imagenet"]
+    five = [row.name for row in select_rows(group.rows, 5)]
     assert five[0].startswith("ours without")
     assert five[1:] == ["ours", "softmax", "sake", "imagenet"]
-    assert [row.name for row in shown_rows(group.rows, 2)] == ["ours", "imagenet"]
+    assert [row.name for row in select_rows(group.rows, 2)] == ["ours", "imagenet"]

@@ -1,4 +1,4 @@
-"""docs/commands.md says what the command line takes today."""
+"""docs/commands.md is up to date."""
 
 from __future__ import annotations
 

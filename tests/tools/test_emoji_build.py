@@ -1,4 +1,4 @@
-"""The shipped dataset, its card and its builder say the same; nothing here needs the fetched packages."""
+"""The included dataset, its card and its builder agree; no test needs the source packages."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_creative_commons_licences_are_linked(source: Source, card: str) -> None
     assert links.get(source.licence, "") in card_line(card, "Credits and licences", source)
 
 
-def test_the_card_says_what_was_changed_and_what_share_alike_asks_for(card: str) -> None:
+def test_the_card_names_the_changes_and_the_share_alike_terms(card: str) -> None:
     for word in ("cropped", "rasterised", "contour", "CC BY-SA files stay CC BY-SA"):
         assert word in card
 

@@ -1,4 +1,4 @@
-"""docs/methods.md says what methods and settings there are today."""
+"""docs/methods.md is up to date."""
 
 from __future__ import annotations
 

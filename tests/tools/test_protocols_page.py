@@ -1,4 +1,4 @@
-"""docs/protocols.md says what the code does: its generated parts are those that the declarations give today."""
+"""The generated parts of docs/protocols.md are up to date."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_every_declaration_is_on_the_page() -> None:
     assert all(f"- **`{name}`**: " in TEXT for name in PROTOCOLS.names())
 
 
-def test_the_worked_ranking_is_what_the_oracle_says() -> None:
+def test_the_worked_ranking_agrees_with_the_oracle() -> None:
     """The figures beside one another come from the engine; here from the definitions alone."""
     order = sorted(range(12), key=lambda photo: (protocols_page.DISTANCES[photo], photo))
     flags = [protocols_page.RELEVANT[photo] == "o" for photo in order]

@@ -90,21 +90,21 @@ def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Pa
 def write(searcher: Searcher, run: int, name: str, sketch: bytes, matches: list[Match], path: Path) -> None:
     """A strip or a page of the results; raises UsageError where it cannot be written."""
     from bench.datasets.images.user_sketch import render_sketch
-    from bench.reports.gallery import thumbnail
-    from bench.reports.strip import page, strip
+    from bench.reports.gallery import make_thumbnail
+    from bench.reports.strip import draw_strip, render_page
 
     results = []
     for each in matches:
         what = each.class_name or each.path.rpartition("/")[2]
-        small = thumbnail(searcher.dataset.read(each.path), each.path, PICTURE)
+        small = make_thumbnail(searcher.dataset.read(each.path), each.path, PICTURE)
         results.append((small, f"{what} {each.similarity:.2f}"))
     drawn = render_sketch(sketch, name, PICTURE)
     if path.suffix.lower() == ".png":
-        content = strip(drawn, results)
+        content = draw_strip(drawn, results)
     else:
         which = f"Run {run}, {searcher.experiment.method.name}, of {len(searcher.photos)} photos"
         note = f"{which}; {searcher.similarity}."
-        content = page(f"What {name} finds", note, drawn, results).encode()
+        content = render_page(f"What {name} finds", note, drawn, results).encode()
     try:
         path.write_bytes(content)
     except OSError as error:

@@ -60,7 +60,7 @@ def report(
     from bench.evaluation.protocols.base import protocol_of
     from bench.reports.base import FORMATS, KINDS, Options
     from bench.reports.build import build
-    from bench.reports.protocol_values import every_id
+    from bench.reports.protocol_values import all_metric_ids
     from bench.reports.stored_runs import Source
     from bench.results.reading import existing
     from bench.types import AVERAGES, Average
@@ -84,7 +84,9 @@ def report(
         asked: dict[str, Any] = {"dataset": dataset, "method": method, "split": split}
         all_ids = protocols or {"all", "protocols"} & set(kinds)
         metrics = (
-            (*MAIN_METRICS, *(each for each in every_id() if each not in MAIN_METRICS)) if all_ids else MAIN_METRICS
+            (*MAIN_METRICS, *(each for each in all_metric_ids() if each not in MAIN_METRICS))
+            if all_ids
+            else MAIN_METRICS
         )
         averages: tuple[Average, ...] = AVERAGES if all_ids else ("queries",)
         asked = {column: values for column, values in asked.items() if values}

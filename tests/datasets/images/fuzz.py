@@ -26,7 +26,7 @@ from bench.datasets.images import image_files, user_sketch
 from bench.datasets.images.decode import decode
 from bench.datasets.images.user_sketch import decode_sketch
 from bench.errors import DataError
-from bench.reports.gallery import thumbnail
+from bench.reports.gallery import make_thumbnail
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 FEWER_PIXELS = 1_000_000  # a damaged header may announce millions, which take their time
@@ -161,7 +161,7 @@ def main(seed: int, variants: int, seconds: float, file: Path) -> None:
     draw, counts, kinds = random.Random(seed), Counter[str](), samples()
     for kind, data in kinds.items():
         assert decode(data, kind).shape == (3, 30, 40), kind
-    ways = (("decode", decode), ("sketch", functools.partial(decode_sketch, size=32)), ("thumbnail", thumbnail))
+    ways = (("decode", decode), ("sketch", functools.partial(decode_sketch, size=32)), ("thumbnail", make_thumbnail))
     names, end = list(kinds), time.monotonic() + seconds
     for number in range(variants):
         if time.monotonic() > end:

@@ -17,7 +17,7 @@ from bench.datasets.images.decode import decode, ink_to_square, to_square
 from bench.datasets.images.image_files import MAX_PIXELS, raise_data_error, skip_broken_image, turn_upright
 from bench.datasets.images.user_sketch import decode_sketch
 from bench.errors import DataError
-from bench.reports.gallery import thumbnail
+from bench.reports.gallery import make_thumbnail
 from tests.datasets.trees import picture
 
 RED = (255, 0, 0)
@@ -154,7 +154,7 @@ def test_any_exception_of_a_decoder_becomes_one_sentence(error: Exception, monke
 
     data = picture("GIF")
     monkeypatch.setattr(Image, "open", fail)
-    decoders = (decode, functools.partial(decode_sketch, size=8), thumbnail)
+    decoders = (decode, functools.partial(decode_sketch, size=8), make_thumbnail)
     for decoder in decoders:
         with pytest.raises(DataError, match=r"^Image a\.gif cannot be decoded \([^()\n]+\): replace or remove it\.$"):
             decoder(data, "a.gif")
@@ -167,7 +167,7 @@ def test_every_flipped_bit_in_the_pixels_of_a_png_is_found() -> None:
     for place in range(start, start + int.from_bytes(data[start - 8 : start - 4], "big") + 4):
         changed = bytearray(data)
         changed[place] ^= 1
-        for decoder in (decode, functools.partial(decode_sketch, size=8), thumbnail):
+        for decoder in (decode, functools.partial(decode_sketch, size=8), make_thumbnail):
             with pytest.raises(DataError, match="cannot be decoded"):
                 decoder(bytes(changed), "a.png")
 
