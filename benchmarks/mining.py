@@ -21,24 +21,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.experiments.execute import build, trained
+from bench.experiments.execute import Execution
 from bench.experiments.experiment import Experiment, Resources
-from bench.experiments.progress import Clock
+from bench.experiments.progress import NoObserver
 from bench.experiments.resolve import resolve
 from bench.settings.request import Request
 
 PARTS = 6  # of a training, each a line
 COLUMNS = ("own-domain negative", "other-domain positive", "both hinges pull", "one hinge pulls")
-
-
-class Quiet:
-    """An observer that says nothing."""
-
-    def phase(self, name: str) -> None:
-        """As ``Observer.phase``."""
-
-    def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
-        """As ``Observer.progress``."""
 
 
 @torch.no_grad()
@@ -70,8 +60,8 @@ def choices(embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float) 
 
 def watched(experiment: Experiment, resources: Resources) -> np.ndarray:
     """``choices`` of every step of a training: [steps, columns]."""
-    device = torch.device("cpu")
-    method = build(experiment, resources, device)
+    execution = Execution(experiment, resources, NoObserver(), reuse=False)
+    method = execution.method
     seen: list[list[float]] = []
     losses = method.losses
 
@@ -80,7 +70,7 @@ def watched(experiment: Experiment, resources: Resources) -> np.ndarray:
         return losses(outputs, labels, is_photo)
 
     method.losses = looked_at  # type: ignore[method-assign]
-    trained(method, experiment, resources, device, Quiet(), Clock(), reuse=False)
+    execution.train()
     return np.array(seen)
 
 

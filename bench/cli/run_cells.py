@@ -22,7 +22,7 @@ from bench.distributed.process_group import Processes, join_processes
 from bench.errors import DataError, IncompleteError, UsageError, nearest
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.preflight import agree
-from bench.experiments.resolve import Splits, resolve, with_weights_at_hand
+from bench.experiments.resolve import Splits, choose_weights, resolve
 from bench.experiments.stored import find_run
 from bench.results.database import plain
 from bench.results.merge import open_store
@@ -132,7 +132,7 @@ def _run_together(
     executor = processes.all_succeed(lambda: _executor(options, resources))
     with Bars("checking images", quiet=quiet or all(each.on_bad_image == "error" for each in requests)) as bars:
         bars.phase("decoding")
-        splits = Splits(lambda done, total: bars.progress(done, total, {}), keep=not dry_run and processes.leads)
+        splits = Splits(lambda done, total: bars.progress(done, total, {}), write_cache=not dry_run and processes.leads)
         experiments, kept = processes.all_succeed(
             lambda: _resolved(requests, resources, splits, "" if force or dry_run else where)
         )
@@ -250,7 +250,7 @@ def _resolved(
     """
     experiments: list[Experiment] = []
     kept: list[RunRecord] = []
-    chosen = [with_weights_at_hand(request) for request in requests]
+    chosen = [choose_weights(request) for request in requests]
     for request, _ in chosen:
         try:
             experiments.append(resolve(request, resources, splits))

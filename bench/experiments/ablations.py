@@ -1,8 +1,8 @@
-"""The ablations of a method: loss terms that are left out, and structural changes by name."""
+"""The ablations of a method: it leaves out loss terms, or changes its structure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -24,10 +24,10 @@ FULL = Ablation()
 def ablations(
     method: str, *, without: Sequence[str] = (), all_subsets: bool = False, structural: bool = False
 ) -> list[Ablation]:
-    """The full method, then its ablations: by default each loss term left out in turn.
+    """The full method, then its ablations; by default each leaves out one loss term.
 
-    ``without`` leaves out these terms only, one a row. ``all_subsets`` keeps every non-empty choice of terms.
-    ``structural`` adds those that the method declares. Raises UsageError for a term or ablation that it does not have.
+    ``without`` leaves out only these terms, one per row. ``all_subsets`` keeps every non-empty subset of the terms.
+    ``structural`` adds the structural ablations. Raises UsageError for an unknown term, or if there is no ablation.
     """
     kind = METHODS.get(method)
     for term in without:
@@ -35,19 +35,14 @@ def ablations(
             raise UsageError(f"Method {method!r} has no loss term {term!r}. {nearest(term, kind.terms)}")
     if structural and not kind.structural:
         raise UsageError(f"Method {method!r} has no structural ablations: leave --structural out.")
-    found = [FULL]
+    rows = [FULL]
     if all_subsets:
-        found += [Ablation(left_out) for left_out in _subsets(kind.terms)]
+        sizes = range(1, len(kind.terms))
+        rows += [Ablation(terms) for size in sizes for terms in combinations(kind.terms, size)]
     elif without or not structural:
-        found += [Ablation((term,)) for term in without or (kind.terms if len(kind.terms) > 1 else ())]
+        rows += [Ablation((term,)) for term in without or (kind.terms if len(kind.terms) > 1 else ())]
     if structural:
-        found += [Ablation(structural=name) for name in kind.structural]
-    if len(found) == 1:
+        rows += [Ablation(structural=name) for name in kind.structural]
+    if len(rows) == 1:
         raise UsageError(f"Method {method!r} has fewer than two loss terms, so there is nothing to ablate.")
-    return found
-
-
-def _subsets(terms: Sequence[str]) -> Iterable[tuple[str, ...]]:
-    """Terms to leave out so that every non-empty subset except the whole is kept once, smallest first."""
-    for count in range(1, len(terms)):
-        yield from combinations(terms, count)
+    return rows

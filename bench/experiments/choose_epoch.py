@@ -1,15 +1,13 @@
-"""Score the network after each epoch, for a rule that chooses one."""
+"""Score the network after each epoch, for rules that choose an epoch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from bench.datasets.images.loader import Images
-from bench.distributed.process_group import Processes
 from bench.embeddings.arrays import Embeddings
 from bench.evaluation.ranking import rank
 from bench.experiments.experiment import Experiment, Resources
@@ -17,58 +15,38 @@ from bench.methods.base import Method
 from bench.settings.selection_rules import selection
 from bench.training.best_epoch import BestEpoch
 from bench.training.embed import embed
-from bench.types import Item
 
 METRIC = "mAP@all:plain"
 
 
 def selector_of(experiment: Experiment, resources: Resources, device: torch.device) -> BestEpoch | None:
-    """What carries out the experiment's selection rule; None when the last epoch is kept."""
-    split = experiment.split
-    rule = selection(experiment.selection)
+    """The scorer of epochs for the experiment's selection rule; None if the rule is the last epoch."""
+    split, rule, processes = experiment.split, selection(experiment.selection), resources.processes
     if rule.needs == "nothing":
         return None
-    if rule.needs == "validation classes":
-        sketches = [item for item in split.validation if item.modality == "sketch"]
-        photos = [item for item in split.validation if item.modality == "photo"]
-    else:
-        sketches, photos = list(split.queries), list(split.gallery)
-    processes = resources.processes
-    sides = [
-        (items, Images(experiment.dataset, processes.part(items), experiment.run.image_size, workers=resources.workers))
-        for items in (sketches, photos)
-    ]
-    return BestEpoch(rule, lambda method: _retrieval(method, sides, experiment.precision, device, processes))
+    items = split.validation if rule.needs == "validation classes" else (*split.queries, *split.gallery)
+    label_of = {name: label for label, name in enumerate(sorted({item.class_name for item in items}))}
+    sides = [[item for item in items if item.modality == modality] for modality in ("sketch", "photo")]
+    labels = [np.array([label_of[item.class_name] for item in side], dtype=np.int64) for side in sides]
+    size, workers = experiment.run.image_size, resources.workers
+    images = [Images(experiment.dataset, processes.part(side), size, workers=workers) for side in sides]
 
-
-def _retrieval(
-    method: Method,
-    sides: Sequence[tuple[Sequence[Item], Images]],
-    precision: str,
-    device: torch.device,
-    processes: Processes,
-) -> float:
-    """mAP@all of ranking the second side's photos for the first side's sketches, the same on all processes.
-
-    A side is its items, and the images of those that this process embeds.
-    """
-    names = {
-        name: label for label, name in enumerate(sorted({item.class_name for items, _ in sides for item in items}))
-    }
-    vectors, labels = [], []
-    for is_photo, (items, images) in enumerate(sides):
-        vectors.append(
+    def retrieval(method: Method) -> float:
+        """mAP@all, the same on all ranks."""
+        vectors = [
             embed(
                 method,
-                images,
+                each,
                 is_photo=bool(is_photo),
                 device=device,
-                precision=precision,
+                precision=experiment.precision,
                 progress=lambda *_: None,
                 processes=processes,
             )
-        )
-        labels.append(torch.tensor([names[item.class_name] for item in items]).numpy())
-        if not np.isfinite(vectors[-1]).all():
+            for is_photo, each in enumerate(images)
+        ]
+        if not all(np.isfinite(each).all() for each in vectors):
             return math.nan
-    return rank(Embeddings(vectors[0], vectors[1], labels[0], labels[1]), [METRIC]).score(METRIC).value
+        return rank(Embeddings(vectors[0], vectors[1], labels[0], labels[1]), [METRIC]).score(METRIC).value
+
+    return BestEpoch(rule, retrieval)

@@ -1,4 +1,4 @@
-"""What a run costs: parameters, floating-point operations of an image, throughput, peak memory."""
+"""Cost of a run: parameters, floating-point operations per image, throughput, peak memory."""
 
 from __future__ import annotations
 
@@ -18,30 +18,26 @@ from bench.methods.base import Method
 def cost_of(
     method: Method, image_size: int, seconds: Mapping[str, float], embedded: int, device: torch.device
 ) -> dict[str, float]:
-    """Figures by name, of the network that embeds (losses, heads and teachers are not counted).
+    """Cost figures of the network that embeds, by name; losses, heads and teachers do not count.
 
-    ``parameters`` and ``flops`` (of one photo; multiply and add are two) are absent for methods without a network,
-    ``images_per_second`` for embeddings that were cached; ``peak_memory`` (resident) and ``peak_device_memory`` are the
+    ``parameters`` and ``flops`` (of one photo; a multiply-add counts two) are absent for methods without a network,
+    ``images_per_second`` if all embeddings were cached. ``peak_memory`` (resident) and ``peak_device_memory`` are the
     most bytes of this process since ``forget_peak``.
     """
-    found = {name: float(value) for name, value in size_of(method, image_size, device).items() if value}
+    cost = {name: float(value) for name, value in size_of(method, image_size, device).items() if value}
     if embedded and seconds.get("embedding"):
-        found["images_per_second"] = round(embedded / seconds["embedding"], 1)
-    found["peak_memory"] = peak_memory()
+        cost["images_per_second"] = round(embedded / seconds["embedding"], 1)
+    cost["peak_memory"] = peak_memory()
     if device.type == "cuda":
-        found["peak_device_memory"] = torch.cuda.max_memory_allocated(device)
-    return found
+        cost["peak_device_memory"] = torch.cuda.max_memory_allocated(device)
+    return cost
 
 
 @torch.inference_mode()
 def size_of(method: Method, image_size: int, device: torch.device) -> dict[str, int]:
-    """``parameters`` of the layers that embedding one photo passes through, and the ``flops`` that it takes."""
+    """``parameters`` of the layers that embed a photo, and the ``flops`` for one photo."""
     called: set[torch.nn.Module] = set()
-
-    def note(module: torch.nn.Module, *_: object) -> None:
-        called.add(module)
-
-    hooks = [module.register_forward_hook(note) for module in method.modules()]
+    hooks = [module.register_forward_hook(lambda module, *_: called.add(module)) for module in method.modules()]
     counter = FlopCounterMode(display=False)
     try:
         with counter, kernels_as_written():
@@ -54,34 +50,33 @@ def size_of(method: Method, image_size: int, device: torch.device) -> dict[str, 
 
 
 def _with_owners(method: Method, called: set[torch.nn.Module]) -> set[torch.nn.Module]:
-    """``called`` with what lies between them and the method, and with lists of parameters.
+    """``called`` with every module that contains one of them, and with their lists of parameters.
 
-    A network whose parts are called one by one is not called itself, and lists never are: they hold parameters, too,
-    such as a transformer's embedding of positions.
+    A network whose parts are called one by one is not called itself; parameter lists (position embeddings) never are.
     """
-    found = set(called)
     names = {module: name for name, module in method.named_modules()}
+    owners = set(called)
     for module in called:
         name = names[module]
         while name := name.rpartition(".")[0]:
-            found.add(method.get_submodule(name))
+            owners.add(method.get_submodule(name))
     lists = (torch.nn.ParameterList, torch.nn.ParameterDict)
-    return found | {each for owner in found for each in owner.children() if isinstance(each, lists)}
+    return owners | {each for owner in owners for each in owner.children() if isinstance(each, lists)}
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let the peaks of memory begin anew, so that of several runs of a process each has its own.
+    """Reset the memory peaks, so that each run of a process has its own.
 
-    Resident memory needs Linux for it; elsewhere a run has the peak of the process until its end.
+    Only Linux can reset the peak of resident memory; elsewhere it is the peak since the process started.
     """
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak to what is held now
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak to the current value
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory() -> int:
-    """Most memory that this process has held resident since ``forget_peak``, bytes."""
+    """The most resident memory since ``forget_peak``, in bytes."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -1,4 +1,4 @@
-"""The embeddings that a run needs, from the cache if the same network embedded the same files before."""
+"""Embed the images of a run, or read the embeddings of the same network and files from the cache."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from bench.training.embed import embed
 from bench.training.trained_networks import network_hash
 from bench.types import Floats, Item
 
-HELD_BYTES = 4 * 2**30  # of the embeddings of a gallery in memory; a larger one is written to the disk
-BLOCK_IMAGES = 2**15  # embedded between one write to the disk and the next
+HELD_BYTES = 4 * 2**30  # the largest gallery embeddings in memory; larger ones are written to disk
+BLOCK_IMAGES = 2**15  # embedded between two writes to disk
 
-Progress = Callable[[int], None]  # gets the number of images that are embedded
+Progress = Callable[[int], None]  # receives the number of embedded images
 
 
 @dataclass(frozen=True)
 class RowsOfRank0:
-    """Rows that only rank 0 can read, since it alone ranks; ``shape`` is rows and width."""
+    """Stands for rows that only rank 0 reads, since it alone ranks; ``shape`` is rows and width."""
 
     shape: tuple[int, int]
 
@@ -43,7 +43,7 @@ class RowsOfRank0:
 
 @dataclass(frozen=True)
 class Embedder:
-    """Embeds images with the network of an experiment. All processes of a run call each method together."""
+    """Embeds images with the network of an experiment. All ranks call each method together."""
 
     method: Method
     experiment: Experiment
@@ -52,13 +52,13 @@ class Embedder:
 
     @property
     def cache(self) -> EmbeddingCache:
-        """Where embeddings are kept."""
+        """The cache of embeddings."""
         return EmbeddingCache(self.resources.cache_dir)
 
     def embed_split(self, observer: Observer, *, reuse: bool = True) -> tuple[Embeddings | StreamedEmbeddings, int]:
-        """Embeddings of queries and gallery, and how many images were embedded now, not read from the cache.
+        """Embeddings of queries and gallery, and the number of images not read from the cache.
 
-        A gallery of more than ``HELD_BYTES`` is read in blocks, unless what follows needs all of it.
+        A gallery larger than ``HELD_BYTES`` is read in blocks, unless post-processing needs all of it.
         """
         split = self.experiment.split
         queries, total = len(split.queries), len(split.queries) + len(split.gallery)
@@ -74,13 +74,15 @@ class Embedder:
         return StreamedEmbeddings(query, labels, Labelled(gallery, gallery_labels)), new_queries + new_photos
 
     def embed_items(self, items: Sequence[Item], progress: Progress, *, reuse: bool = True) -> tuple[Floats, int]:
-        """Embeddings of items of one modality, float32 [items, width], and how many were embedded now."""
+        """Embeddings of items of one modality, float32 [items, width], and the number not read from the cache."""
         key, processes = self.key(items), self.resources.processes
-        kept = self.cache.read(key) if reuse and processes.leads else None
-        cached = processes.broadcast_tensors(({"embeddings": torch.from_numpy(kept)}, {}) if kept is not None else None)
-        if cached is not None:
+        cached = self.cache.read(key) if reuse and processes.leads else None
+        sent = processes.broadcast_tensors(
+            ({"embeddings": torch.from_numpy(cached)}, {}) if cached is not None else None
+        )
+        if sent is not None:
             progress(len(items))
-            return cached[0]["embeddings"].numpy(), 0
+            return sent[0]["embeddings"].numpy(), 0
         vectors = self._embed(items, progress)
         if processes.leads:
             self.cache.write(key, vectors)
@@ -89,7 +91,7 @@ class Embedder:
     def embed_gallery(
         self, items: Sequence[Item], width: int, progress: Progress, *, reuse: bool = True
     ) -> tuple[Floats | Rows, int]:
-        """As ``embed_items`` for photos whose embeddings have ``width`` numbers; rows on the disk if they are too many.
+        """As ``embed_items`` for photos whose embeddings have ``width`` numbers; rows on disk if they are too many.
 
         Raises StorageError when the disk is full.
         """
@@ -97,41 +99,34 @@ class Embedder:
         if 4 * width * len(items) <= HELD_BYTES or post.codes != "none" or post.rerank != "none":
             return self.embed_items(items, progress, reuse=reuse)
         key = self.key(items)
-        kept = self.cache.read_shards(key) if reuse and processes.leads else None
-        cached = processes.broadcast(kept is not None)
-        if cached:
+        rows: Rows | None = self.cache.read_shards(key) if reuse and processes.leads else None
+        embedded = 0
+        if processes.broadcast(rows is not None):
             progress(len(items))
         else:
+            embedded = len(items)
             with self.cache.writing_shards(key) if processes.leads else nullcontext() as writer:
                 for begin in range(0, len(items), BLOCK_IMAGES):
                     vectors = self._embed(items[begin : begin + BLOCK_IMAGES], progress, begin)
-                    if writer is not None:  # labels are the split's, not the network's
+                    if writer is not None:  # the labels are not read: those of the split count
                         writer.add("gallery", vectors, np.zeros(len(vectors), dtype=np.int64))
-            kept = self.cache.read_shards(key) if processes.leads else None
-        return kept if kept is not None else RowsOfRank0((len(items), width)), 0 if cached else len(items)
+            rows = self.cache.read_shards(key) if processes.leads else None
+        return rows if rows is not None else RowsOfRank0((len(items), width)), embedded
 
     def fit_codes(self) -> itq.Itq | None:
-        """What makes binary codes, fitted on the test queries or on the training images; None except on rank 0.
-
-        Fitting wide codes takes longer than embedding, so the result is cached.
-        """
-        post, split, seed, processes = (
-            self.experiment.post,
-            self.experiment.split,
-            self.experiment.seed,
-            self.resources.processes,
-        )
+        """Binary codes, fitted on the test queries or on the training images, and cached; None except on rank 0."""
+        post, split, processes = self.experiment.post, self.experiment.split, self.resources.processes
         images: list[Sequence[Item]] = [split.queries, split.gallery]
         if post.codes != "itq-test":
             images = [[item for item in split.train if item.modality == modality] for modality in ("sketch", "photo")]
-        key = _hash([*map(self.key, images), seed, post.bits])
-        kept = self.cache.read_quantiser(key) if processes.leads else None
-        if processes.broadcast(kept is not None):
-            return kept
+        key = _hash([*map(self.key, images), self.experiment.seed, post.bits])
+        cached = self.cache.read_quantiser(key) if processes.leads else None
+        if processes.broadcast(cached is not None):
+            return cached
         sketches, photos = (self.embed_items(items, lambda done: None)[0] for items in images)
         if not processes.leads:
             return None
-        codes = itq.fit(sketches, photos, np.random.default_rng(seed), bits=post.bits or None)
+        codes = itq.fit(sketches, photos, np.random.default_rng(self.experiment.seed), bits=post.bits or None)
         self.cache.write_quantiser(key, codes)
         return codes
 
@@ -142,15 +137,15 @@ class Embedder:
         return (vectors if isinstance(vectors, np.ndarray) else vectors.float().cpu().numpy()).astype(np.float32)
 
     def key(self, items: Sequence[Item]) -> str:
-        """The hash of all that embeddings of items depend on: 64 hex digits."""
+        """The hash of everything that the embeddings of items depend on: 64 hex digits."""
         experiment, paths = self.experiment, [item.path for item in items]
         dataset, split = experiment.identity["configuration"]["dataset"], experiment.split
         return self.key_of([dataset, split.dataset, split.content, paths, experiment.dataset.stamp(paths)])
 
     def key_of(self, images: Sequence[object]) -> str:
-        """The hash of the network and of ``images``, what identifies the images: 64 hex digits.
+        """The hash of the network and of ``images``, which identify the images: 64 hex digits.
 
-        The backbone's name stands for what its tensors do not hold: paddings, activations, how images are normalised.
+        The backbone's name covers what its tensors do not: paddings, activations, normalisation of images.
         """
         method, run = self.experiment.method, self.experiment.run
         backbone = run.backbone if self.method.uses_backbone else ""
@@ -158,7 +153,7 @@ class Embedder:
         return _hash([*network, run.image_size, self.experiment.precision, *images])
 
     def _embed(self, items: Sequence[Item], progress: Progress, before: int = 0) -> Floats:
-        """Embed now; ``before`` is added to the progress. Raises IncompleteError for NaN and infinity."""
+        """Embed without the cache; ``before`` is added to the progress. Raises IncompleteError for NaN and infinity."""
         run, processes = self.experiment.run, self.resources.processes
         vectors = embed(
             self.method,

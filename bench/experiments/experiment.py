@@ -33,7 +33,7 @@ class Resources:
     workers: int = 0
     resume: bool = True
     top: int = 10  # gallery positions that are stored for each query
-    compiled: bool = False  # torch compiles what looks at images while training
+    compiled: bool = False  # torch.compile for the networks that train
     processes: Processes = ALONE
 
 
@@ -41,8 +41,8 @@ class Resources:
 class Experiment:
     """One run with every name looked up; ``key`` identifies it.
 
-    ``dropped`` are the images that could not be decoded and were taken out of the split, with the reason for each.
-    ``trained`` is a network that is scored as it is; otherwise one is trained.
+    ``dropped`` are the images that cannot be decoded and were removed from the split, with the reason. ``trained`` is
+    a network that is scored as it is; without one, a network is trained.
     """
 
     method: type[Method]
@@ -61,20 +61,20 @@ class Experiment:
 
     @property
     def trains(self) -> bool:
-        """Whether a network is trained for it, so that training images are read."""
+        """Whether it trains a network, so that training images are read."""
         return bool(self.method.terms) and self.trained is None
 
     @property
     def ablation(self) -> str:
-        """The loss terms that the settings leave out and their structural ablations, in words; empty for none."""
-        return " and ".join(ablations_of(self.method, self.own, type(self.own)()))
+        """The loss terms that are left out and the structural ablations, in words; empty for none."""
+        return " and ".join(ablations_of(self.method, self.own))
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The columns of the store that identify the run, the key among them.
+        """The columns of the store that identify the run, with the key.
 
-        The key hashes everything that can change a number. Paths are not in it: the fingerprint identifies the images,
-        a hash the weights file. Nor is where and how it is computed (``Resources``).
+        The key hashes everything that can change a number. Files count by their content: the fingerprint identifies
+        the images, a hash the weights. ``Resources`` do not count.
         """
         configuration = configuration_of(self.method, self.dataset, self.run, self.own, self.post, self.precision)
         if self.trained is not None:
@@ -89,10 +89,9 @@ class Experiment:
             "gallery": self.gallery,
             "per_class_limit": self.per_class_limit,
         }
-        text = json.dumps([columns, configuration], sort_keys=True)  # both have a key "method"
-        ablations = ablations_of(self.method, self.own, type(self.own)())
+        ablations = ablations_of(self.method, self.own)
         notes = {
-            "ablated": sorted(setting for changed in ablations.values() for setting in changed),
+            "ablated": sorted(setting for settings in ablations.values() for setting in settings),
             "caution": self.dataset.caution,
             "dropped": dict(self.dropped),
             "gallery_name": self.split.gallery_name,
@@ -102,21 +101,18 @@ class Experiment:
             "ablation": self.ablation,
             "configuration": {**configuration, **notes},
             "request": self._request(configuration, paths=False).to_json(),
-            "key": hashlib.sha256(text.encode()).hexdigest(),
+            "key": _hash([columns, configuration]),  # both have "method"
         }
 
     @property
     def request(self) -> Request:
-        """The request that gives this experiment again from any folder of this machine."""
+        """The request that resolves to this experiment from any folder of this machine."""
         return self._request(self.identity["configuration"], paths=True)
 
-    def _request(self, identity: Mapping[str, Any], *, paths: bool) -> Request:
-        """The request with every setting that differs from its default; without ``paths`` as the store has it.
-
-        ``identity`` is the configuration, in which hashes stand for files.
-        """
+    def _request(self, configuration: Mapping[str, Any], *, paths: bool) -> Request:
+        """The request with every setting that differs from its default; files as ``paths`` or as their hashes."""
         parts = [(self.dataset.settings, type(self.dataset.settings)()), (self.post, PostProcessing())]
-        if self.trained is None:  # otherwise these were asked for by the run that trained the network
+        if self.trained is None:  # otherwise these belong to the run that trained the network
             defaults = default_settings(self.method, type(self.dataset), self.run.backbone)
             parts[1:1] = zip((self.run, self.own), defaults, strict=True)
         changed = {
@@ -125,26 +121,26 @@ class Experiment:
             for name, value in asdict(part).items()
             if value != getattr(default, name)
         }
-        without = [term for term in self.method.terms if changed.get(f"weight_{term}", 1) == 0]
+        without = tuple(term for term in self.method.terms if changed.get(f"weight_{term}", 1) == 0)
         for term in without:
             del changed[f"weight_{term}"]
         if str(changed.get("unseen", "")).startswith("@"):
             changed["unseen"] = ",".join(self.split.unseen)
-        hashes = {"root": HASH, "weights": identity["run"]["weights"]}
-        hashes |= {name: identity["method"][name] for name in self.method.files}
+        hashes = {"root": HASH, "weights": configuration["run"]["weights"]}
+        hashes |= {name: configuration["method"][name] for name in self.method.files}
         for name in [name for name in changed if str(hashes.get(name, "")).startswith(HASH)]:
             changed[name] = str(Path(changed[name]).expanduser().absolute()) if paths else hashes[name]
         if changed.get("root") == HASH:
             del changed["root"]
         checkpoint = ""
         if self.trained is not None:
-            checkpoint = str(self.trained.path.absolute()) if paths else HASH + identity["checkpoint"]["network"]
+            checkpoint = str(self.trained.path.absolute()) if paths else HASH + configuration["checkpoint"]["network"]
         return Request(
             method=self.method.name,
             dataset=type(self.dataset).name,
             split=self.split.name,
             seed=self.seed,
-            without=tuple(without),
+            without=without,
             assignments=tuple(f"{name}={in_text(value)}" for name, value in changed.items()),
             selection=self.selection,
             gallery=self.gallery,
@@ -161,23 +157,22 @@ class Experiment:
 
     @cached_property
     def training_key(self) -> str:
-        """SHA-256 of everything that can change the trained network: runs that rank or score otherwise share it.
+        """SHA-256 of everything that can change the trained network; runs that only rank or score otherwise share it.
 
-        The files' stamp is in it where no hash pins their content: what was trained on other pictures is not taken.
+        It includes the files' stamp if no hash pins their content, so that replaced images are trained on again.
         """
         stamp = self.dataset.stamp(item.path for item in (*self.split.train, *self.split.validation))
         described = self.described
-        text = json.dumps([described["training"], described["settings"], stamp], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _hash([described["training"], described["settings"], stamp])
 
     @property
     def described(self) -> dict[str, Any]:
-        """What identifies the training but for the files' stamp, as a trained network's file tells it."""
+        """What identifies the training, without the files' stamp; a trained network's file holds it."""
         return description(self.identity, self.identity["configuration"])
 
 
 def default_settings(method: type[Method], dataset: type[Dataset], backbone: str | None) -> tuple[RunSettings, Any]:
-    """Settings of a run and of its method without options; the method's recipe goes over the dataset's."""
+    """Default settings of a run and its method; the method's recipe wins over the dataset's."""
     recipe = {**recipe_for(dataset.recipe, backbone), **method.recipe}
     return with_recipe(RunSettings(), recipe), with_recipe(method.Settings(), recipe)
 
@@ -188,7 +183,7 @@ def configuration_of(
     """Every setting of a run except the images, the seed and the rules of selection and gallery."""
     return {
         "run": {**asdict(run), "weights": weights_identity(run.weights)},
-        "method": {**asdict(own), **{name: file_identity(name, getattr(own, name)) for name in method.files}},
+        "method": {**asdict(own), **{name: _file_identity(name, getattr(own, name)) for name in method.files}},
         "dataset": dataset.identity(),
         "post": asdict(post),
         "precision": precision,
@@ -196,11 +191,12 @@ def configuration_of(
     }
 
 
-def ablations_of(method: type[Method], own: Any, default: Any) -> dict[str, tuple[str, ...]]:
-    """Loss terms with weight 0 that have one by default, and the structural ablations whose settings hold.
+def ablations_of(method: type[Method], own: Any) -> dict[str, tuple[str, ...]]:
+    """The ablations that the method's settings ``own`` make, in words, each with the settings that it changes.
 
-    In words, each with the settings that it changes.
+    They are loss terms whose weight is 0 and not by default, and structural ablations.
     """
+    default = type(own)()
     left_out = {
         f"without {term}": (f"weight_{term}",)
         for term in method.terms
@@ -215,23 +211,24 @@ def ablations_of(method: type[Method], own: Any, default: Any) -> dict[str, tupl
 
 
 def weights_identity(weights: str) -> str:
-    """What stands for a weights setting in a run's key: a file's SHA-256, otherwise the word itself.
+    """What a run's key has for a weights setting: a file's SHA-256, otherwise the word itself.
 
-    Raises LoadingError for a file that cannot be read or is not what its name says.
+    Raises LoadingError for a file that cannot be read, or whose content does not match the hash in its name.
     """
-    if weights in ("", "none") or weights.startswith("sha256:"):
+    if weights in ("", "none") or weights.startswith(HASH):
         return weights
-    return f"sha256:{checked_hash(Path(weights))}"
+    return HASH + checked_hash(Path(weights))
 
 
-def file_identity(name: str, path: str) -> str:
-    """What stands for the file that setting ``name`` gives in a run's key: its SHA-256, nothing where none is given.
-
-    A hash, as the settings of a stored run have it, stands for itself. Raises DataError when it cannot be read.
-    """
-    if not path or path.startswith("sha256:"):
+def _file_identity(name: str, path: str) -> str:
+    """The SHA-256 of the file that setting ``name`` gives; raises DataError when it cannot be read."""
+    if not path or path.startswith(HASH):
         return path
     try:
-        return f"sha256:{file_digest(Path(path))}"
+        return HASH + file_digest(Path(path))
     except OSError as error:
         raise DataError(f"File {path} cannot be read ({error.strerror}): check --set {name}=FILE.") from error
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

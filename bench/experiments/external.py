@@ -20,7 +20,7 @@ from bench.methods.base import METHODS
 from bench.results import details
 from bench.results.store import Store
 from bench.settings.request import Request
-from bench.types import Distance
+from bench.types import AVERAGES, Distance
 
 TOP = 10  # best photos stored for each query
 
@@ -117,7 +117,7 @@ def store_ranking(
             "environment": {**provenance.collect(device), "metrics": str(METRICS_VERSION)},
         }
     )
-    scores = [score for metric in STORED_METRICS for score in (ranking.score(metric), ranking.score(metric, "classes"))]
+    scores = [ranking.score(metric, average) for metric in STORED_METRICS for average in AVERAGES]
     kept = {}
     if submission.classes:
         kept = details.pack(ranking, submission.embeddings.gallery_labels, submission.classes, ())

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Protocol
 
 from bench.errors import StorageError
@@ -17,65 +16,72 @@ SECONDS = 5.0  # between two heartbeats
 
 
 class Observer(Protocol):
-    """Is told what a run is doing."""
+    """Receives the progress of a run."""
 
     def phase(self, name: str) -> None:
-        """A part of the run begins: decoding, preparing, training, embedding, scoring."""
+        """A part of the run begins, such as training."""
 
     def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
-        """So much of the current part is done; while training, with the loss terms of the last step."""
+        """Progress within the part; while training, with the loss terms of the last step."""
+
+
+class NoObserver:
+    """Ignores the progress: rank 0 shows that of all ranks."""
+
+    def phase(self, name: str) -> None:
+        """As ``Observer.phase``."""
+
+    def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
+        """As ``Observer.progress``."""
 
 
 @dataclass
 class Clock:
     """Seconds of each part of a run by name."""
 
+    observer: Observer
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def part(self, name: str, observer: Observer) -> Iterator[None]:
-        """Tell the observer that a part begins, and add what it takes."""
-        observer.phase(name)
+    def part(self, name: str) -> Iterator[None]:
+        """Report to the observer that a part begins, and add its duration."""
+        self.observer.phase(name)
         start = time.perf_counter()
         yield
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
 
 
 class Heartbeat:
-    """An observer that passes everything on; within its block a thread renews the lease of ``run``.
+    """Passes progress on to ``observer``, while a thread renews the lease of ``run``.
 
-    A store that is out of reach does not stop the run.
+    An unreachable store does not stop the run.
     """
 
-    def __init__(self, store: Store, run: int, listener: Observer, seconds: float = SECONDS) -> None:
-        self._store, self._run, self._listener, self._seconds = store, run, listener, seconds
-        self._doing = ""
-        self._over = threading.Event()
+    def __init__(self, store: Store, run: int, observer: Observer, seconds: float = SECONDS) -> None:
+        self._store, self._run, self._observer, self._seconds = store, run, observer, seconds
+        self._activity = ""
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def phase(self, name: str) -> None:
-        """A part of the run begins."""
-        self._doing = name
-        self._listener.phase(name)
+        """As ``Observer.phase``."""
+        self._activity = name
+        self._observer.phase(name)
 
     def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
-        """So much of the current part is done."""
-        self._doing = f"{self._doing.split(' (')[0]} ({done}/{total})"
-        self._listener.progress(done, total, terms)
+        """As ``Observer.progress``."""
+        self._activity = f"{self._activity.split(' (')[0]} ({done}/{total})"
+        self._observer.progress(done, total, terms)
 
     def __enter__(self) -> Heartbeat:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
         self._thread.join()
 
     def _beat(self) -> None:
-        while not self._over.wait(self._seconds):
-            try:
-                self._store.beat(self._run, self._doing)
-            except StorageError:
-                continue
+        while not self._stop.wait(self._seconds):
+            with suppress(StorageError):
+                self._store.beat(self._run, self._activity)

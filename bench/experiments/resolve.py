@@ -1,4 +1,4 @@
-"""From a request to an experiment: look up names, put settings together, load and check the split."""
+"""From a request to an experiment: look up names, combine settings, load and check the split."""
 
 from __future__ import annotations
 
@@ -24,67 +24,54 @@ from bench.types import Split
 
 ON_BAD_IMAGE = ("error", "drop")
 GALLERIES = ("unseen", "all")
-NETWORK = ("backbone", "image_size", "frozen_blocks")  # settings by which a network may not fit
+NETWORK = ("backbone", "image_size", "frozen_blocks")  # settings that a network may not support
 
 
 class Splits:
-    """Datasets with their splits, shared by requests: listing a large dataset takes seconds, decoding it minutes.
+    """Datasets and splits that requests share: listing a large dataset takes seconds, decoding it minutes.
 
-    With ``keep=False`` no file is written.
+    With ``write_cache=False`` no file is written.
     """
 
-    def __init__(self, progress: Callable[[int, int], None] | None = None, *, keep: bool = True) -> None:
-        self._progress = progress
-        self._keep = keep
-        self._known: dict[tuple[object, ...], tuple[Dataset, Split, Mapping[str, str]]] = {}
+    def __init__(self, progress: Callable[[int, int], None] | None = None, *, write_cache: bool = True) -> None:
+        self._progress, self._write_cache = progress, write_cache
+        self._loaded: dict[tuple[object, ...], tuple[Dataset, Split, Mapping[str, str]]] = {}
 
-    def of(
-        self,
-        request: Request,
-        kind: type[Dataset],
-        settings: Any,
-        resources: Resources,
-        roles: tuple[Role, ...],
-        dropped: Mapping[str, str] | None,
+    def load(
+        self, request: Request, settings: Any, resources: Resources, *, trains: bool, dropped: Mapping[str, str] | None
     ) -> tuple[Dataset, Split, Mapping[str, str]]:
-        """Dataset, split and dropped images (path to reason); ``roles`` are those whose images must not be broken.
+        """Dataset with these ``settings``, split and dropped images (path to reason).
 
-        Images that are known to be broken come as ``dropped``: none is looked for then.
+        Known broken images come as ``dropped``; otherwise those that the run needs are decoded if the request drops
+        broken ones.
         """
         shape = (request.per_class_limit, request.gallery, request.selection, request.on_bad_image)
-        key = (request.dataset, request.split, settings, *shape, roles)
-        if key in self._known:
-            return self._known[key]
-        dataset = kind(resources.data_root, settings)
-        split = apply_request(dataset.split(request.split), request)
-        if dropped is None and request.on_bad_image == "drop":
-            workers = resources.workers or 2
-            cache = BrokenImageCache(resources.cache_dir, write=self._keep)
-            dropped = cache.find(dataset, split, roles=roles, workers=workers, progress=self._progress)
-        self._known[key] = dataset, split.without(dropped) if dropped else split, dropped or {}
-        return self._known[key]
+        key = (request.dataset, request.split, settings, *shape, trains)
+        if key not in self._loaded:
+            dataset = DATASETS.get(request.dataset)(resources.data_root, settings)
+            split = apply_request(dataset.split(request.split), request)
+            if dropped is None and request.on_bad_image == "drop":
+                roles: tuple[Role, ...] = ROLES if trains else ("queries", "gallery")
+                cache, workers = BrokenImageCache(resources.cache_dir, write=self._write_cache), resources.workers or 2
+                dropped = cache.find(dataset, split, roles=roles, workers=workers, progress=self._progress)
+            self._loaded[key] = dataset, split.without(dropped) if dropped else split, dropped or {}
+        return self._loaded[key]
 
 
 def resolve(
-    request: Request,
-    resources: Resources,
-    splits: Splits | None = None,
-    *,
-    dropped: Mapping[str, str] | None = None,
+    request: Request, resources: Resources, splits: Splits | None = None, *, dropped: Mapping[str, str] | None = None
 ) -> Experiment:
-    """Look every name up and load the split, from ``splits`` where another request had it loaded.
+    """Look up every name and load the split, from ``splits`` if another request loaded it.
 
-    ``dropped`` are images that are known to be broken, each with the reason.
-
-    Raises UsageError for an unknown name or setting, LoadingError for weights that are missing, DataError for data that
-    is; nothing was computed then.
+    ``dropped`` are images known to be broken, with the reason. Raises UsageError for an unknown name or setting,
+    LoadingError for missing weights, DataError for missing data.
     """
-    request, _ = with_weights_at_hand(request)
+    request, _ = choose_weights(request)
     dataset_kind = DATASETS.get(request.dataset)
     trained = opened(Path(request.checkpoint)) if request.checkpoint else None
     if trained is not None:
         kind, run, own = trained.method, trained.run, trained.own
-        dataset_settings, post = settings_after(request, trained, dataset_kind)
+        dataset_settings, post = settings_for_checkpoint(request, trained, dataset_kind)
         request = replace(request, method=kind.name, seed=trained.seed, selection=trained.selection)
     else:
         kind = METHODS.get(request.method)
@@ -98,9 +85,8 @@ def resolve(
         if value not in known:
             raise UsageError(f"Option {name} takes {' or '.join(known)}, not {value!r}.")
     trains = bool(kind.terms) and trained is None
-    roles: tuple[Role, ...] = ROLES if trains else ("queries", "gallery")
-    dataset, split, dropped = (splits or Splits()).of(
-        request, dataset_kind, dataset_settings, resources, roles, dropped
+    dataset, split, dropped = (splits or Splits()).load(
+        request, dataset_settings, resources, trains=trains, dropped=dropped
     )
     if trains and not split.train:
         raise DataError(
@@ -110,82 +96,70 @@ def resolve(
     if trained is None and kind.uses_backbone and {*NETWORK} & {*given(request.assignments)}:
         taught = tuple(each for each in kind.taught if each in kind.terms and getattr(own, f"weight_{each}"))
         check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, taught)
-    return Experiment(
-        method=kind,
-        dataset=dataset,
-        split=split,
-        seed=request.seed,
-        run=run,
-        own=own,
-        post=post,
-        selection=request.selection,
-        gallery=request.gallery,
-        precision=request.precision,
-        per_class_limit=request.per_class_limit,
-        dropped=dropped,
-        trained=trained,
-    )
+    shared = ("seed", "selection", "gallery", "precision", "per_class_limit")
+    facts = {name: getattr(request, name) for name in shared}
+    return Experiment(kind, dataset, split, run=run, own=own, post=post, dropped=dropped, trained=trained, **facts)
 
 
-def with_weights_at_hand(request: Request) -> tuple[Request, str]:
-    """The request with the backbone and weights that this machine has for it, and a warning for the user or "".
+def choose_weights(request: Request) -> tuple[Request, str]:
+    """The request with the backbone and weights file of this machine, and a warning for the user or "".
 
-    Without options the default backbone takes its default file of weights. Where that file is missing, ``PACKAGED``
-    takes its place, with a warning. Raises LoadingError for a damaged file, for a hash that no file here has and for a
-    chosen backbone without weights; UsageError for an unknown backbone.
+    Without options the default backbone takes its default weights file. If that is missing, ``PACKAGED`` replaces the
+    backbone, with a warning. Raises LoadingError for a damaged file, an unknown hash, and a chosen backbone without
+    weights; UsageError for an unknown backbone.
     """
     if request.checkpoint:
         return request, ""
     kind = METHODS.get(request.method)
     run = settings_of(request, kind, DATASETS.get(request.dataset))[0]
-    check_backbone(run.backbone)
-    if run.weights == "none" or not kind.uses_backbone:
+    backbone, weights = run.backbone, run.weights
+    check_backbone(backbone)
+    if weights == "none" or not kind.uses_backbone:
         return request, ""
-    if run.weights.startswith(HASH):
-        found = file_of_hash(run.backbone, run.weights.removeprefix(HASH))
-        if found is None:
-            raise LoadingError(f"The weights file {run.weights[:19]}... is not on this machine: name it by --weights.")
-        return replace(request, assignments=(*request.assignments, f"weights={found}")), ""
-    if run.weights:
-        checked_hash(Path(run.weights))
+    if weights.startswith(HASH):
+        file = file_of_hash(backbone, weights.removeprefix(HASH))
+        if file is None:
+            raise LoadingError(f"The weights file {weights[:19]}... is not on this machine: name it by --weights.")
+        return _with_assignment(request, f"weights={file}"), ""
+    if weights:
+        checked_hash(Path(weights))
         return request, ""
-    file = default_file(run.backbone)
-    if run.backbone == PACKAGED:
+    file = default_file(backbone)
+    if backbone == PACKAGED:
         return request, ""
     if file is not None:
         checked_hash(file)
-        return replace(request, assignments=(*request.assignments, f"weights={file}")), ""
+        return _with_assignment(request, f"weights={file}"), ""
     if "backbone" in given(request.assignments):
-        raise no_weights(run.backbone)
+        raise no_weights(backbone)
     default_file(PACKAGED)
     warning = (
-        f"No ImageNet weights of {run.backbone!r}, the default backbone, are on this machine, so that {PACKAGED!r} is "
-        f"taken instead, whose weights come with the project: {how_to_get(run.backbone)}, or name a --backbone."
+        f"No ImageNet weights of {backbone!r}, the default backbone, are on this machine: {PACKAGED!r}, whose weights "
+        f"are included, is used instead. To change that, {how_to_get(backbone)}, or name a --backbone."
     )
-    return replace(request, assignments=(*request.assignments, f"backbone={PACKAGED}")), warning
+    return _with_assignment(request, f"backbone={PACKAGED}"), warning
 
 
-def settings_after(request: Request, trained: Trained, dataset_kind: type[Dataset]) -> list[Any]:
-    """Settings of the dataset and of post-processing for a trained network, which is scored as it is.
-
-    Raises UsageError for a setting of its training.
-    """
+def settings_for_checkpoint(request: Request, trained: Trained, dataset_kind: type[Dataset]) -> list[Any]:
+    """Settings of the dataset and of post-processing; raises UsageError for a setting of the network's training."""
     rule = "--checkpoint scores a network as it was trained"
     if request.method and request.method != trained.method.name:
         raise UsageError(f"{rule}, which was by {trained.method.name!r}: leave out -m {request.method}.")
     if request.without or request.structural or request.selection not in ("last", trained.selection):
         raise UsageError(f"{rule}: leave out --without, --structural and --select.")
     try:
-        found = assign([dataset_kind.Settings(), PostProcessing()], request.assignments)
+        return assign([dataset_kind.Settings(), PostProcessing()], request.assignments)
     except UsageError as error:
         if not str(error).startswith("There is no setting"):
             raise
         raise UsageError(f"{error} {rule}: settings of its training cannot be changed.") from error
-    return found
 
 
 def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
-    """Settings of the run, method, dataset and post-processing: defaults, recipes, options, ablation, in this order."""
+    """Settings of the run, method, dataset and post-processing.
+
+    Later ones win: defaults, recipes, options, ablation.
+    """
     backbone = given(request.assignments).get("backbone", kind.recipe.get("backbone"))
     parts = default_settings(kind, dataset_kind, backbone)
     run, own, dataset_settings, post = assign([*parts, dataset_kind.Settings(), PostProcessing()], request.assignments)
@@ -210,3 +184,7 @@ def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset
             f"Method {request.method!r} is left without any loss term: keep one of {', '.join(kind.terms)}."
         )
     return [run, own, dataset_settings, post]
+
+
+def _with_assignment(request: Request, assignment: str) -> Request:
+    return replace(request, assignments=(*request.assignments, assignment))

@@ -1,20 +1,19 @@
-"""Stored runs: one that answers a request, and the experiment of a run again from the request stored with it."""
+"""Stored runs: find the run of a request, and load the experiment of a run from its stored request."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from bench.datasets.base import DATASETS
-from bench.datasets.images.loader import Images
 from bench.datasets.published.request_split import check_fingerprint, locate_folder
-from bench.devices import choose_device
 from bench.errors import LoadingError, UsageError
-from bench.experiments.execute import build, training_photos
+from bench.experiments.execute import Execution
 from bench.experiments.experiment import Experiment, Resources, configuration_of, weights_identity
 from bench.experiments.progress import Observer
 from bench.experiments.resolve import resolve, settings_of
@@ -22,32 +21,31 @@ from bench.methods.base import METHODS
 from bench.results.models import RunRecord
 from bench.results.reading import existing
 from bench.settings.request import HASH, Request, in_text
-from bench.training.loop import TrainingData
 from bench.training.pretrained import file_of
 
 
 def load_experiment(
     run: RunRecord, resources: Resources, assignments: Sequence[str] = (), weights: Path | None = None
 ) -> Experiment:
-    """The experiment of a stored run, on the images and weights of then; later defaults do not change it.
+    """The experiment of a stored run, with the same images and weights; later defaults do not change it.
 
-    ``assignments`` (key=value) come after the run's own settings; ``weights`` is the file that it began with, where
-    that is not in torch's folder. Raises UsageError for embeddings that were made elsewhere, LoadingError when the
-    weights or the network are missing, DataError when the images are missing or others than those of the run.
+    ``assignments`` (key=value) come after the run's own settings; ``weights`` is its initial weights file, if that is
+    not in torch's folder. Raises UsageError for embeddings that another program made, LoadingError when the weights or
+    the network are missing, DataError when the images are missing or differ.
     """
     if run.origin:
-        raise UsageError(f"The embeddings of run {run.id} were made elsewhere: it has no network here.")
+        raise UsageError(f"Run {run.id} holds embeddings of another program: it has no network.")
     request = Request.from_json(run.request)
-    began = str(run.configuration["run"].get("weights", ""))
+    initial = str(run.configuration["run"].get("weights", ""))
     parts = ["dataset", "run", "method", "post"]
     if request.checkpoint:
         request = replace(request, checkpoint=str(file_of(run, resources.cache_dir)))
-        parts, began = ["dataset", "post"], ""
+        parts, initial = ["dataset", "post"], ""
     if weights is not None:
-        if not began.startswith(HASH):
-            raise UsageError(f"Run {run.id} did not begin with a file of weights: leave out --weights.")
-        if weights_identity(str(weights)) != began:
-            raise LoadingError(f"Weights file {weights} is not the one that run {run.id} began with ({began[:19]}...).")
+        if not initial.startswith(HASH):
+            raise UsageError(f"Run {run.id} did not start from a weights file: leave out --weights.")
+        if weights_identity(str(weights)) != initial:
+            raise LoadingError(f"Weights file {weights} is not that of run {run.id} ({initial[:19]}...).")
         assignments = (*assignments, f"weights={weights}")
     stored = [f"{name}={in_text(v)}" for part in parts for name, v in run.configuration.get(part, {}).items()]
     request = replace(request, assignments=(*stored, *request.assignments, *assignments))
@@ -58,10 +56,9 @@ def load_experiment(
 
 
 def find_run(request: Request, where: str) -> RunRecord | None:
-    """The newest finished run of a request whose images are not on this machine; None for none, or different images.
+    """The newest finished run of a request whose images are missing here; None if stored runs differ in their images.
 
-    Everything that a run's key hashes is compared except the fingerprint of the images. A dataset whose split depends
-    on what its folder holds has no such run.
+    The run matches in everything that its key hashes, except the fingerprint of the images.
     """
     store = existing(where)
     if store is None or request.checkpoint:
@@ -72,10 +69,8 @@ def find_run(request: Request, where: str) -> RunRecord | None:
     settings = json.loads(json.dumps(configuration_of(kind, dataset, run, own, post, request.precision)))
     columns = ("method", "dataset", "seed", "selection", "gallery", "per_class_limit")
     split = request.split or dataset_kind.split_names[0]
-    try:
+    with closing(store):
         runs = store.runs(status="done", split=split, **{name: getattr(request, name) for name in columns})
-    finally:
-        store.close()
     same = [
         each
         for each in runs
@@ -89,19 +84,15 @@ def find_run(request: Request, where: str) -> RunRecord | None:
 def load_knowledge(experiment: Experiment, resources: Resources, observer: Observer) -> Tensor:
     """The ImageNet probabilities of each seen class that an experiment trains with: float32 [classes, 1000], CPU.
 
-    Read from the cache where it is there, computed again otherwise. Raises UsageError for a method or settings that
-    prepare no such table.
+    Read from the cache, or computed again. Raises UsageError for an experiment that prepares no such table.
     """
     if experiment.trained is not None:
         raise UsageError("This run trained nothing (--checkpoint): name the run that trained its network.")
-    device = choose_device(resources.device)
-    observer.phase("loading the network")
-    method = build(experiment, resources, device)
-    images = Images(experiment.dataset, experiment.split.train, experiment.run.image_size, workers=resources.workers)
-    data = TrainingData.of(experiment.split, images)
+    execution = Execution(experiment, resources, observer)
+    method = execution.method
     observer.phase("preparing")
     if method.weights:
-        method.prepare(training_photos(experiment, data, device, observer))
+        method.prepare(execution.training_photos(execution.training_data()))
     table = getattr(method, "knowledge", None)
     if not isinstance(table, Tensor):
         title = " ".join(part for part in (experiment.method.name, experiment.ablation) if part)

@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import LoadingError, UsageError
 from bench.experiments.experiment import Resources
-from bench.experiments.resolve import resolve, with_weights_at_hand
+from bench.experiments.resolve import choose_weights, resolve
 from bench.methods.backbone import published_weights
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import PACKAGED, Published
@@ -44,12 +44,12 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_weights_the_default_gives_way_and_says_so(asked: Request, resources: Resources) -> None:
-    request, said = with_weights_at_hand(asked)
+    request, said = choose_weights(asked)
     assert request.assignments[-1] == f"backbone={PACKAGED}"
-    assert said.startswith("No ImageNet weights of 'resnet50', the default backbone, are on this machine, so that")
-    assert "'tf_efficientnet_lite0' is taken instead" in said
+    assert said.startswith("No ImageNet weights of 'resnet50', the default backbone, are on this machine")
+    assert "'tf_efficientnet_lite0'" in said
     assert "put torchvision's resnet50-0676ba61.pth into" in said
-    assert with_weights_at_hand(request) == (request, "")
+    assert choose_weights(request) == (request, "")
     found = resolve(asked, resources)
     assert found.identity["configuration"]["run"]["backbone"] == PACKAGED
     assert found.key == resolve(with_settings(asked, f"backbone={PACKAGED}"), resources).key
@@ -58,7 +58,7 @@ def test_without_weights_the_default_gives_way_and_says_so(asked: Request, resou
 def test_the_default_file_is_taken_and_its_content_is_in_the_key(
     asked: Request, fetched: Path, resources: Resources
 ) -> None:
-    request, said = with_weights_at_hand(asked)
+    request, said = choose_weights(asked)
     assert (request.assignments[-1], said) == (f"weights={fetched}", "")
     found = resolve(asked, resources)
     digest = hashlib.sha256(fetched.read_bytes()).hexdigest()
@@ -80,7 +80,7 @@ def test_a_backbone_that_was_asked_for_never_gives_way(asked: Request, resources
 
 def test_a_method_without_a_network_needs_no_weights(asked: Request, resources: Resources) -> None:
     request = replace(asked, method="hog")
-    assert with_weights_at_hand(request) == (request, "")
+    assert choose_weights(request) == (request, "")
     assert resolve(request, resources).run.backbone == "resnet50"
 
 
@@ -134,7 +134,7 @@ def test_what_a_method_does_not_use_is_not_asked_of_the_network(resources: Resou
 
 def test_a_file_of_weights_is_found_by_its_hash(asked: Request, fetched: Path) -> None:
     digest = f"sha256:{hashlib.sha256(fetched.read_bytes()).hexdigest()}"
-    request, _ = with_weights_at_hand(with_settings(asked, f"weights={digest}"))
+    request, _ = choose_weights(with_settings(asked, f"weights={digest}"))
     assert request.assignments[-1] == f"weights={fetched}"
     with pytest.raises(LoadingError, match="name it by --weights"):
-        with_weights_at_hand(with_settings(asked, f"weights=sha256:{'0' * 64}"))
+        choose_weights(with_settings(asked, f"weights=sha256:{'0' * 64}"))

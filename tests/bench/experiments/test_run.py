@@ -160,7 +160,7 @@ def test_a_network_that_cannot_be_kept_does_not_cost_its_scores(
     found = run_and_store(asked(pictures, own, "softmax", "epochs=0.5"), store, own, quiet)
     assert found is not None
     assert found[0].status == "done"
-    assert "The trained network is not kept, its scores are" in caplog.text
+    assert "The trained network is not cached" in caplog.text
 
 
 def test_a_network_trained_by_other_code_says_so(

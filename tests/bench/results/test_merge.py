@@ -91,8 +91,8 @@ def test_other_scores_under_one_key_are_named_and_both_kept(tmp_path: Path) -> N
     with opened(mine) as store:
         found = merge(store, str(theirs))
         assert found.conflicts == [
-            "conflict: ours on emoji-93 (seed 0) has mAP@all:plain 0.5 in run 1, which counts, and mAP@all:plain 0.75 in "
-            f"{theirs}, stored as run 2 (superseded)."
+            "conflict: ours on emoji-93 (seed 0) has mAP@all:plain 0.5 in run 1, which counts, and "
+            f"mAP@all:plain 0.75 in {theirs}, stored as run 2 (superseded)."
         ]
         assert [(run.status, run.value("mAP@all:plain")) for run in store.runs()] == [
             ("done", 0.5),

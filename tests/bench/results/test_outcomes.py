@@ -133,7 +133,8 @@ def test_each_command_that_writes_enters_what_is_left(
         Store(name).close()
     file = write_outcome(outcome_folder("bench.db", tmp_path / "cache"), outcome(), BLOB)
     np.savez("e.npz", query=np.eye(2), gallery=np.eye(2), query_labels=[0, 1], gallery_labels=[0, 1])
-    words = ["store", *command.split()] if command != "score" else "score e.npz --as x -d emoji --unverified".split()
+    score = ["score", "e.npz", "--as", "x", "-d", "emoji", "--unverified"]
+    words = score if command == "score" else ["store", *command.split()]
     ended = runner.invoke(app, words)
     assert ended.exit_code == 0, ended.output
     assert not file.exists()

@@ -10,14 +10,12 @@ import torch
 from typer.testing import CliRunner
 
 from bench.cli.main import app
-from bench.datasets.images.loader import Images
-from bench.experiments.execute import build, training_photos
+from bench.experiments.execute import Execution
 from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.experiments.stored import load_experiment
 from bench.results.store import Store
 from bench.settings.request import Request
-from bench.training.loop import TrainingData
 from tests.conftest import Quiet
 from tests.pictures import words_of, write_folder
 
@@ -53,14 +51,13 @@ def test_each_seen_class_has_its_likeliest_imagenet_classes(
     result = runner.invoke(app, [*call, "-k", "2", "--format", "json"])
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
-    resources = Resources(data_root=Path("data"), cache_dir=shared_cache)
+    resources = Resources(data_root=Path("data"), cache_dir=shared_cache, device="cpu")
     experiment = resolve(Request("ours", "emoji", assignments=SMALL, per_class_limit=1), resources)
     assert list(told["classes"]) == list(experiment.split.seen)
     # One photo a class (the limit), so that its row is what the untrained network says of that photo.
-    method = build(experiment, resources, torch.device("cpu"))
-    data = TrainingData.of(experiment.split, Images(experiment.dataset, experiment.split.train, 64))
-    photos = training_photos(experiment, data, torch.device("cpu"), Quiet())
-    backbone = method.eval().backbone
+    execution = Execution(experiment, resources, Quiet())
+    photos = execution.training_photos(execution.training_data())
+    backbone = execution.method.eval().backbone
     with torch.inference_mode():
         logits = photos.through(lambda images: backbone.classify(backbone(images)))
     best = torch.softmax(logits / 0.5, dim=1).max(dim=1).values.tolist()
@@ -103,7 +100,7 @@ WHY_NOT = (
     ("hog", 2, "A run of 'hog' prepares no table"),
     ("other images", 3, "are not those of the run"),
     ("weights file", 7, "The weights file sha256:0123... is not on this machine: name it by --weights"),
-    ("external", 2, "were made elsewhere"),
+    ("external", 2, "another program"),
     ("none", 4, "There is no run 99"),
 )
 
