@@ -24,7 +24,7 @@ from torch.distributed import TCPStore
 
 PRELOADED = [
     "bench.cli.main",
-    "bench.cli.run_cells",
+    "bench.cli.sweep",
     "bench.methods.ours",
     "bench.methods.imagenet",
     "bench.datasets.emoji",

@@ -1,10 +1,12 @@
-"""The program ``bench``: global options and exit codes. Each command is a file beside this one."""
+"""The program ``bench``: global options and exit codes. Each file of ``commands`` is one command."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from bench import __version__
-from bench.cli.config import apply_configuration
+from bench.cli.config import read_configuration
 from bench.errors import BenchError
 from bench.signals import Terminated
 
@@ -21,7 +23,7 @@ GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--version")
 
 
 class Program(TyperGroup):
-    """Lets global options stand anywhere on the line and turns a BenchError into one sentence and its exit code."""
+    """Accepts global options anywhere on the line; a BenchError becomes one sentence and its exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Move global options in front of the command, where click expects them."""
@@ -37,10 +39,11 @@ class Program(TyperGroup):
                 front.append(word)
             else:
                 rest.append(word)
-        return super().parse_args(ctx, front + rest)
+        with exit_codes():
+            return super().parse_args(ctx, front + rest)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command, whose help names an option's variable nowhere: the program's own help gives the rule."""
+        """A command whose help names no environment variable: the help of the program gives the rule."""
         command: Any = super().get_command(ctx, cmd_name)
         for each in (command, *getattr(command, "commands", {}).values()) if command is not None else ():
             for parameter in each.params:
@@ -48,19 +51,26 @@ class Program(TyperGroup):
         return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a user's mistake becomes ``error: <sentence>`` on stderr. Of several ranks one prints it."""
-        try:
+        """Run the command."""
+        with exit_codes():
             return super().invoke(ctx)
-        except BenchError as error:
-            _print_once(error, f"error: {error}")
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
-            _print_once(error, "Interrupted; what was finished is stored.")
-            raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
-        except Exception as error:  # a bug's traceback, or click's own sentence on a wrong option
-            if isinstance(error, typer.Exit) or _one_process() or _failure().claim():
-                raise
-            raise typer.Exit(getattr(error, "exit_code", 1)) from error
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Print a BenchError of the block as ``error: <sentence>``, and exit with its code. Of several ranks one prints."""
+    try:
+        yield
+    except BenchError as error:
+        _print_once(error, f"error: {error}")
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        _print_once(error, "Interrupted; what was finished is stored.")
+        raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
+    except Exception as error:  # a bug, or a wrong option, which click prints
+        if isinstance(error, typer.Exit) or _one_process() or _failure().claim():
+            raise
+        raise typer.Exit(getattr(error, "exit_code", 1)) from error
 
 
 def _print_once(error: BaseException, text: str) -> None:
@@ -75,7 +85,7 @@ def _one_process() -> bool:
 
 
 def _failure() -> Any:
-    from bench.distributed import failure  # torch takes a second to import, which one process need not spend
+    from bench.distributed import failure  # imports torch, which one process need not do here
 
     return failure
 
@@ -87,7 +97,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"auto_envvar_prefix": "BENCH", "help_option_names": ["-h", "--help"]},
-    epilog="Global options may stand anywhere. Option --some-thing of command run is also BENCH_RUN_SOME_THING. "
+    epilog="Global options may be anywhere on the line. Option --some-thing of run is also BENCH_RUN_SOME_THING. "
     "Example: [bold]bench run -m imagenet -m ours -d emoji[/bold]",
 )
 
@@ -100,24 +110,27 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def program(
-    ctx: typer.Context,
     store: Annotated[str, typer.Option(help="Results database: a path or an SQLAlchemy URL.")] = "./bench.db",
-    data_root: Annotated[Path, typer.Option(help="Folder in which datasets are looked for.")] = Path("./data"),
+    data_root: Annotated[Path, typer.Option(help="Folder of the datasets.")] = Path("./data"),
     cache_dir: Annotated[
-        Path | None, typer.Option(help="Folder for what can be computed again.", show_default="the platform's")
+        Path | None, typer.Option(help="Cache folder; safe to delete.", show_default="the platform's")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file of option values.", show_default="./bench.toml if it is there")
+        Path | None,
+        typer.Option(
+            help="TOML file of option values.",
+            show_default="./bench.toml if it is there",
+            callback=read_configuration,
+            is_eager=True,
+        ),
     ] = None,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more on stderr.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, only warnings and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log more to stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print warnings and errors only.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Benchmark zero-shot sketch-based image retrieval: train, rank exactly, store, report."""
-    apply_configuration(ctx, config)
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("bench").setLevel(level)
-    ctx.obj = ctx.params  # commands read these through bench/cli/output.py

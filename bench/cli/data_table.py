@@ -1,7 +1,8 @@
-"""How ``bench data check`` prints its findings."""
+"""How ``bench data`` prints a dataset, its findings and its lists."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from bench.datasets.checks.check import Findings
     from bench.types import Split
 
-SHOWN = 20  # rows and sentences before a list is cut; JSON has all
+SHOWN = 20  # rows and sentences of a list; JSON has all
+ROLES = ("queries", "gallery", "train", "validation")
 
 
-def summary(split: Split) -> dict[str, Any]:
+def summarize(split: Split) -> dict[str, Any]:
     """What identifies a split, and its sizes."""
     return {
         "dataset": split.dataset,
@@ -28,80 +30,70 @@ def summary(split: Split) -> dict[str, Any]:
     }
 
 
-def as_json(dataset: Dataset, found: Findings) -> dict[str, Any]:
-    """All findings, classes one by one."""
-    where = dataset.whereabouts()
-    split, deep = found.split, found.images
+def make_json(dataset: Dataset, found: Findings) -> dict[str, Any]:
+    """All findings."""
+    where, split, deep, survey = dataset.whereabouts(), found.split, found.images, found.survey
     return {
         "dataset": dataset.name,
         "root": str(where.root) if where.root else None,
         "layout": where.layout,
-        **({} if split is None else summary(split)),
-        "problems": list(found.problems),
-        "remarks": list(found.remarks),
-        "totals": {"sketch": found.survey.total("sketch"), "photo": found.survey.total("photo")},
+        **({} if split is None else summarize(split)),
+        "problems": found.problems,
+        "remarks": found.remarks,
+        "totals": {"sketch": survey.total("sketch"), "photo": survey.total("photo")},
         "classes": [{**asdict(row), "differs": row.differs} for row in found.classes],
-        "foreign_folders": list(found.survey.foreign),
-        "stray_files": list(found.survey.stray),
+        "foreign_folders": survey.foreign,
+        "stray_files": survey.stray,
         "imagenet_overlap": [asdict(each) for each in found.overlaps],
         "gallery_photos_from_imagenet": found.photos_from_imagenet,
-        "deep": None if deep is None else {"broken": dict(deep.broken), "hashed": len(deep.digests)},
+        "deep": None if deep is None else {"broken": deep.broken, "hashed": len(deep.digests)},
         "repeats": None if found.duplicates is None else asdict(found.duplicates),
     }
 
 
 def print_findings(dataset: Dataset, found: Findings) -> None:
-    """The findings for people: the summary, what is wrong, what differs."""
-    where = dataset.whereabouts()
-    typer.echo(
-        f"dataset      {dataset.name}: {where.root or where.layout}" + (f", layout {where.layout}" * bool(where.root))
-    )
-    typer.echo(f"on disk      {found.survey.total('sketch'):,} sketches, {found.survey.total('photo'):,} photos")
-    split = found.split
-    if split is not None:
-        typer.echo(
-            f"split        {split.name}, gallery {split.gallery_name}: {len(split.unseen)} unseen classes and "
-            f"{len(split.seen)} seen, disjoint\n"
-            f"images       {len(split.queries):,} queries, {len(split.gallery):,} gallery, {len(split.train):,} train, "
-            f"{len(split.validation):,} validation\n"
-            f"fingerprint  {split.fingerprint}"
-        )
-        names = list(dict.fromkeys(each.class_name for each in found.overlaps))
-        if names:
-            typer.echo(
-                f"ImageNet-1k  {len(names)} of {len(split.unseen)} unseen classes are known to overlap "
-                f"({', '.join(names)}); {found.photos_from_imagenet:,} gallery photos are named after one of them"
-            )
-    if found.images is None:
-        typer.echo("opened       no image: --deep looks for unreadable and repeated ones")
-    else:
-        broken = len(found.images.broken)
-        opened = broken + len(found.images.digests)
-        typer.echo(f"opened       {opened:,} files, {broken:,} of them unreadable")
-    for title, sentences in (("problem", found.problems), ("remark", found.remarks)):
-        for sentence in sentences[:SHOWN]:
-            typer.echo(f"{title:<12} {sentence}")
-        if len(sentences) > SHOWN:
-            typer.echo(f"{title:<12} and {len(sentences) - SHOWN} more: --format json has all")
+    """Print findings: the summary, problems and remarks, classes whose counts differ."""
+    for title, sentence in _lines(dataset, found):
+        typer.echo(f"{title:<12} {sentence}")
     differing = [row for row in found.classes if row.differs]
     if differing:
-        print_table(
-            ["class", "side", "sketches", "published", "photos", "published"],
-            [
-                [
-                    row.class_name,
-                    row.side,
-                    str(row.sketches),
-                    _count(row.published_sketches),
-                    str(row.photos),
-                    _count(row.published_photos),
-                ]
-                for row in differing[:SHOWN]
-            ],
-            title=f"{len(differing)} classes differ" + (f", the first {SHOWN}" if len(differing) > SHOWN else ""),
-        )
+        columns = ("class", "side", "sketches", "published", "photos", "published")
+        names = ("class_name", "side", "sketches", "published_sketches", "photos", "published_photos")
+        table = [["unknown" if (v := getattr(row, n)) is None else str(v) for n in names] for row in differing[:SHOWN]]
+        first = f", the first {SHOWN}" * (len(differing) > SHOWN)
+        print_table(columns, table, title=f"{len(differing)} classes differ{first}")
     typer.echo("not usable" if found.problems else "usable")
 
 
-def _count(count: int | None) -> str:
-    return "unknown" if count is None else str(count)
+def _lines(dataset: Dataset, found: Findings) -> Iterator[tuple[str, str]]:
+    where, split, survey = dataset.whereabouts(), found.split, found.survey
+    yield "dataset", f"{dataset.name}: {where.root or where.layout}" + f", layout {where.layout}" * bool(where.root)
+    yield "on disk", f"{survey.total('sketch'):,} sketches, {survey.total('photo'):,} photos"
+    if split is not None:
+        sizes = f"{len(split.unseen)} unseen classes and {len(split.seen)} seen, disjoint"
+        yield "split", f"{split.name}, gallery {split.gallery_name}: {sizes}"
+        yield "images", ", ".join(f"{len(getattr(split, role)):,} {role}" for role in ROLES)
+        yield "fingerprint", split.fingerprint
+        if names := list(dict.fromkeys(each.class_name for each in found.overlaps)):
+            known = f"{len(names)} of {len(split.unseen)} unseen classes are known to overlap ({', '.join(names)})"
+            yield "ImageNet-1k", f"{known}; {found.photos_from_imagenet:,} gallery photos are named after one of them"
+    if found.images is None:
+        yield "opened", "no image: --deep finds unreadable and repeated ones"
+    else:
+        broken = len(found.images.broken)
+        yield "opened", f"{broken + len(found.images.digests):,} files, {broken:,} of them unreadable"
+    for title, sentences in (("problem", found.problems), ("remark", found.remarks)):
+        yield from ((title, sentence) for sentence in sentences[:SHOWN])
+        if len(sentences) > SHOWN:
+            yield title, f"and {len(sentences) - SHOWN} more: --format json has all"
+
+
+def label_items(split: Split) -> dict[str, list[dict[str, Any]]]:
+    """The path, label and class of every image of each role, in canonical order."""
+    found = {}
+    for role in ROLES:
+        items = getattr(split, role)
+        labels = (split.test_labels if role in ("queries", "gallery") else split.train_labels)(items).tolist()
+        pairs = zip(items, labels, strict=True)
+        found[role] = [{"path": item.path, "label": label, "class": item.class_name} for item, label in pairs]
+    return found

@@ -1,120 +1,127 @@
-"""``--dry-run``: what would be run, what is done, and what it takes."""
+"""``--dry-run``: what would run, what is stored, the time and memory it takes, and the command of each run."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from pathlib import Path
 
-from bench.cli.output import OutputFormat, print_json, print_table, stderr
+import typer
+from sqlalchemy import make_url
+
+from bench.cli.options import RunOptions
+from bench.cli.output import OutputFormat, cache_dir, global_option, print_json, print_rows, stderr
+from bench.cli.run_table import name_experiment
+from bench.datasets.images.loader import CACHE_BYTES
 from bench.experiments.experiment import Experiment
-from bench.results.database import plain
-from bench.results.models import RunRecord, trained_on
+from bench.results.database import database_file, plain
+from bench.results.models import RunRecord
 from bench.results.reading import existing
+from bench.results.store import Store
 
-COSTLY = ("backbone", "image_size")  # settings that a run's time hangs on most, beside the epochs
-
-
-def title(experiment: Experiment) -> str:
-    """What a cell is called on the screen."""
-    checkpoint = experiment.identity["configuration"].get("checkpoint")
-    words = [experiment.method.name, experiment.ablation, experiment.post.title]
-    words.append(trained_on(checkpoint))
-    facts = [f"seed {experiment.seed}"]
-    if experiment.selection != "last":
-        facts.append(f"selection {experiment.selection}")
-    if experiment.gallery != "unseen":
-        facts.append("generalized")
-    if experiment.per_class_limit is not None:
-        facts.append("smoke")
-    return f"{' '.join(word for word in words if word)} on {experiment.split.name} ({', '.join(facts)})"
+COSTLY = ("backbone", "image_size")  # settings that change the time of a run most, with the epochs
+DEFAULT = RunOptions()
+FLAGS = {"--force": "force", "--no-resume": "resume", "--compile": "compile"}
 
 
-def show_plan(
-    experiments: list[Experiment], calls: list[list[str]], where: str, force: bool, format: OutputFormat
-) -> None:
-    """What would be run and what is done, with estimates from stored runs of the same kind; writes nothing.
+def show_plan(ctx: typer.Context, experiments: list[Experiment], options: RunOptions) -> None:
+    """Print the state of each experiment with estimates from similar stored runs; write nothing.
 
-    ``calls`` are the words that run each cell alone: JSON has them, for whatever scheduler, but no password.
+    JSON has the command of each, for any scheduler, without a password.
     """
+    where = str(global_option(ctx, "store"))
     store = existing(where)
-    doing = store.doing() if store else {}
-    running = {run.key: run.id for run in store.runs(id=list(doing))} if store else {}
     rows = []
-    for experiment, call in zip(experiments, calls, strict=True):
-        stored = store.find(experiment.key) if store and not force else None
-        kind, split, limit = experiment.method.name, experiment.split.name, experiment.per_class_limit
-        alike = store.runs(metrics=(), method=kind, split=split, per_class_limit=limit, status="done") if store else []
-        rows.append(
-            {
-                "cell": title(experiment),
-                "state": state(stored, running.get(experiment.key)),
-                "seconds": 0 if stored else seconds_like(experiment, alike),
-                "megabytes": round(memory_like(experiment, alike) / 1e6),
-                "key": experiment.key[:16],
-                "fingerprint": experiment.split.fingerprint[:16],
-                "command": ["bench", *without_password(call)],
-            }
-        )
-    if store:
-        store.close()
-    if format is OutputFormat.json:
+    with closing(store) if store else nullcontext():
+        running = {run.key: run.id for run in store.runs(id=list(store.doing()))} if store else {}
+        for experiment in experiments:
+            stored = store.find(experiment.key) if store and not options.force else None
+            alike = find_alike(store, experiment) if store else []
+            state = f"running, run {running[experiment.key]}" if experiment.key in running else "to run"
+            rows.append(
+                {
+                    "experiment": name_experiment(experiment),
+                    "state": f"done, run {stored.id}" if stored else state,
+                    "seconds": 0 if stored else seconds_like(experiment, alike),
+                    "megabytes": round(memory_like(experiment, alike) / 1e6),
+                    "key": experiment.key[:16],
+                    "fingerprint": experiment.split.fingerprint[:16],
+                    "command": make_command(ctx, experiment, options),
+                }
+            )
+    if options.format is OutputFormat.json:
         print_json(rows)
         if plain(where) != where:
-            said = "The commands leave out --store, whose URL may hold a password: give it to them as BENCH_STORE."
-            stderr().print(said, soft_wrap=True)
+            note = "The commands leave out --store, whose URL may hold a password: set BENCH_STORE for them."
+            stderr().print(note, soft_wrap=True)
         return
-    shown = [name for name in rows[0] if name != "command"]
-    print_table(shown, [["-" if row[name] is None else str(row[name]) for name in shown] for row in rows])
+    print_rows(rows, columns=[*rows[0]][:-1])
     if any(row["seconds"] is None for row in rows):
         stderr().print(
-            "Seconds and memory are those of stored runs of the same method and split; for some cells there are none: "
-            "no seconds are known then, and the memory is that of images and embeddings alone."
+            "Seconds and megabytes come from stored runs of the same method and split. Without such a run seconds are "
+            "unknown, and megabytes count images and embeddings only."
         )
 
 
-def without_password(call: Sequence[str]) -> list[str]:
-    """The words of a call, whose first option is ``--store``, without it where its URL may hold a password."""
-    return list(call if plain(call[1]) == call[1] else call[2:])
+def make_command(ctx: typer.Context, experiment: Experiment, options: RunOptions) -> list[str]:
+    """The words of a command that runs this experiment alone, from any folder; it reads no configuration file."""
+    words = ["bench", *store_option(str(global_option(ctx, "store")))]
+    words += ["--data-root", str(Path(global_option(ctx, "data_root")).resolve())]
+    words += ["--cache-dir", str(cache_dir(ctx).resolve()), "--config", os.devnull, *experiment.request.words()]
+    for name in ("device", "workers", "save_topk"):
+        if (value := getattr(options, name)) != getattr(DEFAULT, name):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words + [flag for flag, name in FLAGS.items() if getattr(options, name) != getattr(DEFAULT, name)]
 
 
-def state(stored: RunRecord | None, running: int | None) -> str:
-    """What would become of a cell."""
-    if stored is not None:
-        return f"done, run {stored.id}"
-    return "to run" if running is None else f"running, run {running}"
+def store_option(where: str) -> list[str]:
+    """``--store`` with an absolute path; left out if the URL may hold a password."""
+    if plain(where) != where:
+        return []
+    file = database_file(where)
+    if file is None:
+        return ["--store", where]
+    path = str(file.resolve())
+    url = make_url(where).set(database=path).render_as_string(hide_password=False) if "://" in where else path
+    return ["--store", url]
+
+
+def find_alike(store: Store, experiment: Experiment) -> list[RunRecord]:
+    """Stored runs of the same method, split and limit."""
+    method, split, limit = experiment.method.name, experiment.split.name, experiment.per_class_limit
+    return store.runs(metrics=(), method=method, split=split, per_class_limit=limit, status="done")
 
 
 def nearest_of(experiment: Experiment, alike: Sequence[RunRecord]) -> list[RunRecord]:
-    """Of runs of the same method and split those with the same network and image size, all where there are none."""
-    asked, facts = experiment.run, [run.configuration.get("run", {}) for run in alike]
-    same = [all(fact.get(each) == getattr(asked, each) for each in COSTLY) for fact in facts]
+    """The runs with the same network and image size; all if there are none."""
+    facts = [run.configuration.get("run", {}) for run in alike]
+    same = [all(fact.get(each) == getattr(experiment.run, each) for each in COSTLY) for fact in facts]
     return [run for run, taken in zip(alike, same, strict=True) if taken or not any(same)]
 
 
 def seconds_like(experiment: Experiment, alike: Sequence[RunRecord]) -> int | None:
-    """What such runs took on average, training scaled to the epochs that are asked for; None of none."""
-    taken = []
+    """The mean time of similar runs, with training scaled to the epochs of this one; None without runs."""
+    times = []
     for run in nearest_of(experiment, alike):
         seconds, epochs = dict(run.seconds), run.configuration.get("run", {}).get("epochs")
         training = seconds.pop("training", 0.0) * (experiment.run.epochs / epochs if epochs else 1.0)
-        taken.append(training + sum(seconds.values()))
-    return round(sum(taken) / len(taken)) if taken else None
+        times.append(training + sum(seconds.values()))
+    return round(sum(times) / len(times)) if times else None
 
 
 def memory_like(experiment: Experiment, alike: Sequence[RunRecord]) -> int:
-    """Bytes: what such a run held at its peak, at least ``memory_needed``.
+    """Bytes at the peak of similar runs, at least ``memory_needed``.
 
-    The least of them, since a process of several runs counts those before as well.
+    The minimum counts: a process of several runs includes those before.
     """
     peaks = [int(run.cost["peak_memory"]) for run in nearest_of(experiment, alike) if "peak_memory" in run.cost]
     return max(memory_needed(experiment), min(peaks, default=0))
 
 
 def memory_needed(experiment: Experiment) -> int:
-    """Bytes that a run holds at least: decoded training images where they fit, and the test embeddings."""
-    from bench.datasets.images.loader import CACHE_BYTES
-
-    split, size = experiment.split, experiment.run.image_size
-    trains = bool(experiment.method.terms) and experiment.trained is None
-    decoded = len(split.train) * 3 * size**2 if trains else 0
+    """Bytes of the decoded training images, if they are kept in memory, and of the test embeddings."""
+    split = experiment.split
+    decoded = len(split.train) * 3 * experiment.run.image_size**2 if experiment.trains else 0
     width = getattr(experiment.own, "dim", 0) or 2048  # the widest pooled feature of common backbones
     return (decoded if decoded <= CACHE_BYTES else 0) + 4 * width * (len(split.queries) + len(split.gallery))

@@ -1,9 +1,10 @@
-"""What works on this machine: each part looked at, nothing changed, no failure raised."""
+"""``bench doctor``: check each part of this machine; change nothing, raise nothing."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,12 @@ from bench.results.database import database_file, plain
 from bench.results.reading import existing
 from bench.settings.run_settings import OPTIMISERS, SCHEDULES, RunSettings
 
-LITTLE_SPACE = 2e9  # bytes; a training keeps a checkpoint, the network and embeddings
+LITTLE_SPACE = 2e9  # bytes for a checkpoint, the network and embeddings
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One part: ``fine`` says whether it can be used, None where that is no question; ``found`` is a sentence of it."""
+    """One part, whether it can be used (None: not a question), and one sentence about it."""
 
     part: str
     name: str
@@ -39,7 +40,7 @@ class Finding:
 
 
 def examine(where: str, data_root: Path, cache_dir: Path) -> list[Finding]:
-    """Findings on devices, weights, data sets, disks, the results database at ``where`` and packages."""
+    """Findings on devices, weights, datasets, disks, the results database at ``where`` and packages."""
     return [
         *_program(),
         *_devices(),
@@ -59,35 +60,31 @@ def _program() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    yield Finding("device", "cpu", True, "always there")
+    yield Finding("device", "cpu", True, "always available")
     count = torch.cuda.device_count()
     for index in range(count):
         total = torch.cuda.get_device_properties(index).total_memory
         yield Finding("device", f"cuda:{index}", True, f"{torch.cuda.get_device_name(index)}, {total / 1e9:.0f} GB")
     if not count:
         yield Finding("device", "cuda", False, "torch sees none")
-    if not torch.backends.mps.is_available():
-        yield Finding("device", "mps", False, "torch sees none")
-    else:
-        yield Finding("device", "mps", True, "Apple's graphics processor")
+    mps = torch.backends.mps.is_available()
+    yield Finding("device", "mps", mps, "Apple's graphics processor" if mps else "torch sees none")
 
 
 def _weights() -> Iterator[Finding]:
     try:
         weights_hash = Backbone(PACKAGED).weights_hash
+        yield Finding("weights", PACKAGED, True, f"ImageNet, sha256 {weights_hash[:16]}; others by --weights FILE")
     except BenchError as error:
         yield Finding("weights", PACKAGED, False, str(error))
-    else:
-        yield Finding("weights", PACKAGED, True, f"ImageNet, sha256 {weights_hash[:16]}; others by --weights FILE")
-    default = RunSettings().backbone
     for name in PUBLISHED:
         try:
             path = default_file(name)
             if path is not None:
                 yield Finding("weights", name, True, f"ImageNet, sha256 {checked_hash(path)[:16]}, {path}")
-            elif name == default:
-                said = f"none at hand, so that {PACKAGED} is taken where no --backbone is named: {how_to_get(name)}"
-                yield Finding("weights", name, False, said)
+            elif name == RunSettings().backbone:
+                note = f"not on this machine, so the default backbone is {PACKAGED}: {how_to_get(name)}"
+                yield Finding("weights", name, False, note)
         except BenchError as error:
             yield Finding("weights", name, False, str(error))
 
@@ -96,13 +93,11 @@ def _datasets(data_root: Path) -> Iterator[Finding]:
     for name, kind in DATASETS.items():
         try:
             where = kind(data_root).whereabouts()
+            found = f"{where.root or 'included'}, layout {where.layout}"
+            missing = f"not found; 'bench data path {name}' shows where it is searched"
+            yield Finding("dataset", name, bool(where.layout), found if where.layout else missing)
         except BenchError as error:
-            yield Finding("data set", name, False, str(error))
-            continue
-        if where.layout:
-            yield Finding("data set", name, True, f"{where.root or 'at hand'}, layout {where.layout}")
-        else:
-            yield Finding("data set", name, False, f"not found; 'bench data path {name}' says where it is looked for")
+            yield Finding("dataset", name, False, str(error))
 
 
 def _disks(folders: dict[str, Path]) -> Iterator[Finding]:
@@ -117,14 +112,14 @@ def _store(where: str) -> Finding:
     try:
         store = existing(where)
         if store is None:
-            return Finding("store", name, None, "none yet: the first run makes it")
+            return Finding("store", name, None, "none yet: the first run creates it")
         runs = store.runs()
         store.close()
     except BenchError as error:
         return Finding("store", name, False, str(error))
-    counts = {status: sum(run.status == status for run in runs) for status in dict.fromkeys(run.status for run in runs)}
-    told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no runs"
-    return Finding("store", name, True, f"schema version {migrations.CURRENT}; {told}")
+    counts = sorted(Counter(run.status for run in runs).items())
+    summary = ", ".join(f"{count} {status}" for status, count in counts) or "no runs"
+    return Finding("store", name, True, f"schema version {migrations.CURRENT}; {summary}")
 
 
 def _packages() -> Iterator[Finding]:
@@ -139,5 +134,5 @@ def _packages() -> Iterator[Finding]:
 def _plugins() -> Iterator[Finding]:
     for registry in (METHODS, OPTIMISERS, SCHEDULES, DATASETS, PROTOCOLS, METRICS, KINDS, PICTURES, FORMATS):
         for plugin in registry.plugins():
-            fine = not plugin.trouble
-            yield Finding("plug-in", f"{plugin.kind} {plugin.name}", fine, plugin.trouble or f"of {plugin.source}")
+            note = plugin.trouble or f"of {plugin.source}"
+            yield Finding("plug-in", f"{plugin.kind} {plugin.name}", not plugin.trouble, note)

@@ -1,4 +1,4 @@
-"""The entry point: imports every file of ``bench/cli/commands``, so that a new file there is a new command."""
+"""The entry point: imports every file of ``bench/cli/commands``, so that a new file is a new command."""
 
 from __future__ import annotations
 
@@ -19,18 +19,16 @@ for _module in sorted(pkgutil.iter_modules(bench.cli.commands.__path__), key=lam
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The program ``bench``; ends the process with an exit code of ``bench/errors.py``."""
-    signal.signal(signal.SIGTERM, _unwind_on_sigterm)
-    # Importing torch and its kin makes a million objects that stay: looking through them for garbage, while they come
-    # and once more at the end, costs a second of a start.
+    """Run ``bench``; the process ends with an exit code of ``bench/errors.py``."""
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    # torch makes a million objects that stay: garbage collection while it is imported would cost a second.
     gc.set_threshold(50_000, 20, 100)
     atexit.register(gc.freeze)
     try:
         app(args=None if arguments is None else list(arguments), prog_name="bench")
     finally:
-        # How it ends is decided: one more Ctrl-C, while the interpreter tidies up, must not change the exit code.
-        ignore_signals()
+        ignore_signals()  # a Ctrl-C while the interpreter exits must not change the exit code
 
 
-def _unwind_on_sigterm(number: int, frame: FrameType | None) -> None:
+def _raise_terminated(number: int, frame: FrameType | None) -> None:
     raise Terminated

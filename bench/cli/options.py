@@ -1,18 +1,23 @@
-"""What ``bench run`` and ``bench ablate`` take alike: every shared option, declared once, with its default."""
+"""Options that several commands share; those of ``bench run`` and ``bench ablate`` are fields of one class."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.output import OutputFormat
+from bench.cli.output import Format, OutputFormat
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.settings.request import Request
 
 
 class Precision(StrEnum):
@@ -23,90 +28,107 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+SETTINGS = ("backbone", "weights", "image_size", "epochs", "batch_size", "lr")  # settings with an option of their own
+
+Many = list[str] | None
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+SplitName = Annotated[str | None, typer.Option("--split", help="Class split.", show_default="the dataset's")]
+DatasetSettings = Annotated[
+    Many, typer.Option("--set", metavar="KEY=VALUE", help="Dataset setting such as root=PATH; repeatable.")
+]
+RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="Number of a stored run, see `bench list runs`.")]
+Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Backbone weights file of the run.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The shared options; the annotation of a field is what the help shows."""
+    """The options that ``run`` and ``ablate`` share; the annotation of a field is its help."""
 
-    dataset: Annotated[list[str], typer.Option("-d", "--dataset", help="Dataset; may be repeated.")] = field(
+    dataset: Annotated[list[str], typer.Option("-d", "--dataset", help="Dataset; repeatable.")] = field(
         default_factory=lambda: ["emoji"]
     )
-    split: Annotated[str | None, typer.Option(help="Frozen class split.", show_default="the dataset's")] = None
-    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; may be repeated.", show_default="0")] = None
+    split: SplitName = None
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; repeatable.", show_default="0")] = None
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1.")] = None
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated.")
-    ] = None
+    assignments: Annotated[Many, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable.")] = None
     backbone: Annotated[str | None, typer.Option(help="Network, by timm's name.", show_default="the dataset's")] = None
     weights: Annotated[
         str | None, typer.Option(help="Backbone weights: a file, or none.", show_default="ImageNet's on this machine")
     ] = None
     image_size: Annotated[int | None, typer.Option(min=32, help="Side of the square, pixels.")] = None
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None
-    batch_size: Annotated[int | None, typer.Option(min=4, help="Images a batch, half of them sketches.")] = None
+    batch_size: Annotated[int | None, typer.Option(min=4, help="Batch size: half sketches, half photos.")] = None
     lr: Annotated[float | None, typer.Option(help="Highest learning rate of the backbone.")] = None
-    select: Annotated[
-        str,
-        typer.Option(help="The epoch that is kept: last, seen-validation or oracle (looks at the test, marked)."),
-    ] = "last"
-    gallery: Annotated[str, typer.Option(help="Photos to rank: unseen, or all (generalized: seen classes too).")] = (
-        "unseen"
-    )
-    on_bad_image: Annotated[
-        str, typer.Option(help="A broken picture: error, or drop (listed, another fingerprint).")
-    ] = "error"
+    select: Annotated[str, typer.Option(help="Epoch to keep: last, seen-validation or oracle (test classes).")] = "last"
+    gallery: Annotated[str, typer.Option(help="Classes of the gallery: unseen, or all (generalized).")] = "unseen"
+    on_bad_image: Annotated[str, typer.Option(help="Unreadable image: error, or drop (changes fingerprint).")] = "error"
     workers: Workers = 0
     device: Device = "auto"
     precision: Annotated[Precision, typer.Option(help="Number format of the forward pass.")] = Precision.fp32
-    compile: Annotated[bool, typer.Option("--compile", help="Have torch compile the network for training.")] = False
-    limit: Annotated[int | None, typer.Option(min=1, help="N images per class: a smoke run, left out of reports.")] = (
-        None
-    )
-    save_topk: Annotated[int, typer.Option(min=0, help="Best photos of every query that are stored.")] = 10
-    force: Annotated[bool, typer.Option(help="Run again what is done; the old run is kept, superseded.")] = False
-    resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on with a training that was interrupted.")
-    ] = True
-    keep_going: Annotated[bool, typer.Option("--keep-going/--fail-fast", help="Go on after a failed cell.")] = True
+    compile: Annotated[bool, typer.Option("--compile", help="Train with torch.compile.")] = False
+    limit: Annotated[int | None, typer.Option(min=1, help="N images per class: a smoke test, not reported.")] = None
+    save_topk: Annotated[int, typer.Option(min=0, help="Best photos of each query to store.")] = 10
+    force: Annotated[bool, typer.Option(help="Run again what is stored; the old run is kept, superseded.")] = False
+    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Resume an interrupted training.")] = True
+    keep_going: Annotated[bool, typer.Option("--keep-going/--fail-fast", help="Continue after a failed run.")] = True
     executor: Annotated[
-        str | None,
-        typer.Option(help="Run each cell as a job: local (processes), or slurm.", show_default="in this one"),
+        str | None, typer.Option(help="Run as jobs: local (processes) or slurm.", show_default="this process")
     ] = None
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Jobs at once.", show_default="local: one a GPU, or one; slurm: all")
+        int | None, typer.Option(min=1, help="Jobs at once.", show_default="local: one per GPU, or one; slurm: all")
     ] = None
-    job: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter of the executor; may be repeated.")
-    ] = None
-    dry_run: Annotated[bool, typer.Option(help="Only say what would run, and what is done; writes nothing.")] = False
-    format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table
+    job: Annotated[Many, typer.Option(metavar="KEY=VALUE", help="Parameter of the executor; repeatable.")] = None
+    dry_run: Annotated[bool, typer.Option(help="Print what would run; write nothing.")] = False
+    format: Format = OutputFormat.table
+
+    def choose_seeds(self) -> list[int]:
+        """The seeds of ``--seed`` or of ``--seeds``; raises UsageError for both."""
+        if self.seed and self.seeds:
+            raise UsageError("Give either --seed or --seeds, not both.")
+        return list(range(self.seeds)) if self.seeds else list(dict.fromkeys(self.seed or [0]))
+
+    def make_request(self, method: str, dataset: str, seed: int, without: Sequence[str], **more: str) -> Request:
+        """The request of one run; named settings come before those of ``--set``."""
+        from bench.settings.request import Request
+
+        named = [f"{name}={value}" for name in SETTINGS if (value := getattr(self, name)) is not None]
+        return Request(
+            method=method,
+            dataset=dataset,
+            split=self.split,
+            seed=seed,
+            without=tuple(without),
+            assignments=(*named, *(self.assignments or ())),
+            selection=self.select,
+            gallery=self.gallery,
+            per_class_limit=self.limit,
+            on_bad_image=self.on_bad_image,
+            precision=self.precision.value,
+            **more,
+        )
 
 
 def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: the command's parameter ``options`` becomes an option for each field of ``RunOptions``."""
+    """Decorator: each field of ``RunOptions`` becomes an option, and ``options`` gets all of them."""
     hints = typing.get_type_hints(command, include_extras=True)
     shared = typing.get_type_hints(RunOptions, include_extras=True)
-    own = [
+    parameters = [
         each.replace(annotation=hints[each.name])
         for each in inspect.signature(command).parameters.values()
         if each.name != "options"
     ]
-    added = []
     for each in fields(RunOptions):
         default: Any = each.default_factory() if callable(each.default_factory) else each.default
-        parameter = inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default)
-        added.append(parameter.replace(annotation=shared[each.name]))
+        added = inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        parameters.append(added.replace(annotation=shared[each.name]))
 
     @functools.wraps(command)
     def call(**values: Any) -> None:
-        options = RunOptions(**{each.name: values.pop(each.name) for each in added})
-        command(**values, options=options)
+        command(options=RunOptions(**{name: values.pop(name) for name in shared}), **values)
 
-    # typer reads both; wraps copied those of the command, where the fields stand as one parameter.
-    call.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-    call.__annotations__ = {each.name: each.annotation for each in (*own, *added)}
+    # typer reads both; functools.wraps copied those of the command.
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
     del call.__wrapped__
     return call

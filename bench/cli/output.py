@@ -1,19 +1,23 @@
-"""What commands share: global options, output, progress."""
+"""Helpers that commands share: global options, the store, tables and JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from bench.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.experiments.experiment import Resources
     from bench.results.models import RunRecord
     from bench.results.store import Store
 
@@ -25,45 +29,53 @@ class OutputFormat(StrEnum):
     json = "json"
 
 
+Format = Annotated[OutputFormat, typer.Option("--format", help="Output format.")]
+
+
 def global_option(ctx: typer.Context, name: str) -> Any:
-    """A global option's value, wherever it stood on the line."""
+    """The value of a global option, wherever it stood on the line."""
     return ctx.find_root().params[name]
 
 
 def cache_dir(ctx: typer.Context) -> Path:
-    """The cache folder that was asked for, else the platform's."""
+    """The folder of ``--cache-dir``, by default the platform's."""
     import platformdirs
 
     chosen = global_option(ctx, "cache_dir")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("zs-sbir-bench", appauthor=False))
 
 
-def opened_store(ctx: typer.Context) -> Store:
-    """The results database for reading; raises IncompleteError when there is none yet."""
-    from bench.errors import IncompleteError
+def make_resources(ctx: typer.Context, **options: Any) -> Resources:
+    """Where and how to compute: the global folders, and ``options`` of the command."""
+    from bench.experiments.experiment import Resources
+
+    return Resources(global_option(ctx, "data_root"), cache_dir(ctx), **options)
+
+
+@contextmanager
+def open_store(ctx: typer.Context) -> Iterator[Store]:
+    """Open the results database for reading; raises IncompleteError if there is none."""
     from bench.results.database import plain
     from bench.results.reading import existing
 
     where = str(global_option(ctx, "store"))
-    store = existing(where)
-    if store is None:
+    found = existing(where)
+    if found is None:
         raise IncompleteError(
             f"There is no results database {plain(where)}: run something first, or name one by --store."
         )
-    return store
+    with closing(found) as store:
+        yield store
 
 
 def load_run(ctx: typer.Context, number: int, *, finished: bool = False) -> RunRecord:
-    """The stored run of a number; raises IncompleteError when there is none, or it is to be ``finished`` and is not."""
-    store = opened_store(ctx)
-    try:
+    """The stored run with this number; raises IncompleteError if it is missing, or not ``finished``."""
+    with open_store(ctx) as store:
         return store.run(number, finished=finished)
-    finally:
-        store.close()
 
 
 def stdout() -> Console:
-    """A console for results: wide enough for every column when it is piped."""
+    """A console for results; in a pipe it is wide enough for every column."""
     from rich.console import Console
 
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, highlight=False)
@@ -77,23 +89,43 @@ def stderr() -> Console:
 
 
 def print_json(value: Any) -> None:
-    """``value`` as indented JSON on stdout."""
+    """Print ``value`` as indented JSON."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def print_rows(
+    rows: Sequence[Mapping[str, Any]],
+    format: OutputFormat = OutputFormat.table,
+    columns: Sequence[str] = (),
+    title: str = "",
+) -> None:
+    """Print rows as JSON, or as a table of ``columns`` (default: all) in which None is ``-``."""
+    if format is OutputFormat.json:
+        print_json(rows)
+        return
+    columns = columns or [*(rows[0] if rows else ())]
+    print_table(columns, [["-" if row[name] is None else str(row[name]) for name in columns] for row in rows], title)
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table on stdout; columns whose cells are all numbers (or ``-``) are set right."""
+    """Print a table; columns of numbers (or ``-``) are right-aligned."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for position, column in enumerate(columns):
-        cells = [row[position] for row in rows]
-        numeric = bool(cells) and all(
-            cell == "-" or cell.replace(".", "").replace("-", "").replace(",", "").isdigit() for cell in cells
-        )
+        digits = [row[position].translate(dict.fromkeys(map(ord, ".-,"))) for row in rows if row[position] != "-"]
+        numeric = bool(rows) and all(each.isdigit() for each in digits)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(each) for each in row))
     stdout().print(table)
+
+
+def write_output(path: Path, content: str | bytes, what: str) -> None:
+    """Write a file; raises UsageError if ``what`` cannot be written there."""
+    try:
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise UsageError(f"{what} cannot be written to {path} ({error.strerror}): give another path.") from error

@@ -1,67 +1,73 @@
-"""How a stored run is told in a line or in full: ``bench list runs``, ``bench show RUN``."""
+"""How runs and experiments are named, and stored runs printed, in tables and in JSON."""
 
 from __future__ import annotations
 
 import math
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.cli.output import OutputFormat, print_json, print_table, stderr
+from bench.cli.output import OutputFormat, print_json, print_rows, stderr
 from bench.evaluation.metrics.base import MAIN_METRICS
-from bench.results.models import RunRecord
+from bench.results.models import RunRecord, trained_on
 from bench.results.store import STALE_SECONDS, Store
+
+if TYPE_CHECKING:
+    from bench.experiments.experiment import Experiment
 
 STATUSES = ("queued", "running", "done", "failed", "interrupted", "superseded")
 METRIC = "mAP@all:plain"
+Done = tuple[RunRecord, bool]  # a run, and whether it was stored before
 
 
-def row_of(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
-    """A run as a row; ``sign`` is how many seconds ago its process gave a sign of life, and what it said."""
-    value = run.value(METRIC)
-    return {
-        "run": run.id,
-        "status": run.status,
-        "title": title_of(run),
-        "method": run.method,
-        "ablation": run.ablation,
-        "dataset": run.dataset,
-        "split": run.split,
-        "seed": run.seed,
-        "selection": run.selection,
-        "gallery": run.gallery,
-        "limit": run.per_class_limit,
-        "mAP@all": None if value != value else round(value, 4),
-        "started": run.started,
-        "ended": run.ended,
-        "seconds": round(sum(run.seconds.values()), 2),
-        "silent": None if sign is None else round(sign[0], 1),
-        "job": run.environment.get("job"),
-        "log": run.environment.get("log"),
-        "note": note_of(run, sign),
-    }
+def name_experiment(experiment: Experiment) -> str:
+    """The name of an experiment on the screen."""
+    trained = trained_on(experiment.identity["configuration"].get("checkpoint"))
+    words = [experiment.method.name, experiment.ablation, experiment.post.title, trained]
+    facts = [f"seed {experiment.seed}"]
+    facts += [f"selection {experiment.selection}"] * (experiment.selection != "last")
+    facts += ["generalized"] * (experiment.gallery != "unseen") + ["smoke"] * (experiment.per_class_limit is not None)
+    return f"{' '.join(filter(None, words))} on {experiment.split.name} ({', '.join(facts)})"
 
 
-def title_of(run: RunRecord) -> str:
-    """What a run is called, with the marks of a generalized gallery and of a smoke run."""
+def name_run(run: RunRecord) -> str:
+    """The name of a run in a list, with marks for a generalized gallery and a smoke test."""
     marks = ["(generalized)"] * (run.gallery != "unseen") + ["(smoke)"] * (run.per_class_limit is not None)
     return " ".join([run.title, *marks])
 
 
-def note_of(run: RunRecord, sign: tuple[float, str] | None) -> str:
-    """How far a run is and when it said so, why it failed, and where its job's log is; empty for one that is done."""
+def make_row(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
+    """A run as a row. ``sign``: seconds since the last heartbeat of its process, and what it was doing."""
+    value = run.value(METRIC)
+    return {
+        "run": run.id,
+        "status": run.status,
+        "title": name_run(run),
+        **_columns(run, "method", "ablation", "dataset", "split", "seed", "selection", "gallery"),
+        "limit": run.per_class_limit,
+        "mAP@all": None if math.isnan(value) else round(value, 4),
+        **_columns(run, "started", "ended"),
+        "seconds": round(sum(run.seconds.values()), 2),
+        "silent": None if sign is None else round(sign[0], 1),
+        "job": run.environment.get("job"),
+        "log": run.environment.get("log"),
+        "note": describe_state(run, sign),
+    }
+
+
+def describe_state(run: RunRecord, sign: tuple[float, str] | None) -> str:
+    """Progress and last heartbeat of a run, why it failed, and the log of its job; empty if it is done."""
+    note = run.failure
     if run.status == "running" and sign is None:
-        said = "nobody computes it: its process ended"
+        note = "its process has ended"
     elif run.status == "running" and sign is not None:
         silent, doing = sign
         age = f"{silent:.0f} s ago" if silent < STALE_SECONDS else f"{duration(silent)} ago, taken for dead"
-        said = f"{doing or 'starting'}, {age}"
+        note = f"{doing or 'starting'}, {age}"
     elif run.status == "queued":
-        said = f"waits as job {run.environment.get('job')}"
-    else:
-        said = run.failure
+        note = f"waits as job {run.environment.get('job')}"
     log = run.environment.get("log", "")
-    return f"{said} (log {log})".strip() if log and run.status not in ("done", "superseded") else said
+    return f"{note} (log {log})".strip() if log and run.status not in ("done", "superseded") else note
 
 
 def duration(seconds: float) -> str:
@@ -72,61 +78,54 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def in_full(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
-    """Everything that is stored of a run but its scores and details, for JSON and for the page."""
+def make_page(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
+    """Everything that is stored of a run except scores and details."""
     return {
-        **row_of(run, sign),
-        "key": run.key,
-        "fingerprint": run.fingerprint,
-        "request": dict(run.request),
-        "configuration": dict(run.configuration),
-        "environment": dict(run.environment),
-        "seconds of each part": dict(run.seconds),
-        "cost": dict(run.cost),
+        **make_row(run, sign),
+        **_columns(run, "key", "fingerprint", "request", "configuration", "environment"),
+        "seconds of each part": run.seconds,
+        "cost": run.cost,
     }
 
 
-def scores_of(record: RunRecord) -> list[dict[str, Any]]:
-    """The scores of a run as objects; NaN, which JSON has not, as null."""
-    return [{**asdict(score), "value": None if math.isnan(score.value) else score.value} for score in record.scores]
+def make_scores(run: RunRecord) -> list[dict[str, Any]]:
+    """The scores of a run for JSON; NaN is null."""
+    return [{**asdict(score), "value": None if math.isnan(score.value) else score.value} for score in run.scores]
 
 
-def show(done: list[tuple[RunRecord, bool]], format: OutputFormat, store: Store) -> None:
-    """Results on stdout: a table, or JSON (an object for one run, a list for several)."""
+def show_runs(done: list[Done], format: OutputFormat, store: Store) -> None:
+    """Print results: a table, or JSON (an object for one run, a list for several)."""
     if not done:
         return
     if format is OutputFormat.json:
-        rows = [as_json(record, already) for record, already in done]
+        rows = [make_json(run, already) for run, already in done]
         print_json(rows[0] if len(rows) == 1 else rows)
         return
-    columns = ["run", "method", "split", "seed", *(name.removesuffix(":k") for name in MAIN_METRICS), "seconds"]
-    cells = []
-    for record, _ in done:
-        figures = ["-" if (value := record.value(metric)) != value else f"{value:.3f}" for metric in MAIN_METRICS]
-        seconds = f"{sum(record.seconds.values()):.0f}"
-        cells.append([str(record.id or "-"), record.title, record.split, str(record.seed), *figures, seconds])
-    print_table(columns, cells)
-    if sys.stderr.isatty():
-        skipped = max((score.skipped for record, _ in done for score in record.scores), default=0)
-        if skipped:
-            stderr().print(f"{skipped} queries have no relevant photo and are left out of the means.")
+    table = []
+    for run, _ in done:
+        values = {name.removesuffix(":k"): run.value(name) for name in MAIN_METRICS}
+        figures = {name: None if math.isnan(value) else f"{value:.3f}" for name, value in values.items()}
+        row = {"run": run.id or None, "method": run.title, "split": run.split, "seed": run.seed, **figures}
+        table.append({**row, "seconds": f"{sum(run.seconds.values()):.0f}"})
+    print_rows(table)
+    skipped = max((score.skipped for run, _ in done for score in run.scores), default=0)
+    if skipped and sys.stderr.isatty():
+        stderr().print(f"{skipped} queries have no relevant photo and are left out of the means.")
 
 
-def as_json(record: RunRecord, already_done: bool) -> dict[str, Any]:
-    """A run as CLI.md's contract has it."""
+def make_json(run: RunRecord, already_done: bool) -> dict[str, Any]:
+    """A run as the JSON of ``bench run`` (docs/commands.md)."""
     return {
-        "run": record.id or None,
-        "method": record.method,
-        "ablation": record.ablation,
-        "dataset": record.dataset,
-        "split": record.split,
-        "seed": record.seed,
-        "selection": record.selection,
-        "gallery": record.gallery,
-        "post": record.configuration.get("post", {}),
-        **({"checkpoint": kept} if (kept := record.configuration.get("checkpoint")) else {}),
-        "fingerprint": record.fingerprint,
-        "seconds": round(sum(record.seconds.values()), 2),
+        "run": run.id or None,
+        **_columns(run, "method", "ablation", "dataset", "split", "seed", "selection", "gallery"),
+        "post": run.configuration.get("post", {}),
+        **({"checkpoint": kept} if (kept := run.configuration.get("checkpoint")) else {}),
+        "fingerprint": run.fingerprint,
+        "seconds": round(sum(run.seconds.values()), 2),
         "already_done": already_done,
-        "scores": scores_of(record),
+        "scores": make_scores(run),
     }
+
+
+def _columns(run: RunRecord, *names: str) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in names}

@@ -3,94 +3,79 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bench.cli.output import print_table, stderr
+from bench.cli.output import print_rows, stderr
 
 if TYPE_CHECKING:
     from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
     from bench.evaluation.protocol_scores import Figure
     from bench.experiments.submission import Submission
 
-DIGITS = 4
+Figures = Mapping[str, Sequence["Figure"]]  # by protocol; "" without one
+BOUNDS = ("pessimistic", "optimistic", "tied")
 
 
-def as_json(found: Mapping[str, Sequence[Figure]]) -> list[dict[str, Any]]:
-    """One object a figure; ``protocol`` where it is one's, the bounds where it was ranked by hamming."""
-    rows: list[dict[str, Any]] = []
+def make_json(found: Figures) -> list[dict[str, Any]]:
+    """One object per figure, with its protocol if it has one and bounds if it was ranked by hamming."""
+    return list(_rows(found))
+
+
+def _rows(found: Figures) -> Iterator[dict[str, Any]]:
     for name, figures in found.items():
         for each in figures:
-            row: dict[str, Any] = {
-                "metric": each.metric,
-                "average": each.average,
-                "value": number(each.value),
-                "queries": each.queries,
-                "skipped": each.skipped,
-                "distance": each.distance,
-            }
-            if each.distance == "hamming":
-                row |= {bound: number(getattr(each, bound)) for bound in ("pessimistic", "optimistic", "tied")}
-            rows.append({"protocol": name, **row} if name else row)
-    return rows
+            row = {key: None if _is_nan(value) else value for key, value in asdict(each).items()}
+            if each.distance != "hamming":
+                row = {key: value for key, value in row.items() if key not in BOUNDS}
+            yield {"protocol": name, **row} if name else row
 
 
-def number(value: float | None) -> float | None:
-    """The value, None for what is no number: JSON has no NaN."""
-    return None if value is None or math.isnan(value) else value
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
-def print_figures(found: Mapping[str, Sequence[Figure]]) -> None:
-    """One table of what was ranked by vectors, one with bounds of what was ranked by binary codes."""
-    everything = [(name, each) for name, figures in found.items() for each in figures]
-    real = [(name, each) for name, each in everything if each.distance != "hamming"]
-    binary = [(name, each) for name, each in everything if each.distance == "hamming"]
-    if real:
-        averages = [average for average in ("queries", "classes") if any(each.average == average for _, each in real)]
-        cells: dict[tuple[str, str, str], dict[str, str]] = {}
-        for name, each in real:
-            cells.setdefault((name, each.distance, each.metric), {})[each.average] = text(each.value)
-        columns = ["protocol", "distance", "metric", *(f"mean over {average}" for average in averages)]
-        show(columns, [[*key, *(row.get(average, "-") for average in averages)] for key, row in cells.items()])
-    if binary:
-        columns = ["protocol", "distance", "metric", "mean over", "value", "pessimistic", "optimistic", "mAP@all:tied"]
-        rows = [
-            [
-                name,
-                each.distance,
-                each.metric,
-                each.average,
-                *(text(value) for value in (each.value, each.pessimistic, each.optimistic, each.tied)),
-            ]
-            for name, each in binary
-        ]
-        show(columns, rows)
+def print_figures(found: Figures) -> None:
+    """Print a table of figures ranked by vectors, and one with bounds of those ranked by binary codes."""
+    vectors: dict[tuple[str, str, str], dict[str, Any]] = {}
+    codes = []
+    for row in _rows(found):
+        facts = {"protocol": row.get("protocol", ""), "distance": row["distance"], "metric": row["metric"]}
+        if row["distance"] == "hamming":
+            values = {"value": row["value"], **{name: row[name] for name in BOUNDS}}
+            values["mAP@all:tied"] = values.pop("tied")
+            codes.append({**facts, "mean over": row["average"], **_format(values)})
+        else:
+            value = _format({f"mean over {row['average']}": row["value"]})
+            vectors.setdefault((facts["protocol"], row["distance"], row["metric"]), facts).update(value)
+    columns = [f"mean over {name}" for name in ("queries", "classes")]
+    columns = [name for name in columns if any(name in row for row in vectors.values())]
+    _print([{**dict.fromkeys(columns), **row} for row in vectors.values()], columns)
+    _print(codes, ["mean over", "value", "pessimistic", "optimistic", "mAP@all:tied"])
+    if codes:
         typer.echo(
             "Equal distances: value ranks them by gallery position, pessimistic and optimistic put irrelevant photos "
             "first or last, mAP@all:tied counts them as one."
         )
 
 
-def show(columns: list[str], rows: list[list[str]]) -> None:
-    """The table without the column of protocols where there are none, nor a distance that is everywhere the same."""
-    kept = list(range(len(columns)))
-    if not any(row[0] for row in rows):
-        kept.remove(0)
-        if len({row[1] for row in rows}) == 1:
-            kept.remove(1)
-    print_table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
+def _format(values: Mapping[str, float | None]) -> dict[str, str | None]:
+    return {name: None if value is None else f"{value:.4f}" for name, value in values.items()}
 
 
-def text(value: float | None) -> str:
-    """A figure with four digits, ``-`` where there is none."""
-    shown = number(value)
-    return "-" if shown is None else f"{shown:.{DIGITS}f}"
+def _print(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print rows without the columns ``protocol`` and ``distance`` if they tell nothing."""
+    if rows:
+        named = any(row["protocol"] for row in rows)
+        distances = named or len({row["distance"] for row in rows}) > 1
+        print_rows(rows, columns=["protocol"] * named + ["distance"] * distances + ["metric", *columns])
 
 
-def say_skipped(found: Mapping[str, Sequence[Figure]], embeddings: Embeddings | StreamedEmbeddings) -> None:
-    """Say on stderr how many queries have no relevant photo, and what became of them."""
+def print_skipped(found: Figures, embeddings: Embeddings | StreamedEmbeddings) -> None:
+    """Print how many queries have no relevant photo, and how they count."""
     import numpy as np
 
     from bench.embeddings.arrays import labels_within_groups
@@ -105,8 +90,8 @@ def say_skipped(found: Mapping[str, Sequence[Figure]], embeddings: Embeddings | 
     )
 
 
-def sizes(embeddings: Embeddings | StreamedEmbeddings) -> dict[str, int]:
-    """What was ranked, for JSON."""
+def count_rows(embeddings: Embeddings | StreamedEmbeddings) -> dict[str, int]:
+    """The sizes of what was ranked, for JSON."""
     return {
         "queries": len(embeddings.query),
         "photos": embeddings.photos.shape[0],
@@ -115,19 +100,12 @@ def sizes(embeddings: Embeddings | StreamedEmbeddings) -> dict[str, int]:
     }
 
 
-def stored_as(run: int, name: str, submission: Submission, seed: int) -> dict[str, Any]:
-    """Print on stderr as which run the scores are stored; the same for JSON."""
-    mark = "" if submission.verified else ", unverified"
+def report_stored(run: int, name: str, submission: Submission, seed: int) -> dict[str, Any]:
+    """Print as which run the scores are stored; the same for JSON."""
+    mark = ", unverified" * (not submission.verified)
     text = f"stored as run {run}: {name} (external{mark}) on {submission.split}"
     if not submission.classes:
-        text += "; without query_paths and gallery_paths beside the images, reports show no interval for it"
+        text += "; reports show no interval for it, which needs query_paths, gallery_paths and the images"
     stderr().print(text, markup=False)
-    return {
-        "run": run,
-        "method": name,
-        "dataset": submission.dataset,
-        "split": submission.split,
-        "seed": seed,
-        "fingerprint": submission.fingerprint,
-        "verified": submission.verified,
-    }
+    facts = {each: getattr(submission, each) for each in ("dataset", "split", "fingerprint", "verified")}
+    return {"run": run, "method": name, "seed": seed, **facts}

@@ -58,4 +58,4 @@ def test_without_the_extra_the_cells_can_be_printed_and_run_by_anything(
         program, *words = cell["command"]
         assert program == "bench"
         again = json.loads(runner.invoke(app, [*words, "--dry-run", "--format", "json"]).stdout)
-        assert [(each["key"], each["cell"]) for each in again] == [(cell["key"], cell["cell"])]
+        assert [(each["key"], each["experiment"]) for each in again] == [(cell["key"], cell["experiment"])]

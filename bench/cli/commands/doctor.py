@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
 
 import typer
 
 from bench.cli.app import app
-from bench.cli.output import OutputFormat, cache_dir, global_option, print_json, print_table
+from bench.cli.output import Format, OutputFormat, cache_dir, global_option, print_json, print_rows
+
+MARKS = {True: "yes", False: "NO", None: "-"}
 
 
 @app.command(epilog="Example: [bold]bench doctor --format json[/bold]")
-def doctor(
-    ctx: typer.Context,
-    format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
-) -> None:
-    """Look at devices, weights, data sets, free disk space, the results database and packages; changes nothing."""
+def doctor(ctx: typer.Context, format: Format = OutputFormat.table) -> None:
+    """Check devices, weights, datasets, free disk space, the results database and packages; change nothing."""
     from bench.cli.machine_check import examine
 
-    found = examine(str(global_option(ctx, "store")), global_option(ctx, "data_root"), cache_dir(ctx))
+    findings = examine(str(global_option(ctx, "store")), global_option(ctx, "data_root"), cache_dir(ctx))
     if format is OutputFormat.json:
-        print_json([{"part": each.part, "name": each.name, "fine": each.fine, "found": each.found} for each in found])
-        return
-    marks = {True: "yes", False: "NO", None: "-"}
-    print_table(["part", "name", "usable", "found"], [[e.part, e.name, marks[e.fine], e.found] for e in found])
+        print_json([asdict(each) for each in findings])
+    else:
+        print_rows([{"part": e.part, "name": e.name, "usable": MARKS[e.fine], "found": e.found} for e in findings])

@@ -1,103 +1,86 @@
-"""``bench list``: what there is to name on a command line."""
+"""``bench list``: the names that a command line can use, and the stored runs."""
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from bench.cli.app import app
-from bench.cli.output import OutputFormat, opened_store, print_json, print_table
+from bench.cli.options import Many
+from bench.cli.output import Format, OutputFormat, open_store, print_json, print_rows
+from bench.errors import UsageError, nearest
 
-listing = typer.Typer(no_args_is_help=True, help="What there is: methods, datasets, splits, backbones ...")
+listing = typer.Typer(no_args_is_help=True, help="List methods, datasets, splits, backbones, runs ...")
 app.add_typer(listing, name="list")
-
-Format = Annotated[OutputFormat, typer.Option("--format", help="How to print.")]
-
-
-def show(rows: list[dict[str, str]], format: OutputFormat) -> None:
-    """Rows of one listing as a table or as JSON."""
-    if format is OutputFormat.json:
-        print_json(rows)
-    else:
-        print_table(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
 
 
 @listing.command()
 def methods(format: Format = OutputFormat.table) -> None:
-    """Methods that `bench run -m NAME` can run."""
+    """Methods of `bench run -m NAME`."""
     from bench.methods.base import METHODS
 
-    show(
-        [{"method": n, "loss terms": ", ".join(m.terms) or "-", "what it is": m.summary} for n, m in METHODS.items()],
-        format,
-    )
+    rows = [{"method": n, "loss terms": ", ".join(m.terms) or "-", "what it is": m.summary} for n, m in METHODS.items()]
+    print_rows(rows, format)
 
 
 @listing.command()
 def datasets(format: Format = OutputFormat.table) -> None:
-    """Datasets that `bench run -d NAME` can use."""
+    """Datasets of `bench run -d NAME`."""
     from bench.datasets.base import DATASETS
 
-    show(
-        [{"dataset": n, "default split": d.split_names[0], "what it is": d.summary} for n, d in DATASETS.items()],
-        format,
-    )
+    rows = [{"dataset": n, "default split": d.split_names[0], "what it is": d.summary} for n, d in DATASETS.items()]
+    print_rows(rows, format)
 
 
 @listing.command()
 def splits(format: Format = OutputFormat.table) -> None:
-    """Frozen class splits of every dataset."""
+    """Class splits of every dataset."""
     from bench.datasets.base import DATASETS
 
-    known = [(name, dataset.split_names) for name, dataset in DATASETS.items()]
-    show(
-        [
-            {"split": split, "dataset": dataset, "default": "yes" if split == split_names[0] else ""}
-            for dataset, split_names in known
-            for split in split_names
-        ],
-        format,
-    )
+    rows = [
+        {"split": split, "dataset": name, "default": "yes" if split == dataset.split_names[0] else ""}
+        for name, dataset in DATASETS.items()
+        for split in dataset.split_names
+    ]
+    print_rows(rows, format)
 
 
 @listing.command()
 def protocols(format: Format = OutputFormat.table) -> None:
-    """Evaluation protocols that `bench score FILE --protocol NAME` carries out, and whose code each follows."""
-    from dataclasses import asdict
-
+    """Evaluation protocols of `bench score FILE --protocol NAME`, and whose code each follows."""
     from bench.evaluation.protocols.base import PROTOCOLS
 
-    known = [protocol for _, protocol in PROTOCOLS.items()]
     if format is OutputFormat.json:
-        rows = [asdict(each) for each in known]
-        print_json([{"protocol": row.pop("name"), **row} for row in rows])
+        print_json([{"protocol": name, **_without_name(each)} for name, each in PROTOCOLS.items()])
         return
-    show(
+    print_rows(
         [
             {
-                "protocol": each.name,
-                "ranks by": each.distance + (", paired gallery" if each.gallery == "paired" else ""),
+                "protocol": name,
+                "ranks by": each.distance + ", paired gallery" * (each.gallery == "paired"),
                 "metrics": ", ".join(each.metrics).replace("@queries", ""),
                 "what it computes": each.summary,
                 "used by": each.used_by,
             }
-            for each in known
-        ],
-        format,
+            for name, each in PROTOCOLS.items()
+        ]
     )
+
+
+def _without_name(thing: Any) -> dict[str, Any]:
+    return {name: value for name, value in asdict(thing).items() if name != "name"}
 
 
 @listing.command()
 def settings(
-    method: Annotated[str, typer.Argument(help="A method, for its own settings, too.")] = "ours",
-    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Whose defaults and settings.")] = "emoji",
+    method: Annotated[str, typer.Argument(help="Method.")] = "ours",
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="Dataset.")] = "emoji",
     format: Format = OutputFormat.table,
 ) -> None:
-    """Settings that `--set KEY=VALUE` of a run changes: of the run, a method, a dataset, what follows embedding."""
-    from dataclasses import asdict
-
+    """Settings of `bench run --set KEY=VALUE`, with defaults: of the run, method, dataset and post-processing."""
     from bench.datasets.base import DATASETS
     from bench.experiments.resolve import settings_of
     from bench.methods.base import METHODS
@@ -105,48 +88,37 @@ def settings(
     from bench.settings.request import Request
 
     parts = settings_of(Request(method, dataset), METHODS.get(method), DATASETS.get(dataset))
-    owners = ("run", method, dataset, "after embedding")
     rows = [
-        {"setting": each.name, "of": owner, **{name: value for name, value in asdict(each).items() if name != "name"}}
-        for owner, part in zip(owners, parts, strict=True)
+        {"setting": each.name, "of": owner, **_without_name(each)}
+        for owner, part in zip(("run", method, dataset, "after embedding"), parts, strict=True)
         for each in describe(part)
     ]
-    show(rows, format)
+    print_rows(rows, format)
 
 
 @listing.command()
 def reports(format: Format = OutputFormat.table) -> None:
-    """Kinds of tables and pictures that `bench report --kind NAME` makes, and formats that it writes them in."""
+    """Kinds and formats of `bench report --kind NAME --format NAME`."""
     from bench.reports.base import FORMATS, KINDS, PICTURES
 
-    pictured = dict(PICTURES.items())
-    rows = [
-        {"name": name, "option": "--kind", "what it is": _first_sentence(kind), "pictures": "yes" * (name in pictured)}
-        for name, kind in KINDS.items()
-    ]
-    rows += [
-        {
-            "name": name,
-            "option": "--format",
-            "what it is": f"{each.ending} files",
-            "pictures": "yes" * each.pictures,
-        }
-        for name, each in FORMATS.items()
-    ]
-    show(rows, format)
+    found = [(name, "--kind", _first_line(kind), name in PICTURES.names()) for name, kind in KINDS.items()]
+    found += [(name, "--format", f"{each.ending} files", each.pictures) for name, each in FORMATS.items()]
+    columns = ("name", "option", "what it is", "pictures")
+    rows = [dict(zip(columns, (*row[:3], "yes" * row[3]), strict=True)) for row in found]
+    print_rows(rows, format)
 
 
-def _first_sentence(function: Any) -> str:
-    """The first line of a function's docstring."""
+def _first_line(function: Any) -> str:
     return (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".")
 
 
 @listing.command()
 def metrics(format: Format = OutputFormat.table) -> None:
-    """Metrics that `bench score FILE --metric ID` computes; K is any number, @classes behind an id takes that mean."""
+    """Metrics of `bench score FILE --metric ID`; K is any number, and @classes after an id takes that mean."""
     from bench.evaluation.metrics.base import definitions
 
-    show([{"metric": each.name, "what it is": each.summary, "used by": each.used_by} for each in definitions()], format)
+    rows = [{"metric": each.name, "what it is": each.summary, "used by": each.used_by} for each in definitions()]
+    print_rows(rows, format)
 
 
 @listing.command()
@@ -154,63 +126,46 @@ def backbones(
     pattern: Annotated[str, typer.Argument(help="Only names like this, for example 'resnet*'.")] = "*",
     format: Format = OutputFormat.table,
 ) -> None:
-    """Networks that `bench run --backbone NAME` takes, and where their ImageNet weights come from."""
+    """Networks of `bench run --backbone NAME`, and where their ImageNet weights come from."""
     import timm  # takes seconds to import
 
     from bench.datasets.base import DATASETS
-    from bench.errors import UsageError, nearest
     from bench.methods.backbone.published_weights import PACKAGED, default_file
     from bench.settings.run_settings import RunSettings, with_recipe
-
-    def weights_of(name: str) -> str:
-        if name == PACKAGED:
-            return "come with the project"
-        return str(default_file(name) or "--weights FILE")
 
     names = timm.list_models(pattern)
     if not names:
         raise UsageError(f"There is no backbone {pattern!r}. {nearest(pattern, timm.list_models())}")
-    default: dict[str, list[str]] = {}
-    for name, dataset in DATASETS.items():
-        default.setdefault(with_recipe(RunSettings(), dataset.recipe).backbone, []).append(name)
-    show(
-        [
-            {
-                "backbone": name,
-                "ImageNet weights": weights_of(name),
-                "default for": ", ".join(default.get(name, ())),
-            }
-            for name in names
-        ],
-        format,
-    )
+    default = {name: with_recipe(RunSettings(), dataset.recipe).backbone for name, dataset in DATASETS.items()}
+    rows = [
+        {
+            "backbone": name,
+            "ImageNet weights": "come with the project"
+            if name == PACKAGED
+            else str(default_file(name) or "--weights FILE"),
+            "default for": ", ".join(dataset for dataset, backbone in default.items() if backbone == name),
+        }
+        for name in names
+    ]
+    print_rows(rows, format)
 
 
 @listing.command()
 def runs(
     ctx: typer.Context,
     status: Annotated[
-        list[str] | None,
-        typer.Option(help="Only queued, running, done, failed, interrupted or superseded; may be repeated."),
+        Many, typer.Option(help="Only queued, running, done, failed, interrupted or superseded; repeatable.")
     ] = None,
     format: Format = OutputFormat.table,
 ) -> None:
-    """Stored runs: what is done, what failed and why, what is being computed and how far it is."""
-    from bench.cli.run_table import STATUSES, row_of
-    from bench.errors import UsageError, nearest
+    """Stored runs: results, failures with their reason, progress of running ones."""
+    from bench.cli.run_table import STATUSES, make_row
 
     for each in status or ():
         if each not in STATUSES:
             raise UsageError(f"There is no status {each!r}. {nearest(each, STATUSES)}")
-    store = opened_store(ctx)
-    try:
-        wanted: dict[str, Any] = {"status": status} if status else {}
-        found, doing = store.runs(**wanted), store.doing()
-    finally:
-        store.close()
-    rows = [row_of(run, doing.get(run.id)) for run in found]
-    if format is OutputFormat.json:
-        print_json(rows)
-        return
-    shown = ("run", "status", "title", "split", "seed", "mAP@all", "note")
-    print_table(list(shown), [["-" if row[name] is None else str(row[name]) for name in shown] for row in rows])
+    selected: dict[str, Any] = {"status": status} if status else {}
+    with open_store(ctx) as store:
+        found, doing = store.runs(**selected), store.doing()
+    rows = [make_row(run, doing.get(run.id)) for run in found]
+    print_rows(rows, format, columns=("run", "status", "title", "split", "seed", "mAP@all", "note"))

@@ -1,4 +1,4 @@
-"""``bench new``: the first file of a plug-in with its test, from one template each."""
+"""``bench new``: write the file of a plug-in and its test from templates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 class Kind(StrEnum):
-    """What a plug-in can add."""
+    """Kinds of plug-ins that have a template."""
 
     method = "method"
     dataset = "dataset"
@@ -54,25 +54,25 @@ PARTS = {
 def new(
     kind: Annotated[Kind, typer.Argument(help="method, dataset, protocol or report.")],
     name: Annotated[str, typer.Argument(help="Its name on the command line, such as proxy-anchor.")],
-    folder: Annotated[
-        Path, typer.Option(help="Folder of your package; gets a pyproject.toml if it has none.")
-    ] = Path(),
+    folder: Annotated[Path, typer.Option(help="Folder of your package.")] = Path(),
     package: Annotated[
         str | None, typer.Option(help="Name of the package.", show_default=f"the one in the folder, else {NEW_PACKAGE}")
     ] = None,
 ) -> None:
-    """Begin a plug-in: one file and its test, in a package of your own.
+    """Write a new plug-in: one file and its test, in a package of your own.
 
-    The file works at once. No file is overwritten. If the folder has a pyproject.toml, its new lines are printed.
+    The file works at once. No file is overwritten. A pyproject.toml is written if there is none; otherwise its new
+    lines are printed.
     """
     part = PARTS[kind]
     registry: Registry[Any] = pkgutil.resolve_name(part.registry)
     check_name(name, registry)
-    package = package_name(folder, package)
+    package = choose_package(folder, package)
+    module = name.replace("-", "_")
     words = {
         "name": name,
         "title": name.replace("-", " ").capitalize(),
-        "module": (module := name.replace("-", "_")),
+        "module": module,
         "class_name": name.replace("-", " ").title().replace(" ", ""),
         "constant": module.upper(),
         "package": package,
@@ -82,29 +82,27 @@ def new(
     }
     words["object"] = Template(part.defines).substitute(words)
     home = folder / "src" / package if (folder / "src" / package).is_dir() else folder / package
+    project = folder / "pyproject.toml"
     files = {
-        home / f"{module}.py": filled(kind, words),
-        folder / "tests" / f"test_{module}.py": filled(f"test_{kind}", words),
+        home / f"{module}.py": fill_template(f"{kind}.py", words),
+        folder / "tests" / f"test_{module}.py": fill_template(f"test_{kind}.py", words),
     }
-    once = {
-        home / "__init__.py": '"""Plug-ins for bench."""\n',
-        folder / "pyproject.toml": filled("pyproject", words, "toml"),
-    }
-    lines = once[folder / "pyproject.toml"].splitlines()[-2:] if (folder / "pyproject.toml").exists() else []
+    once = {home / "__init__.py": '"""Plug-ins for bench."""\n', project: fill_template("pyproject.toml", words)}
+    notes = [("" if folder == Path() else f"In {folder}: ") + "`python -m pytest` tests it."]
+    if project.exists():
+        notes += [f"Add to {project}:", *once[project].splitlines()[-2:]]
+    use = Template(part.use).substitute(words)
+    notes += [f"`pip install --no-build-isolation -e .` makes it known, then: {use}"]
     for path in files:
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists and is not overwritten: choose another name or --folder.")
     write({**files, **{path: text for path, text in once.items() if not path.exists()}})
-    where = "" if folder == Path() else f"In {folder}: "
-    typer.echo(f"{where}`python -m pytest` tests it.", err=True)
-    for line in (f"Add to {folder / 'pyproject.toml'}:", *lines) if lines else ():
-        typer.echo(line, err=True)
-    typer.echo("`pip install --no-build-isolation -e .` makes it known, then: ", err=True, nl=False)
-    typer.echo(Template(part.use).substitute(words), err=True)
+    for note in notes:
+        typer.echo(note, err=True)
 
 
 def check_name(name: str, registry: Registry[Any]) -> None:
-    """Raise UsageError unless ``name`` is free, and can be an option's value and the name of a module."""
+    """Raise UsageError unless ``name`` is free and can name a module."""
     if not NAME.fullmatch(name) or keyword.iskeyword(name):
         raise UsageError(
             "A name is a letter and then letters, digits and single hyphens, all lower case, at most 40, and no word "
@@ -114,7 +112,7 @@ def check_name(name: str, registry: Registry[Any]) -> None:
         raise UsageError(f"There is a {registry.kind} {name!r} already: choose another name.")
 
 
-def package_name(folder: Path, requested: str | None) -> str:
+def choose_package(folder: Path, requested: str | None) -> str:
     """The package that was requested, else the only one in the folder or its ``src``, else ``NEW_PACKAGE``."""
     there = {path.parent.name for pattern in ("*", "src/*") for path in folder.glob(f"{pattern}/__init__.py")}
     there -= {"tests"}
@@ -124,9 +122,9 @@ def package_name(folder: Path, requested: str | None) -> str:
     return name
 
 
-def filled(template: str, words: dict[str, str], ending: str = "py") -> str:
+def fill_template(name: str, words: dict[str, str]) -> str:
     """A template of ``bench/templates`` with its words."""
-    text = pkgutil.get_data("bench", f"templates/{template}.{ending}.txt") or b""
+    text = pkgutil.get_data("bench", f"templates/{name}.txt") or b""
     return Template(text.decode()).substitute(words)
 
 

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.app import app
-from bench.cli.options import Device
-from bench.cli.output import OutputFormat, cache_dir, global_option, load_run, print_json, print_table
+from bench.cli.options import Device, RunNumber, Weights
+from bench.cli.output import (
+    Format,
+    OutputFormat,
+    global_option,
+    load_run,
+    make_resources,
+    print_json,
+    print_rows,
+    write_output,
+)
 from bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from bench.search.searcher import Match, Searcher
 
-SMALL = 32  # pixels of the side of a sketch that is only looked at to see whether it is one
-PICTURE = 256  # pixels of the longer side of a picture in a strip or page
+SMALL = 32  # pixels; size at which a sketch is checked
+PICTURE = 256  # pixels; longer side in a strip or page
 
-RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="Number of a finished run.")]
 Photos = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Search this folder of photos.", show_default="the run's gallery")
+    Path | None, typer.Option(metavar="DIR", help="Folder of photos to search.", show_default="the run's gallery")
 ]
-Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Weights file that the run began with, if any.")]
 
 
 @app.command(epilog="Example: [bold]bench query 3 banana.png --photos ~/Pictures -o found.html[/bold]")
 def query(
     ctx: typer.Context,
     run: RunNumber,
-    sketch: Annotated[
-        Path, typer.Argument(metavar="SKETCH", help="Drawing: ink on white, white on black, transparent.")
-    ],
+    sketch: Annotated[Path, typer.Argument(metavar="SKETCH", help="Drawing on a light, dark or transparent ground.")],
     photos: Photos = None,
     count: Annotated[int, typer.Option("-k", "--count", min=1, help="Photos to show.")] = 20,
     output: Annotated[
@@ -39,9 +45,9 @@ def query(
     ] = None,
     weights: Weights = None,
     device: Device = "auto",
-    format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
+    format: Format = OutputFormat.table,
 ) -> None:
-    """Rank photos by your own sketch with the network that a run trained. Photos are embedded once and cached."""
+    """Rank photos by your own sketch with the network of a run. Photos are embedded once and cached."""
     if output is not None and output.suffix.lower() not in (".png", ".html"):
         raise UsageError(f"Results are written as .png or .html, not as {output.name}.")
     try:
@@ -52,43 +58,35 @@ def query(
         raise UsageError(f"The results cannot be written to {output} (no such folder): give another path.")
     from bench.datasets.images.user_sketch import decode_sketch
 
-    decode_sketch(content, str(sketch), SMALL)  # an error comes before thousands of photos are embedded
+    decode_sketch(content, str(sketch), SMALL)  # raises before thousands of photos are embedded
     searcher = load_searcher(ctx, run, photos, weights, device)
     matches = searcher.query(content, str(sketch), count)
     if output is not None:
         write(searcher, run, sketch.name, content, matches, output)
     if format is OutputFormat.json:
-        from dataclasses import asdict
-
         print_json([asdict(each) for each in matches])
     elif output is None:
-        print_table(
-            ["place", "photo", "class", searcher.similarity],
-            [[str(each.place), each.path, each.class_name, f"{each.similarity:.3f}"] for each in matches],
-        )
+        rows = [
+            {"place": m.place, "photo": m.path, "class": m.class_name, searcher.similarity: f"{m.similarity:.3f}"}
+            for m in matches
+        ]
+        print_rows(rows)
 
 
 def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
     """Load the network of a run and embed the photos, with a progress bar on stderr."""
     from bench.cli.progress import Bars
-    from bench.experiments.experiment import Resources
     from bench.search.searcher import open_searcher
 
-    resources = Resources(global_option(ctx, "data_root"), cache_dir(ctx), device=device)
     record = load_run(ctx, run, finished=True)
     with Bars(f"{record.title}, run {run}", quiet=bool(global_option(ctx, "quiet"))) as bars:
         bars.phase("embedding")
-        return open_searcher(
-            record,
-            resources,
-            photos=photos,
-            weights=weights,
-            progress=lambda done, total: bars.progress(done, total, {}),
-        )
+        resources = make_resources(ctx, device=device)
+        return open_searcher(record, resources, photos=photos, weights=weights, progress=bars.progress)
 
 
 def write(searcher: Searcher, run: int, name: str, sketch: bytes, matches: list[Match], path: Path) -> None:
-    """A strip or a page of the results; raises UsageError where it cannot be written."""
+    """Write the results as a strip or a page."""
     from bench.datasets.images.user_sketch import render_sketch
     from bench.reports.gallery import make_thumbnail
     from bench.reports.strip import draw_strip, render_page
@@ -105,7 +103,4 @@ def write(searcher: Searcher, run: int, name: str, sketch: bytes, matches: list[
         which = f"Run {run}, {searcher.experiment.method.name}, of {len(searcher.photos)} photos"
         note = f"{which}; {searcher.similarity}."
         content = render_page(f"What {name} finds", note, drawn, results).encode()
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"The results cannot be written to {path} ({error.strerror}): give another path.") from error
+    write_output(path, content, "The results")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli.app import app
-from bench.cli.output import global_option, print_table
+from bench.cli.options import Many
+from bench.cli.output import global_option, print_table, write_output
 from bench.errors import IncompleteError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -22,37 +24,29 @@ if TYPE_CHECKING:
 @app.command(epilog="Example: [bold]bench report -d emoji --kind all --format html -o report.html[/bold]")
 def report(
     ctx: typer.Context,
-    dataset: Annotated[
-        list[str] | None, typer.Option("-d", "--dataset", help="Only this dataset; may be repeated.")
-    ] = None,
-    method: Annotated[
-        list[str] | None, typer.Option("-m", "--method", help="Only this method; may be repeated.")
-    ] = None,
-    split: Annotated[list[str] | None, typer.Option(help="Only this split; may be repeated.")] = None,
+    dataset: Annotated[Many, typer.Option("-d", "--dataset", help="Only this dataset; repeatable.")] = None,
+    method: Annotated[Many, typer.Option("-m", "--method", help="Only this method; repeatable.")] = None,
+    split: Annotated[Many, typer.Option(help="Only this split; repeatable.")] = None,
     kind: Annotated[
-        list[str] | None,
+        Many,
         typer.Option(
-            help="main, protocols, ablation, per-class, gallery, cost, or all; may be repeated.",
+            help="main, protocols, ablation, per-class, gallery, cost, or all; repeatable.",
             show_default="main; all for html",
         ),
     ] = None,
-    protocol: Annotated[
-        list[str] | None, typer.Option(help="A main table under this protocol; may be repeated.")
-    ] = None,
+    protocol: Annotated[Many, typer.Option(help="Main table under this protocol; repeatable.")] = None,
     format: Annotated[
         str | None,
         typer.Option("--format", help="md, csv, json, latex or html.", show_default="md; tables on a terminal"),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write to a file, or into a folder, instead of stdout.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder instead of stdout.")] = None,
     baseline: Annotated[str, typer.Option(metavar="METHOD", help="Show differences to this method.")] = "",
     published: Annotated[
-        bool, typer.Option("--published/--no-published", help="Also figures in print of the same split, marked.")
+        bool, typer.Option("--published/--no-published", help="Add published figures of the same split, marked.")
     ] = True,
-    include_smoke: Annotated[bool, typer.Option(help="Also runs of --limit, in tables of their own.")] = False,
-    include_oracle: Annotated[bool, typer.Option(help="Also runs that chose their epoch on the test.")] = False,
-    digits: Annotated[int, typer.Option(min=1, max=9, help="Digits behind the point.")] = 3,
+    include_smoke: Annotated[bool, typer.Option(help="Add smoke tests (--limit), in tables of their own.")] = False,
+    include_oracle: Annotated[bool, typer.Option(help="Add runs that chose their epoch on test classes.")] = False,
+    digits: Annotated[int, typer.Option(min=1, max=9, help="Digits after the point.")] = 3,
     check: Annotated[Path | None, typer.Option(help="Exit 4 unless the report equals this file.")] = None,
 ) -> None:
     """Print stored results: one table for each dataset, split, gallery and protocol."""
@@ -63,7 +57,7 @@ def report(
     from bench.reports.protocol_values import all_metric_ids
     from bench.reports.stored_runs import Source
     from bench.results.reading import existing
-    from bench.types import AVERAGES, Average
+    from bench.types import AVERAGES
 
     if check is not None and output is not None:
         raise UsageError("--check compares with a file and writes none: leave out -o, or --check.")
@@ -73,54 +67,40 @@ def report(
     protocols = tuple(dict.fromkeys(protocol or ()))
     for each in kinds:
         if each != "all":
-            KINDS.get(each)  # a wrong name is said before the store is opened
+            KINDS.get(each)  # raises for a wrong name before the store is opened
     for each in protocols:
         protocol_of(each)
     where = global_option(ctx, "store")
     store = existing(where)
     if store is None:
         raise IncompleteError(f"There is no results database {where}: run something first, or name one by --store.")
-    try:
-        asked: dict[str, Any] = {"dataset": dataset, "method": method, "split": split}
-        all_ids = protocols or {"all", "protocols"} & set(kinds)
-        metrics = (
-            (*MAIN_METRICS, *(each for each in all_metric_ids() if each not in MAIN_METRICS))
-            if all_ids
-            else MAIN_METRICS
-        )
-        averages: tuple[Average, ...] = AVERAGES if all_ids else ("queries",)
-        asked = {column: values for column, values in asked.items() if values}
-        runs = store.runs(metrics=metrics, averages=averages, **asked)
-        if not runs or any(len(values) > 1 for values in asked.values()):
-            refuse_unknown(store, asked)
-        source = Source(
-            store,
-            runs,
-            include_smoke=include_smoke,
-            include_oracle=include_oracle,
-            data_root=global_option(ctx, "data_root"),
-        )
-        options = Options(digits, protocols, baseline, published)
-        built = build(source, kinds, options, pictures=writer.pictures)
+    selection = {"dataset": dataset, "method": method, "split": split}
+    selected: dict[str, Any] = {column: values for column, values in selection.items() if values}
+    all_ids = bool(protocols or {"all", "protocols"} & set(kinds))
+    metrics = tuple(dict.fromkeys((*MAIN_METRICS, *(all_metric_ids() if all_ids else ()))))
+    averages = AVERAGES if all_ids else AVERAGES[:1]
+    with closing(store):
+        runs = store.runs(metrics=metrics, averages=averages, **selected)
+        if not runs or any(len(values) > 1 for values in selected.values()):
+            refuse_unknown(store, selected)
+        included = {"include_smoke": include_smoke, "include_oracle": include_oracle}
+        source = Source(store, runs, data_root=global_option(ctx, "data_root"), **included)
+        built = build(source, kinds, Options(digits, protocols, baseline, published), pictures=writer.pictures)
         text = "" if on_screen else writer.write(built)
-    finally:
-        store.close()
     if on_screen:
         show(built)
     elif check is not None:
         compare(check, text)
     elif output is not None:
-        write(output / f"report{writer.ending}" if output.is_dir() else output, text)
+        write_output(output / f"report{writer.ending}" if output.is_dir() else output, text, "The report")
     else:
         typer.echo(text, nl=False)
-    tell(built.tables)
+    for command in dict.fromkeys(command for table in built.tables for command in table.commands):
+        typer.echo(f"missing: {command}", err=True)
 
 
 def _by_ending(path: Path | None) -> str:
-    """The format that a file's name asks for; Markdown for a folder and a name without ending.
-
-    Raises UsageError for an ending that no format has.
-    """
+    """The format of a file's ending; Markdown for a folder or no ending. Raises UsageError for an unknown one."""
     if path is None or path.is_dir() or not path.suffix:
         return "md"
     endings = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".htm": "html"}
@@ -130,10 +110,10 @@ def _by_ending(path: Path | None) -> str:
     return found
 
 
-def refuse_unknown(store: Store, asked: Mapping[str, Sequence[str]]) -> None:
-    """Raise IncompleteError for the first dataset, method or split that no stored run has, with the nearest one."""
+def refuse_unknown(store: Store, selected: Mapping[str, Sequence[str]]) -> None:
+    """Raise IncompleteError for a dataset, method or split without stored runs, with the nearest name."""
     every = store.runs(metrics=())
-    for column, values in asked.items():
+    for column, values in selected.items():
         known = {str(getattr(run, column)) for run in every}
         for value in values:
             if known and value not in known:
@@ -141,14 +121,14 @@ def refuse_unknown(store: Store, asked: Mapping[str, Sequence[str]]) -> None:
 
 
 def show(report: Report) -> None:
-    """The tables on a terminal, with their notes, and the footer."""
+    """Print a report on a terminal."""
     show_tables(report.tables)
     for line in report.footer:
         typer.echo(f"- {line}")
 
 
 def show_tables(tables: Sequence[Table]) -> None:
-    """Tables on a terminal, each with its notes."""
+    """Print tables on a terminal, each with its notes."""
     from bench.reports.base import plain
 
     for table in tables:
@@ -159,22 +139,8 @@ def show_tables(tables: Sequence[Table]) -> None:
         typer.echo()
 
 
-def tell(tables: Sequence[Table]) -> None:
-    """On stderr, the commands that fill what is missing; none twice."""
-    for command in dict.fromkeys(command for table in tables for command in table.commands):
-        typer.echo(f"missing: {command}", err=True)
-
-
-def write(path: Path, text: str) -> None:
-    """Put ``text`` into a file; raises UsageError where that cannot be."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"The report cannot be written to {path} ({error.strerror}): give another path.") from error
-
-
 def compare(path: Path, text: str) -> None:
-    """Raise IncompleteError, and show the difference on stderr, unless the file holds ``text``."""
+    """Raise IncompleteError, and print the difference, unless the file holds ``text``."""
     try:
         committed = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -184,4 +150,4 @@ def compare(path: Path, text: str) -> None:
         return
     for line in difflib.unified_diff(committed.splitlines(), text.splitlines(), str(path), "this report", lineterm=""):
         typer.echo(line, err=True)
-    raise IncompleteError(f"The report differs from {path}; write it anew with -o {path} if the new one is right.")
+    raise IncompleteError(f"The report differs from {path}; write it again with -o {path} if the new one is right.")

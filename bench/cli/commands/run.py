@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.app import app
-from bench.cli.options import RunOptions, takes_run_options
-from bench.errors import UsageError
+from bench.cli.options import Many, RunOptions, takes_run_options
+from bench.cli.output import cache_dir, global_option
+from bench.errors import IncompleteError, UsageError
+
+if TYPE_CHECKING:
+    from bench.settings.request import Request
 
 
 @app.command(epilog="Example: [bold]bench run -m imagenet -m ours -d emoji --seeds 3[/bold]")
@@ -17,35 +22,59 @@ def run(
     ctx: typer.Context,
     *,
     method: Annotated[
-        list[str] | None,
-        typer.Option("-m", "--method", help="Method; may be repeated.", show_default="required without --checkpoint"),
+        Many, typer.Option("-m", "--method", help="Method; repeatable.", show_default="required without --checkpoint")
     ] = None,
-    without: Annotated[list[str] | None, typer.Option(help="Drop a loss term; may be repeated.")] = None,
+    without: Annotated[Many, typer.Option(help="Drop a loss term; repeatable.")] = None,
     checkpoint: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="RUN|PATH",
-            help="Score a trained network as it is, also on another dataset: a stored run's, or a file; repeatable.",
-            show_default=False,
-        ),
+        Many, typer.Option(metavar="RUN|PATH", help="Score a trained network as it is; repeatable.", show_default=False)
     ] = None,
     options: RunOptions,
 ) -> None:
     """Run methods on datasets: train (if needed), embed, rank, score, store.
 
-    Every combination of method, dataset and seed is one run. A run that is stored already is not computed again.
+    Every combination of method, dataset and seed is one run. Stored runs are reused. --checkpoint takes the network
+    of a stored run or a file, and scores it on any dataset.
     """
-    from bench.cli.run_cells import chosen_seeds, request, run_all, run_checkpoints
+    from bench.cli.sweep import run_requests
 
+    methods, terms = method or [], tuple(without or ())
     if checkpoint:
-        run_checkpoints(ctx, checkpoint, method or [], without or [], options)
-        return
-    if not method:
+        requests = checkpoint_requests(ctx, checkpoint, methods, terms, options)
+    elif methods:
+        requests = [
+            options.make_request(each, dataset, seed, terms)
+            for dataset in options.dataset
+            for each in methods
+            for seed in options.choose_seeds()
+        ]
+    else:
         raise UsageError("Name a method by -m ('bench list methods' shows them), or a trained network by --checkpoint.")
-    requests = [
-        request(options, each_method, each_dataset, each_seed, without=tuple(without or ()))
-        for each_dataset in options.dataset
-        for each_method in method
-        for each_seed in chosen_seeds(options)
+    run_requests(ctx, requests, options)
+
+
+def checkpoint_requests(
+    ctx: typer.Context, checkpoints: list[str], methods: list[str], without: tuple[str, ...], options: RunOptions
+) -> list[Request]:
+    """Requests that score trained networks on each dataset; a number is the network of a stored run."""
+    from bench.results.database import plain
+    from bench.results.reading import existing
+    from bench.training.pretrained import file_of
+
+    if len(methods) > 1 or options.seed or options.seeds or options.compile:
+        raise UsageError(
+            "--checkpoint scores a network as it was trained: leave out --seed, --compile and a second -m."
+        )
+    where = str(global_option(ctx, "store"))
+    files = list(checkpoints)
+    for position, each in enumerate(checkpoints):
+        if each.isdecimal():
+            if (store := existing(where)) is None:
+                raise IncompleteError(f"There is no run {each}, since there is no results database {plain(where)}.")
+            with closing(store):
+                files[position] = str(file_of(store.run(int(each), finished=True), cache_dir(ctx)))
+    method = methods[0] if methods else ""
+    return [
+        options.make_request(method, dataset, 0, without, checkpoint=file)
+        for dataset in options.dataset
+        for file in files
     ]
-    run_all(ctx, requests, options)

@@ -1,4 +1,4 @@
-"""``bench serve``: a drawing pad beside live results."""
+"""``bench serve``: draw in the browser and see live results."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.commands.query import Photos, RunNumber, Weights, load_searcher
-from bench.cli.options import Device
+from bench.cli.commands.query import Photos, load_searcher
+from bench.cli.options import Device, RunNumber, Weights
 from bench.signals import Terminated
 
 
@@ -17,9 +17,7 @@ def serve(
     ctx: typer.Context,
     run: RunNumber,
     photos: Photos = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; the default is reachable from this machine only.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; the default is this machine only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")] = 8000,
     weights: Weights = None,
     device: Device = "auto",
@@ -32,10 +30,10 @@ def serve(
     name, number = str(server.server_address[0]), server.server_address[1]
     address = f"http://{f'[{name}]' if ':' in name else name}:{number}/"
     if is_local(host):
-        typer.echo(f"Serving {address} to this machine alone; --host 0.0.0.0 would show it to others.", err=True)
+        typer.echo(f"Serving {address} to this machine only; --host 0.0.0.0 opens it to others.", err=True)
     else:
-        typer.echo(f"Serving {address} to everyone who reaches this machine, without a password.", err=True)
-    typer.echo("Ctrl-C ends it.", err=True)
+        typer.echo(f"Serving {address} to everyone who can reach this machine, without a password.", err=True)
+    typer.echo("Ctrl-C stops it.", err=True)
     try:
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt as error:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from bench.cli.app import app
-from bench.cli.output import OutputFormat, opened_store, print_json, print_table
+from bench.cli.options import RunNumber
+from bench.cli.output import Format, OutputFormat, open_store, print_json, print_rows
 
 RUN = "run"
 
 
 class Show(TyperGroup):
-    """Takes what is no command of its own for the number of a run: ``bench show 3`` is ``bench show run 3``."""
+    """``bench show 3`` is ``bench show run 3``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command in front of a number."""
@@ -29,41 +30,30 @@ app.add_typer(showing, name="show")
 
 
 @showing.command(RUN, epilog="Example: [bold]bench show 3[/bold]")
-def show_run(
-    ctx: typer.Context,
-    number: Annotated[int, typer.Argument(metavar="RUN", help="Number of the run, see `bench list runs`.")],
-    format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
-) -> None:
-    """One stored run in full: request, settings, machine, how it ended, scores."""
-    from bench.cli.run_table import in_full, scores_of
+def show_run(ctx: typer.Context, number: RunNumber, format: Format = OutputFormat.table) -> None:
+    """Show everything stored of one run: request, settings, machine, how it ended, scores."""
+    from bench.cli.run_table import make_page, make_scores
 
-    store = opened_store(ctx)
-    try:
+    with open_store(ctx) as store:
         run, doing = store.run(number), store.doing()
-    finally:
-        store.close()
-    facts = in_full(run, doing.get(run.id))
+    facts, scores = make_page(run, doing.get(run.id)), make_scores(run)
     if format is OutputFormat.json:
-        print_json({**facts, "scores": scores_of(run)})
+        print_json({**facts, "scores": scores})
         return
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            typer.echo(f"{name}:")
-            _lines(value, "  ")
-        elif value not in (None, ""):
-            typer.echo(f"{name:<14} {value}")
-    if run.scores:
-        cells = []
-        for each in run.scores:
-            value = "-" if math.isnan(each.value) else f"{each.value:.4f}"
-            cells.append([each.metric, each.average, value, str(each.queries), str(each.skipped)])
-        print_table(["metric", "mean over", "value", "queries", "skipped"], cells)
+    _print(facts, 14)
+    if scores:
+        values = ["-" if each["value"] is None else f"{each['value']:.4f}" for each in scores]
+        rows = [
+            {**each, "mean over": each["average"], "value": text} for each, text in zip(scores, values, strict=True)
+        ]
+        print_rows(rows, columns=("metric", "mean over", "value", "queries", "skipped"))
 
 
-def _lines(values: dict[str, Any], indent: str) -> None:
+def _print(values: Mapping[str, Any], width: int, indent: str = "") -> None:
+    """Print facts line by line, nested ones indented; empty ones are left out."""
     for name, value in values.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, Mapping) and (value or not indent):
             typer.echo(f"{indent}{name}:")
-            _lines(value, indent + "  ")
-        elif value not in ("", {}):
-            typer.echo(f"{indent}{name:<18} {value}")
+            _print(value, 18, indent + "  ")
+        elif value not in ("", {}) and (indent or value is not None):
+            typer.echo(f"{indent}{name:<{width}} {value}")

@@ -1,4 +1,4 @@
-"""``bench store``: a safe copy of the results database, others merged into it, an older one brought up to date."""
+"""``bench store``: back up, merge and migrate the results database."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ from typing import Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.output import OutputFormat, cache_dir, global_option, print_json, print_table
+from bench.cli.output import Format, OutputFormat, cache_dir, global_option, print_rows
 from bench.errors import IncompleteError
 
-storing = typer.Typer(
-    no_args_is_help=True, help="The results database: a copy of it, others put into it, its schema version."
-)
+storing = typer.Typer(no_args_is_help=True, help="Back up, merge and migrate the results database.")
 app.add_typer(storing, name="store")
 
 
 @storing.command(epilog="Example: [bold]bench store backup monday.db[/bold]")
-def backup(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The copy; must not exist yet.")],
-) -> None:
-    """Copy the database as it is at one moment, also while runs are writing to it."""
+def backup(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="The copy; must not exist yet.")]) -> None:
+    """Copy the database as it is at one moment, also while runs write to it."""
     from bench.results.backup import backup as copy
 
     runs = copy(str(global_option(ctx, "store")), file)
@@ -32,27 +27,24 @@ def backup(
 @storing.command(epilog="Example: [bold]bench store merge node1.db node2.db --store all.db[/bold]")
 def merge(
     ctx: typer.Context,
-    sources: Annotated[list[str], typer.Argument(help="Databases to take runs from: paths or URLs; left as they are.")],
-    format: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.table,
+    sources: Annotated[list[str], typer.Argument(help="Databases to read runs from: paths or URLs.")],
+    format: Format = OutputFormat.table,
 ) -> None:
-    """Put the runs of other databases into the one of --store.
+    """Copy the runs of other databases into the one of --store.
 
-    The same key with the same scores is the same run. Other scores under one key are a conflict, which is named: both
-    runs are kept, and the one that was there first counts. Merging again enters nothing.
+    The same key with the same scores is the same run. Different scores under one key are a conflict, which is printed:
+    both runs are kept, and the older one in --store counts. Merging again adds nothing.
     """
     from bench.cli.progress import Bars
     from bench.results.database import plain
     from bench.results.merge import merge as merge_into
 
     with Bars("merging", quiet=bool(global_option(ctx, "quiet"))) as bars:
-        doing = ""
 
         def progress(source: str, done: int, total: int) -> None:
-            nonlocal doing
-            if source != doing:
-                doing = source
+            if bars.part != plain(source):
                 bars.phase(plain(source))
-            bars.progress(done, total, {})
+            bars.progress(done, total)
 
         merged = merge_into(str(global_option(ctx, "store")), cache_dir(ctx), sources, progress)
     for line in (line for each in merged for line in each.conflicts):
@@ -61,15 +53,12 @@ def merge(
         {"source": m.source, "new": m.new, "known": m.known, "still running": m.running, "conflicts": len(m.conflicts)}
         for m in merged
     ]
-    if format is OutputFormat.json:
-        print_json(rows)
-    else:
-        print_table(list(rows[0]), [[str(cell) for cell in row.values()] for row in rows])
+    print_rows(rows, format)
 
 
 @storing.command(epilog="Example: [bold]bench store migrate --store old.db[/bold]")
 def migrate(ctx: typer.Context) -> None:
-    """Bring a database of an older version up to date (every command that writes does it too)."""
+    """Migrate a database of an older version; every command that writes does it too."""
     from bench.results.database import database_file, plain
     from bench.results.merge import open_store
     from bench.results.migrations import CURRENT
@@ -77,7 +66,7 @@ def migrate(ctx: typer.Context) -> None:
     where = str(global_option(ctx, "store"))
     file = database_file(where)
     if file is not None and not file.exists():
-        raise IncompleteError(f"There is no results database {where}: name one by --store.")
+        raise IncompleteError(f"There is no results database {plain(where)}: name one by --store.")
     store, _ = open_store(where, cache_dir(ctx))
     store.close()
     had = "was made now" if store.was is None else f"brought from schema version {store.was}"

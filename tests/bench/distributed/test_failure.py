@@ -158,7 +158,9 @@ def test_the_first_process_s_end_ends_the_others_without_a_word(pictures: Path, 
 def test_a_mistake_is_said_once_whoever_meets_it(pictures: Path, tmp_path: Path) -> None:
     """All of them, where they never met; or one of them alone, in the middle of the run."""
     found = team(tmp_path, *[("report", "--kind", "nonsense")] * 2, agent=True)
-    assert [each.code for each in found] == [2, 2]
+    # torchrun may stop the second process while it ends by itself
+    assert found[0].code == 2
+    assert found[1].code in (2, 143)
     assert found[0].output.startswith("error: There is no kind of report 'nonsense'."), found
     assert found[1].output == ""
     call, broken = call_of(IMAGENET, pictures), [Fails(EMBED, 2, DataError("Image a.png cannot be read: restore it."))]

@@ -12,7 +12,7 @@ from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
-from bench.cli.command_line import _store_from_anywhere
+from bench.cli.dry_run import store_option
 from bench.cli.main import app
 from bench.errors import StorageError, UsageError
 from bench.results import database, migrations
@@ -174,9 +174,9 @@ def test_a_store_is_the_very_file_that_was_named(name: str, runner: CliRunner, t
         assert stored is not None
         assert [run.status for run in stored.runs()] == ["done"]
         stored.close()
-    anywhere = _store_from_anywhere(name)
+    _, anywhere = store_option(name)
     url = URL.create("sqlite", database=name).render_as_string()
-    assert database_file(anywhere) == database_file(_store_from_anywhere(url)) == Path(name).resolve()
+    assert database_file(anywhere) == database_file(store_option(url)[1]) == Path(name).resolve()
     assert outcome_folder(name, tmp_path) == outcome_folder(url, tmp_path) == outcome_folder(anywhere, tmp_path)
 
 

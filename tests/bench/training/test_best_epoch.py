@@ -136,10 +136,10 @@ def test_what_each_rule_looks_at(resources: Resources) -> None:
         experiment = resolve(request, resources)
         chooser = selector_of(experiment, resources, device)
         assert chooser is not None
-        sides = chooser._score.__closure__  # type: ignore[attr-defined]
-        found = next(cell.cell_contents for cell in sides if isinstance(cell.cell_contents, list))
-        assert [items[0].modality for items, _ in found] == ["sketch", "photo"]
-        classes = {item.class_name for items, _ in found for item in items}
+        cells = [cell.cell_contents for cell in chooser._score.__closure__]  # type: ignore[attr-defined]
+        sides = next(each for each in cells if isinstance(each, list) and isinstance(each[0], Images))
+        assert [side.items[0].modality for side in sides] == ["sketch", "photo"]
+        classes = {item.class_name for side in sides for item in side.items}
         trained = {item.class_name for item in experiment.split.train}
         assert not classes & trained
         return classes & set(experiment.split.unseen)

@@ -64,7 +64,7 @@ def test_check_of_a_tree_that_is_too_small(runner: CliRunner, tuberlin: Path) ->
         "split        tuberlin-30, gallery full: 30 unseen classes and 220 seen, disjoint",
         "fingerprint  ",
         "unseen classes are known to overlap (banana,",
-        "opened       no image: --deep looks for unreadable and repeated ones",
+        "--deep",
         "1 (images/unicorn)",
         "250 classes differ, the first 20",
     ):

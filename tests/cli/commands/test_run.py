@@ -106,7 +106,7 @@ def test_a_backbone_without_weights_enters_no_run(runner: CliRunner) -> None:
             "There is no backbone 'resnet5000'. Did you mean 'resnet",
         ),
         (["run", "-m", "ours", "--weights", "none.pth"], 7, "Weights file none.pth cannot be loaded"),
-        (["run", "-m", "ours", "--store", "no/such/folder/x.db"], 6, "lies in a folder that does not exist"),
+        (["run", "-m", "ours", "--store", "no/such/folder/x.db"], 6, "does not exist"),
         (["run", "-m", "ours", "--config", "none.toml"], 2, "Configuration file none.toml cannot be read"),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_gallery_of_all_classes_has_tables_and_protocols_of_its_own(runner: Cl
     plain = runner.invoke(app, call)
     assert plain.exit_code == 0, plain.output
     none = runner.invoke(app, ["report", "--include-smoke", "--protocol", "generalized-sake"])
-    assert (none.exit_code, "No run ranks a gallery of all classes" in none.stderr) == (4, True)
+    assert (none.exit_code, "gallery of all classes" in none.stderr) == (4, True)
     found = runner.invoke(app, [*call, "--gallery", "all"])
     assert found.exit_code == 0, found.output
     one, other = (json.loads(each.stdout) for each in (plain, found))

@@ -161,7 +161,7 @@ def test_time_and_memory_of_a_run_are_those_of_its_like_and_time_grows_with_the_
 
 def test_smoke_runs_are_kept_apart(runner: CliRunner) -> None:
     assert runner.invoke(app, RUN).exit_code == 0
-    assert "Only smoke or oracle runs fit" in runner.invoke(app, ["report"]).stderr
+    assert "--include-smoke" in runner.invoke(app, ["report"]).stderr
     assert "smoke: 1 images a class" in runner.invoke(app, ["report", "--include-smoke"]).stdout
     shown = runner.invoke(app, ["list", "runs"]).stdout
     assert "imagenet (smoke)" in shown

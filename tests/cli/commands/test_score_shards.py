@@ -95,7 +95,7 @@ def test_a_dataset_is_held_against_shards_too(runner: CliRunner) -> None:
         (["s", "--to-shards", "t"], 2, "s is a folder already"),
         (["e.npz", "--to-shards", "s"], 2, "shards.json exists"),
         (["e.npz", "--to-shards", "e.npz/s"], 6, "choose another by --to-shards"),
-        (["e.npz", "--deep"], 2, "--deep looks at shards, and e.npz is no folder"),
+        (["e.npz", "--deep"], 2, "--deep checks shards"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -1,4 +1,4 @@
-"""A cell as the words of a call: run in any folder, they do what was asked for here."""
+"""The command that --dry-run prints does the same in any folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.cli.dry_run import without_password
+from bench.cli.dry_run import store_option
 from bench.cli.main import app
 from bench.results.store import Store
 from tests.pictures import write_folder
@@ -17,7 +17,7 @@ SMALL = ["--image-size", "32", "--device", "cpu"]
 
 
 @pytest.mark.parametrize("where", ["here/bench.db", "sqlite:///here/bench.db"])
-def test_a_printed_cell_runs_in_another_folder_as_it_would_here(
+def test_a_printed_command_does_the_same_in_another_folder(
     where: str, runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("here", "elsewhere"):
@@ -29,8 +29,8 @@ def test_a_printed_cell_runs_in_another_folder_as_it_would_here(
     call = [*places, "run", "-m", "imagenet", "-d", "folder", *settings, *SMALL]
     printed = runner.invoke(app, [*call, "--dry-run", "--format", "json"])
     assert printed.exit_code == 0, printed.output
-    (cell,) = json.loads(printed.stdout)
-    program, *words = cell["command"]
+    (row,) = json.loads(printed.stdout)
+    program, *words = row["command"]
     assert program == "bench"
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "other"))
     monkeypatch.chdir("elsewhere")
@@ -40,7 +40,7 @@ def test_a_printed_cell_runs_in_another_folder_as_it_would_here(
     assert not (tmp_path / "other").exists()
     assert (tmp_path / "here" / "cache").exists()
     store = Store(str(tmp_path / "here" / "bench.db"))
-    assert [(run.status, run.key[:16]) for run in store.runs()] == [("done", cell["key"])]
+    assert [(run.status, run.key[:16]) for run in store.runs()] == [("done", row["key"])]
     store.close()
 
 
@@ -56,5 +56,4 @@ def test_a_printed_cell_runs_in_another_folder_as_it_would_here(
     ],
 )
 def test_a_password_is_left_out(where: str, kept: bool) -> None:
-    call = ["--store", where, "--data-root", "/data", "run", "-d", "emoji"]
-    assert without_password(call) == (call if kept else call[2:])
+    assert store_option(where) == (["--store", where] if kept else [])

@@ -157,7 +157,7 @@ def test_the_first_job_that_fails_ends_the_sweep_if_asked(jobs: Jobs, runner: Cl
     assert found.exit_code == 4, found.output
     assert len(jobs.codes) == 2
     assert found.stderr.count("its job ended with exit code 5") == 1
-    assert "No other job begins, those that run were stopped." in found.stderr
+    assert "No other job begins, running jobs were stopped." in found.stderr
     assert found.stdout.count("imagenet") == 1  # what was done before is shown
     store = Store("db/bench.db")
     (left,) = store.runs(seed=2)
