@@ -81,19 +81,6 @@ def ranked_by(protocol: Protocol, distance: Distance) -> Protocol:
     return replace(protocol, distance=distance)
 
 
-def score_protocols(
-    embeddings: Embeddings | StreamedEmbeddings,
-    protocols: Sequence[Protocol],
-    *,
-    seed: int = 0,
-    device: str = "cpu",
-    progress: Progress | None = None,
-) -> dict[str, list[Figure]]:
-    """The figures of each protocol by name: ``rank_protocols``, then ``figures_of``."""
-    rankings = rank_protocols(embeddings, protocols, seed=seed, device=device, progress=progress)
-    return {protocol.name: figures_of(rankings, protocol) for protocol in protocols}
-
-
 def rank_protocols(
     embeddings: Embeddings | StreamedEmbeddings,
     protocols: Sequence[Protocol],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.types import AVERAGES, Average, Doubles, EmptyQueries, Labels, Score
+from bench.types import Average, Doubles, EmptyQueries, Labels, Score
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,3 @@ class Ranking:
         mean = float(counted.mean()) if len(counted) else float("nan")
         skipped = int(np.count_nonzero(self.relevant == 0)) if empty == "skip" else 0
         return Score(metric, average, mean, queries=len(self.relevant), skipped=skipped)
-
-    def scores(self, empty: EmptyQueries = "skip") -> list[Score]:
-        """Every metric under both means, in the order of ``metrics``."""
-        return [self.score(metric, average, empty) for metric in self.metrics for average in AVERAGES]

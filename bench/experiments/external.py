@@ -14,7 +14,6 @@ from bench.errors import UsageError
 from bench.evaluation.metrics.base import METRICS_VERSION, STORED_METRICS
 from bench.evaluation.protocol_scores import Progress, Rankings, chosen_metrics, rank_protocols, recipe
 from bench.evaluation.protocols.base import Protocol
-from bench.evaluation.ranking_result import Ranking
 from bench.experiments.submission import Submission
 from bench.methods.base import METHODS
 from bench.results import details
@@ -45,44 +44,18 @@ def rank_and_store(
     device: str,
     progress: Progress | None = None,
 ) -> tuple[Rankings, int]:
-    """Rank for ``protocols`` and store the default figures by ``distance``: the rankings, and the run's id."""
-    stored = chosen_metrics(details.RANKED, distance, "to store")
-    begun = time.perf_counter()
-    rankings = rank_protocols(
-        submission.embeddings, [*protocols, stored], seed=seed, device=device, top=TOP, progress=progress
-    )
-    ranking, seconds, sha256 = rankings[recipe(stored)]["index"], time.perf_counter() - begun, digest_of(file)
-    return rankings, store_ranking(
-        store,
-        name,
-        submission,
-        ranking,
-        distance=distance,
-        seed=seed,
-        file_sha256=sha256,
-        device=device,
-        seconds=seconds,
-    )
-
-
-def store_ranking(
-    store: Store,
-    name: str,
-    submission: Submission,
-    ranking: Ranking,
-    *,
-    distance: Distance,
-    seed: int,
-    file_sha256: str,
-    device: str,
-    seconds: float,
-) -> int:
-    """Store a ``ranking`` for ``details.RANKED`` as a run of the external method ``name``; the run's id.
+    """Rank for ``protocols`` and store the default figures by ``distance``: the rankings, and the id of the run.
 
     Where paths identify every row, the values of every query are stored, so that reports show intervals. Name, images,
     distance and seed identify the run: new embeddings supersede the old ones. Raises StorageError when the database
     cannot be written.
     """
+    stored = chosen_metrics(details.RANKED, distance, "to store")
+    begun = time.perf_counter()
+    rankings = rank_protocols(
+        submission.embeddings, [*protocols, stored], seed=seed, device=device, top=TOP, progress=progress
+    )
+    ranking, seconds = rankings[recipe(stored)]["index"], time.perf_counter() - begun
     identity = {
         "method": name,
         "ablation": "",
@@ -100,7 +73,7 @@ def store_ranking(
         "verified": submission.verified,
         "evidence": submission.evidence,
         "gallery_name": submission.gallery_name,
-        "file_sha256": file_sha256,
+        "file_sha256": digest_of(file),
     }
     run = store.begin(
         {
@@ -122,4 +95,4 @@ def store_ranking(
     if submission.classes:
         kept = details.pack(ranking, submission.embeddings.gallery_labels, submission.classes, ())
     store.finish(run, scores, {"scoring": round(seconds, 2)}, details=kept)
-    return run
+    return rankings, run

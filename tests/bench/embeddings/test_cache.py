@@ -23,7 +23,7 @@ from tests.pictures import write_folder
 VECTORS = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
-def test_what_was_kept_is_read(tmp_path: Path) -> None:
+def test_an_entry_is_read_as_written(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path)
     assert cache.read("key") is None
     cache.write("key", VECTORS)
@@ -33,7 +33,7 @@ def test_what_was_kept_is_read(tmp_path: Path) -> None:
     assert found.dtype == np.float32
 
 
-def test_a_damaged_entry_is_told_of_and_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_entry_is_logged_and_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = EmbeddingCache(tmp_path)
     cache.write("key", VECTORS)
     path = cache.path("key")
@@ -44,7 +44,7 @@ def test_a_damaged_entry_is_told_of_and_dropped(tmp_path: Path, caplog: pytest.L
     assert "are damaged: dropped, computed again" in caplog.text
 
 
-def test_a_cache_that_cannot_be_written_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
     with caplog.at_level(logging.WARNING):
         EmbeddingCache(tmp_path / "file").write("key", VECTORS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bench.embeddings.arrays import Embeddings, Labelled, StreamedEmbeddings
+from bench.evaluation.ranking_result import Ranking
+from bench.types import AVERAGES, Score
 
 
 def clouds(
@@ -17,6 +19,11 @@ def clouds(
     query = centres[ql % classes] + 2 * generator.standard_normal((queries, width))
     gallery = centres[gl] + 2 * generator.standard_normal((photos, width))
     return Embeddings(query.astype(np.float32), gallery.astype(np.float32), ql, gl)
+
+
+def scores_of(ranking: Ranking) -> list[Score]:
+    """Every metric under both means."""
+    return [ranking.score(metric, average) for metric in ranking.metrics for average in AVERAGES]
 
 
 def streamed(embeddings: Embeddings) -> StreamedEmbeddings:

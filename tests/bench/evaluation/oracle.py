@@ -1,7 +1,7 @@
-"""The slow way, written from the definitions alone: one query at a time, a full stable sort, float64, plain Python.
+"""An oracle from the definitions alone: one query at a time, a full stable sort, float64, plain Python.
 
-Nothing here shares code or an idea with the engine, which never sorts a gallery. Published formulas are
-written here a second time; another metric is computed by its own function, in plain Python on ranks from the sort.
+It shares no code with the engine, which never sorts a gallery. Published formulas are written a second time; other
+metrics are computed by their own function, in plain Python, on ranks from the sort.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Flags = Sequence[bool]
 
 
 def ranked(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_], ties: str = "index") -> list[bool]:
-    """Relevance of the photos in ranking order; ``ties`` says which of equally scored photos come first."""
+    """Relevance of the photos in ranking order; ``ties`` orders equally scored photos."""
     second = {"index": 0 * relevant, "pessimistic": 1 * relevant, "optimistic": -1 * relevant}[ties]
     order = sorted(range(len(scores)), key=lambda photo: (-float(scores[photo]), int(second[photo]), photo))
     return [bool(relevant[photo]) for photo in order]

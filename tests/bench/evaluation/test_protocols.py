@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from bench.embeddings.arrays import Embeddings
 from bench.errors import DataError, UsageError
 from bench.evaluation.metrics.base import parse_metric
 from bench.evaluation.protocol_scores import (
+    Figure,
     chosen_metrics,
     every_protocol,
+    figures_of,
     paired_gallery,
+    rank_protocols,
     ranked_by,
     requested_protocols,
-    score_protocols,
 )
 from bench.evaluation.protocols.base import PROTOCOLS, Protocol
 from bench.evaluation.ranking import rank
@@ -38,6 +41,11 @@ CONTRACT = [
     "sketch-lvm",
 ]
 EXAMPLE = PROTOCOLS.get("standard")
+
+
+def score_protocols(embeddings: Embeddings, protocols: list[Protocol], **options: Any) -> dict[str, list[Figure]]:
+    rankings = rank_protocols(embeddings, protocols, **options)
+    return {each.name: figures_of(rankings, each) for each in protocols}
 
 
 def test_all_promised_protocols_are_there() -> None:

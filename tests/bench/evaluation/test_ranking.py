@@ -31,7 +31,7 @@ from bench.evaluation.ranking_top import sort_top, top_block
 from bench.evaluation.similarity import NOTHING, Measure
 from bench.types import Distance
 from tests.bench.evaluation import oracle
-from tests.bench.evaluation.clouds import clouds, streamed
+from tests.bench.evaluation.clouds import clouds, scores_of, streamed
 
 Scores = npt.NDArray[np.float32]
 METRICS = tuple(dict.fromkeys(each.at(k) for each in definitions() for k in (1, 3, 10, 500)))
@@ -174,10 +174,10 @@ def test_threads_change_no_bit(distance: Distance, width: int) -> None:
 def test_another_tile_changes_only_what_rounding_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """BLAS rounds by the number of rows, so single values may move by a swap of neighbours, means by 1e-6."""
     embeddings = clouds()
-    expected = rank(embeddings, DEFAULT_METRICS).scores()
+    expected = scores_of(rank(embeddings, DEFAULT_METRICS))
     for tile in (1, 7, 64):
         monkeypatch.setattr("bench.evaluation.ranking_plan.TILE", tile)
-        for mine, theirs in zip(expected, rank(embeddings, DEFAULT_METRICS).scores(), strict=True):
+        for mine, theirs in zip(expected, scores_of(rank(embeddings, DEFAULT_METRICS)), strict=True):
             assert theirs.value == pytest.approx(mine.value, abs=1e-6)
 
 
@@ -194,7 +194,7 @@ def test_torch_finds_what_numpy_finds(distance: Distance, ties: Ties) -> None:
         )
     one = rank(embeddings, DEFAULT_METRICS, distance=distance, ties=ties, top=7)
     other = rank_with_torch(embeddings, DEFAULT_METRICS, distance=distance, ties=ties, top=7, device="cpu")
-    for mine, theirs in zip(one.scores(), other.scores(), strict=True):
+    for mine, theirs in zip(scores_of(one), scores_of(other), strict=True):
         assert theirs.value == pytest.approx(mine.value, abs=1e-6)
     assert np.mean(one.top == other.top) > 0.999
 

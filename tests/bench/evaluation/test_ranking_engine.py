@@ -206,7 +206,7 @@ def test_too_little_memory_on_a_device_halves_the_tile(monkeypatch: pytest.Monke
     np.testing.assert_array_equal(found.top, expected.top)  # type: ignore[arg-type]
 
 
-def test_memory_that_never_suffices_is_said() -> None:
+def test_memory_that_never_suffices_is_an_error() -> None:
     embeddings = clouds(queries=700, photos=300)
     photos = Forgetful(embeddings.photos)
     work = Engine(StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), ["P@1:k"], "cosine", 0, 0)
@@ -231,7 +231,7 @@ def test_a_photo_that_cannot_be_ranked_is_named(distance: Distance, wrong: float
 
 
 class Endless:
-    """More photos than positions can tell."""
+    """More photos than int32 can number."""
 
     shape = (2**31, 48)
 
@@ -242,7 +242,7 @@ class Endless:
         raise AssertionError
 
 
-def test_what_cannot_be_streamed_is_said() -> None:
+def test_what_cannot_be_streamed_is_refused() -> None:
     embeddings = clouds(queries=3, photos=40)
     with pytest.raises(UsageError, match="leave --device out"):
         rank(streamed(embeddings), ["P@1:k"], device="cuda")

@@ -38,7 +38,7 @@ def test_copies_of_a_photo_do_not_put_it_among_its_own_neighbours() -> None:
 
 
 def test_votes_by_hand() -> None:
-    """Five photos, two voters: photo 0 says [1, 2], photo 3 says [2, 4]; weights 1 - rank / 4."""
+    """Five photos, two voters: photo 0 votes for [1, 2], photo 3 for [2, 4]; weights 1 - rank / 4."""
     table = np.array([[1, 2], [0, 2], [0, 1], [2, 4], [0, 3]], dtype=np.int32)
     found = votes(table, np.array([0, 3], dtype=np.int32))
     np.testing.assert_allclose(found, [0, 1 / 2, (0.75 + 1) / 2, 0, 0.75 / 2])
@@ -52,7 +52,7 @@ def test_a_query_by_hand() -> None:
     settings = PostProcessing(rerank="icfrr", rerank_gallery=2, rerank_queries=4, rerank_weight=1.0, rerank_passes=1)
     cosines = (query @ gallery.T).astype(np.float32)
     assert np.argsort(-cosines[0]).tolist() == [0, 1, 2, 3]
-    # Votes: 0 says 1, 2; 1 says 2, 3; 2 says 1 and 3 (equally near); 3 says 2, 1. Weights 1 and 2/3, four voters.
+    # Votes: 0 for 1, 2; 1 for 2, 3; 2 for 1 and 3 (equally near); 3 for 2, 1. Weights 1 and 2/3, four voters.
     gains = np.array([0, (1 + 1 + 2 / 3) / 4, (2 / 3 + 1 + 1) / 4, (2 / 3 + 2 / 3) / 4])
     distances = -2 * np.sin(np.deg2rad([18, 22, 32, 42]) / 2)
     Icfrr(gallery_of(gallery), settings)(cosines)

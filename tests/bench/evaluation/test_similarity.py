@@ -12,7 +12,7 @@ from bench.evaluation.metrics.base import DEFAULT_METRICS, definitions
 from bench.evaluation.ranking import Ties, rank
 from bench.types import Distance
 from tests.bench.evaluation import oracle
-from tests.bench.evaluation.clouds import clouds
+from tests.bench.evaluation.clouds import clouds, scores_of
 
 METRICS = tuple(dict.fromkeys(each.at(k) for each in definitions() for k in (1, 3, 10, 500)))
 
@@ -52,7 +52,7 @@ def test_cosine_of_vectors_of_any_length_is_that_of_unit_vectors() -> None:
         embeddings.query * 3, embeddings.gallery * lengths[:, None], embeddings.query_labels, embeddings.gallery_labels
     )
     one, other = rank(embeddings, DEFAULT_METRICS), rank(scaled, DEFAULT_METRICS)
-    for mine, theirs in zip(one.scores(), other.scores(), strict=True):
+    for mine, theirs in zip(scores_of(one), scores_of(other), strict=True):
         assert theirs.value == pytest.approx(mine.value, abs=1e-6)
 
 

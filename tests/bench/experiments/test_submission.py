@@ -1,4 +1,4 @@
-"""Embeddings held against a split: by path, by the numbers of each class, and by published counts without images."""
+"""Embeddings are compared with a split: by path, by numbers per class, without images by published counts."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_nothing_to_compare_with(tmp_path: Path) -> None:
 
 
 def test_damaged_images_are_not_replaced_by_published_counts(tmp_path: Path) -> None:
-    """The data is at hand, and something is wrong with it: that is what the user must learn."""
+    """The data is there but damaged: the error names the damage."""
     for folder in ("png_ready", "ImageResized_ready"):
         for name in ("ant", "banana", "bread"):
             (tmp_path / "TUBerlin" / folder / name).mkdir(parents=True)
