@@ -58,7 +58,7 @@ def score(
     """Rank embeddings that any program made and print their figures under published definitions.
 
     The file has query [Q, D], gallery [G, D], query_labels [Q], gallery_labels [G]. The gallery of a folder of shards
-    may be larger than memory. Without --protocol and --metric: every definition at K = 100 and 200, the mean over
+    may be larger than memory. Without --protocol and --metric: every default metric at K = 100 and 200, the mean over
     queries and over classes.
 
     With -d, each class must have as many sketches and photos as in the split; arrays query_paths and gallery_paths
