@@ -1,25 +1,23 @@
-"""The ranking engine beside a bare matrix product and beside the ways in which others evaluate.
+"""Speed and memory of the ranking engine, a bare matrix product and other evaluators.
 
 Run: python benchmarks/evaluation.py [--size tuberlin|sketchy|quickdraw] [--limit N] [--dim N] [--repeats N]
 [--sample N] [--only NAME ...]
 
-Synthetic unit vectors with the published number of sketches and photos of every unseen class. Each evaluator runs in a
-process of its own that makes the same vectors, so its peak memory beyond them is its own:
+The data are synthetic unit vectors with the published number of sketches and photos of each unseen class. Each
+evaluator runs in its own process, so that its peak memory can be measured:
 
-engine        bench.evaluation.ranking, every default definition for every query
-bare product  numpy's matrix product of the same size, and nothing else: what no engine can do without. In blocks on
-              all processors, each block on one, which costs least here; it takes turns with the engine in one process
-              and the best of the repeats counts for both
+engine        bench.evaluation.ranking: every default metric of every query
+bare product  numpy's matrix product of the same size, the least that any engine computes. Blocks run on all
+              processors, one block per processor. It alternates with the engine; the best repeat of each counts
 argsort       numpy's argsort of every query, then mAP@all:plain and P@100
 torchmetrics  retrieval_average_precision, one query at a time
 scikit-learn  average_precision_score, one query at a time
-SAKE          as its public test script evaluates: all distances by scipy's cdist in float64, then for every query an
-              argsort, the envelope in a loop over the gallery, and a second argsort for P@100 (SAKE
-              src/test_cse_resnet_tuberlin_zeroshot.py, eval_AP_inner, VOCap, eval_precision; written anew)
+SAKE          our copy of its public test script: scipy's cdist in float64, then per query an argsort, a loop over the
+              gallery for the envelope, and a second argsort for P@100 (src/test_cse_resnet_tuberlin_zeroshot.py:
+              eval_AP_inner, VOCap, eval_precision)
 
-All but the first two see at most --sample queries; their seconds are then scaled up, and their memory is that of the
-sample. Ratios count, not seconds. Other programs on the machine stretch the clock, most for a program on all
-processors (the engine, the products), so seconds of processor time stand beside those of the clock, and the load.
+All but the first two use at most --sample queries: seconds are scaled up, memory is that of the sample. Compare
+ratios, not seconds. Other programs on the machine lengthen wall time, so processor time and load are printed, too.
 """
 
 from __future__ import annotations
@@ -51,18 +49,18 @@ SPLITS = {
     "quickdraw": ("quickdraw", "quickdraw-30"),
 }
 BLOCK = 256  # queries whose scores are computed together
-SEPARATION = 2.3  # standard deviations between the cosines of one class and those of others: an mAP of about 0.6
+SEPARATION = 2.3  # standard deviations between cosines within and across classes; gives an mAP of about 0.6
 
 
 def counts_of(size: str, limit: int | None) -> list[tuple[int, int]]:
-    """Sketches and photos of each unseen class as published, ``limit`` at most."""
+    """Published numbers of sketches and photos of each unseen class, at most ``limit``."""
     most = limit or sys.maxsize
     published = counts_of_split(*SPLITS[size]).values()
     return [(min(sketches or 0, most), min(photos or 0, most)) for sketches, photos in published]
 
 
 def embeddings(counts: list[tuple[int, int]], width: int) -> Embeddings:
-    """A normal cloud around a centre for each class, unit length, classes in random order."""
+    """Unit vectors: a normal cloud around the centre of each class, in random order."""
     generator = np.random.default_rng(0)
     centres = generator.standard_normal((len(counts), width), dtype=np.float32)
     weight = np.float32(np.sqrt(SEPARATION / (np.sqrt(width) - SEPARATION)))
@@ -71,7 +69,7 @@ def embeddings(counts: list[tuple[int, int]], width: int) -> Embeddings:
         labels = np.repeat(np.arange(len(counts)), [pair[column] for pair in counts])
         generator.shuffle(labels)
         vectors = generator.standard_normal((len(labels), width), dtype=np.float32)
-        for begin in range(0, len(labels), BLOCK):  # in place: the peak of this process is to be the evaluator's
+        for begin in range(0, len(labels), BLOCK):  # in place, so that the evaluator sets the memory peak
             rows = slice(begin, begin + BLOCK)
             vectors[rows] += weight * centres[labels[rows]]
             vectors[rows] /= np.linalg.norm(vectors[rows], axis=1, keepdims=True)
@@ -82,12 +80,12 @@ def embeddings(counts: list[tuple[int, int]], width: int) -> Embeddings:
 
 
 def engine(data: Embeddings) -> float:
-    """mAP@all:plain, among all other figures."""
+    """Compute all default metrics; returns mAP@all:plain."""
     return rank(data, DEFAULT_METRICS).score("mAP@all:plain").value
 
 
 def bare_product(data: Embeddings) -> float:
-    """Every score once; no figure."""
+    """Compute each similarity once; returns NaN."""
 
     def one(begin: int) -> None:
         rows = data.query[begin : begin + BLOCK]
@@ -121,7 +119,7 @@ def argsort(data: Embeddings) -> float:
 
 
 def torchmetrics(data: Embeddings) -> float:
-    """Its mean average precision; scores are shifted, since from 1.9 it takes those of 0 or less for irrelevant."""
+    """Its mean average precision. Scores are shifted, because version 1.9 counts scores of 0 or less as irrelevant."""
     import torch
     from torchmetrics.functional.retrieval import retrieval_average_precision
 
@@ -167,13 +165,13 @@ EVALUATORS: dict[str, Callable[[Embeddings], float]] = {
 }
 
 
-def part(data: Embeddings, queries: int) -> Embeddings:
+def take_queries(data: Embeddings, queries: int) -> Embeddings:
     """The first queries (in random order of classes) and the whole gallery."""
     return Embeddings(data.query[:queries], data.gallery, data.query_labels[:queries], data.gallery_labels)
 
 
 def peak_mb() -> float:
-    """Peak memory of this process so far; NaN where the system does not tell."""
+    """Peak memory of this process so far; NaN without /proc."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -181,8 +179,8 @@ def peak_mb() -> float:
     return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith("VmHWM:"))
 
 
-def timed(run: Callable[[Embeddings], float], data: Embeddings) -> dict[str, float]:
-    """Seconds by the clock and of the processors, and what the run gave."""
+def measure_run(run: Callable[[Embeddings], float], data: Embeddings) -> dict[str, float]:
+    """Wall time, processor time and result of a run."""
     begun, used = time.perf_counter(), time.process_time()
     value = run(data)
     return {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - used, "map": value}
@@ -193,27 +191,27 @@ def child(name: str, options: argparse.Namespace) -> dict[str, dict[str, float]]
     data = embeddings(counts_of(options.size, options.limit), options.dim)
     small = Embeddings(data.query[:4], data.gallery[:400], data.query_labels[:4], data.gallery_labels[:400])
     if name != "engine":
-        data = part(data, options.sample)
+        data = take_queries(data, options.sample)
     EVALUATORS[name](small)  # imports, compilation
     before = peak_mb()
-    runs = [timed(EVALUATORS[name], data)]
+    runs = [measure_run(EVALUATORS[name], data)]
     facts = {"mb": peak_mb() - before, "queries": len(data.query)}
     if name != "engine":
         return {name: {**runs[0], **facts}}
     products = []
     for _ in range(options.repeats):
-        products.append(timed(bare_product, data))
-        runs.append(timed(engine, data))
+        products.append(measure_run(bare_product, data))
+        runs.append(measure_run(engine, data))
     return {"engine": {**best(runs), **facts}, "bare product": {**best(products), **facts}}
 
 
 def best(runs: list[dict[str, float]]) -> dict[str, float]:
-    """The least seconds of several runs, by the clock and of the processors each for itself."""
+    """The least wall time and the least processor time of several runs."""
     return {**runs[0], **{kind: min(each[kind] for each in runs) for kind in ("seconds", "cpu")}}
 
 
-def measured(name: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """``child`` in a process of its own."""
+def measure_in_process(name: str, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Run ``child`` in its own process."""
     call = [sys.executable, "-P", __file__, "--child", name, "--size", options.size, "--dim", str(options.dim)]
     call += ["--repeats", str(options.repeats), "--sample", str(options.sample)]
     call += [] if options.limit is None else ["--limit", str(options.limit)]
@@ -223,7 +221,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, dict[str, floa
 
 
 def show(name: str, found: dict[str, float], engine: dict[str, float], queries: int) -> None:
-    """One line; what saw fewer queries is scaled."""
+    """Print one line; seconds of a sample are scaled up."""
     scale = queries / found["queries"]
     seconds, cpu = scale * found["seconds"], scale * found["cpu"]
     figures = f"{seconds:>9.1f}{cpu:>9.1f}{seconds / engine['seconds']:>9.2f}{cpu / engine['cpu']:>9.2f}"
@@ -235,12 +233,12 @@ def show(name: str, found: dict[str, float], engine: dict[str, float], queries: 
 def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SPLITS, default="tuberlin", help="whose numbers of sketches and photos")
-    parser.add_argument("--limit", type=int, help="sketches and photos a class at most, for a quick try")
+    parser.add_argument("--size", choices=SPLITS, default="tuberlin", help="dataset whose numbers are used")
+    parser.add_argument("--limit", type=int, help="at most N sketches and photos per class, for a quick try")
     parser.add_argument("--dim", type=int, default=512, help="width of the vectors")
-    parser.add_argument("--repeats", type=int, default=5, help="of the engine and the bare product")
-    parser.add_argument("--sample", type=int, default=2_400, help="queries that the others see at most")
-    parser.add_argument("--only", choices=EVALUATORS, action="append", help="beside the engine; may be repeated")
+    parser.add_argument("--repeats", type=int, default=5, help="repeats of the engine and the bare product")
+    parser.add_argument("--sample", type=int, default=2_400, help="at most N queries for the other evaluators")
+    parser.add_argument("--only", choices=EVALUATORS, action="append", help="compare only this; repeatable")
     parser.add_argument("--child", choices=EVALUATORS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -254,7 +252,7 @@ def main() -> None:
     print(f"{'evaluator':<13}{'clock':>9}{'proc.':>9}{'clock':>9}{'proc.':>9}{'yond':>8}{'mAP':>9}{'load':>6}")
     own: dict[str, float] = {}
     for name in ["engine", *(each for each in options.only or EVALUATORS if each != "engine")]:
-        found = measured(name, options)
+        found = measure_in_process(name, options)
         own = own or found[name]
         for each, facts in found.items():
             show(each, facts, own, queries)

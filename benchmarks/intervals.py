@@ -1,11 +1,11 @@
-"""How often the intervals and tests of intervals and significance hold what they promise.
+"""Coverage of the intervals and error rates of the tests in bench.statistics, by simulation.
 
 Run: python benchmarks/intervals.py [--trials N] [--only TABLE...] [--write docs/statistics.md]
 
-Values of queries are simulated, so that the truth is known: the logit of a value is the sum of a centre, a draw for
-its class, one for its training, one for class and training together, and one for the query. A trial draws classes,
-trainings and queries anew and asks whether the interval holds the mean over endless classes and trainings.
-The tables are printed as Markdown; with --write they replace what stands between the marks of that page.
+Values of queries are simulated, so that the true mean is known. The logit of a value is a centre plus random effects
+of its class, its training, both together, and its query. Each trial draws new classes, trainings and queries and checks
+whether the interval contains the mean over all classes and trainings. Tables are printed as Markdown; --write puts
+them between the marks of a page.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ BEGIN, END = "<!-- benchmarks/intervals.py: begin -->", "<!-- benchmarks/interva
 
 @dataclass(frozen=True)
 class Shape:
-    """A dataset as statistics sees it: ``sizes`` are the fewest and most queries of a class, spreads are in logits.
+    """A simulated dataset: ``sizes`` are the fewest and most queries of a class; spreads are in logits.
 
-    With ``steps`` a value is rounded to one of so many equal steps, as P@5 is.
+    Values are rounded to ``steps`` equal steps if given, like those of P@5.
     """
 
     name: str
@@ -57,16 +57,16 @@ class Shape:
         values: Doubles = 1 / (1 + np.exp(-logits))
         return np.round(values * self.steps) / self.steps if self.steps else values
 
-    @cache  # noqa: B019 - a handful of shapes live as long as the script
+    @cache  # noqa: B019 - the few shapes exist until the script ends
     def truth(self) -> float:
-        """The mean over endless classes and trainings: that of both averages, as sizes do not depend on values."""
+        """The mean over all classes and trainings; both averages agree, because sizes do not depend on values."""
         random = np.random.default_rng(0)
         spread = np.sqrt(self.between**2 + self.within**2 + self.class_and_seed**2 + self.between_seeds**2)
         return float(self.values(self.centre + spread * random.standard_normal(4_000_000)).mean())
 
 
-# The spreads give the share of the variance that lies between classes, 0.54, which frozen ImageNet features have on
-# the unseen classes of `emoji` (mAP@all:plain, 431 queries in 93 classes).
+# With these spreads, 0.54 of the variance is between classes, as for frozen ImageNet features on the unseen classes of
+# `emoji` (mAP@all:plain, 431 queries in 93 classes).
 SHAPES = (
     Shape("emoji", 93, (3, 6), -1.7, between=1.3),
     Shape("Sketchy-25", 25, (500, 700), 0.2),
@@ -83,7 +83,7 @@ SHAPES = (
 
 
 def by_queries(values: Doubles) -> Interval:
-    """What a bootstrap over queries tends to when there are hundreds: mean +- 1.96 standard errors."""
+    """The limit of a bootstrap over many queries: mean +- 1.96 standard errors."""
     half = 1.96 * values.std(ddof=1) / np.sqrt(values.size)
     return Interval(values.mean(), values.mean() - half, values.mean() + half)
 
@@ -119,7 +119,7 @@ def by_scipy(sums: ClassSums, random: np.random.Generator) -> tuple[Interval, In
 
 
 def one_seed(trials: int) -> Iterator[tuple[str, ...]]:
-    """Coverage of each way to make an interval of one trained network."""
+    """Coverage of each kind of interval for one training."""
     yield (
         "classes and queries of each",
         "mean over",
@@ -155,7 +155,7 @@ def one_seed(trials: int) -> Iterator[tuple[str, ...]]:
 
 
 def several_seeds(trials: int) -> Iterator[tuple[str, ...]]:
-    """Coverage with several trainings, whose spread is so many times what the classes leave."""
+    """Coverage with several trainings; their spread is a multiple of the error over classes."""
     yield ("seeds", "spread of trainings", "t over seeds", "classes alone", "classes and seeds (used)")
     for seeds in (1, 2, 3, 5):
         for part in (0.0, 0.5, 1.0):
@@ -180,9 +180,9 @@ def several_seeds(trials: int) -> Iterator[tuple[str, ...]]:
 def two_methods(
     random: np.random.Generator, classes: int, seeds: int, *, better: float, luck: float, methods: int = 2
 ) -> tuple[list[Results], Labels]:
-    """Results of methods alike but for their own classes (0.4), trainings (``luck``) and queries (0.5), in logits.
+    """Results of methods that differ only by random effects of class (0.4), training (``luck``) and query (0.5).
 
-    The first is ``better`` by so many logits. All meet the same classes and queries.
+    Effects are in logits. The first method is ``better`` by this amount. All share classes and queries.
     """
     labels = np.repeat(np.arange(classes), random.integers(4, 30, classes))
     common = 1.2 * random.standard_normal(classes)[labels] + 0.8 * random.standard_normal(len(labels))
@@ -195,7 +195,7 @@ def two_methods(
 
 
 def differences(trials: int) -> Iterator[tuple[str, ...]]:
-    """Two methods: how often a test claims a difference where there is none, and where there is one."""
+    """Two methods: how often a test reports a difference when there is none, and when there is one."""
     yield (
         "classes, seeds",
         "luck of training",
@@ -214,7 +214,7 @@ def differences(trials: int) -> Iterator[tuple[str, ...]]:
                 found = compare(first, second, labels, "queries", random, resamples=RESAMPLES)
                 gap = (first.values - second.values).mean(axis=0)
                 parts = class_sums(gap, labels, "queries").parts
-                plain = by_queries(gap)  # what flips of hundreds of queries tend to
+                plain = by_queries(gap)  # the limit of sign flips of many queries
                 flips = (sign_flip_p(parts, random, resamples=RESAMPLES), found.p)
                 claims[row] += [plain.excludes_zero, *(p <= 0.05 for p in flips), found.clear]
         none, some = claims / trials

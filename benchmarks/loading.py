@@ -1,12 +1,11 @@
-"""Images a second and core: this project's loading beside torchvision's ImageFolder with the usual transforms.
+"""Images per second on one core: this project's loader and torchvision's ImageFolder.
 
 Run: python benchmarks/loading.py [--images N] [--size PIXELS] [--repeats N] > docs/loading-benchmark.md
 
-Both sides turn the same generated JPEGs of 256x256 pixels into normalised float32 batches of the given size, in one
-process and on one thread: read, decode, resize, flip at random, scale to 0..1, normalise. ImageFolder does so image by
-image with Pillow (Resize, RandomHorizontalFlip, ToTensor, Normalize); here the flip and what follows are done on the
-batch, into memory that the next batch uses again. The repeats of both sides alternate and the best of each counts,
-because other programs run on the machine; for the same reason seconds are those of the process, not of the clock.
+Both read the same generated JPEGs of 256x256 pixels and make normalised float32 batches, in one process on one thread:
+read, decode, resize, flip at random, scale to 0..1, normalise. ImageFolder uses Pillow for each image (Resize,
+RandomHorizontalFlip, ToTensor, Normalize). This project flips and normalises whole batches in reused memory. The two
+alternate and the best repeat counts. Seconds are processor time, because other programs may run on the machine.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ TARGET = 1.8
 
 
 def generate(root: Path, count: int) -> list[Item]:
-    """Photographs in nothing but their statistics: smooth colour noise with some grain, JPEG quality 90."""
+    """Images with the statistics of photographs: smooth colour noise with grain, JPEG quality 90."""
     random = np.random.default_rng(0)
     items = []
     for number in range(count):
@@ -72,12 +71,12 @@ def with_image_folder(root: Path, size: int) -> int:
 
 
 class Bench:
-    """One pass with ``bench.datasets.images.loader``, nothing held in memory."""
+    """One pass with ``bench.datasets.images.loader``; images are not kept in memory."""
 
     def __init__(self, root: Path, items: list[Item], size: int) -> None:
         self.images = Images(Folder(root, FolderSettings(root=str(root))), items, size)
         self.batches = [list(range(first, min(first + BATCH, len(items)))) for first in range(0, len(items), BATCH)]
-        # Rows of all channels, pixel by pixel, as the images lie in memory: [batch, size, 3 * size].
+        # [batch, size, 3 * size]: channels last, as images are in memory.
         self.normalised = torch.empty((BATCH, size, 3 * size))
         self.scale = (1 / (255 * torch.tensor(STD))).repeat(size)
         self.offset = (-torch.tensor(MEAN) / torch.tensor(STD)).repeat(size)
@@ -90,32 +89,32 @@ class Bench:
         """uint8 [batch, 3, size, size] to normalised float32, half of them mirrored."""
         size = pixels.shape[-1]
         mirrored = torch.rand(len(pixels)) < 0.5
-        for row, mirror in enumerate(mirrored.tolist()):  # image by image it stays in the processor's cache
+        for row, mirror in enumerate(mirrored.tolist()):  # one image fits the processor's cache
             image = pixels[row].flip(-1) if mirror else pixels[row]
             flat = image.permute(1, 2, 0).reshape(size, 3 * size)
             torch.addcmul(self.offset, flat.float(), self.scale, out=self.normalised[row])
         return self.normalised[: len(pixels)].view(-1, size, size, 3).permute(0, 3, 1, 2)
 
 
-def rates(sides: dict[str, Callable[[], int]], repeats: int) -> dict[str, list[float]]:
-    """Images a second of each side in each repeat, after one that warms up."""
-    found: dict[str, list[float]] = {name: [] for name in sides}
+def measure_rates(sides: dict[str, Callable[[], int]], repeats: int) -> dict[str, list[float]]:
+    """Images per second of each side and repeat, after one warm-up."""
+    rates: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in range(repeats + 1):
         for name, run in sides.items():
             start = time.process_time()
             count = run()
             if repeat:
-                found[name].append(count / (time.process_time() - start))
-    return found
+                rates[name].append(count / (time.process_time() - start))
+    return rates
 
 
-def page(found: dict[str, list[float]], options: argparse.Namespace, kilobytes: float, load: list[float]) -> str:
-    """The result as Markdown: figures, ratio, and what they were measured on."""
+def render_page(rates: dict[str, list[float]], options: argparse.Namespace, kilobytes: float, load: list[float]) -> str:
+    """The result as Markdown: rates, ratio and machine."""
     rows = [
         f"| {name} | {max(each):,.0f} | {statistics.median(each):,.0f} | {min(each):,.0f} |"
-        for name, each in found.items()
+        for name, each in rates.items()
     ]
-    ratio = max(found["this project"]) / max(found["ImageFolder"])
+    ratio = max(rates["this project"]) / max(rates["ImageFolder"])
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "pillow"))
     return f"""# How fast images are read
 
@@ -160,9 +159,9 @@ def main() -> None:
             "ImageFolder": lambda: with_image_folder(root, options.size),
             "this project": Bench(root, items, options.size),
         }
-        found = rates(sides, options.repeats)
+        rates = measure_rates(sides, options.repeats)
     load.append(os.getloadavg()[0])
-    print(page(found, options, kilobytes, load), end="")
+    print(render_page(rates, options, kilobytes, load), end="")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""What a miner of the mixed batch picks, step by step: why the domain-balanced choice of quadruplets does what it does.
+"""The negatives and positives that miners pick during training, with and without balancing domains.
 
     python benchmarks/mining.py [--set KEY=VALUE ...] [--epochs N] [--split NAME] [--limit N] [--threads N]
 
-Trains `ours` and `ours unbalanced` on the embedded dataset's tuning split, which has no unseen class of the test in it,
-and looks at every batch as both miners would. Of the anchors of a batch: in how many the nearest negative is of the
-anchor's own domain, in how many the farthest positive is of the other, and in how many both hinges of the balanced
-quadruplet pull (the mixed triplet has one). A batch holds as many negatives of either domain, so that a miner that does
-not see domains picks half of them from each; positives are one more of the other domain than of the own.
+Trains `ours` and `ours unbalanced` on the tuning split of the included dataset, which has no unseen test class. For
+each batch it prints the share of anchors
+
+- whose nearest negative is of the anchor's own domain,
+- whose farthest positive is of the other domain,
+- for which both hinges, or one hinge, of the balanced quadruplet are active.
+
+A batch has equally many negatives of each domain, so that chance is one half. Of the positives, the other domain has
+one more.
 """
 
 from __future__ import annotations
@@ -27,13 +31,13 @@ from bench.experiments.progress import NoObserver
 from bench.experiments.resolve import resolve
 from bench.settings.request import Request
 
-PARTS = 6  # of a training, each a line
+PARTS = 6  # lines per training
 COLUMNS = ("own-domain negative", "other-domain positive", "both hinges pull", "one hinge pulls")
 
 
 @torch.no_grad()
-def choices(embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float) -> list[float]:
-    """Shares of the anchors of a batch, in the order of ``COLUMNS``: of embeddings [batch, dim]."""
+def count_choices(embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float) -> list[float]:
+    """Shares of the anchors of a batch in the order of ``COLUMNS``; ``embedding`` is [batch, dim]."""
     unit = F.normalize(embedding, dim=1)
     distance = 1 - unit @ unit.T
     same_class, same_domain = labels[:, None] == labels[None, :], is_photo[:, None] == is_photo[None, :]
@@ -41,8 +45,8 @@ def choices(embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float) 
     infinite = torch.inf
 
     def nearest(allowed: Tensor) -> tuple[Tensor, Tensor]:
-        found = distance.masked_fill(~allowed, infinite).min(dim=1)
-        return found.values, found.indices
+        best = distance.masked_fill(~allowed, infinite).min(dim=1)
+        return best.values, best.indices
 
     _, negative = nearest(~same_class)
     positive = distance.masked_fill(~(same_class & ~itself), -infinite).max(dim=1).indices
@@ -58,29 +62,29 @@ def choices(embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float) 
     return [float(each.float().mean()) for each in shares]
 
 
-def watched(experiment: Experiment, resources: Resources) -> np.ndarray:
-    """``choices`` of every step of a training: [steps, columns]."""
+def record_choices(experiment: Experiment, resources: Resources) -> np.ndarray:
+    """``count_choices`` of each training step: [steps, columns]."""
     execution = Execution(experiment, resources, NoObserver(), reuse=False)
     method = execution.method
-    seen: list[list[float]] = []
+    shares: list[list[float]] = []
     losses = method.losses
 
-    def looked_at(outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
-        seen.append(choices(outputs["embedding"], labels, is_photo, experiment.own.margin))
+    def record_losses(outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
+        shares.append(count_choices(outputs["embedding"], labels, is_photo, experiment.own.margin))
         return losses(outputs, labels, is_photo)
 
-    method.losses = looked_at  # type: ignore[method-assign]
+    method.losses = record_losses  # type: ignore[method-assign]
     execution.train()
-    return np.array(seen)
+    return np.array(shares)
 
 
 def main() -> None:
-    """Train both, print a line for each part of the training."""
+    """Train both methods; print a line for each part of the training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--epochs", type=float, default=4.0)
     parser.add_argument("--split", default="emoji-93:tuning")
-    parser.add_argument("--limit", type=int, help="images a class and modality, for a quick try")
+    parser.add_argument("--limit", type=int, help="at most N images per class and modality, for a quick try")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -98,9 +102,9 @@ def main() -> None:
                 assignments=assignments,
                 per_class_limit=options.limit,
             )
-            shares = watched(resolve(request, resources), resources)
-        for steps in np.array_split(np.arange(len(shares)), min(PARTS, len(shares))):
-            cells = [f"{value:.0%}" for value in shares[steps].mean(axis=0)]
+            choices = record_choices(resolve(request, resources), resources)
+        for steps in np.array_split(np.arange(len(choices)), min(PARTS, len(choices))):
+            cells = [f"{value:.0%}" for value in choices[steps].mean(axis=0)]
             name = f"ours {structural}".strip()
             print(f"| {name} | {steps[0] + 1}-{steps[-1] + 1} | {' | '.join(cells)} |", flush=True)
 

@@ -1,11 +1,11 @@
-"""A training on one process beside the same training split over several, from one call of each.
+"""Training time on one process and on several.
 
     python benchmarks/processes.py [PROCESSES ...] [--threads N] [--limit N] [--epochs X] [--image-size N]
         [--no-warm-up]
 
-Every training has the same batches; ``threads`` (all cores by default) are shared out among its processes. Seconds are
-those of the training alone, without the first start of compiled kernels. On one machine the processes share cores and
-memory, so that what is won is what splitting the work by image wins over splitting each layer.
+All trainings have the same batches; their processes share ``threads`` (default: all cores). Seconds are those of the
+training alone, after a warm-up that compiles kernels. On one machine the processes share cores and memory: the gain
+comes from splitting the work by image instead of by layer.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from bench.results import details
 from bench.results.store import Store
 
 
-def training(processes: int, threads: int, folder: Path, words: Sequence[str]) -> tuple[float, int, float]:
-    """Seconds of a training of ``ours``, its steps, and the mAP that it comes to."""
+def run_training(processes: int, threads: int, folder: Path, words: Sequence[str]) -> tuple[float, int, float]:
+    """Seconds, steps and final mAP of a training of ``ours``."""
     store = folder / f"{processes}.db"
     places = ["--store", str(store), "--cache-dir", str(folder / f"cache{processes}"), "-q"]
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
@@ -42,23 +42,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("processes", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--limit", type=int, default=4, help="images a class and modality")
+    parser.add_argument("--limit", type=int, default=4, help="images per class and modality")
     parser.add_argument("--epochs", type=float, default=2)
-    parser.add_argument("--image-size", type=int, help="side of the square, pixels; without it the dataset's")
-    parser.add_argument("--no-warm-up", action="store_true", help="the kernels are compiled already")
-    asked = parser.parse_args()
-    words = ["--limit", str(asked.limit), "--epochs", f"{asked.epochs:g}"]
-    words += ["--image-size", str(asked.image_size)] if asked.image_size else []
+    parser.add_argument("--image-size", type=int, help="side of the square in pixels [default: that of the dataset]")
+    parser.add_argument("--no-warm-up", action="store_true", help="skip the warm-up")
+    options = parser.parse_args()
+    words = ["--limit", str(options.limit), "--epochs", f"{options.epochs:g}"]
+    words += ["--image-size", str(options.image_size)] if options.image_size else []
     print("| processes | threads each | seconds a step | times one process | mAP@all |")
     print("| --- | --- | --- | --- | --- |")
     first = None
     with tempfile.TemporaryDirectory() as name:
-        if not asked.no_warm_up:
-            training(1, asked.threads, Path(tempfile.mkdtemp(dir=name)), words)  # compiles the kernels
-        for processes in asked.processes:
-            seconds, steps, value = training(processes, asked.threads, Path(name), words)
+        if not options.no_warm_up:
+            run_training(1, options.threads, Path(tempfile.mkdtemp(dir=name)), words)  # compiles the kernels
+        for processes in options.processes:
+            seconds, steps, value = run_training(processes, options.threads, Path(name), words)
             first = first or seconds
-            each = max(1, asked.threads // processes)
+            each = max(1, options.threads // processes)
             print(f"| {processes} | {each} | {seconds / steps:.3f} | {first / seconds:.2f} | {value:.3f} |", flush=True)
 
 

@@ -1,10 +1,10 @@
-"""Seconds of ``bench report`` on a store of many runs, as a process, start and all.
+"""Seconds of ``bench report`` on a store of many runs, including the start of the process.
 
 Run: python benchmarks/report.py [--runs N] [--scores N] [--repeats N]
 
-The store holds runs of 20 methods with 5 seeds on as many datasets as it takes, each with its scores and the values
-of 500 queries in 25 classes, also added up by class, as runs keep them. Seconds are those of the clock and of the
-processor, because other programs may run on the machine; the best repeat counts.
+The store has 20 methods with 5 seeds on as many datasets as needed. Each run has scores and the values of 500 queries
+in 25 classes. Wall time and processor time are printed, because other programs may run on the machine; the best repeat
+counts.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ KINDS = (("main", "md"), ("main", "latex"), ("cost", "md"))
 
 
 def fill(store: Store, runs: int, scores: int) -> None:
-    """Runs with scores and details, from a seeded generator."""
+    """Store runs with random scores and details."""
     generator = np.random.default_rng(0)
     named = [*DEFAULT_METRICS, "P@5:k"]
     ids = [*named, *(f"P@{k}:min" for k in range(6, 6 + scores // 2 - len(named)))]
-    kept = tuple(dict.fromkeys((*MAIN_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT))))
+    stored_ids = tuple(dict.fromkeys((*MAIN_METRICS, *(f"P@{k}:k" for k in details.CURVE_AT))))
     labels = np.repeat(np.arange(CLASSES), QUERIES // CLASSES)
     relevant = np.full(QUERIES, 300)
     for number in range(runs):
@@ -58,17 +58,17 @@ def fill(store: Store, runs: int, scores: int) -> None:
             "environment": {"torch": "2"},
             "request": Request(f"method-{method:02d}", f"dataset-{dataset}", f"split-{dataset}").to_json(),
         }
-        values = np.clip(generator.normal(0.3 + 0.02 * method, 0.2, (len(kept), QUERIES)), 0, 1)
-        ranking = Ranking(kept, values, relevant, labels)
-        found = [
+        values = np.clip(generator.normal(0.3 + 0.02 * method, 0.2, (len(stored_ids), QUERIES)), 0, 1)
+        ranking = Ranking(stored_ids, values, relevant, labels)
+        rows = [
             Score(each, mean, float(generator.random()), QUERIES) for each in ids for mean in ("queries", "classes")
         ]
         packed = details.pack(ranking, np.zeros(1, dtype=np.int64), [f"class-{n}" for n in range(CLASSES)], [])
-        store.finish(store.begin(identity), found, {"training": 100.0}, details=packed)
+        store.finish(store.begin(identity), rows, {"training": 100.0}, details=packed)
 
 
 def measure(path: Path, kind: str, format: str) -> tuple[float, float, int]:
-    """Seconds of the clock and of the processor, and the bytes, of one report."""
+    """Wall time, processor time and size in bytes of one report."""
     command = [sys.executable, "-m", "bench", "report", "--store", str(path), "--kind", kind, "--format", format]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -82,20 +82,21 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--scores", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.db"
         store = Store(str(path))
-        fill(store, chosen.runs, chosen.scores)
+        fill(store, options.runs, options.scores)
         store.close()
         print(
-            f"{chosen.runs} runs with {chosen.scores} scores each, {path.stat().st_size / 1e6:.0f} MB; {processor()}\n"
+            f"{options.runs} runs with {options.scores} scores each, {path.stat().st_size / 1e6:.0f} MB; "
+            f"{processor()}\n"
         )
         print("| report | seconds | of the processor | kB | target |\n| --- | ---: | ---: | ---: | ---: |")
         for kind, format in KINDS:
-            every = [measure(path, kind, format) for _ in range(chosen.repeats)]
-            wall, busy, size = (min(each[n] for each in every) for n in range(3))
-            print(f"| {kind}, {format} | {wall:.2f} | {busy:.2f} | {size / 1e3:.0f} | {TARGET:.1f} |")
+            every = [measure(path, kind, format) for _ in range(options.repeats)]
+            wall, processor_time, size = (min(each[n] for each in every) for n in range(3))
+            print(f"| {kind}, {format} | {wall:.2f} | {processor_time:.2f} | {size / 1e3:.0f} | {TARGET:.1f} |")
 
 
 if __name__ == "__main__":

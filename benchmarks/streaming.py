@@ -1,18 +1,17 @@
-"""A gallery of two million photos on the disk, ranked in blocks: seconds and memory beside a bare matrix product.
+"""Speed and memory of ranking a gallery of two million photos on disk.
 
 Run: python benchmarks/streaming.py [--queries N] [--photos N] [--dim N] [--classes N] [--threads N] [--folder DIR]
 
-Synthetic unit vectors in classes of equal size, photos in random order, which is the worst order: every block holds
-photos of every class. They are written by ``memmap.ShardWriter`` into a temporary folder (1 GB at the usual
-size). Then, each in a process of its own,
+``memmap.ShardWriter`` writes synthetic unit vectors into a temporary folder (1 GB at the default size). Photos are in
+random order, the worst case: each block has photos of every class. Then, each in its own process:
 
-shards        bench.evaluation.ranking over the folder, every default definition for every query
-in memory     the same over arrays, the gallery read as a whole
+shards        bench.evaluation.ranking over the folder: every default metric of every query
+in memory     the same with the whole gallery in memory
 bare product  numpy's matrix products of all queries with the same mapped shards, 128 queries by 16,384 photos at a
-              time on as many threads, and nothing else: what no engine can do without
+              time on as many threads: the least that any engine computes
 
-Memory is the peak of the process beyond what it had after its imports and a first small ranking. The pages of mapped
-files count while they are mapped, although the system may drop them at any time. One run of each; ratios count.
+Memory is the peak beyond that of imports and a first small ranking. It includes pages of mapped files, which the system
+may drop at any time. Each runs once; compare ratios.
 """
 
 from __future__ import annotations
@@ -39,19 +38,19 @@ from bench.evaluation.ranking_result import Ranking
 from bench.types import Floats, Labels
 
 AT_ONCE = 2**16  # photos made at a time
-SEPARATION = 2.3  # standard deviations between the cosines of one class and those of others
-TILE, COLUMNS, SPAN = 128, 16_384, 131_072  # of the bare product: as the engine divides the work
+SEPARATION = 2.3  # standard deviations between cosines within and across classes
+TILE, COLUMNS, SPAN = 128, 16_384, 131_072  # of the bare product, as in the engine
 
 
 def write(folder: Path, queries: int, photos: int, width: int, classes: int) -> None:
-    """Both sides of a folder."""
+    """Write queries and gallery."""
     with ShardWriter(folder) as writer:
         write_side(writer, "query", queries, width, classes, 1)
         write_side(writer, "gallery", photos, width, classes, 2)
 
 
 def write_side(writer: ShardWriter, side: Side, rows: int, width: int, classes: int, seed: int) -> None:
-    """A normal cloud around a centre for each class, unit length, block by block."""
+    """Write unit vectors, a normal cloud around the centre of each class, block by block."""
     centres = np.random.default_rng(0).standard_normal((classes, width), dtype=np.float32)
     weight = np.float32(np.sqrt(SEPARATION / (np.sqrt(width) - SEPARATION)))
     generator = np.random.default_rng(seed)
@@ -64,7 +63,7 @@ def write_side(writer: ShardWriter, side: Side, rows: int, width: int, classes: 
 
 
 def figure(ranking: Ranking) -> float:
-    """mAP@all:plain, among all other figures."""
+    """mAP@all:plain of a ranking with all default metrics."""
     return ranking.score("mAP@all:plain").value
 
 
@@ -79,7 +78,7 @@ def in_memory(folder: Path, threads: int) -> float:
 
 
 def bare_product(folder: Path, threads: int) -> float:
-    """Every score once; no figure."""
+    """Compute each similarity once; returns NaN."""
     data = open_shards(folder)
     photos = data.photos.shape[0]
     tiles = [data.query[begin : begin + TILE] for begin in range(0, len(data.query), TILE)]
@@ -100,7 +99,7 @@ RUNS: dict[str, Callable[[Path, int], float]] = {"shards": shards, "in memory": 
 
 
 def peak_mb() -> float:
-    """Peak memory of this process so far; NaN where the system does not tell."""
+    """Peak memory of this process so far; NaN without /proc."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -128,7 +127,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128, help="width of the vectors")
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="where to write, instead of the system's folder for such files")
+    parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

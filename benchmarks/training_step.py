@@ -1,17 +1,17 @@
-"""A training step of `ours` beside the same step with the teacher online: what the prepared table saves.
+"""Time of a training step of `ours` with the prepared table and with an online teacher.
 
 Run: python benchmarks/training_step.py [--set KEY=VALUE ...] [--repeats N] [--steps N] [--threads N]
 
-All sides are `ours` on one batch of the embedded images with the same settings; they differ in `teacher` alone, and
-all do what the training loop does after loading and augmentation: losses, gradients, optimiser. `online-teacher` is the
-structural ablation, which does as the published code of SAKE: the teacher looks at every image of the batch, and its
-word on sketches is not used. `photos only` is the same with a teacher that is shown the photos of the batch alone: the
-least that a teacher beside the student can cost. `torch's gradient` is the prepared side without
-``methods/backbone/small_map_depthwise.py``.
+All variants train `ours` on one batch of the included images: losses, gradients, optimiser. They differ as follows:
 
-Repeats of all sides alternate, because other programs run on the machine, and for the same reason seconds are those of
-the process, not of the clock; the least and the median of each side are printed. What is saved is given as a part of
-the online step. The table costs one pass over the training photos, once for all runs and seeds; it is timed, too.
+prepared          the default: targets come from the table
+online-teacher    the structural ablation, as in SAKE's code: the teacher sees all images, sketch targets are unused
+photos only       the teacher sees only photos: the least that an online teacher costs
+torch's gradient  prepared, without ``methods/backbone/small_map_depthwise.py``
+
+Repeats alternate and seconds are processor time, because other programs may run on the machine. The least and the
+median are printed, and the saving as a share of the online step. The table costs one pass over the training photos for
+all runs and seeds; that time is printed, too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PLAIN = "torch's gradient"
 
 
 def first_batch(experiment: Experiment) -> Batch:
-    """The first batch that the sampler draws, without augmentation."""
+    """The first batch of the sampler, without augmentation."""
     images = Images(experiment.dataset, experiment.split.train, experiment.run.image_size)
     data = TrainingData.of(experiment.split, images)
     run = experiment.run
@@ -59,7 +59,7 @@ def first_batch(experiment: Experiment) -> Batch:
 
 
 def photos_of(batch: Batch, classes: int) -> TrainingPhotos:
-    """The photos of a batch, over and over, as the training photos: one of each class, so that the table is whole."""
+    """Training photos made by repeating those of a batch, one per class, so that the table is complete."""
     images = batch.images[batch.is_photo]
     labels = torch.arange(classes)
 
@@ -70,7 +70,7 @@ def photos_of(batch: Batch, classes: int) -> TrainingPhotos:
 
 
 class PhotosOnly:
-    """A teacher that is shown the photos of one batch and says nothing of its sketches."""
+    """A teacher that sees only the photos of a batch."""
 
     def __init__(self, teacher: Teacher, is_photo: Tensor) -> None:
         self.teacher, self.is_photo = teacher, is_photo
@@ -82,13 +82,13 @@ class PhotosOnly:
 
 
 def use_torchs_gradient(method: Method) -> None:
-    """Undo ``methods/backbone/small_map_depthwise.py``."""
+    """Use torch's gradient instead of ``methods/backbone/small_map_depthwise.py``."""
     for module in method.modules():
         if isinstance(module, SmallMapDepthwise):
             module.forward = functools.partial(nn.Conv2d.forward, module)
 
 
-def stepper(method: Method, experiment: Experiment, batch: Batch) -> Callable[[], None]:
+def make_step(method: Method, experiment: Experiment, batch: Batch) -> Callable[[], None]:
     """One training step of a prepared method."""
     optimiser = method.train().optimiser(experiment.run)
 
@@ -102,8 +102,8 @@ def stepper(method: Method, experiment: Experiment, batch: Batch) -> Callable[[]
     return step
 
 
-def seconds(step: Callable[[], None], steps: int) -> float:
-    """Seconds of the process that one step takes, the mean of several."""
+def measure_step(step: Callable[[], None], steps: int) -> float:
+    """Mean processor time of a step in seconds."""
     start = time.process_time()
     for _ in range(steps):
         step()
@@ -111,7 +111,7 @@ def seconds(step: Callable[[], None], steps: int) -> float:
 
 
 def main() -> None:
-    """Build both sides, measure, print."""
+    """Build all variants, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--repeats", type=int, default=7)
@@ -139,26 +139,26 @@ def main() -> None:
             start = time.process_time()
             method.prepare(photos)
             if name == "prepared":
-                pass_seconds = (time.process_time() - start) / int(batch.is_photo.sum())  # each looked at once
+                pass_seconds = (time.process_time() - start) / int(batch.is_photo.sum())  # one pass
             if name == "photos only":
                 method.teacher = PhotosOnly(method.teacher, batch.is_photo)
             if name == PLAIN:
                 use_torchs_gradient(method)
-            steps[name] = stepper(method, experiment, batch)
-        found: dict[str, list[float]] = {name: [] for name in steps}
+            steps[name] = make_step(method, experiment, batch)
+        seconds_of: dict[str, list[float]] = {name: [] for name in steps}
         for repeat in range(options.repeats + 1):
             for name, step in steps.items():
-                taken = seconds(step, options.steps if repeat else 1)
+                duration = measure_step(step, options.steps if repeat else 1)
                 if repeat:  # the first warms up
-                    found[name].append(taken)
+                    seconds_of[name].append(duration)
     run, photo_count = prepared.run, int(batch.is_photo.sum())
     print(
         f"{run.backbone}, {run.image_size} px, batch {len(batch.labels)} ({photo_count} photos), "
         f"{run.frozen_blocks} blocks frozen, {options.threads} thread(s), {options.repeats} repeats of "
         f"{options.steps} steps, load average {os.getloadavg()[0]:.1f}"
     )
-    least = {name: min(each) for name, each in found.items()}
-    for name, each in found.items():
+    least = {name: min(each) for name, each in seconds_of.items()}
+    for name, each in seconds_of.items():
         print(f"{name:<16} {1000 * least[name]:8.1f} ms a step (median {1000 * statistics.median(each):.1f})")
     for name in ("online-teacher", "photos only"):
         saved = least[name] - least["prepared"]

@@ -1,6 +1,6 @@
 """docs/commands.md, generated from the command line: every command with its arguments, options and defaults.
 
-Run ``python -m tools.commands_page`` to write it again; a test fails when it is out of date.
+Run ``python -m tools.commands_page`` to update it; a test fails if it is out of date.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def render() -> str:
 
 
 def commands(program: Any) -> Iterator[tuple[list[str], Any]]:
-    """Every command that does something, with the words that call it, in alphabetical order."""
+    """Every command (not groups) with its words, in alphabetical order."""
     for name, command in sorted(program.commands.items()):
         if hasattr(command, "commands"):
             yield from ((["bench", name, *words[1:]], each) for words, each in commands(command))
@@ -89,15 +89,15 @@ def commands(program: Any) -> Iterator[tuple[list[str], Any]]:
 
 
 def about(words: list[str], command: Any, context: Any, shared: Sequence[Any] = ()) -> Iterator[str]:
-    """Sections of one command: what it does, how it is called, what it takes; ``shared`` are options of bench run."""
+    """Sections of one command: help, usage, arguments and options; ``shared`` are options of bench run."""
     if command.help:
         yield code_in(inspect.cleandoc(command.help)) + "\n"
     arguments = [each for each in command.params if each.param_type_name == "argument"]
     usage = [*words, *(argument(each) for each in arguments), "[OPTIONS]"]
     yield f"```text\n{' '.join(usage)}\n```\n"
-    said = [f"| `{argument(each)}` | {cell(each.help or '')} |" for each in arguments]
+    described = [f"| `{argument(each)}` | {cell(each.help or '')} |" for each in arguments]
     if any(each.help for each in arguments):
-        yield "\n".join(["| argument | what it is |", "| --- | --- |", *said]) + "\n"
+        yield "\n".join(["| argument | what it is |", "| --- | --- |", *described]) + "\n"
     if any(shown(each) for each in command.params):
         elsewhere = {row(each, context) for each in shared if shown(each)}
         yield options_table(command, context, elsewhere)
@@ -109,13 +109,13 @@ def about(words: list[str], command: Any, context: Any, shared: Sequence[Any] = 
 
 
 def argument(parameter: Any) -> str:
-    """An argument as it stands in a call: in capitals, with brackets where it may be left out."""
+    """An argument in capitals, in brackets if optional."""
     name = parameter.name.upper() + "..." * (parameter.nargs == -1)
     return name if parameter.required else f"[{name}]"
 
 
 def row(option: Any, context: Any) -> str:
-    """Names of an option and its value, what it does, its default."""
+    """A table row: names, help and default of an option."""
     return f"| {names(option, context)} | {cell(option.help or '')} | {default(option, context)} |"
 
 
@@ -126,7 +126,7 @@ def options_table(command: Any, context: Any, without: Collection[str] = ()) -> 
 
 
 def shown(parameter: Any) -> bool:
-    """Whether a parameter is an option of ours: what a shell's completion needs is left out."""
+    """Whether a parameter is a visible option, not one for shell completion."""
     return parameter.param_type_name == "option" and not parameter.hidden and "completion" not in parameter.name
 
 
@@ -148,7 +148,7 @@ def names(option: Any, context: Any) -> str:
 
 
 def default(option: Any, context: Any) -> str:
-    """The value of an option that is not given; empty where there is none, and for a flag that is off."""
+    """The default of an option; empty if there is none or for a flag that is off."""
     if isinstance(option.show_default, str):
         return cell(option.show_default)
     value = option.get_default(context, call=True)

@@ -1,6 +1,6 @@
 """docs/methods.md, generated from the methods: what each implements and leaves out, and every setting.
 
-Run ``python -m tools.methods_page`` to write it again; a test fails when it is out of date.
+Run ``python -m tools.methods_page`` to update it; a test fails if it is out of date.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def render() -> str:
 
 
 def of_method(method: type[Method]) -> str:
-    """One method: what its file says, its ablations, its own settings."""
-    said = inspect.getdoc(sys.modules[method.__module__]) or ""
-    text = re.sub(r"``([^`]+)``", r"`\1`", said)
+    """One method: docstring of its file, ablations and own settings."""
+    docstring = inspect.getdoc(sys.modules[method.__module__]) or ""
+    text = re.sub(r"``([^`]+)``", r"`\1`", docstring)
     shared = {each.name for each in describe(NetworkSettings())}
     own = [each for each in describe(method.Settings()) if each.name not in shared]
     terms = ", ".join(f"`{term}`" for term in method.terms) or "none, nothing is trained"

@@ -1,6 +1,6 @@
 """The generated parts of docs/protocols.md: tables of declarations, and a worked ranking under every definition.
 
-Run ``python -m tools.protocols_page`` to write them again, between the marks of each part.
+Run ``python -m tools.protocols_page`` to update them, between the marks of each part.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TIE_RULES: tuple[Ties, ...] = ("index", "pessimistic", "optimistic")
 
 
 def render(text: str) -> str:
-    """The page with every generated part written again; raises KeyError for a mark of an unknown part."""
+    """The page with every generated part updated; raises KeyError for an unknown part."""
     parts = {
         "metrics": metrics_table,
         "ranking": ranking_table,
@@ -74,14 +74,14 @@ def values_table() -> str:
 
 
 def ties_table() -> str:
-    """What the two pairs of equal distances do to some figures."""
+    """The effect of two pairs of equal distances on some metrics."""
     metrics = ("mAP@all:plain", f"mAP@{TIED_K}:min", f"P@{TIED_K}:k", "mAP@all:tied")
     rows = [[f"`{metric}`", *(f"{value(metric, ties=ties):.3f}" for ties in TIE_RULES)] for metric in metrics]
     return markdown(["id", "by gallery position", "pessimistic", "optimistic"], rows)
 
 
 def doubled_table() -> str:
-    """The worked ranking beside that of a gallery that holds every photo twice."""
+    """The worked ranking, and that of a gallery with every photo twice."""
     k = KS[1]
     rows = []
     for pattern in ("P@K:k", "mAP@K:min", "mAP@K:hits", "mAP@all:tied"):
@@ -92,7 +92,7 @@ def doubled_table() -> str:
 
 
 def protocols_table() -> str:
-    """Every protocol in short."""
+    """One line per protocol."""
     rows = []
     for name in PROTOCOLS.names():
         protocol = PROTOCOLS.get(name)
@@ -115,11 +115,11 @@ def protocol_notes() -> str:
 
 
 def value(metric: str, ties: Ties = "index", copies: int = 1) -> float:
-    """The value of one metric on the worked ranking, by the engine; each photo stands ``copies`` times in a row."""
+    """One metric of the worked ranking, by the engine, with ``copies`` copies of each photo."""
     gallery = np.repeat(np.array(DISTANCES, dtype=np.float32)[:, None], copies, axis=0)
     labels = np.repeat(np.array([int(mark == "o") for mark in RELEVANT], dtype=np.int64), copies)
-    asked = Embeddings(np.zeros((1, 1), dtype=np.float32), gallery, np.ones(1, dtype=np.int64), labels)
-    return rank(asked, [metric], distance="euclidean", ties=ties).score(metric).value
+    worked = Embeddings(np.zeros((1, 1), dtype=np.float32), gallery, np.ones(1, dtype=np.int64), labels)
+    return rank(worked, [metric], distance="euclidean", ties=ties).score(metric).value
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,7 +1,7 @@
-"""What the site does to a page before it is rendered; GitHub and editors show the pages as they are.
+"""Changes pages for the site, which differs from GitHub in two ways.
 
-Links to files outside ``docs/`` become the file's path, since the site holds no code; lists within lists get the four
-spaces that Python's Markdown asks for.
+Links to files outside ``docs/`` become paths, because the site has no code. Nested lists get the four spaces that
+Python's Markdown needs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def for_site(markdown: str, source: str) -> str:
-    """The page at ``source`` (below ``docs/``) with what is said above done outside fenced code."""
+    """The page at ``source`` (below ``docs/``) with these changes outside fenced code."""
     parts = FENCE.split(markdown)  # fenced code has the odd positions
     for position in range(0, len(parts), 2):
         text = LINK.sub(lambda found: _inside(found, source), parts[position])

@@ -1,4 +1,4 @@
-"""Writes the archive so that equal members make equal files, and compares two archives member by member."""
+"""Writes archives reproducibly and compares two archives member by member."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-OLDEST_TIME = (1980, 1, 1, 0, 0, 0)  # the zip format knows no earlier one
+OLDEST_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can store
 
 
 def write_archive(path: Path, members: Mapping[str, bytes]) -> None:
-    """Stores the members sorted and uncompressed, for PNG and WebP are compressed already."""
+    """Store members sorted and uncompressed, because PNG and WebP are compressed."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(members):
             entry = zipfile.ZipInfo(name, OLDEST_TIME)
-            entry.create_system = 3  # Unix on every machine, and with it the permissions below
+            entry.create_system = 3  # Unix on every machine, so that the permissions below apply
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, members[name])
 

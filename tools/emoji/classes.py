@@ -1,4 +1,4 @@
-"""From the emoji of Unicode to the classes of the dataset, as classes.toml and fxemoji_names.toml say."""
+"""Makes the classes of the dataset from Unicode emoji, classes.toml and fxemoji_names.toml."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Definitions:
-    """What the two TOML files say, with `class_of` and `members` as the two directions of `merged`."""
+    """The content of the two TOML files; `class_of` and `members` are the two directions of `merged`."""
 
     groups: tuple[str, ...]
     sparse_subgroups: frozenset[str]
@@ -123,16 +123,16 @@ def candidates(emoji: Iterable[Emoji], definitions: Definitions) -> list[Candida
     unknown = sorted(definitions.annotations() - set(by_annotation))
     if unknown:
         raise DataError(f"No emoji is called {unknown[0]!r}: correct the name in tools/emoji/*.toml.")
-    found: dict[str, Candidate] = {}
+    classes: dict[str, Candidate] = {}
     for first in by_annotation.values():
         if not definitions.uses(first):
             continue
         merged_into = definitions.class_of.get(first.annotation)
         name = merged_into or definitions.renamed.get(first.annotation) or first.annotation
         folder = slug(name)
-        if folder not in found:
+        if folder not in classes:
             members = tuple(by_annotation[each] for each in definitions.members.get(name, (first.annotation,)))
-            found[folder] = Candidate(folder, members, first.group, first.subgroup)
+            classes[folder] = Candidate(folder, members, first.group, first.subgroup)
         elif merged_into is None:
             raise DataError(f"Two classes are called {folder!r}: merge or rename {first.annotation!r} in classes.toml.")
-    return list(found.values())
+    return list(classes.values())

@@ -23,7 +23,7 @@ GLYPH_PIXELS = 280
 
 
 def build_module(name: str) -> ModuleType:
-    """A package that only the build needs, imported late: the tests of the tables must not ask for it."""
+    """Import a package that only the build needs; tests run without it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -52,7 +52,7 @@ class Package:
         return self.folder / self.source.path
 
     def check(self) -> None:
-        """Refuses a package that is not there."""
+        """Raise DataError if the package is missing."""
         if not self.path.exists():
             raise DataError(
                 f"The source {self.source.name} has no {self.source.path} in {self.folder}: "

@@ -29,7 +29,7 @@ def run(command: Sequence[str], folder: Path) -> None:
 
 
 def fetched_file(folder: Path, pattern: str, source: Source) -> Path:
-    """The one file that a client has written."""
+    """The one file that the client wrote."""
     files = list(folder.glob(pattern))
     if len(files) != 1:
         raise DataError(f"The client left {len(files)} files for {source.package}: fetch it by hand.")
@@ -61,7 +61,7 @@ def fetch(source: Source, target: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fetches what is not there yet; the exit code is 0 or that of the mistake."""
+    """Fetch missing packages; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.emoji.fetch", description="Fetch the packages of emoji.")
     parser.add_argument("--src", type=Path, required=True, help="folder for the npm packages, one folder each")
     parser.add_argument("--symbola", type=Path, required=True, help="folder for the unpacked Debian font package")

@@ -14,13 +14,13 @@ PIXELS = 128
 MARGIN = 6
 WEBP_QUALITY = 78
 GREY_LEVELS = 16
-FAINTEST_ALPHA = 8  # what is fainter does not count as ink when cropping
+FAINTEST_ALPHA = 8  # fainter pixels do not count as ink when cropping
 
 CONTOUR_PIXELS = 512
 CONTOUR_MARGIN = 24
 CONTOUR_WIDTH = 7
 
-# Below these shares of inked pixels a drawing is taken for broken.
+# A drawing with less ink than this share of pixels counts as broken.
 LEAST_SKETCH_INK = 0.012
 LEAST_PHOTO_INK = 0.01
 
@@ -79,6 +79,6 @@ def render(drawing: Image.Image, modality: Modality, take_contour: bool) -> byte
 
 
 def check_ink(share: float, least: float) -> None:
-    """Refuses a drawing of which next to nothing is visible."""
+    """Raise DataError for a drawing with almost no ink."""
     if share < least:
         raise DataError(f"A drawing has ink on {share:.1%} of its pixels only: leave it out in classes.toml.")

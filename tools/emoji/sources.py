@@ -7,19 +7,19 @@ from enum import Enum
 
 
 class Modality(Enum):
-    """The value is the folder of the archive; photos stand in `image/`, for they are pictures and not photographs."""
+    """The value is the folder in the archive: `image/` for photos, because they are no photographs."""
 
     SKETCH = "sketch"
     PHOTO = "image"
 
     @property
     def extension(self) -> str:
-        """Lines are stored without loss, colours with little."""
+        """PNG keeps lines exactly; WebP is smaller for colours."""
         return "png" if self is Modality.SKETCH else "webp"
 
 
 class Form(Enum):
-    """In which form a package holds its drawings."""
+    """The file format of the drawings in a package."""
 
     SVG_FILES = "one SVG file per code point"
     WEBP_FILES = "one WebP file per code point"
@@ -31,9 +31,8 @@ class Form(Enum):
 class Source:
     """One design from one package.
 
-    `family` names the designers' work behind it: drawings of one family trace each other, and therefore
-    no family may stand on both sides of the retrieval (see datasets/emoji/CARD.md).
-    `contour` says that the drawings are filled silhouettes, of which the contour is taken.
+    `family` is the original design: drawings of one family look alike, so that sketches and photos may not share a
+    family (see datasets/emoji/CARD.md). `contour`: drawings are filled silhouettes and are reduced to their contour.
     """
 
     name: str

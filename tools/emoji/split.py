@@ -16,7 +16,7 @@ SPLIT_HEADER = ("class", "split", "stratum")
 
 @dataclass(frozen=True)
 class Class:
-    """What the split needs to know of a class."""
+    """A class with its Unicode group and subgroup."""
 
     name: str
     group: str
@@ -35,15 +35,15 @@ def strata(classes: Sequence[Class]) -> dict[tuple[str, str], list[str]]:
 
 
 def salted_hash(name: str) -> str:
-    """Orders classes without a random generator, so that every machine and version draws the same."""
+    """Orders classes without a random generator: the same on every machine and version."""
     return hashlib.sha1((SALT + name).encode(), usedforsecurity=False).hexdigest()
 
 
 def draw_split(classes: Sequence[Class]) -> list[list[str]]:
     """The lines of split.csv, in the order of the classes.
 
-    From every stratum the first classes by salted hash are unseen. What rounding takes from one stratum is carried
-    to the next; never is more than half of a stratum unseen.
+    In each stratum the first classes by salted hash are unseen, at most half of them. The rounding remainder is carried
+    to the next stratum.
     """
     unseen: set[str] = set()
     stratum_of: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A protocol that counts every class alike, however many sketches it has."""
+"""A protocol that weighs every class equally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kind of report: every run for itself, where the other kinds show means over seeds."""
+"""A kind of report with one row per run; other kinds show means over seeds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ METRICS = ("mAP@all:plain", "P@100:k")
 
 @KINDS.register("runs")
 def runs_tables(source: Source, options: Options) -> list[Table]:
-    """One table a dataset, split and gallery: a row for each run, the best first."""
+    """One table per dataset, split and gallery: a row per run, best first."""
     tables = []
     for group in source.groups:
         runs = sorted(group.runs, key=lambda run: (-run.value(METRICS[0]), run.id))

@@ -1,6 +1,6 @@
-"""A dataset without files: outlines and coloured areas of geometric shapes, drawn when they are asked for.
+"""A dataset without files: outlines and coloured areas of geometric shapes, drawn when they are read.
 
-It shows what a dataset has to give; a dataset that lies in folders is `bench run -d folder` or a ``TreeDataset``.
+It shows the interface of a dataset. For a dataset in folders use `bench run -d folder` or a ``TreeDataset``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.types import Item, Modality, Split
 
 SIDE = 96  # pixels of an image
 SKETCHES, PHOTOS = 6, 8  # images of a class
-# Class name: corners, and the radius of every second corner as a part of the others'.
+# Class name: corners, and the relative radius of every second corner.
 SEEN = {
     "triangle": (3, 1.0),
     "square": (4, 1.0),
@@ -43,7 +43,7 @@ class Shapes(Dataset):
     summary = "Example of a plug-in: 12 geometric shapes (8 seen, 4 unseen), drawn on the fly."
     licence = "CC0"
     split_names = ("shapes-4",)
-    caution = "`shapes` is drawn by a formula: its figures say that a method runs, and nothing else."
+    caution = "`shapes` is drawn by a formula: its scores show only that a method runs."
     recipe: ClassVar[Mapping[str, Any]] = {"image_size": 64, "backbone": "tf_efficientnet_lite0", "batch_size": 32}
 
     def load_split(self, name: str) -> Split:
@@ -59,11 +59,11 @@ class Shapes(Dataset):
             validation=(),
             queries=tuple(item for item in unseen if item.modality == "sketch"),
             gallery=tuple(item for item in unseen if item.modality == "photo"),
-            content="drawn 1",  # counts up when drawing changes: the fingerprint then does, too
+            content="drawn 1",  # increase when drawing changes, so that the fingerprint changes
         )
 
     def read(self, path: str) -> bytes:
-        """The picture as a PNG file; raises DataError for a path that is none of the dataset's."""
+        """The picture as a PNG file; raises DataError for an unknown path."""
         modality, _, rest = path.partition("/")
         class_name = rest.partition("/")[0]
         if class_name not in SHAPES or path not in {item.path for item in _items(class_name)}:
@@ -83,7 +83,7 @@ def _items(class_name: str) -> list[Item]:
 
 
 def _draw(class_name: str, path: str, *, filled: bool) -> Image.Image:
-    """A shape turned, moved and scaled at random; the path seeds the draws, so that an image stays what it is."""
+    """A shape turned, moved and scaled at random; the path is the seed, so that an image never changes."""
     generator = np.random.default_rng(list(hashlib.sha256(path.encode()).digest()))
     corners, inner = SHAPES[class_name]
     turn, radius = generator.uniform(0, math.tau), generator.uniform(0.28, 0.4) * SIDE

@@ -1,4 +1,4 @@
-"""A format of reports: tab-separated values, a line for the title of each table and an empty one between tables."""
+"""A format of reports: tab-separated values, with a title line for each table."""
 
 from __future__ import annotations
 

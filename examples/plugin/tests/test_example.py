@@ -1,4 +1,4 @@
-"""The parts of the example, each by numbers that can be worked out by hand."""
+"""Tests of the plug-in with values computed by hand."""
 
 from __future__ import annotations
 
