@@ -15,7 +15,7 @@ from bench.embeddings.arrays import Embeddings
 from bench.evaluation.metrics.base import definitions
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.evaluation.ranking import rank
-from bench.evaluation.ranking_plan import Ties
+from bench.evaluation.ties import TIES, Ties
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "protocols.md"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -25,7 +25,6 @@ DISTANCES = (0.2, 0.1, 0.3, 0.3, 0.5, 0.6, 0.8, 0.7, 0.9, 0.9, 1.1, 1.2)
 RELEVANT = "o-o-oo---o-o"
 KS = (4, 10)
 TIED_K = 3  # within the first pair of equal distances
-TIE_RULES: tuple[Ties, ...] = ("index", "pessimistic", "optimistic")
 
 
 def render(text: str) -> str:
@@ -76,7 +75,7 @@ def values_table() -> str:
 def ties_table() -> str:
     """The effect of two pairs of equal distances on some metrics."""
     metrics = ("mAP@all:plain", f"mAP@{TIED_K}:min", f"P@{TIED_K}:k", "mAP@all:tied")
-    rows = [[f"`{metric}`", *(f"{value(metric, ties=ties):.3f}" for ties in TIE_RULES)] for metric in metrics]
+    rows = [[f"`{metric}`", *(f"{value(metric, ties=ties):.3f}" for ties in TIES)] for metric in metrics]
     return markdown(["id", "by gallery position", "pessimistic", "optimistic"], rows)
 
 

@@ -1,8 +1,8 @@
 """Binary codes by iterative quantisation (ITQ): principal axes, then the rotation that loses least by taking signs.
 
 Published code fits them on the *test* sketches and centres each side with its own test mean (SEM-PCYC itq.py, copied by
-DSN src/tool.py:101-157 and TCN util/tool.py:167-224), so every code depends on the whole test set: ``fit_on_test``.
-``fit`` on training embeddings is the honest counterpart.
+DSN src/tool.py:101-157 and TCN util/tool.py:167-224), so every code depends on the whole test set. To fit on training
+embeddings is the honest counterpart.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bench.errors import DataError
 from bench.types import Doubles, Floats
 
 ITERATIONS = 50
+ROWS = 1024  # converted to float64 together
 
 
 @dataclass(frozen=True)
@@ -27,27 +28,15 @@ class Itq:
     photo_mean: Doubles
 
     def encode(self, embeddings: Embeddings) -> Embeddings:
-        """Codes of 0 and 1, float32 [rows, bits], in place of the vectors; raises DataError for another width."""
-        query, gallery = self.of_sketches(embeddings.query), self.of_photos(embeddings.gallery)
-        return replace(embeddings, query=query, gallery=gallery)
+        """Codes of 0 and 1, float32 [rows, bits], in place of the vectors."""
+        query = self.codes(embeddings.query, self.sketch_mean)
+        return replace(embeddings, query=query, gallery=self.codes(embeddings.gallery, self.photo_mean))
 
-    def of_sketches(self, vectors: Floats) -> Floats:
-        """Codes of sketches float32 [rows, width]: float32 [rows, bits]; raises as ``encode``."""
-        return self._of("query", vectors, self.sketch_mean)
-
-    def of_photos(self, vectors: Floats) -> Floats:
-        """Codes of photos float32 [rows, width]: float32 [rows, bits]; raises as ``encode``."""
-        return self._of("gallery", vectors, self.photo_mean)
-
-    def _of(self, name: str, vectors: Floats, mean: Doubles) -> Floats:
-        if vectors.shape[1] != len(self.projection):
-            raise DataError(
-                f"Array {name!r} has width {vectors.shape[1]}, but the binary codes were fitted on vectors of "
-                f"width {len(self.projection)}."
-            )
+    def codes(self, vectors: Floats, mean: Doubles) -> Floats:
+        """Codes float32 [rows, bits] of ``vectors`` float32 [rows, width] of the side that has this mean."""
         codes = np.empty((len(vectors), self.projection.shape[1]), dtype=np.float32)
-        for begin in range(0, len(vectors), 1024):  # no centred copy of a whole gallery in float64
-            part = slice(begin, begin + 1024)
+        for begin in range(0, len(vectors), ROWS):
+            part = slice(begin, begin + ROWS)
             codes[part] = (vectors[part] - mean) @ self.projection > 0
         return codes
 
@@ -70,9 +59,9 @@ def fit(
     bits = width if bits is None else bits
     if not 1 <= bits <= width:
         raise DataError(f"Binary codes of {bits} bits need vectors of at least that width; these have {width}.")
-    if photos.shape[1] != width:
-        raise DataError(f"Sketches have width {width}, photos {photos.shape[1]}: codes need one width for both.")
-    sketch_mean, photo_mean = _finite_mean(sketches, "sketches"), _finite_mean(photos, "photos")
+    sketch_mean, photo_mean = (each.mean(axis=0, dtype=np.float64) for each in (sketches, photos))
+    if not np.isfinite(sketch_mean + photo_mean).all():
+        raise DataError("The embeddings to fit binary codes on hold NaN or infinity.")
     centred = sketches - sketch_mean  # float64
     _, axes = np.linalg.eigh(centred.T @ centred)
     axes = axes[:, ::-1][:, :bits]  # eigh gives the smallest first
@@ -83,18 +72,3 @@ def fit(
         left, _, right = np.linalg.svd(signs.T @ reduced)
         rotation = right.T @ left.T
     return Itq(axes @ rotation, sketch_mean, photo_mean)
-
-
-def fit_on_test(embeddings: Embeddings, generator: np.random.Generator, *, bits: int | None = None) -> Itq:
-    """Fit on the test queries and centre with test means, as published figures were made; raises as ``fit``.
-
-    The unlabelled test set is used as a whole, so these figures are too good.
-    """
-    return fit(embeddings.query, embeddings.gallery, generator, bits=bits)
-
-
-def _finite_mean(vectors: Floats, name: str) -> Doubles:
-    mean: Doubles = vectors.mean(axis=0, dtype=np.float64)
-    if not np.isfinite(mean).all():
-        raise DataError(f"The {name} to fit binary codes on hold NaN or infinity.")
-    return mean

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings, labels_within_groups
-from bench.embeddings.binary_codes import fit_on_test
+from bench.embeddings.binary_codes import fit
 from bench.errors import DataError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS, parse_metric
 from bench.evaluation.protocols.base import PROTOCOLS, Protocol
 from bench.evaluation.ranking import rank
-from bench.evaluation.ranking_plan import Ties
 from bench.evaluation.ranking_result import Ranking
+from bench.evaluation.ties import Ties, tie_rules
 from bench.types import AVERAGES, Distance, Score
 
 Progress = Callable[[int, int], None]
@@ -143,11 +143,6 @@ def figures_of(rankings: Rankings, protocol: Protocol) -> list[Figure]:
     return figures
 
 
-def tie_rules(distance: Distance) -> tuple[Ties, ...]:
-    """The orders of equal scores to rank by: gallery position, for ``hamming`` also the bounds."""
-    return ("index", "pessimistic", "optimistic") if distance == "hamming" else ("index",)
-
-
 def prepare(
     embeddings: Embeddings | StreamedEmbeddings, protocol: Protocol, generator: np.random.Generator
 ) -> Embeddings | StreamedEmbeddings:
@@ -171,7 +166,7 @@ def prepare(
             f"Protocol {protocol.name} makes binary codes of the whole gallery, which shards are too large for: give a "
             "file that fits into memory, or leave the protocol out."
         )
-    return fit_on_test(embeddings, generator).encode(embeddings)
+    return fit(embeddings.query, embeddings.gallery, generator).encode(embeddings)
 
 
 def paired_gallery(

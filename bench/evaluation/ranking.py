@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 
 from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings, Whole
 from bench.errors import UsageError, nearest
 from bench.evaluation.metrics.base import STORED_METRICS
-from bench.evaluation.ranking_engine import Engine, Progress, Rescore
-from bench.evaluation.ranking_kernels import INDEX, OPTIMISTIC, PESSIMISTIC
-from bench.evaluation.ranking_plan import Plan, Ties
+from bench.evaluation.ranking_cpu import Engine, Progress, Rescore
+from bench.evaluation.ranking_plan import Plan
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.similarity import Measure
+from bench.evaluation.ties import TIES, Ties
 from bench.types import Distance, Labels
-
-TIES: dict[str, int] = {"index": INDEX, "pessimistic": PESSIMISTIC, "optimistic": OPTIMISTIC}
 
 
 def rank(
@@ -51,7 +48,7 @@ def rank(
     small, DataError as ``similarity.measure``.
     """
     if ties not in TIES:
-        raise UsageError(f"There is no tie rule {ties!r}. {nearest(ties, get_args(Ties))}")
+        raise UsageError(f"There is no tie rule {ties!r}. {nearest(ties, TIES)}")
     workers = available_processors() if threads is None else threads
     for name, number, least in (("top", top, 0), ("threads", workers, 1)):
         if number < least:
@@ -70,13 +67,13 @@ def rank(
                 part, metrics, distance=distance, top=top, ties=ties, device=device, progress=progress
             )
         known = measure if part is embeddings else None
-        return Engine(part, metrics, distance, TIES[ties], top, rescore, known).ranked(workers, progress)
+        return Engine(part, metrics, distance, ties, top, rescore, known).ranked(workers, progress)
 
-    groups = embeddings.query_groups, embeddings.gallery_groups
-    if groups[0] is None or groups[1] is None:
+    groups = embeddings.query_groups
+    if groups is None:
         found = rank_all(embeddings, progress)
     elif rescore is None:
-        found = _rank_groups(embeddings, groups[0], groups[1], Plan(embeddings, metrics), top, rank_all, progress)
+        found = _rank_groups(embeddings, groups, Plan(embeddings, metrics), top, rank_all, progress)
     else:
         raise UsageError("Re-ranking uses the whole gallery: give embeddings without groups, or leave it out.")
     if found.top is None:
@@ -88,7 +85,6 @@ def rank(
 def _rank_groups(
     embeddings: Embeddings | StreamedEmbeddings,
     query_groups: Labels,
-    gallery_groups: Labels,
     plan: Plan,
     top: int,
     rank_all: Callable[[Embeddings | StreamedEmbeddings, Progress | None], Ranking],
@@ -101,7 +97,7 @@ def _rank_groups(
     done = 0
     for group in np.unique(query_groups):
         rows = np.flatnonzero(query_groups == group)
-        seen = np.flatnonzero(gallery_groups == group)
+        seen = np.flatnonzero(embeddings.gallery_groups == group)
         if len(seen):
             part = Part(photos, seen)
             own = part.in_memory() if isinstance(photos, Whole) else part
@@ -121,7 +117,7 @@ def compile_kernels() -> None:
     It ranks one tile without limiting BLAS's threads, since a limit would slow down the training.
     """
     vectors, labels = np.eye(2, dtype=np.float32), np.arange(2)
-    engine = Engine(Embeddings(vectors, vectors, labels, labels), STORED_METRICS, "cosine", INDEX, 1)
+    engine = Engine(Embeddings(vectors, vectors, labels, labels), STORED_METRICS, "cosine", "index", 1)
     engine.rank_tile(engine.plan.order)
 
 

@@ -18,9 +18,10 @@ from torch import Tensor
 from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
 from bench.errors import MemoryExhaustedError, UsageError
 from bench.evaluation.metrics.base import fill_values
-from bench.evaluation.ranking_plan import Plan, Ties
+from bench.evaluation.ranking_plan import Plan
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.similarity import measure
+from bench.evaluation.ties import Ties
 from bench.types import Distance, Doubles
 
 LOW = 2**32  # the position takes the lower half of a key

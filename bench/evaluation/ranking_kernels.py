@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.evaluation.jit import compiled
+from bench.evaluation.ties import INDEX, PESSIMISTIC
 from bench.types import Floats, Labels
 
 Positions = npt.NDArray[np.int32]
 
-INDEX, PESSIMISTIC, OPTIMISTIC = 0, 1, 2
 CHUNK = 1024  # photos whose buckets are computed together, in a loop that vectorises
 FEW = 12  # relevant scores of a bucket: fewer are searched one by one, more by bisection
 GAPS = (1750, 701, 301, 132, 57, 23, 10, 4, 1)  # of a Shell sort, after Ciura
@@ -64,7 +64,10 @@ def bytes_of_counters(most: int, buckets: int) -> int:
 
 
 def bucket_count(photos: int) -> int:
-    """Buckets for a gallery: more cost time to clear, with fewer more photos share one with a relevant photo."""
+    """Number of buckets for a gallery.
+
+    Many buckets take time to clear. With few, more photos are in the bucket of a relevant one and need a comparison.
+    """
     return 1_024 if photos <= 4_000 else 16_384
 
 

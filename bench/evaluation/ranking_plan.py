@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,6 @@ from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
 from bench.evaluation.metrics.base import parse_metric
 from bench.evaluation.ranking_kernels import Positions, new_counters
 from bench.types import Floats, Labels
-
-Ties = Literal["index", "pessimistic", "optimistic"]
 
 TILE = 128  # queries of one matrix product: more gain little and cost memory
 BYTES_PER_RANK = 16  # rank and end of a relevant photo

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bench.embeddings.arrays import Embeddings
 from bench.evaluation.jit import compiled
 from bench.evaluation.ranking import rank
-from bench.evaluation.ranking_engine import Progress
+from bench.evaluation.ranking_cpu import Progress
 from bench.settings.post_processing import PostProcessing
 from bench.types import Floats
 

@@ -139,7 +139,7 @@ def _check_size(one: float, other: float) -> None:
 
 
 def _code_symbols(rows: Floats) -> set[int]:
-    """Which of 0 and -1, together with 1, make up all of ``rows``."""
+    """{0} if all numbers of ``rows`` are 0 or 1, {-1} if -1 or 1, both if all are 1, otherwise empty."""
     return {low for low in (0, -1) if all(np.isin(part, (low, 1)).all() for _, part in _blocks(rows))}
 
 

@@ -69,7 +69,9 @@ class Searcher:
         self._quantiser, self._rescore = quantiser, None
         labels = np.zeros(len(photos), dtype=np.int64)  # a label that no sketch has
         if isinstance(embeddings, np.ndarray):
-            self._gallery: Gallery = Whole(quantiser.of_photos(embeddings) if quantiser else embeddings, labels)
+            self._gallery: Gallery = Whole(
+                quantiser.codes(embeddings, quantiser.photo_mean) if quantiser else embeddings, labels
+            )
             if self.experiment.post.rerank == "icfrr":
                 self._rescore = Icfrr(Embeddings(embeddings, embeddings, labels, labels), self.experiment.post)
         else:
@@ -101,7 +103,7 @@ class Searcher:
     def rank(self, sketch: Floats, count: int) -> list[tuple[int, float]]:
         """Position and similarity of the ``count`` best photos for ``sketch`` float32 [1, width], best first."""
         if self._quantiser is not None:
-            sketch = self._quantiser.of_sketches(sketch)
+            sketch = self._quantiser.codes(sketch, self._quantiser.sketch_mean)
         best = rank(
             StreamedEmbeddings(sketch, np.ones(1, dtype=np.int64), self._gallery),
             (),

@@ -54,7 +54,7 @@ def p_k_min(ranks: Labels, relevant: int, k: int, value: Doubles) -> None:
     "src/test.py:109",
 )
 def p_k_index(ranks: Labels, relevant: int, k: int, value: Doubles) -> None:
-    """Whether the photo at position K counted from zero, the (K+1)th, is relevant: a slip, kept to explain it.
+    """Whether the photo at position K counted from zero, the (K+1)th, is relevant: a mistake in published code.
 
     1 if the photo of rank K + 1 is relevant, else 0; 0 where there is no such photo. TCN takes column K where the
     first K were meant.

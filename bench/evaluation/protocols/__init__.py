@@ -1,1 +1,1 @@
-"""Evaluation protocols as data: one file for each public code base that the field's figures come from."""
+"""Evaluation protocols as data: what each public code base of the field computes."""

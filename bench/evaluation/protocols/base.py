@@ -10,7 +10,6 @@ from bench.registry import Registry, not_a
 from bench.types import Distance, EmptyQueries
 
 GENERALIZED = "generalized-"  # prefix of a protocol over a gallery that includes seen classes
-FITTED_ON_TEST = "Codes are fitted on the test queries. Distances have only bits + 1 values: compare the bounds."
 Gallery = Literal["full", "paired"]
 Codes = Literal["none", "itq-test"]
 

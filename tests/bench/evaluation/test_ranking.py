@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
 from bench.errors import UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS, compile_metric, definitions
-from bench.evaluation.ranking import Ties, compile_kernels, rank
+from bench.evaluation.ranking import compile_kernels, rank
 from bench.evaluation.ranking_gpu import rank_with_torch
 from bench.evaluation.ranking_kernels import (
-    INDEX,
     bucket_count,
     close_rows,
     count_rows,
@@ -29,13 +28,13 @@ from bench.evaluation.ranking_kernels import (
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ranking_top import sort_top, top_block
 from bench.evaluation.similarity import NOTHING, Measure
+from bench.evaluation.ties import INDEX, TIES, Ties
 from bench.types import Distance
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import clouds, scores_of, streamed
 
 Scores = npt.NDArray[np.float32]
 METRICS = tuple(dict.fromkeys(each.at(k) for each in definitions() for k in (1, 3, 10, 500)))
-TIES: tuple[Ties, ...] = ("index", "pessimistic", "optimistic")
 ENGINES: tuple[Callable[..., Ranking], ...] = (
     rank,
     lambda *args, **kwargs: rank_with_torch(*args, device="cpu", **kwargs),
@@ -57,7 +56,7 @@ def with_scores(scores: Scores, query_labels: list[int], gallery_labels: list[in
 def plain_product(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the engine rank by the product as it is, so that a test can choose the scores."""
     as_it_is = Measure("euclidean", None, NOTHING, NOTHING)
-    for module in ("bench.evaluation.ranking_engine", "bench.evaluation.ranking_gpu"):
+    for module in ("bench.evaluation.ranking_cpu", "bench.evaluation.ranking_gpu"):
         monkeypatch.setattr(f"{module}.measure", lambda *_: as_it_is)
 
 
@@ -250,7 +249,7 @@ def test_a_failing_tile_ends_the_pass(threads: int, monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise RuntimeError("a tile cannot be ranked")
 
-    monkeypatch.setattr("bench.evaluation.ranking_engine.fill_values", fail)
+    monkeypatch.setattr("bench.evaluation.ranking_cpu.fill_values", fail)
     with pytest.raises(RuntimeError, match="a tile cannot be ranked"):
         rank(clouds(queries=2000), ["P@1:k"], threads=threads)
 

@@ -12,7 +12,8 @@ from bench.embeddings.arrays import Embeddings, Labelled, StreamedEmbeddings
 from bench.errors import DataError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.protocol_scores import paired_gallery
-from bench.evaluation.ranking import Ties, rank
+from bench.evaluation.ranking import rank
+from bench.evaluation.ties import Ties
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import clouds
 

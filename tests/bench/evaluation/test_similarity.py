@@ -9,7 +9,8 @@ import pytest
 from bench.embeddings.arrays import Embeddings
 from bench.errors import DataError
 from bench.evaluation.metrics.base import DEFAULT_METRICS, definitions
-from bench.evaluation.ranking import Ties, rank
+from bench.evaluation.ranking import rank
+from bench.evaluation.ties import Ties
 from bench.types import Distance
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import clouds, scores_of

@@ -40,6 +40,7 @@ from bench.evaluation.ranking_plan import TILE, Plan, Tile, occurrences
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ranking_top import sort_top, top_block
 from bench.evaluation.similarity import NOTHING, Measure, measure
+from bench.evaluation.ties import TIES, Ties
 from bench.types import Distance, Doubles, Floats, Labels
 
 log = logging.getLogger("bench.evaluation.ranking")
@@ -77,7 +78,7 @@ class Engine:
         embeddings: Embeddings | StreamedEmbeddings,
         metrics: Sequence[str],
         distance: Distance,
-        ties: int,
+        ties: Ties,
         top: int,
         rescore: Rescore | None = None,
         known: Measure | None = None,
@@ -88,7 +89,7 @@ class Engine:
             raise DataError(f"The gallery has {self.photos} photos, more than {MOST_PHOTOS}: divide it.")
         self.plan = Plan(embeddings, metrics)
         self.measure = known or measure(self.query, self.gallery, distance)
-        self.ties, self.rescore = ties, rescore
+        self.ties, self.rescore = TIES.index(ties), rescore
         self.values: Doubles = np.full((len(self.plan.metrics), len(self.query)), np.nan)
         self.top: Positions = np.empty((len(self.query), min(top, self.photos)), dtype=np.int32)
         self.buckets, self.budget, self.buffers = bucket_count(self.photos), GROUP_BYTES, Buffers()

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from bench.embeddings.arrays import Embeddings, Labelled, StreamedEmbeddings, Whole
 from bench.errors import DataError, UsageError
-from bench.evaluation import ranking_engine, ranking_gpu
+from bench.evaluation import ranking_cpu, ranking_gpu
 from bench.evaluation.metrics.base import DEFAULT_METRICS
-from bench.evaluation.ranking import TIES, rank
-from bench.evaluation.ranking_engine import BLOCK, Engine
-from bench.evaluation.ranking_plan import Ties, occurrences
+from bench.evaluation.ranking import rank
+from bench.evaluation.ranking_cpu import BLOCK, Engine
+from bench.evaluation.ranking_plan import occurrences
 from bench.evaluation.ranking_result import Ranking
+from bench.evaluation.ties import TIES, Ties
 from bench.types import Distance, Floats, Labels
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import clouds, streamed
@@ -57,7 +58,7 @@ def embeddings_of(
     photos=st.sampled_from([1, 2, 700, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 9_001]),
     width=st.sampled_from([1, 3, 16, 48, 65, 130]),
     distance=st.sampled_from(["cosine", "euclidean", "hamming"]),
-    ties=st.sampled_from(list(TIES)),
+    ties=st.sampled_from(TIES),
     top=st.sampled_from([0, 1, 10, 5_000]),
     kind=st.sampled_from(["plain", "repeated", "unit"]),
     by_class=st.booleans(),
@@ -83,8 +84,8 @@ def test_the_same_bits_as_in_memory(
     embeddings = embeddings_of(seed, queries, photos, width, distance, kind, by_class)
     expected = rank(embeddings, DEFAULT_METRICS, distance=distance, ties=ties, top=top, threads=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking_engine, "SPAN_BYTES", span)
-        work = Engine(streamed(embeddings), DEFAULT_METRICS, distance, TIES[ties], top)
+        patch.setattr(ranking_cpu, "SPAN_BYTES", span)
+        work = Engine(streamed(embeddings), DEFAULT_METRICS, distance, ties, top)
         work.budget = budget
         assert_same(work.ranked(threads, None), expected)
 
@@ -105,9 +106,9 @@ def test_the_same_as_the_oracle() -> None:
 def test_a_gallery_in_memory_whose_lines_are_too_long_goes_by_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings = clouds(queries=200, photos=5_000)
     expected = rank(embeddings, DEFAULT_METRICS, top=4)
-    assert Engine(embeddings, (), "cosine", 0, 0).whole
-    monkeypatch.setattr(ranking_engine, "TILE_BYTES", 2**20)
-    assert not Engine(embeddings, (), "cosine", 0, 0).whole
+    assert Engine(embeddings, (), "cosine", "index", 0).whole
+    monkeypatch.setattr(ranking_cpu, "TILE_BYTES", 2**20)
+    assert not Engine(embeddings, (), "cosine", "index", 0).whole
     assert_same(rank(embeddings, DEFAULT_METRICS, top=4), expected)
 
 
@@ -124,7 +125,7 @@ def test_the_first_pass_looks_at_spans_with_relevant_photos_alone(monkeypatch: p
         products += 1
         return multiply(*args, **kwargs)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(ranking_engine.np, "matmul", counted)
+    monkeypatch.setattr(ranking_cpu.np, "matmul", counted)
     rank(streamed(embeddings), ["mAP@all:plain"])
     relevant = -(-int((made.gallery_labels == own).sum()) // BLOCK)
     assert 20 + relevant <= products <= 20 + relevant + 1
@@ -150,7 +151,7 @@ def test_too_little_memory_means_less_at_a_time_and_the_same_bits(failures: int)
     expected = rank(embeddings, DEFAULT_METRICS)
     photos = Forgetful(embeddings.photos)
     work = Engine(
-        StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), DEFAULT_METRICS, "cosine", 0, 0
+        StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), DEFAULT_METRICS, "cosine", "index", 0
     )
     photos.left = failures
     work.budget = 2**25
@@ -209,7 +210,9 @@ def test_too_little_memory_on_a_device_halves_the_tile(monkeypatch: pytest.Monke
 def test_memory_that_never_suffices_is_an_error() -> None:
     embeddings = clouds(queries=700, photos=300)
     photos = Forgetful(embeddings.photos)
-    work = Engine(StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), ["P@1:k"], "cosine", 0, 0)
+    work = Engine(
+        StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), ["P@1:k"], "cosine", "index", 0
+    )
     photos.left = 10**6
     with pytest.raises(MemoryError):
         work.ranked(4, None)
