@@ -100,6 +100,10 @@ def _check(embeddings: Embeddings | StreamedEmbeddings) -> None:
     (queries, width), (photos, other) = embeddings.query.shape, embeddings.photos.shape
     if width != other:
         raise DataError(f"Array 'query' has width {width}, 'gallery' has width {other}: both sides need one width.")
+    _check_marks(embeddings, queries, photos)
+
+
+def _check_marks(embeddings: Rankable, queries: int, photos: int) -> None:
     if (embeddings.query_groups is None) != (embeddings.gallery_groups is None):
         raise DataError("Only one of 'query_groups' and 'gallery_groups' is given: give both or none.")
     check_numbers("query", "cluster", embeddings.query_clusters, queries)
@@ -213,7 +217,60 @@ class StreamedEmbeddings:
         return self.query_labels if self.query_clusters is None else self.query_clusters
 
 
-def labels_within_groups(embeddings: Embeddings | StreamedEmbeddings) -> tuple[Labels, Labels]:
+@dataclass(frozen=True)
+class ScoreMatrix:
+    """Scores of every query and photo in place of vectors, for networks that compare pairs and for mixed distances.
+
+    ``scores`` are numbers [queries, photos], in memory or mapped from a file: higher is more similar. They are ranked
+    in float32. The rest is as in ``Embeddings``, but NaN and infinity are refused while the scores are ranked.
+    """
+
+    scores: npt.NDArray[Any]
+    query_labels: Labels
+    gallery_labels: Labels
+    query_clusters: Labels | None = None
+    query_groups: Labels | None = None
+    gallery_groups: Labels | None = None
+
+    def __post_init__(self) -> None:
+        if self.scores.ndim != 2 or 0 in self.scores.shape or self.scores.dtype.kind not in "fiub":
+            found = f"{self.scores.dtype} {self.scores.shape}"
+            raise DataError(f"Array 'scores' must be numbers [queries, photos], such as float32; it is {found}.")
+        check_numbers("query", "label", self.query_labels, self.scores.shape[0])
+        check_numbers("gallery", "label", self.gallery_labels, self.scores.shape[1])
+        _check_marks(self, *self.scores.shape)
+
+    @property
+    def query(self) -> Floats:
+        """Vectors of width 0, float32 [queries, 0]."""
+        return np.empty((len(self.query_labels), 0), dtype=np.float32)
+
+    @property
+    def photos(self) -> Labelled:
+        """The gallery, with vectors of width 0."""
+        return Labelled(np.empty((len(self.gallery_labels), 0), dtype=np.float32), self.gallery_labels)
+
+    @property
+    def clusters(self) -> Labels:
+        """``query_clusters``, by default the labels."""
+        return self.query_labels if self.query_clusters is None else self.query_clusters
+
+    def rows(self, queries: Labels) -> Floats:
+        """The scores of some queries, float32 [rows, photos]; raises DataError for NaN and infinity."""
+        with np.errstate(over="ignore"):  # refused below
+            scores = self.scores[queries].astype(np.float32)
+        if not np.isfinite(scores).all():
+            row = int(queries[np.argmin(np.isfinite(scores).all(axis=1))])
+            raise DataError(
+                f"Array 'scores' holds NaN or numbers beyond float32, first in row {row}: they cannot rank."
+            )
+        return scores
+
+
+Rankable = Embeddings | StreamedEmbeddings | ScoreMatrix
+
+
+def labels_within_groups(embeddings: Rankable) -> tuple[Labels, Labels]:
     """int64 [queries] and [photos], equal where a query sees a relevant photo; without groups, the labels."""
     wanted, labels = embeddings.query_labels, embeddings.photos.labels(0, embeddings.photos.shape[0])
     if embeddings.query_groups is None or embeddings.gallery_groups is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings, Whole
+from bench.embeddings.arrays import Embeddings, Part, Rankable, ScoreMatrix, StreamedEmbeddings, Whole
 from bench.errors import UsageError, nearest
 from bench.evaluation.metrics.base import STORED_METRICS
 from bench.evaluation.ranking_cpu import Engine, Progress, Rescore
@@ -20,7 +20,7 @@ from bench.types import Distance, Labels
 
 
 def rank(
-    embeddings: Embeddings | StreamedEmbeddings,
+    embeddings: Rankable,
     metrics: Sequence[str],
     *,
     distance: Distance = "cosine",
@@ -31,6 +31,7 @@ def rank(
     progress: Progress | None = None,
     rescore: Rescore | None = None,
     measure: Measure | None = None,
+    eps: float = 0.0,
 ) -> Ranking:
     """Rank the gallery for every query and compute ``metrics`` (ids; an average is ignored).
 
@@ -41,8 +42,10 @@ def rank(
     - ``threads``: by default one for each processor of this process;
     - ``progress``: called with the queries done and their number, from the calling thread;
     - ``rescore``: replaces scores in place, float32 [queries, photos], before they are ranked, on the CPU;
-    - ``measure``: the result of ``similarity.measure``, for a gallery that is ranked many times.
+    - ``measure``: the result of ``similarity.measure``, for a gallery that is ranked many times;
+    - ``eps``: as ``similarity.measure``.
 
+    A matrix of scores is ranked as it is, whatever the distance.
     A query with a group is ranked against the photos of its group. With too little memory, fewer and smaller tiles are
     ranked at a time. Raises UsageError for an unknown metric, distance, tie rule or device and for a number that is too
     small, DataError as ``similarity.measure``.
@@ -54,20 +57,22 @@ def rank(
         if number < least:
             raise UsageError(f"{name} is {number}, but must be at least {least}.")
     in_memory = isinstance(embeddings.photos, Whole)
+    if isinstance(embeddings, ScoreMatrix) and (device != "cpu" or rescore is not None):
+        raise UsageError("A matrix of scores is ranked as it is, on the cpu: leave out --device and re-ranking.")
     if not in_memory and device != "cpu":
         raise UsageError(f"A gallery that is read in blocks is ranked on the cpu, not on {device}: leave --device out.")
     if not in_memory and rescore is not None:
         raise UsageError("Re-ranking needs the whole gallery in memory: give a file that fits, or leave it out.")
 
-    def rank_all(part: Embeddings | StreamedEmbeddings, progress: Progress | None) -> Ranking:
-        if device != "cpu" and rescore is None:
+    def rank_all(part: Rankable, progress: Progress | None) -> Ranking:
+        if device != "cpu" and rescore is None and not isinstance(part, ScoreMatrix):
             from bench.evaluation.ranking_gpu import rank_with_torch
 
             return rank_with_torch(
-                part, metrics, distance=distance, top=top, ties=ties, device=device, progress=progress
+                part, metrics, distance=distance, top=top, ties=ties, device=device, progress=progress, eps=eps
             )
         known = measure if part is embeddings else None
-        return Engine(part, metrics, distance, ties, top, rescore, known).ranked(workers, progress)
+        return Engine(part, metrics, distance, ties, top, rescore, known, eps).ranked(workers, progress)
 
     groups = embeddings.query_groups
     if groups is None:
@@ -83,11 +88,11 @@ def rank(
 
 
 def _rank_groups(
-    embeddings: Embeddings | StreamedEmbeddings,
+    embeddings: Rankable,
     query_groups: Labels,
     plan: Plan,
     top: int,
-    rank_all: Callable[[Embeddings | StreamedEmbeddings, Progress | None], Ranking],
+    rank_all: Callable[[Rankable, Progress | None], Ranking],
     progress: Progress | None,
 ) -> Ranking:
     """Rank each group of queries against the photos of the group."""
@@ -99,9 +104,7 @@ def _rank_groups(
         rows = np.flatnonzero(query_groups == group)
         seen = np.flatnonzero(embeddings.gallery_groups == group)
         if len(seen):
-            part = Part(photos, seen)
-            own = part.in_memory() if isinstance(photos, Whole) else part
-            found = rank_all(StreamedEmbeddings(embeddings.query[rows], embeddings.query_labels[rows], own), None)
+            found = rank_all(_select(embeddings, rows, seen), None)
             values[:, rows], relevant[rows] = found.values, found.relevant
             if found.top is not None:
                 best[rows, : found.top.shape[1]] = seen[found.top]
@@ -109,6 +112,17 @@ def _rank_groups(
         if progress is not None:
             progress(done, queries)
     return Ranking(plan.metrics, values, relevant, embeddings.clusters, best if top else None)
+
+
+def _select(embeddings: Rankable, queries: Labels, photos: Labels) -> Rankable:
+    """Some queries and photos, by position."""
+    labels = embeddings.query_labels[queries]
+    if isinstance(embeddings, ScoreMatrix):
+        scores = embeddings.scores[queries[:, None], photos]
+        return ScoreMatrix(scores, labels, embeddings.gallery_labels[photos])
+    part = Part(embeddings.photos, photos)
+    own = part.in_memory() if isinstance(embeddings, Embeddings) else part
+    return StreamedEmbeddings(embeddings.query[queries], labels, own)
 
 
 def compile_kernels() -> None:

@@ -21,13 +21,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.embeddings.arrays import Embeddings, StreamedEmbeddings, Whole
+from bench.embeddings.arrays import Rankable, ScoreMatrix, Whole
 from bench.errors import DataError
 from bench.evaluation.metrics.base import fill_values
 from bench.evaluation.ranking_kernels import (
     Counters,
     Positions,
-    apply_factors,
     bucket_count,
     bytes_of_counters,
     close_rows,
@@ -39,7 +38,7 @@ from bench.evaluation.ranking_kernels import (
 from bench.evaluation.ranking_plan import TILE, Plan, Tile, occurrences
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ranking_top import sort_top, top_block
-from bench.evaluation.similarity import NOTHING, Measure, measure
+from bench.evaluation.similarity import Measure, measure
 from bench.evaluation.ties import TIES, Ties
 from bench.types import Distance, Doubles, Floats, Labels
 
@@ -75,34 +74,39 @@ class Engine:
 
     def __init__(
         self,
-        embeddings: Embeddings | StreamedEmbeddings,
+        embeddings: Rankable,
         metrics: Sequence[str],
         distance: Distance,
         ties: Ties,
         top: int,
         rescore: Rescore | None = None,
         known: Measure | None = None,
+        eps: float = 0.0,
     ) -> None:
         self.query, self.clusters, self.gallery = embeddings.query, embeddings.clusters, embeddings.photos
+        self.matrix = embeddings if isinstance(embeddings, ScoreMatrix) else None
         self.photos, self.width = self.gallery.shape
         if self.photos > MOST_PHOTOS:
             raise DataError(f"The gallery has {self.photos} photos, more than {MOST_PHOTOS}: divide it.")
         self.plan = Plan(embeddings, metrics)
-        self.measure = known or measure(self.query, self.gallery, distance)
+        if known is None and self.matrix is None:
+            known = measure(self.query, self.gallery, distance, eps=eps, cosines=rescore is not None)
+        self.measure = known or Measure(distance)
         self.ties, self.rescore = TIES.index(ties), rescore
         self.values: Doubles = np.full((len(self.plan.metrics), len(self.query)), np.nan)
         self.top: Positions = np.empty((len(self.query), min(top, self.photos)), dtype=np.int32)
         self.buckets, self.budget, self.buffers = bucket_count(self.photos), GROUP_BYTES, Buffers()
         self.rows = self.plan.tile_size(TILE_BYTES)
-        self.whole = rescore is not None or (
-            isinstance(self.gallery, Whole) and self.rows == min(TILE, len(self.query))
-        )
+        self.must_hold = rescore is not None or self.matrix is not None  # all scores of a tile
+        fits = isinstance(self.gallery, Whole) and self.rows == min(TILE, len(self.query))
+        self.whole = self.must_hold or fits
         if not self.whole:
             self.rows = max(1, min(TILE, GROUP_BYTES // bytes_of_counters(self.plan.most, self.buckets)))
         # Photos sorted by kind, those of kind c from starts[c] on, and the number of each within its kind.
         self.starts: Labels = np.cumsum(self.plan.counts) - self.plan.counts
         self.members = self.slots = np.empty(0, dtype=np.int32)
         if self.whole:
+            self.vectors = self.measure.photos(self.gallery.vectors(0, self.photos))
             self.members = np.argsort(self.plan.photo_kinds, kind="stable").astype(np.int32)
             self.slots = (np.arange(self.photos) - np.repeat(self.starts, self.plan.counts)).astype(np.int32)
 
@@ -116,7 +120,7 @@ class Engine:
             except MemoryError:
                 if threads > 1:
                     threads //= 2
-                elif self.whole and self.rescore is None:
+                elif self.whole and not self.must_hold:
                     self.whole = False
                 elif self.whole and self.rows > 1:
                     self.rows //= 2  # this can change bits, in the last tile
@@ -168,7 +172,9 @@ class Engine:
     def rank_tile(self, queries: Labels) -> int:
         """Rank a tile with all its scores in memory; the number of its queries."""
         plan, rows, kinds, counts = self.plan, len(queries), self.plan.kinds[queries], self.plan.relevant[queries]
-        scores = self._scores(self._vectors(queries), self.gallery.vectors(0, self.photos), 0)
+        scores = (
+            self._scores(self._vectors(queries), self.vectors, 0) if self.matrix is None else self.matrix.rows(queries)
+        )
         if self.rescore is not None:
             self.rescore(scores)
         counters = self.buffers.counters or new_counters(COUNTED, plan.most, self.buckets)
@@ -178,9 +184,7 @@ class Engine:
         for begin in range(0, rows, COUNTED):
             part = slice(begin, begin + COUNTED)
             stops = begins[part] + counts[part]
-            place_rows(
-                scores[part], self.members, self.slots, self.members, NOTHING, NOTHING, begins[part], stops, counters
-            )
+            place_rows(scores[part], self.members, self.slots, self.members, begins[part], stops, counters)
             open_rows(counts[part], counters)
             count_rows(scores[part], kinds[part], plan.photo_kinds, 0, counters)
             close_rows(counts[part], self.ties, counters, ranks[part], ends[part])
@@ -215,7 +219,7 @@ class Engine:
         size = max(1, SPAN_BYTES // (4 * self.width * BLOCK)) * BLOCK
 
         def read(begin: int) -> Floats:
-            return self.gallery.vectors(begin, min(begin + size, self.photos))
+            return self.measure.photos(self.gallery.vectors(begin, min(begin + size, self.photos)))
 
         ahead = pool.submit(read, 0)
         for begin in range(0, self.photos, size):
@@ -250,9 +254,10 @@ class Engine:
             products = self._room(len(tile.queries), len(block))
             np.matmul(tile.vectors, block.T, out=products)
             begins, ends = (np.searchsorted(kinds[members], tile.kinds, side=side) for side in ("left", "right"))
-            places = (begin + photos).astype(np.int32)
-            factors = self.measure.scale, self.measure.offset
-            place_rows(products, own, slots[members], places, *factors, begins, ends, tile.counters)
+            scores, places = np.ascontiguousarray(products[:, own]), (begin + photos).astype(np.int32)
+            self.measure.finish(scores, begin + photos)
+            in_order = np.arange(len(own), dtype=np.int32)
+            place_rows(scores, in_order, slots[members], places, begins, ends, tile.counters)
 
     def _count(self, tile: Tile, begin: int, vectors: Floats) -> None:
         """Count the photos from position ``begin`` on, and keep the best."""
@@ -278,7 +283,7 @@ class Engine:
         for first in range(0, len(photos), BLOCK):
             block = slice(first, first + BLOCK)
             np.matmul(vectors, photos[block].T, out=scores[:, block])
-        apply_factors(scores, self.measure.scale[begin:end], self.measure.offset[begin:end])
+        self.measure.finish(scores, slice(begin, end))
         return scores
 
     def _write(self, queries: Labels, ranks: Labels, ends: Labels, best: Floats, top: Positions) -> None:

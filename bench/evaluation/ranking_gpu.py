@@ -31,19 +31,26 @@ TILE_BYTES = 512 * 2**20  # of the device's memory
 
 @dataclass(frozen=True)
 class Gallery:
-    """On the device: ``vectors`` float32 [photos, width], ``kinds`` int64 [photos], factors float32 [photos] or [0]."""
+    """On the device: ``vectors`` float32 [photos, width], ``kinds`` int64 [photos], tensors of a ``Measure``."""
 
     vectors: Tensor
     kinds: Tensor
-    scale: Tensor
-    offset: Tensor
+    divisor: Tensor | None
+    scale: Tensor | None
+    offset: Tensor | None
+    levels: Tensor | None
+    norms: Tensor | None
 
     def scores(self, rows: Tensor) -> Tensor:
         """Scores float32 [queries, photos] of ``rows`` float32 [queries, width], as ``similarity`` defines them."""
         scores = rows @ self.vectors.T
-        if len(self.scale):
+        if self.levels is not None and self.norms is not None:
+            scores = self.levels[self.norms, scores.long() + self.levels.shape[1] // 2]
+        if self.divisor is not None:
+            scores /= self.divisor
+        if self.scale is not None:
             scores *= self.scale
-        if len(self.offset):
+        if self.offset is not None:
             scores -= self.offset
         return scores
 
@@ -57,13 +64,14 @@ def rank_with_torch(
     ties: Ties = "index",
     device: str = "cuda",
     progress: Callable[[int, int], None] | None = None,
+    eps: float = 0.0,
 ) -> Ranking:
     """As ``bench.evaluation.ranking.rank``, on ``device``; a tile that does not fit is halved.
 
     Raises UsageError for a device that torch does not have, MemoryExhaustedError when the gallery or one query does
     not fit, and what ``rank`` raises.
     """
-    plan, factors = Plan(embeddings, metrics), measure(embeddings.query, embeddings.photos, distance)
+    plan, factors = Plan(embeddings, metrics), measure(embeddings.query, embeddings.photos, distance, eps=eps)
     queries, photos = len(embeddings.query), embeddings.photos.shape[0]
     columns = min(top, photos)
     values: Doubles = np.empty((len(plan.metrics), queries))
@@ -72,8 +80,10 @@ def rank_with_torch(
     wanted_tf32, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
     try:
         target = _device(device)
-        arrays = embeddings.photos.vectors(0, photos), plan.photo_kinds.astype(np.int64), factors.scale, factors.offset
-        gallery = Gallery(*(torch.from_numpy(each).to(target) for each in arrays))
+        held = factors.divisor, factors.scale, factors.offset, factors.levels, factors.kinds
+        vectors, relevant = factors.photos(embeddings.photos.vectors(0, photos)), plan.photo_kinds.astype(np.int64)
+        tensors = (None if each is None else torch.from_numpy(each).to(target) for each in held)
+        gallery = Gallery(*(torch.from_numpy(each).to(target) for each in (vectors, relevant)), *tensors)
         begin = 0
         while begin < queries:
             part = slice(begin, min(begin + size, queries))

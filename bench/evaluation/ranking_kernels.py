@@ -72,18 +72,6 @@ def bucket_count(photos: int) -> int:
 
 
 @compiled
-def apply_factors(scores: Floats, scale: Floats, offset: Floats) -> None:
-    """Turn products into scores in place, float32 [rows, photos]; an empty factor changes nothing."""
-    for row in range(scores.shape[0]):
-        if scale.size:
-            for photo in range(scores.shape[1]):
-                scores[row, photo] = scores[row, photo] * scale[photo]
-        if offset.size:
-            for photo in range(scores.shape[1]):
-                scores[row, photo] = scores[row, photo] - offset[photo]
-
-
-@compiled
 def sort_bucket(scores: Floats, places: Positions) -> None:
     """Sort photos by descending score, then ascending place; Shell sort is fast where most are sorted already."""
     for gap in GAPS:
@@ -126,8 +114,6 @@ def place_rows(
     columns: Positions,
     slots: Positions,
     places: Positions,
-    scale: Floats,
-    offset: Floats,
     begins: Labels,
     ends: Labels,
     counters: Counters,
@@ -135,16 +121,12 @@ def place_rows(
     """Keep the scores of relevant photos, which are in the ``columns`` int32 [photos] of ``scores`` [rows, ...].
 
     Query ``row`` has the photos ``begins[row]`` to ``ends[row]``. ``slots`` int32 [photos] number the photos of a kind,
-    ``places`` int32 [photos] are gallery positions. ``scale`` and ``offset`` are as in ``apply_factors``.
+    ``places`` int32 [photos] are gallery positions.
     """
     for row in range(scores.shape[0]):
         for photo in range(begins[row], ends[row]):
-            score, place = scores[row, columns[photo]], places[photo]
-            if scale.size:
-                score = score * scale[place]
-            if offset.size:
-                score = score - offset[place]
-            counters.score[row, slots[photo]], counters.place[row, slots[photo]] = score, place
+            counters.score[row, slots[photo]] = scores[row, columns[photo]]
+            counters.place[row, slots[photo]] = places[photo]
 
 
 @compiled

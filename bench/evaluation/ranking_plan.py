@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
+from bench.embeddings.arrays import Rankable
 from bench.evaluation.metrics.base import parse_metric
 from bench.evaluation.ranking_kernels import Positions, new_counters
 from bench.types import Floats, Labels
@@ -26,7 +26,7 @@ class Plan:
     counts relevant photos; ``most`` is their maximum, at least 1.
     """
 
-    def __init__(self, embeddings: Embeddings | StreamedEmbeddings, metrics: Sequence[str]) -> None:
+    def __init__(self, embeddings: Rankable, metrics: Sequence[str]) -> None:
         self.wanted = list({each.id: each for each in map(parse_metric, metrics)}.values())
         self.metrics = tuple(each.id for each in self.wanted)
         own, photos = embeddings.query_labels, embeddings.photos.shape[0]

@@ -1,106 +1,192 @@
-"""The scores that the gallery is ranked by, highest first.
-
-Each distance has the form ``dot(query', photo) * scale[photo] - offset[photo]`` in float32, so that the gallery is
-never copied:
+"""The scores that the gallery is ranked by, highest first, in float32.
 
 cosine
-    query' = query / |query|, scale = 1 / |photo|, offset = 0, with norms in float64. A length within 1e-6 of 1 counts
-    as 1, so normalised embeddings are ranked by their plain product. A vector of length 0 scores 0.
+    dot(query / |query|, photo) / |photo|, with norms in float64. A length within 1e-6 of 1 counts as 1, so normalised
+    embeddings are ranked by their plain product. A vector of length 0 scores 0. With ``eps``, query / |query| + eps
+    replaces query / |query|: the order of torch's ``pairwise_distance`` of unit vectors, which adds eps to each
+    difference.
+    Where the photos lie in a narrow cone, both sides are centred: (query' - m) (photo' - c) + m (photo' - c), with c
+    the mean photo' and m the mean query'. The order is the same, and float32 keeps its digits for the differences.
 euclidean
-    query' = query - m, scale = 1, offset = |photo - m|^2 / 2 in float64, with m the mean photo. The order is that of
-    the distance: |query - photo|^2 = |query'|^2 + 2 dot(query', m) - 2 (dot(query', photo) - offset). Without m, a
-    common shift of all vectors would cost digits; with it, the error is about 1e-7 |query - m| |photo|, which is also
-    that of rounding a photo to float32.
+    dot(query - m, photo) - |photo - m|^2 / 2, with m the mean photo. The order is that of the distance:
+    |query - photo|^2 = |query'|^2 + 2 dot(query', m) - 2 score. Without m, a common shift of all vectors would cost
+    digits; with it, the error is about 1e-7 |query - m| |photo|, which is also that of rounding a photo to float32.
 hamming
-    query' = query, scale = 1, offset = |photo|^2 / 2, on codes of 0 and 1 or of -1 and 1. The order is that of the
-    number of different bits. All terms are multiples of 1/2 below 2^24, so scores are exact.
+    dot(query, photo) - |photo|^2 / 2, on codes of 0 and 1 or of -1 and 1. The order is that of the number of different
+    bits.
+
+Vectors of integers (``bench.evaluation.integers``) are neither normalised nor shifted: their scores are exact.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.embeddings.arrays import Rows
 from bench.errors import DataError, UsageError, nearest
-from bench.types import Distance, Doubles, Floats
+from bench.evaluation.integers import EXACT, Integers, blocks, find_integers, number_values, split_squares
+from bench.evaluation.jit import compiled
+from bench.types import Distance, Doubles, Floats, Labels
+
+log = logging.getLogger("bench.evaluation.similarity")
 
 UNIT_TOLERANCE = 1e-6
+NARROW = 0.5  # mean cosine between photos from which on their mean is subtracted
+COLLAPSED = 1 - 1e-5  # mean cosine from which on rounding of the embeddings to float32 shows in the figures
 LARGEST_SCORE = 1e37  # float32 ends at 3.4e38; sums and differences of scores must not overflow
-ROWS = 1024  # converted to float64 together
-PART = 16 * ROWS  # photos of a gallery that are read together
+PART = 2**14  # photos of a gallery that are read together
 NOTHING: Floats = np.empty(0, dtype=np.float32)
+
+
+@compiled
+def apply_factors(scores: Floats, scale: Floats, offset: Floats) -> None:
+    """Turn products into scores in place, float32 [rows, photos]; an empty factor changes nothing."""
+    for row in range(scores.shape[0]):
+        if scale.size:
+            for photo in range(scores.shape[1]):
+                scores[row, photo] = scores[row, photo] * scale[photo]
+        if offset.size:
+            for photo in range(scores.shape[1]):
+                scores[row, photo] = scores[row, photo] - offset[photo]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Turns products into scores: ``scale`` and ``offset`` float32 [photos], or [0] for no change.
+    """Turns embeddings into scores; None changes nothing.
 
-    For ``euclidean``, ``shift`` float64 [width] is subtracted from both sides.
+    - ``unit``: of vectors of integers, the power of two that they are multiples of; 0 for other vectors;
+    - ``shift`` float64 [width] is subtracted from queries, ``centre`` float64 [width] from photos of length 1;
+    - ``divisor``, ``scale`` and ``offset`` float32 [photos]: a product is divided, multiplied, and lessened by them;
+    - ``levels`` float32 [kinds, products]: the score of each product, from the middle on, of photos of each kind;
+      ``kinds`` int64 [photos] are the photos' kinds.
     """
 
     distance: Distance
-    shift: Doubles | None
-    scale: Floats
-    offset: Floats
+    eps: float = 0.0
+    unit: float = 0.0
+    shift: Doubles | None = None
+    centre: Doubles | None = None
+    divisor: Floats | None = None
+    scale: Floats | None = None
+    offset: Floats | None = None
+    levels: Floats | None = None
+    kinds: Labels | None = None
 
     def queries(self, rows: Floats) -> Floats:
-        """query' as defined above, of ``rows``: float32 [rows, width]."""
+        """What is multiplied with photos, of queries float32 [rows, width]: float32 [rows, width]."""
+        if self.unit:
+            return rows if self.unit == 1 else rows * np.float32(self.unit**-2)
+        factors = np.ones(len(rows))
         if self.distance == "cosine":
-            factors = _unit_factors(_lengths(rows))
+            factors = _unit_factors(_lengths(rows), exactly=self.eps != 0 or self.shift is not None)
+        if self.shift is None and self.eps == 0:
             return rows if (factors == 1).all() else (rows * factors[:, None]).astype(np.float32)
-        return rows if self.shift is None else (rows - self.shift).astype(np.float32)
+        return (rows * factors[:, None] + (self.eps - (0 if self.shift is None else self.shift))).astype(np.float32)
+
+    def photos(self, rows: Floats) -> Floats:
+        """What is multiplied with queries, of photos float32 [rows, width]: float32 [rows, width]."""
+        if self.centre is None:
+            return rows
+        centred = np.empty_like(rows)
+        for begin, block in blocks(rows):
+            centred[begin : begin + len(block)] = _unit_vectors(block) - self.centre
+        return centred
+
+    def finish(self, scores: Floats, photos: slice | Labels) -> None:
+        """Turn products into scores, in place: float32 [queries, photos], for these positions in the gallery."""
+        if self.kinds is not None and self.levels is not None:
+            kinds, middle = self.kinds[photos], self.levels.shape[1] // 2
+            for row in scores:
+                row[:] = self.levels[kinds, row.astype(np.int64) + middle]
+        if self.divisor is not None:
+            scores /= self.divisor[photos]
+        apply_factors(scores, *(NOTHING if each is None else each[photos] for each in (self.scale, self.offset)))
 
 
-def measure(query: Floats, gallery: Rows, distance: Distance) -> Measure:
-    """Read a gallery once (for ``euclidean`` twice) and compute what its scores need.
+def measure(query: Floats, gallery: Rows, distance: Distance, *, eps: float = 0.0, cosines: bool = False) -> Measure:
+    """Read a gallery and compute what its scores need; ``cosines`` asks for cosines themselves, not only their order.
 
     Raises UsageError for an unknown distance, DataError for NaN or infinity, for vectors so long that scores would
     overflow, and for ``hamming`` unless both sides are codes of 0 and 1, or of -1 and 1.
     """
     if distance not in get_args(Distance):
         raise UsageError(f"There is no distance {distance!r}. {nearest(distance, get_args(Distance))}")
-    shift = _mean(gallery) if distance == "euclidean" else None
-    longest, longest_shifted, symbols = 0.0, 0.0, {0, -1}
-    factors: Floats = np.empty(gallery.shape[0], dtype=np.float32)
-    for begin, rows in _parts(gallery):
-        lengths = _lengths(rows, shift)
-        if not np.isfinite(lengths).all():
-            raise _not_finite(rows, begin)
-        longest_shifted = max(longest_shifted, float(lengths.max()))
-        if distance == "euclidean":
-            longest = max(longest, float(_lengths(rows).max()))
-        if distance == "hamming":
-            symbols &= _code_symbols(rows)
-        with np.errstate(over="ignore"):  # such lengths are refused below
-            factors[begin : begin + len(rows)] = _unit_factors(lengths) if distance == "cosine" else lengths**2 / 2
     if distance == "hamming":
-        _check_codes(_code_symbols(query), symbols)
-    elif distance == "euclidean":
-        _check_size(max(longest, longest_shifted), max(longest_shifted, float(_lengths(query, shift).max())))
-    else:
-        _check_size(longest_shifted, 1.0)
-    if distance != "cosine":
-        return Measure(distance, shift, NOTHING, factors)
-    return Measure(distance, shift, NOTHING if (factors == 1).all() else factors, NOTHING)
+        _check_codes(query, gallery)
+    whole = None if eps or cosines else find_integers(query, gallery, PART)
+    if distance == "cosine":
+        return _cosine(query, gallery, eps, cosines) if whole is None else _exact_cosine(whole)
+    if whole is not None and whole.largest + whole.squares.max() / 2 <= EXACT / 2:
+        return Measure(distance, unit=whole.unit, offset=(whole.squares / 2).astype(np.float32))
+    return _euclidean(query, gallery)
 
 
-def _blocks(vectors: Floats) -> Iterator[tuple[int, Doubles]]:
-    for begin in range(0, len(vectors), ROWS):
-        yield begin, vectors[begin : begin + ROWS].astype(np.float64)
+def _exact_cosine(whole: Integers) -> Measure:
+    norms, kinds = np.unique(whole.squares, return_inverse=True)
+    if len(norms) == 1:
+        return Measure("cosine", unit=whole.unit)
+    levels = number_values(norms, whole.largest)
+    if levels is not None:
+        return Measure("cosine", unit=whole.unit, levels=levels, kinds=kinds.astype(np.int64))
+    divisor, scale = (each[kinds].astype(np.float32) for each in split_squares(norms))
+    return Measure("cosine", unit=whole.unit, divisor=divisor, scale=scale)
 
 
-def _lengths(vectors: Floats, shift: Doubles | None = None) -> Doubles:
-    """Euclidean length of each row less ``shift``, float64 [rows]."""
-    lengths = np.empty(len(vectors))
-    for begin, rows in _blocks(vectors):
-        if shift is not None:
-            rows -= shift
-        lengths[begin : begin + len(rows)] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    return lengths
+def _cosine(query: Floats, gallery: Rows, eps: float, cosines: bool) -> Measure:
+    factors: Floats = np.empty(gallery.shape[0], dtype=np.float32)
+    total, longest = np.zeros(gallery.shape[1]), 0.0
+    for begin, rows in _parts(gallery):
+        for first, block in blocks(rows):
+            lengths = _lengths(block)
+            longest = max(longest, _longest(lengths, rows, begin))
+            place = begin + first
+            factors[place : place + len(block)] = _unit_factors(lengths, exactly=eps != 0)
+            total += np.einsum("ij,i->j", block, _unit_factors(lengths, exactly=True))
+    _check_size(longest, 1.0)
+    centre = total / len(factors)
+    mean_cosine = float(centre @ centre)
+    if mean_cosine > COLLAPSED and len(factors) > 1:
+        log.warning(
+            "The photos have nearly one direction (mean cosine %.8f): the network may have collapsed, and the rounding "
+            "of its embeddings to float32 shows in the figures.",
+            mean_cosine,
+        )
+    if mean_cosine > NARROW and not cosines:
+        return _narrow_cosine(query, gallery, eps, centre)
+    return Measure("cosine", eps, scale=None if (factors == 1).all() else factors)
+
+
+def _narrow_cosine(query: Floats, gallery: Rows, eps: float, centre: Doubles) -> Measure:
+    """The centred form; query' and photo' have length 1."""
+    shift = np.zeros(len(centre))
+    for _, rows in blocks(query):
+        shift += _unit_vectors(rows).sum(axis=0)
+    shift = shift / len(query) + eps
+    offset: Floats = np.empty(gallery.shape[0], dtype=np.float32)
+    for begin, photos in _parts(gallery):
+        for first, block in blocks(photos):
+            place = begin + first
+            offset[place : place + len(block)] = np.einsum("ij,j->i", centre - _unit_vectors(block), shift)
+    return Measure("cosine", eps, shift=shift, centre=centre, offset=offset)
+
+
+def _euclidean(query: Floats, gallery: Rows) -> Measure:
+    shift, longest, longest_shifted = _mean(gallery), 0.0, 0.0
+    offset: Floats = np.empty(gallery.shape[0], dtype=np.float32)
+    for begin, rows in _parts(gallery):
+        longest = max(longest, _longest(_lengths(rows), rows, begin))
+        lengths = _lengths(rows, shift)
+        longest_shifted = max(longest_shifted, float(lengths.max()))
+        with np.errstate(over="ignore"):  # such lengths are refused below
+            offset[begin : begin + len(rows)] = lengths**2 / 2
+    _check_size(max(longest, longest_shifted), max(longest_shifted, float(_lengths(query, shift).max())))
+    return Measure("euclidean", shift=shift, offset=offset)
 
 
 def _parts(gallery: Rows) -> Iterator[tuple[int, Floats]]:
@@ -108,26 +194,44 @@ def _parts(gallery: Rows) -> Iterator[tuple[int, Floats]]:
         yield begin, gallery.vectors(begin, min(begin + PART, gallery.shape[0]))
 
 
+def _lengths(vectors: npt.NDArray[np.floating], shift: Doubles | None = None) -> Doubles:
+    """Euclidean length of each row less ``shift``, float64 [rows]."""
+    lengths = np.empty(len(vectors))
+    for begin, rows in blocks(vectors):
+        if shift is not None:
+            rows -= shift
+        lengths[begin : begin + len(rows)] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return lengths
+
+
+def _longest(lengths: Doubles, rows: Floats, begin: int) -> float:
+    """The largest length; raises DataError for a photo with NaN or infinity."""
+    if not np.isfinite(lengths).all():
+        row = begin + int(np.argmin(np.isfinite(rows).all(axis=1)))
+        raise DataError(f"Array 'gallery' holds NaN or infinity, first in row {row}: such scores cannot rank.")
+    return float(lengths.max())
+
+
 def _mean(gallery: Rows) -> Doubles:
     total = np.zeros(gallery.shape[1])
-    for begin, part in _parts(gallery):
-        with np.errstate(invalid="ignore"):  # infinity less infinity
-            for _, rows in _blocks(part):
+    with np.errstate(invalid="ignore"):  # infinity less infinity; ``_euclidean`` refuses it
+        for _, part in _parts(gallery):
+            for _, rows in blocks(part):
                 total += rows.sum(axis=0)
-        if not np.isfinite(total).all():
-            raise _not_finite(part, begin)
     return total / gallery.shape[0]
 
 
-def _unit_factors(lengths: Doubles) -> Doubles:
+def _unit_vectors(rows: Doubles) -> Doubles:
+    lengths = _lengths(rows)[:, None]
+    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+
+
+def _unit_factors(lengths: Doubles, exactly: bool) -> Doubles:
+    """What makes vectors of these lengths unit vectors, 0 for length 0; not ``exactly``: 1 for lengths near 1."""
     factors = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-    factors[np.abs(lengths - 1) <= UNIT_TOLERANCE] = 1.0
+    if not exactly:
+        factors[np.abs(lengths - 1) <= UNIT_TOLERANCE] = 1.0
     return factors
-
-
-def _not_finite(rows: Floats, begin: int) -> DataError:
-    row = begin + int(np.argmin(np.isfinite(rows).all(axis=1)))
-    return DataError(f"Array 'gallery' holds NaN or infinity, first in row {row}: such scores cannot rank.")
 
 
 def _check_size(one: float, other: float) -> None:
@@ -138,15 +242,20 @@ def _check_size(one: float, other: float) -> None:
         )
 
 
-def _code_symbols(rows: Floats) -> set[int]:
-    """{0} if all numbers of ``rows`` are 0 or 1, {-1} if -1 or 1, both if all are 1, otherwise empty."""
-    return {low for low in (0, -1) if all(np.isin(part, (low, 1)).all() for _, part in _blocks(rows))}
-
-
-def _check_codes(query: set[int], gallery: set[int]) -> None:
-    if not query & gallery:
-        name = "query" if not query or (gallery and 0 in query) else "gallery"
+def _check_codes(query: Floats, gallery: Rows) -> None:
+    """Raise DataError unless both sides are codes of 0 and 1, or of -1 and 1."""
+    found, own = {0, -1}, _lower_symbols(query)
+    for begin, rows in _parts(gallery):
+        _longest(_lengths(rows), rows, begin)
+        found &= _lower_symbols(rows)
+    if not own & found:
+        name = "query" if not own or (found and 0 in own) else "gallery"
         raise DataError(
             f"Array {name!r} is no binary code for distance 'hamming': use only 0 and 1, or only -1 and 1, "
             "in both 'query' and 'gallery'."
         )
+
+
+def _lower_symbols(rows: Floats) -> set[int]:
+    """{0} if all numbers of ``rows`` are 0 or 1, {-1} if -1 or 1, both if all are 1, otherwise empty."""
+    return {low for low in (0, -1) if all(np.isin(part, (low, 1)).all() for _, part in blocks(rows))}

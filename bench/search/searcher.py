@@ -23,7 +23,7 @@ from bench.embeddings.binary_codes import Itq
 from bench.errors import DataError, LoadingError
 from bench.evaluation.ranking import rank
 from bench.evaluation.reranking import Icfrr
-from bench.evaluation.similarity import measure
+from bench.evaluation.similarity import Measure, measure
 from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build
 from bench.experiments.experiment import Resources
@@ -76,7 +76,8 @@ class Searcher:
                 self._rescore = Icfrr(Embeddings(embeddings, embeddings, labels, labels), self.experiment.post)
         else:
             self._gallery = Labelled(embeddings, labels)
-        self._measure = measure(self._gallery.vectors(0, 1), self._gallery, self.experiment.post.distance)
+        distance = self.experiment.post.distance
+        self._measure = measure(self._gallery.vectors(0, 1), self._gallery, distance, cosines=quantiser is None)
         # Two queries at once only wait for each other's cores, and two huge pictures would share the memory.
         self._one_at_a_time = threading.Lock()
 
@@ -115,7 +116,7 @@ class Searcher:
         if best is None:
             return []
         photos = Part(self._gallery, best[0].astype(np.int64)).vectors(0, best.shape[1])
-        unit = self._measure.queries
+        unit = Measure("cosine").queries
         alike = (photos == sketch).mean(axis=1) if self._quantiser else unit(photos) @ unit(sketch)[0]
         return list(zip(best[0].tolist(), alike.tolist(), strict=True))
 

@@ -27,7 +27,7 @@ from bench.evaluation.ranking_kernels import (
 )
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ranking_top import sort_top, top_block
-from bench.evaluation.similarity import NOTHING, Measure
+from bench.evaluation.similarity import Measure
 from bench.evaluation.ties import INDEX, TIES, Ties
 from bench.types import Distance
 from tests.bench.evaluation import oracle
@@ -55,9 +55,9 @@ def with_scores(scores: Scores, query_labels: list[int], gallery_labels: list[in
 
 def plain_product(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the engine rank by the product as it is, so that a test can choose the scores."""
-    as_it_is = Measure("euclidean", None, NOTHING, NOTHING)
+    as_it_is = Measure("euclidean")
     for module in ("bench.evaluation.ranking_cpu", "bench.evaluation.ranking_gpu"):
-        monkeypatch.setattr(f"{module}.measure", lambda *_: as_it_is)
+        monkeypatch.setattr(f"{module}.measure", lambda *_, **__: as_it_is)
 
 
 def assert_equals_oracle(engine: Callable[..., Ranking], scores: Scores, ql: list[int], gl: list[int]) -> None:
@@ -151,7 +151,7 @@ def kernel(
     own = np.flatnonzero(labels == label).astype(np.int32)
     begins, count = np.zeros(1, np.int64), np.array([len(own)])
     counters = new_counters(1, max(1, len(own)), buckets)
-    place_rows(scores, own, np.arange(len(own), dtype=np.int32), own, NOTHING, NOTHING, begins, count, counters)
+    place_rows(scores, own, np.arange(len(own), dtype=np.int32), own, begins, count, counters)
     open_rows(count, counters)
     count_rows(scores, np.array([label if len(own) else -1]), labels.astype(np.int32), 0, counters)
     ranks, ends = np.zeros((1, len(own)), np.int64), np.zeros((1, len(own)), np.int64)
