@@ -1,4 +1,4 @@
-"""Help for settings: the default, the values and the meaning of each, for ``bench list settings`` and the manual."""
+"""Help for settings: default, values and meaning of each, for ``bench list settings`` and the manual."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.registry import Registry
 
 @dataclass(frozen=True)
 class Description:
-    """One setting in words: ``takes`` is its values, ``meaning`` is empty if the field has no help."""
+    """One setting: ``takes`` describes its values, ``meaning`` is empty if the field has no help."""
 
     name: str
     default: str
@@ -44,9 +44,7 @@ def _values(kind: Any, limits: object, registry: Registry[Any] | None) -> str:
         return ", ".join(registry.names())
     if typing.get_origin(kind) is Literal:
         return ", ".join(str(each) for each in typing.get_args(kind))
-    if kind is bool:
-        return "true, false"
-    words = {int: "whole number", float: "number", str: "text"}
+    words = {bool: "true, false", int: "whole number", float: "number", str: "text"}
     word = " or ".join(words.get(each, "none") for each in typing.get_args(kind) or (kind,))
     return f"{word}, {limits}" if limits is not None else word
 

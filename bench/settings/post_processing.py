@@ -1,4 +1,4 @@
-"""What may happen between embeddings and ranks: binary codes, re-ranking. A choice of every run, and in its key."""
+"""Steps between embedding and ranking: binary codes or re-ranking. Their settings are part of a run's key."""
 
 from __future__ import annotations
 
@@ -12,14 +12,9 @@ from bench.types import Distance
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """Settings of what follows embedding; by default nothing does.
+    """Settings of the steps after embedding; the default is none.
 
-    ``codes``: binary codes by iterative quantisation, fitted on the test queries as the field does it (``itq-test``) or
-    on the training sketches alone (``itq-train``), of ``bits`` bits (0: as many as the embedding is wide), ranked by
-    Hamming distance. ``rerank``: the order of the gallery smoothed over its own neighbourhoods (``icfrr``); with
-    ``rerank_gallery`` neighbours of each photo, ``rerank_queries`` photos of each query, weight ``rerank_weight`` and
-    ``rerank_passes`` passes. Defaults: ICFRR d1fbf45 src/configs.py.
-
+    Binary codes (iterative quantisation) rank by Hamming distance. Re-ranking defaults: ICFRR d1fbf45 src/configs.py.
     Raises UsageError for a number that is out of range, and for codes and re-ranking together.
     """
 
@@ -40,18 +35,13 @@ class PostProcessing:
 
     @property
     def distance(self) -> Distance:
-        """What the gallery is ranked by."""
+        """The distance that ranks the gallery."""
         return "cosine" if self.codes == "none" else "hamming"
 
     @property
     def title(self) -> str:
-        """What stands behind a method's name in tables; empty when nothing is done."""
-        parts = []
-        if self.codes != "none":
-            width = f", {self.bits} bits" if self.bits else ""
-            parts.append(
-                f"+ ITQ codes ({'fitted on test queries' if self.codes == 'itq-test' else 'fitted on seen'}{width})"
-            )
-        if self.rerank != "none":
-            parts.append("+ ICFRR re-ranking")
-        return " ".join(parts)
+        """The suffix of a method's name in tables; empty without post-processing."""
+        if self.codes == "none":
+            return "" if self.rerank == "none" else "+ ICFRR re-ranking"
+        images, width = "test queries" if self.codes == "itq-test" else "seen", f", {self.bits} bits" * bool(self.bits)
+        return f"+ ITQ codes (fitted on {images}{width})"

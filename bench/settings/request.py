@@ -1,4 +1,4 @@
-"""A request: what is asked of one run, as it is stored with the run, printed as a command and handed to a job."""
+"""A request for one run. It is stored with the run, printed as a command, and sent to a job."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any
 
 from bench.settings.run_settings import given
 
-HASH = "sha256:"  # begins what stands for a file in a stored request
+HASH = "sha256:"  # prefix of the hash that replaces a file in a stored request
 
 
 @dataclass(frozen=True)
 class Request:
-    """One run as it is asked for, names not yet looked up.
+    """A run as a user requests it, with names not yet looked up.
 
-    An experiment gives its request back (``Experiment.request``): every setting that differs from its default, a
-    structural ablation as its settings, paths absolute. The store keeps it without paths: a file is its hash, and the
-    place of the images is left out.
+    ``Experiment.request`` has every setting that differs from its default, and absolute paths. The stored request has
+    no paths: hashes replace files, and the folder of the images is left out.
     """
 
     method: str
@@ -36,42 +35,37 @@ class Request:
     checkpoint: str = ""  # file of a trained network that is scored as it is
 
     def to_json(self) -> dict[str, Any]:
-        """The request as JSON has it; ``from_json`` reads it back."""
-        facts = asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
+        """The request as JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Request:
-        """The request that ``to_json`` wrote."""
+        """The request of the values of ``to_json``."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
         return cls(**values)
 
     def words(self, seeds: Sequence[int] | None = None) -> list[str]:
-        """The arguments of ``bench`` that ask for this run, or for it with these ``seeds``."""
-        seeds = (self.seed,) if seeds is None else seeds
-        called = ["ablate", "--structural"] if self.structural else ["run"]  # which has no option for a single one
-        words, selection = [*called, "-m", self.method, "-d", self.dataset], self.selection
-        if self.checkpoint:  # its file tells what belongs to the training
+        """The arguments of ``bench`` for this run, or for it with these ``seeds``."""
+        selection, seeds = self.selection, (self.seed,) if seeds is None else seeds
+        command = ["ablate", "--structural"] if self.structural else ["run"]  # run has no option for structural ones
+        words = [*command, "-m", self.method, "-d", self.dataset]
+        if self.checkpoint:  # its file has the settings of the training
             words, selection, seeds = ["run", "--checkpoint", self.checkpoint, "-d", self.dataset], "last", ()
-        options: list[tuple[str, object]] = [("--split", self.split)]
-        options += [("--seed", seed) for seed in seeds]
-        options += [("--without", term) for term in self.without]
-        options += [("--set", assignment) for assignment in self.assignments]
-        options += [
-            (option, value)
-            for option, value, default in (
-                ("--precision", self.precision, "fp32"),
-                ("--select", selection, "last"),
-                ("--gallery", self.gallery, "unseen"),
-                ("--on-bad-image", self.on_bad_image, "error"),
-                ("--limit", self.per_class_limit, None),
-            )
-            if value != default
+        options: list[tuple[str, object, object]] = [
+            ("--split", self.split, None),
+            *(("--seed", seed, None) for seed in seeds),
+            *(("--without", term, None) for term in self.without),
+            *(("--set", assignment, None) for assignment in self.assignments),
+            ("--precision", self.precision, "fp32"),
+            ("--select", selection, "last"),
+            ("--gallery", self.gallery, "unseen"),
+            ("--on-bad-image", self.on_bad_image, "error"),
+            ("--limit", self.per_class_limit, None),
         ]
-        return words + [word for option, value in options if value is not None for word in (option, str(value))]
+        return words + [word for option, value, default in options if value != default for word in (option, str(value))]
 
     def command(self, seeds: Sequence[int] | None = None) -> str:
-        """The command of a stored request; PATH, FILE and RUN in it are for the reader to replace."""
+        """The command of a stored request, with the placeholders PATH, FILE and RUN."""
         words = ["RUN" if word.startswith(HASH) else _without_hash(word) for word in self.words(seeds)]
         if self.dataset == "folder" and "root" not in given(self.assignments):
             words += ["--set", "root=PATH"]

@@ -1,4 +1,4 @@
-"""Settings of a run: every one with its default and unit, and how text from the command line becomes one."""
+"""Settings of a run with defaults and units, and their conversion from text of the command line."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bench.errors import UsageError, nearest
 from bench.registry import Registry, not_a_function
 
 T = TypeVar("T")
-# An optimiser is made of parameter groups and the run's settings. A schedule gives the learning rate at a step (from 0)
-# as a share of the highest: of the step, the number of steps and the settings. Both may stand in a method's own file.
+# An optimiser is a function of parameter groups and the run's settings. A schedule is a function of the step (from 0),
+# the number of steps and the settings: the share of the highest learning rate. A method's own file may define both.
 OPTIMISERS: Registry[Callable[[list[dict[str, Any]], Any], Any]] = Registry(
     "optimiser", "bench.methods.modules", "bench.optimisers", wrong=not_a_function
 )
 SCHEDULES: Registry[Callable[[int, int, Any], float]] = Registry(
     "schedule", "bench.methods.modules", "bench.schedules", wrong=not_a_function
 )
-OF_ITS_BACKBONE = ("frozen_blocks",)  # what a recipe says of its own backbone, and of no other
+TRUE, FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def setting(
     most: float = math.inf,
     names: Registry[Any] | None = None,
 ) -> T:
-    """A field of a settings dataclass: its default, the help that ``bench list settings`` prints, and its range.
+    """A field of a settings dataclass: its default, the help that ``bench list settings`` prints, and its limits.
 
-    A number may be limited to ``least`` or more, or to more than ``above``, and to at most ``most``; a text to the
-    ``names`` of a registry.
+    A number is at least ``least``, or more than ``above``, and at most ``most``; a text is one of the registry's
+    ``names``.
     """
     lower = above if least is None else least
     limits = None if lower is None else Range(lower, most, open=least is None)
@@ -62,7 +62,7 @@ def setting(
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What every trained method shares; a dataset's recipe changes defaults, options and ``--set`` change both."""
+    """Settings that all methods share. A dataset's recipe changes the defaults; options and ``--set`` win over both."""
 
     image_size: int = setting(224, "side of the square image that a network sees, in pixels", least=32)
     backbone: str = setting("resnet50", "name of a timm network")
@@ -90,10 +90,10 @@ class RunSettings:
 
 
 def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:
-    """Copies of the ``settings`` (frozen dataclasses) with each ``key=value`` text put where the key belongs.
+    """Copies of the ``settings`` (frozen dataclasses) with the ``key=value`` texts applied.
 
-    A value is converted by the type of its field. Raises UsageError for a text without ``=``, an unknown key (with
-    the nearest one), a value that does not convert and a number that is out of range.
+    A value is converted to the type of its field. Raises UsageError for a text without ``=``, an unknown key (with the
+    nearest one), a value of another type and a number that is out of range.
     """
     changed = list(settings)
     for assignment in assignments:
@@ -114,7 +114,7 @@ def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:
 
 
 def check(settings: Any) -> None:
-    """Raise UsageError unless every number is finite and in its range (``setting``) and every name is registered.
+    """Raise UsageError unless every number is finite and in its range, and every name is registered.
 
     A loss weight is at least 0.
     """
@@ -132,24 +132,24 @@ def check(settings: Any) -> None:
 
 
 def with_recipe(settings: T, recipe: Mapping[str, Any]) -> T:
-    """``settings`` with those of a dataset's recipe that it has a field for."""
+    """``settings`` with the values of a recipe for the fields that it has."""
     own = {key: value for key, value in recipe.items() if key in names(settings)}
     return replace(settings, **own)  # type: ignore[type-var]
 
 
 def recipe_for(recipe: Mapping[str, Any], backbone: str | None) -> Mapping[str, Any]:
-    """A recipe as it is for this backbone (None: its own): how many blocks it freezes means its own backbone's blocks.
+    """A recipe for this backbone (None: its own); the number of frozen blocks fits only the recipe's own backbone.
 
     >>> recipe_for({"backbone": "resnet50", "frozen_blocks": 5, "epochs": 4.0}, "resnet18")
     {'backbone': 'resnet50', 'epochs': 4.0}
     """
     if backbone in (None, recipe.get("backbone", RunSettings.backbone)):
         return recipe
-    return {key: value for key, value in recipe.items() if key not in OF_ITS_BACKBONE}
+    return {key: value for key, value in recipe.items() if key != "frozen_blocks"}
 
 
 def given(assignments: Sequence[str]) -> dict[str, str]:
-    """The text of each key of ``key=value`` texts, the last where one is given twice.
+    """The text of each key of ``key=value`` texts; the last wins.
 
     >>> given(["lr=0.1", "frozen-blocks=2", "lr=0.2"])
     {'lr': '0.2', 'frozen_blocks': '2'}
@@ -159,33 +159,23 @@ def given(assignments: Sequence[str]) -> dict[str, str]:
 
 
 def names(settings: Any) -> list[str]:
-    """The names of a settings object's fields."""
+    """The names of a dataclass's fields."""
     return [each.name for each in fields(settings)]
 
 
 def convert(key: str, text: str, kind: Any) -> Any:
-    """``text`` as a value of type ``kind`` (int, float, bool, str, or one of these or None).
+    """``text`` as a value of type ``kind`` (int, float, bool, str, a Literal, or one of these or None).
 
-    Raises UsageError that names the key and what it takes.
+    Raises UsageError with the key and its type.
     """
     if isinstance(kind, types.UnionType):
         if text.lower() in ("", "none"):
             return None
         kind = next(each for each in typing.get_args(kind) if each is not type(None))
     if kind is bool:
-        words = {
-            "true": True,
-            "yes": True,
-            "1": True,
-            "on": True,
-            "false": False,
-            "no": False,
-            "0": False,
-            "off": False,
-        }
-        if text.lower() not in words:
+        if text.lower() not in (*TRUE, *FALSE):
             raise UsageError(f"Setting {key!r} takes true or false, not {text!r}.")
-        return words[text.lower()]
+        return text.lower() in TRUE
     if typing.get_origin(kind) is typing.Literal:
         if text not in typing.get_args(kind):
             raise UsageError(f"Setting {key!r} has no choice {text!r}. {nearest(text, typing.get_args(kind))}")

@@ -1,4 +1,4 @@
-"""Which epoch's network a run keeps: rules by name, because a figure means little without the rule behind it."""
+"""Rules by which a run chooses the epoch whose network it keeps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Needs = Literal["nothing", "validation classes", "test scores"]
 
 @dataclass(frozen=True)
 class Selection:
-    """One rule: ``needs`` is what it must know of every epoch, ``mark`` stands behind a method's name in reports."""
+    """One rule: ``needs`` is what it needs of every epoch, ``mark`` is the suffix of a method's name in reports."""
 
     name: str
     summary: str
@@ -24,7 +24,7 @@ class Selection:
     def choose(self, scores: Sequence[float]) -> int:
         """The epoch to keep, from 0: the last, or the first of those with the highest score.
 
-        ``scores`` holds one figure an epoch. Raises ValueError when it is empty, or holds NaN where scores decide.
+        ``scores`` has one score per epoch. Raises ValueError when it is empty, or has NaN although scores decide.
         """
         if not scores:
             raise ValueError("there is no epoch to choose from")
