@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bench.errors import IncompleteError
-from bench.reports.base import KINDS, Options, Table
-from bench.reports.cells import format_spread, mean
+from bench.reports.base import KINDS, Cell, Options, Table
+from bench.reports.cells import format_seeds, format_spread, mean
 from bench.reports.stored_runs import SEED, Group, Row, Source, collect_settings
 from bench.reports.tables import query_labels
 from bench.results.models import RunRecord
@@ -79,12 +79,12 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
             }
         )
         several = sum(min(len(mine.seeds), len(its.seeds)) > 1 for mine, its in shared.values())
-    rows = [(full.name, full.seeds, format_spread(full.values(METRIC), digits), "", "", "")]
+    rows = [(full.name, format_seeds(full), format_spread(full.values(METRIC), digits), "", "", "")]
     for row in sorted(changed, key=lambda row: (-mean(row.values(METRIC)), row.name)):
         rows.append(
             (
                 row.name,
-                row.seeds,
+                format_seeds(row),
                 format_spread(row.values(METRIC), digits),
                 *_format_comparison(comparisons.get(row.name)),
             )
@@ -100,7 +100,8 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
     if group.first.configuration.get("caution"):
         notes.append(str(group.first.configuration["caution"]))
     columns = ("method", "seeds", METRIC, "difference", "95 % interval", "adjusted p")
-    return Table(f"Ablation of {full.name}: {group.title}", columns, tuple(rows), tuple(notes))
+    title = f"Ablation of {full.name}: {group.title}"
+    return Table(title, columns, tuple(rows), tuple(notes), facts=group.facts())
 
 
 def _describe_interval(several: int, rows: int) -> str:
@@ -146,5 +147,9 @@ def _pair_seeds(one: Results, other: Results) -> tuple[Results, Results]:
 def _format_comparison(comparison: Comparison | None) -> tuple[str, str, str]:
     if comparison is None:
         return "-", "-", "-"
-    p = "< 0.001" if comparison.adjusted < 0.001 else f"{comparison.adjusted:.3f}"
-    return f"{comparison.points:+.1f}", f"{comparison.low:+.1f} to {comparison.high:+.1f}", p
+    points, low, high, p = comparison.points, comparison.low, comparison.high, comparison.adjusted
+    return (
+        Cell(f"{points:+.1f}", value=points),
+        Cell(f"{low:+.1f} to {high:+.1f}", low=low, high=high),
+        Cell("< 0.001" if p < 0.001 else f"{p:.3f}", value=p),
+    )

@@ -11,9 +11,10 @@ Other packages use entry points of the group ``bench.reports``: ``format.NAME``,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from bench.registry import Registry, not_a, not_callable
 
@@ -35,11 +36,36 @@ class Options:
     published: bool = True
 
 
+class Cell(str):
+    """The text of a table cell, with the values behind it for JSON and CSV.
+
+    ``value`` belongs to the column itself; the key of every other value is the column's key and its name.
+
+    >>> Cell("0.546 ± 0.007", value=0.5461, sd=0.0071).values
+    {'value': 0.5461, 'sd': 0.0071}
+    """
+
+    values: dict[str, Any]
+
+    def __new__(cls, text: str, **values: Any) -> Cell:
+        """The text, and its values by name."""
+        cell = super().__new__(cls, text)
+        cell.values = values
+        return cell
+
+
+def number(value: float | None, digits: int = 0) -> Cell:
+    """A number with this many digits after the point; ``-`` for None and NaN."""
+    missing = value is None or math.isnan(value)
+    return Cell("-" if missing else f"{value:.{digits}f}", value=value)
+
+
 @dataclass(frozen=True)
 class Table:
-    """One table: each of ``rows`` has one text per column; ``notes`` are printed below.
+    """One table: each of ``rows`` has one text (or ``Cell``) per column; ``notes`` are printed below.
 
-    Text may contain ``**bold**`` and `` `code` ``. ``commands`` compute the cells that show ``-``.
+    Text may contain ``**bold**`` and `` `code` ``. ``commands`` compute the cells that show ``-``. ``facts`` identify
+    the table for programs: dataset, split, gallery and so on.
     """
 
     title: str
@@ -47,6 +73,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plain(text: str) -> str:

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from bench.evaluation.metrics.base import MAIN_METRICS
+from bench.reports.base import Cell, number
 from bench.reports.stored_runs import Row
 
 UNTRAINED_BASELINE = "imagenet"  # frozen features, shown beside every trained method
@@ -28,13 +29,22 @@ def mean(values: Sequence[float]) -> float:
     return statistics.fmean(values) if values else -1.0
 
 
-def format_spread(values: Sequence[float], digits: int) -> str:
+def format_seeds(row: Row, note: str = "") -> Cell:
+    """The seeds of a row: ``0-4``, or ``0, 7``; ``note`` follows in brackets."""
+    seeds = [run.seed for run in row.runs]
+    text = ", ".join(str(seed) for seed in seeds)
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        text = f"{seeds[0]}-{seeds[-1]}"
+    return Cell(f"{text} ({note})" if note else text, value=seeds)
+
+
+def format_spread(values: Sequence[float], digits: int) -> Cell:
     """The mean with the standard deviation of several values: ``0.546 ± 0.007``; ``-`` without values."""
     if not values:
-        return "-"
+        return number(None)
     middle = statistics.fmean(values)
     if len(values) == 1:
-        return f"{middle:.{digits}f}"
+        return number(middle, digits)
     # statistics.stdev computes with exact fractions and takes 10 % of the time of a large report.
     deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1))
-    return f"{middle:.{digits}f} ± {deviation:.{digits}f}"
+    return Cell(f"{middle:.{digits}f} ± {deviation:.{digits}f}", value=middle, sd=deviation)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.errors import IncompleteError
 from bench.evaluation.metrics.base import MAIN_METRICS
-from bench.reports.base import KINDS, Options, Table
+from bench.reports.base import KINDS, Options, Table, number
 from bench.reports.cells import select_rows
 from bench.reports.stored_runs import Group, Row, Source
 from bench.results import details
@@ -83,11 +83,12 @@ def _score_table(group: Group, rows: Sequence[tuple[Row, ClassScores]], digits: 
     first = rows[0][1]
     order = np.argsort(-first.means, kind="stable")
     cells = [
-        (first.classes[n], str(first.queries[n]), *(f"{each.means[n]:.{digits}f}" for _, each in rows)) for n in order
+        (first.classes[n], number(first.queries[n]), *(number(float(each.means[n]), digits) for _, each in rows))
+        for n in order
     ]
     notes = (f"{METRIC}, mean over the queries of a class and over seeds; classes in the order of the first column.",)
     columns = ("class", "queries", *(row.name for row, _ in rows))
-    return Table(f"By class: {group.title}", columns, tuple(cells), notes)
+    return Table(f"By class: {group.title}", columns, tuple(cells), notes, facts=group.facts())
 
 
 def compute_confusion(source: Source, row: Row) -> tuple[tuple[str, ...], Doubles] | None:
@@ -120,10 +121,11 @@ def _confusion_tables(source: Source, group: Group, row: Row) -> list[Table]:
     np.fill_diagonal(off, 0)
     pairs = np.argsort(-off, axis=None, kind="stable")[:CONFUSIONS]
     rows = [
-        (classes[query], classes[photo], f"{off[query, photo]:.2f}", f"{shares[query, query]:.2f}")
+        (classes[query], classes[photo], number(float(off[query, photo]), 2), number(float(shares[query, query]), 2))
         for query, photo in (divmod(int(pair), len(classes)) for pair in pairs)
         if off[query, photo] > 0
     ]
     notes = ("Shares of the best photos that were stored for each query, by default ten, over all seeds.",)
     columns = ("sketches of", "are answered with", "share", "share of the right class")
-    return [Table(f"Most confused classes of {row.name}: {group.title}", columns, tuple(rows), notes)]
+    title = f"Most confused classes of {row.name}: {group.title}"
+    return [Table(title, columns, tuple(rows), notes, facts=group.facts())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from bench.evaluation.metrics.base import MAIN_METRICS
-from bench.reports.base import KINDS, Options, Table
+from bench.reports.base import KINDS, Options, Table, number
 from bench.reports.cells import format_spread, mean
 from bench.reports.stored_runs import Group, Row, Source
 
@@ -43,23 +43,24 @@ def _table(group: Group, digits: int) -> Table:
     # Empty columns are left out, such as device memory on a machine without a GPU.
     used = [column for column in range(len(COLUMNS)) if any(row[column] != "-" for row in cells)]
     columns = tuple(COLUMNS[column] for column in used)
-    return Table(f"Cost: {group.title}", columns, tuple(tuple(row[n] for n in used) for row in cells), notes)
+    rows_used = tuple(tuple(row[n] for n in used) for row in cells)
+    return Table(f"Cost: {group.title}", columns, rows_used, notes, facts=group.facts())
 
 
 def _cells(row: Row, digits: int) -> tuple[str, ...]:
     def cost(name: str, unit: float, places: int, largest: bool = False) -> str:
         values = [run.cost[name] / unit for run in row.runs if run.cost.get(name)]
         if not values:
-            return "-"
-        return f"{max(values) if largest else statistics.fmean(values):.{places}f}"
+            return number(None)
+        return number(max(values) if largest else statistics.fmean(values), places)
 
     def seconds(name: str) -> str:
         values = [run.seconds[name] for run in row.runs if name in run.seconds]
-        return f"{statistics.fmean(values):.1f}" if values else "-"
+        return number(statistics.fmean(values) if values else None, 1)
 
     return (
         row.name,
-        str(len(row.runs)),
+        number(len(row.runs)),
         format_spread(row.values(MAIN_METRICS[0]), digits),
         cost("parameters", 1e6, 1),
         cost("flops", 1e9, 2),

@@ -11,7 +11,18 @@ from bench.datasets.base import Dataset
 from bench.datasets.published.request_split import reopen_split
 from bench.errors import BenchError, IncompleteError
 from bench.evaluation.metrics.base import MAIN_METRICS
-from bench.reports.base import KINDS, PICTURES, Options, Plot, QueryExample, RetrievalExamples, RetrievedPhoto, Table
+from bench.reports.base import (
+    KINDS,
+    PICTURES,
+    Cell,
+    Options,
+    Plot,
+    QueryExample,
+    RetrievalExamples,
+    RetrievedPhoto,
+    Table,
+    number,
+)
 from bench.reports.cells import mean
 from bench.reports.stored_runs import SEED, Group, Source
 from bench.results import details
@@ -67,14 +78,17 @@ def gallery_tables(source: Source, options: Options) -> list[Table]:
         rows = []
         for choice, query in choose_queries(values):
             photos = zip(top.labels[query][:PHOTOS], top.hits[query], strict=False)
-            marks = [f"{RIGHT if hit else WRONG} {top.classes[each]}" for each, hit in photos if each >= 0]
-            sketch, value = top.classes[top.query_labels[query]], f"{values[query]:.{options.digits}f}"
-            rows.append((choice, sketch, str(query), value, ", ".join(marks)))
+            found = [(top.classes[each], bool(hit)) for each, hit in photos if each >= 0]
+            marks = ", ".join(f"{RIGHT if right else WRONG} {name}" for name, right in found)
+            best_photos = Cell(marks, value=[name for name, _ in found], right=[right for _, right in found])
+            sketch, value = top.classes[top.query_labels[query]], number(float(values[query]), options.digits)
+            rows.append((choice, sketch, number(query), value, best_photos))
         notes = (
             f"Run {run.id}, seed {run.seed}. {RIGHT} right class, {WRONG} another one; `--format html` shows pictures.",
         )
         columns = ("which", "sketch of", "query", METRIC, "best photos")
-        tables.append(Table(f"Retrieval of {name}: {group.title}", columns, tuple(rows), notes))
+        title = f"Retrieval of {name}: {group.title}"
+        tables.append(Table(title, columns, tuple(rows), notes, facts=group.facts()))
     if not tables:
         raise IncompleteError("No run is stored with its best photos: run it again with --force and --save-topk 10.")
     return tables

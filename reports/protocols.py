@@ -39,4 +39,5 @@ def _table(group: Group, digits: int) -> Table:
     if any("-" in row[2:] for row in rows):
         notes.append("`-`: the metric was not stored with the run; `bench score` computes it from embeddings.")
     columns = ("protocol", "metric", *(row.name for row in ordered))
-    return Table(f"Same ranking, many numbers: {group.title}", columns, tuple(rows), tuple(notes))
+    title = f"Same ranking, many numbers: {group.title}"
+    return Table(title, columns, tuple(rows), tuple(notes), facts=group.facts(""))

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 
 from bench.evaluation.metrics.base import parse_metric
-from bench.reports.base import Table
+from bench.reports.base import Cell, Table
 from bench.results.models import RunRecord
 
 NAMES = ("mAP@all", "mAP@200", "P@100", "P@200")  # as papers name them
@@ -83,7 +83,13 @@ def make_tables_without_split(datasets: Sequence[str]) -> list[Table]:
         rows = [(f"{row.name} (reported)", *row.figures, row.definition) for row in _rows(found, NAMES)]
         title = f"{dataset}: published figures whose classes are not stated"
         tables.append(
-            Table(title, ("method", *NAMES, "definition"), tuple(rows), (*find_contradictions(found), *_sources(found)))
+            Table(
+                title,
+                ("method", *NAMES, "definition"),
+                tuple(rows),
+                (*find_contradictions(found), *_sources(found)),
+                facts={"dataset": dataset},
+            )
         )
     return tables
 
@@ -117,7 +123,8 @@ def _rows(found: Sequence[PublishedFigure], names: Sequence[str]) -> list[Publis
     numbers = {source: number for number, source in enumerate(dict.fromkeys(each.source for each in found), start=1)}
     rows = []
     for (method, backbone, source, _), metrics in grouped.items():
-        values = tuple(metrics[name].value if name in metrics else "-" for name in names)
+        printed = [metrics[name].value if name in metrics else "-" for name in names]
+        values = tuple(each if each == "-" else Cell(each, value=float(each)) for each in printed)
         if any(value != "-" for value in values):
             first = next(iter(metrics.values()))
             definition = f"{first.protocol or UNKNOWN}{'; ' * bool(first.remark)}{first.remark} [{numbers[source]}]"

@@ -33,14 +33,6 @@ class Row:
     runs: tuple[RunRecord, ...]
     distinct_settings: tuple[tuple[str, object], ...] = ()
 
-    @property
-    def seeds(self) -> str:
-        """Its seeds: ``0-4``, or ``0, 7``."""
-        seeds = [run.seed for run in self.runs]
-        if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-            return f"{seeds[0]}-{seeds[-1]}"
-        return ", ".join(str(seed) for seed in seeds)
-
     def values(self, metric: str) -> list[float]:
         """The mean over queries of each run that has the metric."""
         values = [run.value(metric) for run in self.runs]
@@ -62,6 +54,20 @@ class Group:
     def runs(self) -> list[RunRecord]:
         """All runs of all rows."""
         return [run for row in self.rows for run in row.runs]
+
+    def facts(self, protocol: str = "standard") -> dict[str, object]:
+        """What identifies the table for programs."""
+        first = self.first
+        return {
+            "dataset": first.dataset,
+            "split": first.split,
+            "gallery": first.gallery,
+            "gallery_name": first.configuration.get("gallery_name", "full"),
+            "protocol": protocol,
+            "oracle": first.selection == "oracle",
+            "limit": first.per_class_limit,
+            "fingerprint": first.fingerprint,
+        }
 
     @property
     def title(self) -> str:

@@ -13,8 +13,8 @@ from bench.evaluation.metrics.base import MAIN_METRICS, parse_metric
 from bench.evaluation.protocols.base import Protocol, name_over, protocol_of
 from bench.reports import missing_runs as missing
 from bench.reports import published
-from bench.reports.base import KINDS, Options, Table
-from bench.reports.cells import UNTRAINED_BASELINE, format_spread, mean
+from bench.reports.base import KINDS, Cell, Options, Table
+from bench.reports.cells import UNTRAINED_BASELINE, format_seeds, format_spread, mean
 from bench.reports.protocol_values import has_same_ranking, row_values
 from bench.reports.stored_runs import SEED, Group, Row, Source
 from bench.results.models import RunRecord
@@ -79,14 +79,12 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
     bold = find_clear_best(source, sums)
     unfinished = missing.group_by_title(missing.find_unfinished(source, group))
     baseline = find_baseline(group, options.baseline) if options.baseline else None
-    cells = []
+    cells: list[list[str]] = []
     for position, row in enumerate(rows):
         figures = [format_spread(view.values(row, metric), digits) for metric in view.metrics]
-        if position == bold:
-            figures[0] = f"**{figures[0]}**"
-        seeds = row.seeds
-        if row.name in unfinished:
-            seeds += f" ({missing.describe_runs(unfinished[row.name])})"
+        best = position == bold
+        figures[0] = Cell(f"**{figures[0]}**" if best else figures[0], **figures[0].values, clear_best=best)
+        seeds = format_seeds(row, missing.describe_runs(unfinished[row.name]) if row.name in unfinished else "")
         cells.append([row.name, seeds, figures[0], format_interval(source, sums[position], digits), *figures[1:]])
         if options.baseline:
             other = None if baseline is None else view.sums(source, baseline)
@@ -97,7 +95,8 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
     if options.baseline:
         columns.append(f"difference to {options.baseline}")
     for title, runs in sorted(alone.items()):
-        cells.append([title, missing.describe_runs(runs), runs[-1].status, *["-"] * (len(columns) - 3)])
+        seeds = Cell(missing.describe_runs(runs), value=[], unfinished=sorted({run.seed for run in runs}))
+        cells.append([title, seeds, Cell(runs[-1].status, value=None), *["-"] * (len(columns) - 3)])
     absent = missing.find_missing_methods(source, group)
     cells += [[name, *["-"] * (len(columns) - 1)] for name in absent]
     notes = _notes(group, view, bold is not None, any(each is not None for each in sums), options, absent)
@@ -116,6 +115,7 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
         tuple(tuple(row) for row in cells),
         tuple(notes),
         tuple(_commands(group, rows, alone, absent)),
+        group.facts(view.name(group)),
     )
 
 
@@ -190,11 +190,12 @@ def find_clear_best(source: Source, sums: Sequence[SeededSums | None]) -> int | 
     return None if best is None else known[best][0]
 
 
-def _format_difference(source: Source, ours: SeededSums | None, other: SeededSums | None) -> str:
+def _format_difference(source: Source, ours: SeededSums | None, other: SeededSums | None) -> Cell:
     if ours is None or other is None or len(ours.sums.counts) != len(other.sums.counts):
-        return "-"
+        return Cell("-", value=None)
     found = compare_sums(ours, other, np.random.default_rng(SEED), drawn=source.draws(len(ours.sums.counts)))
-    return f"{found.points:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
+    text = f"{found.points:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
+    return Cell(text, value=found.points, low=found.low, high=found.high)
 
 
 def query_labels(source: Source, row: Row) -> Labels:
@@ -205,14 +206,15 @@ def query_labels(source: Source, row: Row) -> Labels:
     return per_query.labels
 
 
-def format_interval(source: Source, sums: SeededSums | None, digits: int) -> str:
+def format_interval(source: Source, sums: SeededSums | None, digits: int) -> Cell:
     """``0.512 to 0.580``; ``-`` without stored values of queries."""
     if sums is None:
-        return "-"
+        return Cell("-", low=None, high=None)
     drawn = source.draws(len(sums.sums.counts))
     generator = np.random.default_rng(SEED)
     around = interval_of(sums.sums.over_seeds, seed_spread(sums.sums), generator, limits=(0.0, 1.0), drawn=drawn)
-    return "-" if math.isnan(around.low) else f"{around.low:.{digits}f} to {around.high:.{digits}f}"
+    text = "-" if math.isnan(around.low) else f"{around.low:.{digits}f} to {around.high:.{digits}f}"
+    return Cell(text, low=around.low, high=around.high)
 
 
 def _interval_note(several: int, rows: int) -> str:

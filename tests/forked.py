@@ -13,7 +13,7 @@ from typing import Protocol
 
 SERVER = """
 import json, os, sys, tempfile
-import bench.cli.sweep, bench.cli.machine_check  # what takes seconds, once for all
+import bench.cli.run_requests, bench.cli.machine_check  # what takes seconds, once for all
 import bench.methods.hog, bench.methods.ours, bench.reports.build
 from bench.cli.main import main
 for line in sys.stdin:

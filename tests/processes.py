@@ -24,7 +24,7 @@ from torch.distributed import TCPStore
 
 PRELOADED = [
     "bench.cli.main",
-    "bench.cli.sweep",
+    "bench.cli.run_requests",
     "bench.methods.ours",
     "bench.methods.imagenet",
     "bench.datasets.emoji",

@@ -79,7 +79,7 @@ def test_it_runs_and_reports_and_leaves_other_packages_importable(own: bool, ins
         write_others(tmp_path, "current folder")
     run = ["run", "-m", "hog", "-d", "emoji", "--limit", "2", "--format", "json"]
     program = [installed / "python", "-m", "bench"] if own else [installed / "bench"]
-    assert json.loads(call(*program, *run, cwd=tmp_path))["method"] == "hog"
+    assert json.loads(call(*program, *run, cwd=tmp_path))["runs"][0]["method"] == "hog"
     assert "hog" in call(*program, "report", "--include-smoke", "--format", "csv", cwd=tmp_path)
     look = (
         "import json, datasets, methods, reports, bench.datasets, bench.methods, bench.reports\n"

@@ -43,16 +43,8 @@ set = ["margin=0.3", "backbone=resnet50"]
 
 `--config /dev/null` reads no file at all.
 
-`bench run --format json` prints an object for one run and a list for several. One run is:
-
-```json
-{"run": 3, "method": "ours", "ablation": "", "dataset": "emoji", "split": "emoji-93", "seed": 0,
- "selection": "last", "gallery": "unseen", "post": {}, "fingerprint": "7e22f0bb...", "seconds": 92.1,
- "already_done": false,
- "scores": [{"metric": "mAP@all:plain", "average": "queries", "value": 0.592, "queries": 431, "skipped": 0}]}
-```
-
-`seconds` is the sum of the run's parts. `skipped` counts queries without a relevant photo, which the mean leaves out.
+`--format json` prints one object; [JSON and CSV](json.md) has its keys. In a pipe, tables are lines of cells separated
+by tabs.
 
 | exit code | meaning |
 | ---: | --- |

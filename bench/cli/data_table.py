@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bench.cli.output import print_table
+from bench.cli.output import print_rows
 
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
@@ -55,13 +55,11 @@ def print_findings(dataset: Dataset, found: Findings) -> None:
     """Print findings: the summary, problems and remarks, classes whose counts differ."""
     for title, sentence in _lines(dataset, found):
         typer.echo(f"{title:<12} {sentence}")
-    differing = [row for row in found.classes if row.differs]
+    differing = [asdict(row) for row in found.classes if row.differs]
     if differing:
-        columns = ("class", "side", "sketches", "published", "photos", "published")
-        names = ("class_name", "side", "sketches", "published_sketches", "photos", "published_photos")
-        table = [["unknown" if (v := getattr(row, n)) is None else str(v) for n in names] for row in differing[:SHOWN]]
-        first = f", the first {SHOWN}" * (len(differing) > SHOWN)
-        print_table(columns, table, title=f"{len(differing)} classes differ{first}")
+        typer.echo(f"{len(differing)} classes differ" + f", the first {SHOWN}:" * (len(differing) > SHOWN))
+        columns = ("class_name", "side", "sketches", "published_sketches", "photos", "published_photos")
+        print_rows("classes", differing[:SHOWN], columns=columns)
     typer.echo("not usable" if found.problems else "usable")
 
 

@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
+from statistics import fmean
 
 import typer
 from sqlalchemy import make_url
 
 from bench.cli.options import RunOptions
-from bench.cli.output import OutputFormat, cache_dir, global_option, print_json, print_rows, stderr
+from bench.cli.output import cache_dir, global_option, print_rows, stderr
 from bench.cli.run_table import name_experiment
 from bench.datasets.images.loader import CACHE_BYTES
 from bench.experiments.experiment import Experiment
@@ -20,7 +21,6 @@ from bench.results.models import RunRecord
 from bench.results.reading import existing
 from bench.results.store import Store
 
-COSTLY = ("backbone", "image_size")  # settings that change the time of a run most, with the epochs
 DEFAULT = RunOptions()
 FLAGS = {"--force": "force", "--no-resume": "resume", "--compile": "compile"}
 
@@ -38,11 +38,12 @@ def show_plan(ctx: typer.Context, experiments: list[Experiment], options: RunOpt
         for experiment in experiments:
             stored = store.find(experiment.key) if store and not options.force else None
             alike = find_alike(store, experiment) if store else []
-            state = f"running, run {running[experiment.key]}" if experiment.key in running else "to run"
+            state = "done" if stored else "running" if experiment.key in running else "to run"
             rows.append(
                 {
                     "experiment": name_experiment(experiment),
-                    "state": f"done, run {stored.id}" if stored else state,
+                    "state": state,
+                    "run": stored.id if stored else running.get(experiment.key),
                     "seconds": 0 if stored else seconds_like(experiment, alike),
                     "megabytes": round(memory_like(experiment, alike) / 1e6),
                     "key": experiment.key[:16],
@@ -50,14 +51,11 @@ def show_plan(ctx: typer.Context, experiments: list[Experiment], options: RunOpt
                     "command": make_command(ctx, experiment, options),
                 }
             )
-    if options.format is OutputFormat.json:
-        print_json(rows)
-        if plain(where) != where:
-            note = "The commands leave out --store, whose URL may hold a password: set BENCH_STORE for them."
-            stderr().print(note, soft_wrap=True)
-        return
-    print_rows(rows, columns=[*rows[0]][:-1])
-    if any(row["seconds"] is None for row in rows):
+    print_rows("runs", rows, options.format, columns=[*rows[0]][:-1])
+    if options.format == "json" and plain(where) != where:
+        note = "The commands leave out --store, whose URL may hold a password: set BENCH_STORE for them."
+        stderr().print(note, soft_wrap=True)
+    elif options.format == "table" and any(row["seconds"] is None for row in rows):
         stderr().print(
             "Seconds and megabytes come from stored runs of the same method and split. Without such a run seconds are "
             "unknown, and megabytes count images and embeddings only."
@@ -95,9 +93,8 @@ def find_alike(store: Store, experiment: Experiment) -> list[RunRecord]:
 
 def nearest_of(experiment: Experiment, alike: Sequence[RunRecord]) -> list[RunRecord]:
     """The runs with the same network and image size; all if there are none."""
-    facts = [run.configuration.get("run", {}) for run in alike]
-    same = [all(fact.get(each) == getattr(experiment.run, each) for each in COSTLY) for fact in facts]
-    return [run for run, taken in zip(alike, same, strict=True) if taken or not any(same)]
+    costly = {name: getattr(experiment.run, name) for name in ("backbone", "image_size")}
+    return [run for run in alike if costly.items() <= run.configuration.get("run", {}).items()] or list(alike)
 
 
 def seconds_like(experiment: Experiment, alike: Sequence[RunRecord]) -> int | None:
@@ -107,21 +104,16 @@ def seconds_like(experiment: Experiment, alike: Sequence[RunRecord]) -> int | No
         seconds, epochs = dict(run.seconds), run.configuration.get("run", {}).get("epochs")
         training = seconds.pop("training", 0.0) * (experiment.run.epochs / epochs if epochs else 1.0)
         times.append(training + sum(seconds.values()))
-    return round(sum(times) / len(times)) if times else None
+    return round(fmean(times)) if times else None
 
 
 def memory_like(experiment: Experiment, alike: Sequence[RunRecord]) -> int:
-    """Bytes at the peak of similar runs, at least ``memory_needed``.
+    """Bytes at the peak of similar runs, at least those of training images in memory and of test embeddings.
 
-    The minimum counts: a process of several runs includes those before.
+    The lowest peak counts, because that of a process includes its earlier runs.
     """
-    peaks = [int(run.cost["peak_memory"]) for run in nearest_of(experiment, alike) if "peak_memory" in run.cost]
-    return max(memory_needed(experiment), min(peaks, default=0))
-
-
-def memory_needed(experiment: Experiment) -> int:
-    """Bytes of the decoded training images, if they are kept in memory, and of the test embeddings."""
-    split = experiment.split
+    split, width = experiment.split, getattr(experiment.own, "dim", 0) or 2048  # the widest common backbone
     decoded = len(split.train) * 3 * experiment.run.image_size**2 if experiment.trains else 0
-    width = getattr(experiment.own, "dim", 0) or 2048  # the widest pooled feature of common backbones
-    return (decoded if decoded <= CACHE_BYTES else 0) + 4 * width * (len(split.queries) + len(split.gallery))
+    needed = (decoded if decoded <= CACHE_BYTES else 0) + 4 * width * (len(split.queries) + len(split.gallery))
+    peaks = [int(run.cost["peak_memory"]) for run in nearest_of(experiment, alike) if "peak_memory" in run.cost]
+    return max(needed, min(peaks, default=0))

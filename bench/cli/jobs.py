@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import torch
 
 from bench.cli.options import RunOptions
-from bench.cli.output import OutputFormat, print_rows, stderr
+from bench.cli.output import stderr
 from bench.cli.progress import Bars
-from bench.cli.run_table import Done
+from bench.cli.run_table import name_experiment
+from bench.cli.sweep import Sweep
 from bench.cluster.launch import EXECUTORS, Executor, Job, gpus_here
-from bench.errors import DatabaseError, StorageError, UsageError, nearest
+from bench.errors import DatabaseError, IncompleteError, StorageError, UsageError, nearest
 from bench.evaluation.ranking import available_processors
-from bench.experiments.experiment import Experiment, Resources
-from bench.results.store import ELSEWHERE, Store
+from bench.experiments.experiment import Resources
+from bench.results.models import RunRecord
+from bench.results.outcomes import find_outcome
+from bench.results.store import ELSEWHERE
 
 NOT_YET = {"job": "not submitted yet"}  # of a queued run whose job has no name yet
+Named = list[tuple[str, Job]]
 
 
 def choose_executor(options: RunOptions, resources: Resources) -> Executor | None:
@@ -35,27 +38,36 @@ def choose_executor(options: RunOptions, resources: Resources) -> Executor | Non
         raise UsageError("--executor starts other processes: use it without torchrun.")
     parameters = {}
     for each in options.job or ():
-        name, _, value = (part.strip() for part in each.partition("="))
-        if "=" not in each or not name:
+        name, equals, value = (part.strip() for part in each.partition("="))
+        if not equals or not name:
             raise UsageError(f"--job takes KEY=VALUE, not {each!r}.")
         parameters[name] = value
     executor = Executor(options.executor, resources.cache_dir.resolve() / "jobs", options.jobs, parameters)
     if not options.dry_run:
-        executor.check()
+        executor.create(1)  # raises if no job can be submitted
     return executor
 
 
-Named = Sequence[tuple[str, Job]]
+def run_jobs(sweep: Sweep, executor: Executor) -> None:
+    """Run what is not stored as jobs: wait for those of this machine, submit those of a cluster."""
+    jobs, force, store = Named(), sweep.options.force, sweep.store
+    for experiment in sweep.experiments:
+        name = name_experiment(experiment)
+        if (stored := None if force else store.find(experiment.key)) is not None:
+            sweep.add_stored(name, experiment, stored)
+            continue
+        observer = functools.partial(Bars, name, quiet=False)  # shows progress in the log
+        resources, identity = sweep.resources, experiment.identity
+        jobs.append((name, Job(experiment.request, resources, store.where, identity, force=force, observer=observer)))
+    if executor.name == "local":
+        _run_local(sweep, executor, jobs)
+    elif jobs:
+        _submit(sweep, executor, jobs)
 
 
-def make_job(name: str, experiment: Experiment, resources: Resources, where: str, force: bool) -> Job:
-    """An experiment as a job, whose log shows progress."""
-    observer = functools.partial(Bars, name, quiet=False)
-    return Job(experiment.request, resources, where, experiment.identity, force=force, observer=observer)
-
-
-def submit(jobs: Named, executor: Executor, store: Store, format: OutputFormat) -> None:
-    """Submit jobs to a cluster, and print their queued runs."""
+def _submit(sweep: Sweep, executor: Executor, jobs: Named) -> None:
+    """Submit jobs to a cluster, as queued runs."""
+    store = sweep.store
     runs = [store.queue(job.identity, NOT_YET) for _, job in jobs]  # a job may start at once
     try:
         submitted = executor.submit([job for _, job in jobs], store.where)
@@ -65,23 +77,12 @@ def submit(jobs: Named, executor: Executor, store: Store, format: OutputFormat) 
         raise
     for run, facts in zip(runs, submitted, strict=True):
         store.name_job(run, facts)
-    rows = [{"run": n, "experiment": name, **f} for n, (name, _), f in zip(runs, jobs, submitted, strict=True)]
-    print_rows(rows, format)
+    sweep.jobs = [{"run": n, "experiment": name, **f} for n, (name, _), f in zip(runs, jobs, submitted, strict=True)]
 
 
-def run_here(
-    jobs: Named,
-    executor: Executor,
-    store: Store,
-    device: str,
-    done: list[Done],
-    lose: Callable[[DatabaseError], None],
-    end: Callable[[str, str, int | None], None],
-) -> None:
-    """Run jobs as processes of this machine. ``end`` gets the name, the key and the exit code of each.
-
-    ``done`` are the runs that ``end`` has found; ``lose`` is called if the database is out of reach.
-    """
+def _run_local(sweep: Sweep, executor: Executor, jobs: Named) -> None:
+    """Run jobs as processes of this machine; raises IncompleteError if one fails and the sweep is to stop."""
+    store, device = sweep.store, sweep.resources.device
     gpus = gpus_here(torch.cuda.device_count()) if device in ("auto", "cuda") else []
     runs, keys = [store.queue(job.identity, NOT_YET) for _, job in jobs], [job.identity["key"] for _, job in jobs]
 
@@ -89,19 +90,39 @@ def run_here(
         try:
             store.name_job(runs[position], facts)
         except DatabaseError as error:
-            lose(error)
+            sweep.lose(error)
         line = f"[{position + 1}/{len(jobs)}] {jobs[position][0]}: {facts['job']}, log {facts['log']}"
         stderr().print(line, markup=False, soft_wrap=True)
 
     def ended(position: int, code: int | None) -> None:
-        end(jobs[position][0], keys[position], code)
+        unstored = code == StorageError.exit_code
+        if code is not None and (code == 0 or unstored) and (run := _find_result(sweep, keys[position], code)):
+            sweep.done.append((run, False))
+            return
+        how = "was killed, or had no time left for a checkpoint" if code is None else f"ended with exit code {code}"
+        failure = f"{jobs[position][0]}: its job {how}; 'bench list runs' names its log."
+        if not sweep.options.keep_going or unstored:  # if one result cannot be kept, no other can
+            error = StorageError if unstored else IncompleteError
+            raise error(f"{failure} No other job begins, running jobs were stopped.")
+        sweep.fail(failure)
 
     ending = ("interrupted", "its sweep was stopped before it began")
     try:
         executor.run_here([job for _, job in jobs], store.where, gpus, available_processors(), begun, ended)
         ending = ("failed", "its job ended before the run began")
     finally:
-        finished = {run.key for run, _ in done}
+        finished = {run.key for run, _ in sweep.done}
         for key in keys:
             with suppress(StorageError):  # entering an outcome unqueues its run too
                 store.unqueue(key, *(("interrupted", ELSEWHERE) if key in finished else ending))
+
+
+def _find_result(sweep: Sweep, key: str, code: int) -> RunRecord | None:
+    left = find_outcome(sweep.folder, key)
+    if code and left is not None:
+        sweep.lose(DatabaseError("The results database was out of reach for a job."))
+    try:
+        return left or (None if code and sweep.options.force else sweep.store.find(key))
+    except DatabaseError as error:
+        sweep.lose(error)
+        return None

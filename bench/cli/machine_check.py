@@ -31,11 +31,11 @@ LITTLE_SPACE = 2e9  # bytes for a checkpoint, the network and embeddings
 
 @dataclass(frozen=True)
 class Finding:
-    """One part, whether it can be used (None: not a question), and one sentence about it."""
+    """One part of the machine: whether it can be used (None: does not apply), and one sentence about it."""
 
     part: str
     name: str
-    fine: bool | None
+    usable: bool | None
     found: str
 
 

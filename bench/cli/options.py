@@ -6,26 +6,17 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.cli.output import Format, OutputFormat
+from bench.cli.output import Format
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.settings.request import Request
-
-
-class Precision(StrEnum):
-    """Number format of the forward pass."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
 
 
 SETTINGS = ("backbone", "weights", "image_size", "epochs", "batch_size", "lr")  # settings with an option of their own
@@ -45,9 +36,7 @@ Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Backbone wei
 class RunOptions:
     """The options that ``run`` and ``ablate`` share; the annotation of a field is its help."""
 
-    dataset: Annotated[list[str], typer.Option("-d", "--dataset", help="Dataset; repeatable.")] = field(
-        default_factory=lambda: ["emoji"]
-    )
+    dataset: Annotated[Many, typer.Option("-d", "--dataset", help="Dataset; repeatable.", show_default="emoji")] = None
     split: SplitName = None
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; repeatable.", show_default="0")] = None
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1.")] = None
@@ -65,7 +54,9 @@ class RunOptions:
     on_bad_image: Annotated[str, typer.Option(help="Unreadable image: error, or drop (changes fingerprint).")] = "error"
     workers: Workers = 0
     device: Device = "auto"
-    precision: Annotated[Precision, typer.Option(help="Number format of the forward pass.")] = Precision.fp32
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="Number format of the forward pass.")] = (
+        "fp32"
+    )
     compile: Annotated[bool, typer.Option("--compile", help="Train with torch.compile.")] = False
     limit: Annotated[int | None, typer.Option(min=1, help="N images per class: a smoke test, not reported.")] = None
     save_topk: Annotated[int, typer.Option(min=0, help="Best photos of each query to store.")] = 10
@@ -80,9 +71,15 @@ class RunOptions:
     ] = None
     job: Annotated[Many, typer.Option(metavar="KEY=VALUE", help="Parameter of the executor; repeatable.")] = None
     dry_run: Annotated[bool, typer.Option(help="Print what would run; write nothing.")] = False
-    format: Format = OutputFormat.table
+    format: Format = "table"
 
-    def choose_seeds(self) -> list[int]:
+    @property
+    def chosen_datasets(self) -> list[str]:
+        """The datasets of ``-d``."""
+        return self.dataset or ["emoji"]
+
+    @property
+    def chosen_seeds(self) -> list[int]:
         """The seeds of ``--seed`` or of ``--seeds``; raises UsageError for both."""
         if self.seed and self.seeds:
             raise UsageError("Give either --seed or --seeds, not both.")
@@ -104,7 +101,7 @@ class RunOptions:
             gallery=self.gallery,
             per_class_limit=self.limit,
             on_bad_image=self.on_bad_image,
-            precision=self.precision.value,
+            precision=self.precision,
             **more,
         )
 
@@ -113,15 +110,9 @@ def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Decorator: each field of ``RunOptions`` becomes an option, and ``options`` gets all of them."""
     hints = typing.get_type_hints(command, include_extras=True)
     shared = typing.get_type_hints(RunOptions, include_extras=True)
-    parameters = [
-        each.replace(annotation=hints[each.name])
-        for each in inspect.signature(command).parameters.values()
-        if each.name != "options"
-    ]
-    for each in fields(RunOptions):
-        default: Any = each.default_factory() if callable(each.default_factory) else each.default
-        added = inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=default)
-        parameters.append(added.replace(annotation=shared[each.name]))
+    own = [each for each in inspect.signature(command).parameters.values() if each.name != "options"]
+    both = [*own, *inspect.signature(RunOptions).parameters.values()]
+    parameters = [each.replace(annotation=(hints | shared)[each.name]) for each in both]
 
     @functools.wraps(command)
     def call(**values: Any) -> None:

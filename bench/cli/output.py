@@ -1,14 +1,14 @@
-"""Helpers that commands share: global options, the store, tables and JSON."""
+"""Helpers that commands share: global options, the store, tables, JSON, files."""
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,14 +22,8 @@ if TYPE_CHECKING:
     from bench.results.store import Store
 
 
-class OutputFormat(StrEnum):
-    """How a command prints its result."""
-
-    table = "table"
-    json = "json"
-
-
-Format = Annotated[OutputFormat, typer.Option("--format", help="Output format.")]
+SCHEMA = 1  # of all JSON that commands print; docs/output.md describes it
+Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 
 
 def global_option(ctx: typer.Context, name: str) -> Any:
@@ -61,9 +55,7 @@ def open_store(ctx: typer.Context) -> Iterator[Store]:
     where = str(global_option(ctx, "store"))
     found = existing(where)
     if found is None:
-        raise IncompleteError(
-            f"There is no results database {plain(where)}: run something first, or name one by --store."
-        )
+        raise IncompleteError(f"There is no results database {plain(where)}: run something, or name one by --store.")
     with closing(found) as store:
         yield store
 
@@ -74,13 +66,6 @@ def load_run(ctx: typer.Context, number: int, *, finished: bool = False) -> RunR
         return store.run(number, finished=finished)
 
 
-def stdout() -> Console:
-    """A console for results; in a pipe it is wide enough for every column."""
-    from rich.console import Console
-
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, highlight=False)
-
-
 def stderr() -> Console:
     """A console for progress and notes."""
     from rich.console import Console
@@ -88,28 +73,63 @@ def stderr() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
-def print_json(value: Any) -> None:
-    """Print ``value`` as indented JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+def print_json(facts: Mapping[str, Any]) -> None:
+    """Print facts as a JSON object with the version of its schema."""
+    typer.echo(json.dumps({"schema": SCHEMA, **facts}, indent=2, ensure_ascii=False))
 
 
 def print_rows(
+    name: str,
     rows: Sequence[Mapping[str, Any]],
-    format: OutputFormat = OutputFormat.table,
+    format: Format = "table",
     columns: Sequence[str] = (),
-    title: str = "",
+    digits: int = 4,
 ) -> None:
-    """Print rows as JSON, or as a table of ``columns`` (default: all) in which None is ``-``."""
-    if format is OutputFormat.json:
-        print_json(rows)
+    """Print rows as the JSON list ``name``, or as a table of ``columns`` (default: all of the first row)."""
+    if format == "json":
+        print_json({name: rows})
         return
     columns = columns or [*(rows[0] if rows else ())]
-    print_table(columns, [["-" if row[name] is None else str(row[name]) for name in columns] for row in rows], title)
+    cells = [[format_value(row.get(column), digits) for column in columns] for row in rows]
+    print_table([column.replace("_", " ") for column in columns], cells)
+
+
+def print_facts(facts: Mapping[str, Any], indent: str = "") -> None:
+    """Print facts line by line, lists and nested facts indented; empty ones are left out."""
+    for name, value in facts.items():
+        title = f"{indent}{name.replace('_', ' ')}"
+        if isinstance(value, Mapping) and value:
+            typer.echo(f"{title}:")
+            print_facts(value, f"{indent}  ")
+        elif isinstance(value, list | tuple) and value:
+            typer.echo("\n".join([f"{title}:", *(f"{indent}  {each}" for each in value)]))
+        elif value not in (None, "", {}, [], ()):
+            typer.echo(f"{title:<24} {value if isinstance(value, float) else format_value(value)}")
+
+
+def format_value(value: object, digits: int = 4) -> str:
+    """A value in a table: an empty one is ``-``, a list is joined by commas.
+
+    >>> [format_value(each) for each in (None, 0.5, ["a", "b"], True, 3)]
+    ['-', '0.5000', 'a, b', 'yes', '3']
+    """
+    if value is None or value in ("", [], ()):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.{digits}f}"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """Print a table; columns of numbers (or ``-``) are right-aligned."""
+    """Print a table; columns of numbers (or ``-``) are right-aligned. In a pipe: lines of cells separated by tabs."""
+    if not sys.stdout.isatty():
+        lines = ["\t".join(" ".join(cell.split()) for cell in line) for line in (columns, *rows)]
+        typer.echo("\n".join([title, *lines] if title else lines))
+        return
     from rich import box
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -120,12 +140,19 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(each) for each in row))
-    stdout().print(table)
+    Console(file=sys.stdout, highlight=False).print(table)
 
 
-def write_output(path: Path, content: str | bytes, what: str) -> None:
-    """Write a file; raises UsageError if ``what`` cannot be written there."""
+def number_or_none(value: float) -> float | None:
+    """NaN as None, which JSON prints as null."""
+    return None if math.isnan(value) else value
+
+
+def write_output(path: Path, content: str | bytes | None, option: str = "-o") -> None:
+    """Write a file and the folders above it (without ``content`` the folders only); raises UsageError on failure."""
     try:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is not None:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        raise UsageError(f"{what} cannot be written to {path} ({error.strerror}): give another path.") from error
+        raise UsageError(f"{path} cannot be written ({error.strerror}): choose another {option}.") from error

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bench.cli.output import OutputFormat, print_json, print_rows, stderr
+from bench.cli.output import number_or_none, print_json, print_rows, stderr
 from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.results.models import RunRecord, trained_on
 from bench.results.store import STALE_SECONDS, Store
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from bench.experiments.experiment import Experiment
 
 STATUSES = ("queued", "running", "done", "failed", "interrupted", "superseded")
-METRIC = "mAP@all:plain"
 Done = tuple[RunRecord, bool]  # a run, and whether it was stored before
 
 
@@ -38,17 +37,16 @@ def name_run(run: RunRecord) -> str:
 
 def make_row(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
     """A run as a row. ``sign``: seconds since the last heartbeat of its process, and what it was doing."""
-    value = run.value(METRIC)
     return {
         "run": run.id,
         "status": run.status,
         "title": name_run(run),
         **_columns(run, "method", "ablation", "dataset", "split", "seed", "selection", "gallery"),
         "limit": run.per_class_limit,
-        "mAP@all": None if math.isnan(value) else round(value, 4),
+        "map_all": number_or_none(run.value(MAIN_METRICS[0])),
         **_columns(run, "started", "ended"),
         "seconds": round(sum(run.seconds.values()), 2),
-        "silent": None if sign is None else round(sign[0], 1),
+        "seconds_since_heartbeat": None if sign is None else round(sign[0], 1),
         "job": run.environment.get("job"),
         "log": run.environment.get("log"),
         "note": describe_state(run, sign),
@@ -80,34 +78,31 @@ def duration(seconds: float) -> str:
 
 def make_page(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
     """Everything that is stored of a run except scores and details."""
-    return {
-        **make_row(run, sign),
-        **_columns(run, "key", "fingerprint", "request", "configuration", "environment"),
-        "seconds of each part": run.seconds,
-        "cost": run.cost,
-    }
+    facts = {**make_row(run, sign), **_columns(run, "key", "fingerprint", "request", "configuration")}
+    environment = {name.replace(" ", "_").replace("-", "_"): value for name, value in run.environment.items()}
+    return {**facts, "environment": environment, "seconds_by_part": run.seconds, "cost": run.cost}
 
 
 def make_scores(run: RunRecord) -> list[dict[str, Any]]:
-    """The scores of a run for JSON; NaN is null."""
-    return [{**asdict(score), "value": None if math.isnan(score.value) else score.value} for score in run.scores]
+    """The scores of a run."""
+    return [{**asdict(score), "value": number_or_none(score.value)} for score in run.scores]
 
 
-def show_runs(done: list[Done], format: OutputFormat, store: Store) -> None:
-    """Print results: a table, or JSON (an object for one run, a list for several)."""
+def show_runs(done: list[Done], format: str, store: Store, jobs: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Print the results of runs, and jobs that a cluster has queued."""
+    if format == "json":
+        print_json({"runs": [make_json(run, already) for run, already in done], **({"jobs": jobs} if jobs else {})})
+        return
+    if jobs:
+        print_rows("jobs", jobs)
     if not done:
         return
-    if format is OutputFormat.json:
-        rows = [make_json(run, already) for run, already in done]
-        print_json(rows[0] if len(rows) == 1 else rows)
-        return
-    table = []
+    rows = []
     for run, _ in done:
-        values = {name.removesuffix(":k"): run.value(name) for name in MAIN_METRICS}
-        figures = {name: None if math.isnan(value) else f"{value:.3f}" for name, value in values.items()}
+        figures = {name.removesuffix(":k"): number_or_none(run.value(name)) for name in MAIN_METRICS}
         row = {"run": run.id or None, "method": run.title, "split": run.split, "seed": run.seed, **figures}
-        table.append({**row, "seconds": f"{sum(run.seconds.values()):.0f}"})
-    print_rows(table)
+        rows.append({**row, "seconds": round(sum(run.seconds.values()))})
+    print_rows("runs", rows, digits=3)
     skipped = max((score.skipped for run, _ in done for score in run.scores), default=0)
     if skipped and sys.stderr.isatty():
         stderr().print(f"{skipped} queries have no relevant photo and are left out of the means.")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bench.cli.output import print_rows, stderr
+from bench.cli.output import number_or_none, print_rows, stderr
 
 if TYPE_CHECKING:
     from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
@@ -18,60 +17,48 @@ if TYPE_CHECKING:
 
 Figures = Mapping[str, Sequence["Figure"]]  # by protocol; "" without one
 BOUNDS = ("pessimistic", "optimistic", "tied")
+AVERAGES, TIED = ("queries", "classes"), "mAP@all:tied"
 
 
-def make_json(found: Figures) -> list[dict[str, Any]]:
-    """One object per figure, with its protocol if it has one and bounds if it was ranked by hamming."""
-    return list(_rows(found))
-
-
-def _rows(found: Figures) -> Iterator[dict[str, Any]]:
+def make_rows(found: Figures) -> list[dict[str, Any]]:
+    """One row per figure, with its protocol if it has one and bounds if it was ranked by hamming."""
+    rows = []
     for name, figures in found.items():
         for each in figures:
-            row = {key: None if _is_nan(value) else value for key, value in asdict(each).items()}
-            if each.distance != "hamming":
-                row = {key: value for key, value in row.items() if key not in BOUNDS}
-            yield {"protocol": name, **row} if name else row
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+            values = {key: number_or_none(v) if isinstance(v, float) else v for key, v in asdict(each).items()}
+            shown = values if each.distance == "hamming" else {k: v for k, v in values.items() if k not in BOUNDS}
+            rows.append({"protocol": name, **shown} if name else shown)
+    return rows
 
 
 def print_figures(found: Figures) -> None:
     """Print a table of figures ranked by vectors, and one with bounds of those ranked by binary codes."""
     vectors: dict[tuple[str, str, str], dict[str, Any]] = {}
     codes = []
-    for row in _rows(found):
+    for row in make_rows(found):
         facts = {"protocol": row.get("protocol", ""), "distance": row["distance"], "metric": row["metric"]}
         if row["distance"] == "hamming":
-            values = {"value": row["value"], **{name: row[name] for name in BOUNDS}}
-            values["mAP@all:tied"] = values.pop("tied")
-            codes.append({**facts, "mean over": row["average"], **_format(values)})
+            codes.append({**row, **facts, "mean_over": row["average"], TIED: row["tied"]})
         else:
-            value = _format({f"mean over {row['average']}": row["value"]})
+            value = {f"mean_over_{row['average']}": row["value"]}
             vectors.setdefault((facts["protocol"], row["distance"], row["metric"]), facts).update(value)
-    columns = [f"mean over {name}" for name in ("queries", "classes")]
-    columns = [name for name in columns if any(name in row for row in vectors.values())]
-    _print([{**dict.fromkeys(columns), **row} for row in vectors.values()], columns)
-    _print(codes, ["mean over", "value", "pessimistic", "optimistic", "mAP@all:tied"])
+    columns = [f"mean_over_{name}" for name in AVERAGES]
+    _print([*vectors.values()], [name for name in columns if any(name in row for row in vectors.values())])
+    _print(codes, ["mean_over", "value", "pessimistic", "optimistic", TIED])
     if codes:
         typer.echo(
             "Equal distances: value ranks them by gallery position, pessimistic and optimistic put irrelevant photos "
-            "first or last, mAP@all:tied counts them as one."
+            f"first or last, {TIED} counts them as one.",
+            err=True,
         )
 
 
-def _format(values: Mapping[str, float | None]) -> dict[str, str | None]:
-    return {name: None if value is None else f"{value:.4f}" for name, value in values.items()}
-
-
 def _print(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Print rows without the columns ``protocol`` and ``distance`` if they tell nothing."""
+    """Print rows, without the columns ``protocol`` and ``distance`` if all rows have the same."""
     if rows:
         named = any(row["protocol"] for row in rows)
         distances = named or len({row["distance"] for row in rows}) > 1
-        print_rows(rows, columns=["protocol"] * named + ["distance"] * distances + ["metric", *columns])
+        print_rows("scores", rows, columns=["protocol"] * named + ["distance"] * distances + ["metric", *columns])
 
 
 def print_skipped(found: Figures, embeddings: Embeddings | StreamedEmbeddings) -> None:

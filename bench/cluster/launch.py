@@ -1,7 +1,7 @@
-"""Cells as jobs, through submitit: one job a request, which goes on from its checkpoint when its time is over.
+"""Runs as jobs of submitit: one job for each request. A job that runs out of time resumes from its checkpoint.
 
-submitit passes a job to its process in files that it pickles, writes and reads itself, in a folder of its own. bench
-reads no file that way, and no job holds a password.
+submitit pickles a job into a folder that only the user can open. bench itself loads no pickle, and no job holds a
+password.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from bench.errors import BenchError, LoadingError, StorageError, UsageError, nea
 from bench.results.database import plain
 from bench.results.merge import open_store
 from bench.results.store import Store
-from bench.signals import Terminated, ignore_signals
+from bench.signals import Terminated, deferred_signals, ignore_signals
 
 if TYPE_CHECKING:
     from bench.experiments.experiment import Resources
@@ -32,18 +31,19 @@ if TYPE_CHECKING:
     from bench.settings.request import Request
 
 EXECUTORS = ("local", "slurm")
-LOCAL = {"timeout_min": 60 * 24 * 365, "signal_delay_s": 30}  # the delay: seconds before the end, for a checkpoint
+LOCAL = {"timeout_min": 60 * 24 * 365, "signal_delay_s": 30}  # the delay: seconds to write a checkpoint in
 SLURM = {"name": "bench", "timeout_min": 60 * 24}
-TIMEOUTS = 1000  # how often a job of a cluster may be requeued
-TERMINATED, REQUEUE = 143, 75  # exit codes of a job that was stopped, and of one whose time was over
-POLL_SECONDS = 0.5
+TIMEOUTS = 1000  # how often a cluster may requeue a job
+TERMINATED, REQUEUE = 143, 75  # exit codes of a job that was stopped, and of one that ran out of time
+POLL_SECONDS = 0.5  # between two looks at the jobs of this machine
+CLAIM_SECONDS = 2.0  # between two attempts to claim a run that another process computes
 
 
 class Job:
-    """One request as a job: called in the process that submitit starts, it returns an exit code of ``bench``.
+    """One request. submitit calls it in the process of the job; it returns an exit code of ``bench``.
 
-    A URL ``where`` that may hold a password is not in it: the process has it as ``BENCH_STORE``. ``identity`` has the
-    columns of the run, ``observer`` shows its progress in the log, ``gpus`` is ``CUDA_VISIBLE_DEVICES`` of a local job.
+    ``where`` is the store; a URL that may hold a password is passed as ``BENCH_STORE`` instead. ``identity`` has the
+    columns of the run. ``observer`` logs progress. ``gpus`` becomes ``CUDA_VISIBLE_DEVICES`` of a local job.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Job:
         self.gpus: str | None = None
 
     def __call__(self) -> int:
-        """Run the request. Out of time, it writes a checkpoint first and is queued again."""
+        """Run the request. Out of time, write a checkpoint and queue the job again."""
         import submitit
 
         job = submitit.JobEnvironment()
-        facts = {"job": f"{job.cluster} {job.job_id}", "log": str(job.paths.stderr)}
-        requeue: Any = signal.getsignal(signal.SIGUSR2)  # submitit's: hands the job in again and ends the process
+        facts = _facts(job.cluster, job)
+        requeue: Any = signal.getsignal(signal.SIGUSR2)  # submitit's: requeues the job and exits
         out_of_time = False
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -75,34 +75,34 @@ class Job:
             out_of_time = out_of_time or number == signal.SIGUSR2
             if number == signal.SIGTERM:
                 raise Terminated
-            signal.raise_signal(signal.SIGTERM)  # for which a training step ends first
+            signal.raise_signal(signal.SIGTERM)  # waits for the end of a training step
 
         for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP):
             signal.signal(number, stop)
         if job.cluster == "local":
-            os.setpgid(0, 0)  # Ctrl-C of a terminal goes to the sweep alone, which stops its jobs
+            os.setpgid(0, 0)  # Ctrl-C of a terminal reaches the sweep alone, which stops its jobs
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # submitit hides all GPUs
-            os.environ.update({"CUDA_VISIBLE_DEVICES": self.gpus} if self.gpus is not None else {})
+            if self.gpus is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus
         try:
             return self.run(facts)
         except Terminated:
             ignore_signals()
             print("Interrupted; what was finished is stored.", file=sys.stderr)
-        if not out_of_time:
-            return TERMINATED
-        self._change_store(lambda store: store.queue(self.identity, facts))
-        if job.cluster != "local":
-            requeue(signal.SIGUSR2, None)
-        return REQUEUE
+        if out_of_time:
+            self._change_store(lambda store: store.queue(self.identity, facts))
+            if job.cluster != "local":
+                requeue(signal.SIGUSR2, None)
+        return REQUEUE if out_of_time else TERMINATED
 
     def run(self, facts: Mapping[str, str]) -> int:
-        """Compute the request, whose job has these ``facts``; errors go to the log. The exit code.
+        """Compute and store the run of a job with these ``facts``; log errors. Returns an exit code of ``bench``.
 
-        Without the database the outcome stays in a file, and the code is 6.
+        If the database is out of reach, the outcome stays in a file and the code is 6.
         """
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
         logging.getLogger("bench").setLevel(logging.INFO)
-        from bench.experiments.experiment import Resources  # torch, which a job imports when it can be stopped
+        from bench.experiments.experiment import Resources  # imports torch, after the signal handlers are set
         from bench.experiments.resolve import resolve
         from bench.experiments.run import run_and_store, run_without_store
 
@@ -117,7 +117,7 @@ class Job:
                 raise
             with closing(store), self.observer() as observer:
                 while not run_and_store(experiment, store, resources, observer, force=self.force, job=facts):
-                    time.sleep(4 * POLL_SECONDS)  # another process computes it
+                    time.sleep(CLAIM_SECONDS)
         except Exception as error:
             code, failure = (error.exit_code if isinstance(error, BenchError) else 1), str(error)
             print(traceback.format_exc() if code == 1 else f"error: {failure}", file=sys.stderr)
@@ -126,7 +126,7 @@ class Job:
         return 0
 
     def checkpoint(self) -> Any:
-        """What submitit hands in again."""
+        """The job that submitit requeues."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -135,19 +135,16 @@ class Job:
         return self.where or os.environ["BENCH_STORE"]
 
     def _change_store(self, change: Callable[[Store], object]) -> None:
-        # A store that is out of reach may be why the job ends.
         with suppress(StorageError), closing(Store(self._where())) as store:
             change(store)
 
 
 @dataclass(frozen=True)
 class Executor:
-    """One of ``EXECUTORS``: ``folder`` takes logs and submitit's files, ``parameters`` are those of ``--job``, as text.
+    """Submits jobs. ``name`` is one of ``EXECUTORS``, ``parameters`` are those of ``--job``.
 
-    At most ``at_once`` jobs run at the same time. None: one for each GPU, or one, on this machine; all on a cluster.
-
-    Raises UsageError for a scheduler that is not there or a parameter that it does not know, LoadingError without
-    submitit.
+    ``folder`` holds logs and submitit's files. At most ``at_once`` jobs run at the same time; None means all on a
+    cluster, and on this machine one for each GPU, or one.
     """
 
     name: str
@@ -155,14 +152,13 @@ class Executor:
     at_once: int | None
     parameters: Mapping[str, str]
 
-    def check(self) -> None:
-        """Raise UsageError or LoadingError when jobs cannot be submitted."""
-        self._make(1)
-
     def submit(self, jobs: Sequence[Job], where: str) -> list[dict[str, str]]:
-        """Hand all jobs to the cluster as one array, which inherits this process's environment; their facts."""
+        """Submit all jobs to the cluster as one array; returns the name and log of each.
+
+        The array inherits the environment of this process.
+        """
         with _children({"BENCH_STORE": where}):
-            return [self._facts(job) for job in self._make(len(jobs)).submit_array(jobs)]
+            return [_facts(self.name, job) for job in self.create(len(jobs)).submit_array(jobs)]
 
     def run_here(
         self,
@@ -173,14 +169,14 @@ class Executor:
         begun: Callable[[int, dict[str, str]], None],
         ended: Callable[[int, int | None], None],
     ) -> None:
-        """Run all jobs in processes of this machine, which share its ``processors`` and ``gpus``, and wait for them.
+        """Run all jobs as processes of this machine, which share its ``processors`` and ``gpus``; wait for them.
 
-        ``begun`` and ``ended`` get the position of a job, and its facts or its exit code (None: it was killed).
-        Stopped, or when they raise, the jobs that run are stopped and write checkpoints.
+        ``begun`` gets the position of a job with its name and log, ``ended`` with its exit code (None: killed). An
+        exception, also Ctrl-C, stops the running jobs, which write checkpoints.
         """
         slots = list(range(min(len(jobs), self.at_once or max(1, len(gpus)))))
         environment = {"BENCH_STORE": where}
-        if len(slots) > 1:  # more threads than processors would wait for each other
+        if len(slots) > 1:  # the jobs share the processors
             environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, processors // len(slots))))
         todo, running = list(range(len(jobs))), dict[int, tuple[int, Any]]()
         try:
@@ -188,108 +184,107 @@ class Executor:
                 while todo and slots:
                     slot, position = slots.pop(0), todo.pop(0)
                     jobs[position].gpus = gpus[slot % len(gpus)] if gpus else os.environ.get("CUDA_VISIBLE_DEVICES")
-                    with _children(environment):
-                        job = self._make(1).submit(jobs[position])
-                    running[slot] = (position, job)
-                    begun(position, self._facts(job))
+                    # A signal waits until the job is in ``running``, which is stopped below.
+                    with deferred_signals() as signals, _children(environment):
+                        job = self.create(1).submit(jobs[position])
+                        running[slot] = (position, job)
+                    signals.raise_if_asked()
+                    begun(position, _facts(self.name, job))
                 for slot, (position, job) in list(running.items()):
                     if not job.done():
                         continue
                     del running[slot]
                     slots.append(slot)
-                    code = _exit_code(job)
+                    code = None
+                    with suppress(Exception):  # submitit raises its own if the job was killed
+                        code = int(job.result())
                     if code == REQUEUE:
                         todo.insert(0, position)
                     else:
                         ended(position, code)
                 time.sleep(POLL_SECONDS)
         finally:
-            for _, job in running.values():  # submitit's own way is SIGINT, which jobs ignore
+            for _, job in running.values():  # submitit would send SIGINT, which jobs ignore
                 if not job.done():
                     with suppress(ProcessLookupError):
                         os.kill(int(job.job_id), signal.SIGTERM)
 
-    def _make(self, count: int) -> Any:
+    def create(self, count: int) -> Any:
+        """submitit's executor for ``count`` jobs.
+
+        Raises UsageError for a missing scheduler or an unknown parameter, LoadingError without submitit.
+        """
         try:
             import submitit
         except ImportError as error:
             raise LoadingError(
                 "--executor needs the project's extra 'cluster' (submitit): install it, or let another scheduler run "
-                "the cells that --dry-run --format json prints."
+                "the commands that --dry-run --format json prints."
             ) from error
         chosen: dict[str, Any] = {name: _value(text) for name, text in self.parameters.items()}
+        delay = {}
         if self.name == "local":
             chosen = self._check_local(chosen)
+            delay["signal_delay_s"] = chosen.pop("signal_delay_s")
         else:
             chosen = SLURM | {"array_parallelism": self.at_once or count} | chosen
-        delay = {"signal_delay_s": chosen.pop("signal_delay_s")} if self.name == "local" else {}
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # others who write there could run code as the user
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # whoever writes there can run code as the user
         with suppress(PermissionError):  # a folder of another user
             self.folder.chmod(0o700)
         try:
             made = submitit.AutoExecutor(self.folder, cluster=self.name, slurm_max_num_timeout=TIMEOUTS)
-            shared = made._valid_parameters()
-            made.update_parameters(
-                **{each if each in shared else f"{self.name}_{each}": value for each, value in chosen.items()}
-            )
+            shared = made._valid_parameters()  # the others have the executor's name in front
+            made.update_parameters(**{k if k in shared else f"{self.name}_{k}": v for k, v in chosen.items()})
         except RuntimeError as error:
             raise UsageError(
                 f"There is no SLURM on this machine ({error}): submit from a login node, take --executor local, or let "
-                "another scheduler run the cells that --dry-run --format json prints."
+                "another scheduler run the commands that --dry-run --format json prints."
             ) from error
         except (ValueError, TypeError, NameError, AssertionError) as error:
             raise UsageError(
                 f"--job takes parameters of submitit's {self.name} executor ({str(error).splitlines()[0]})."
             ) from error
-        made.parameters.update(delay)  # which AutoExecutor does not know for local jobs
+        made.parameters.update(delay)  # AutoExecutor refuses it for local jobs
         return made
 
     def _check_local(self, chosen: dict[str, Any]) -> dict[str, Any]:
         for name, value in chosen.items():
-            if name not in LOCAL:  # submitit ignores some without a word
+            if name not in LOCAL:  # submitit ignores some
                 raise UsageError(f"--job {name} is no parameter of the local executor. {nearest(name, LOCAL)}")
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"--job {name} takes a whole number from 1, not {self.parameters[name]!r}.")
         used = LOCAL | chosen
         if used["signal_delay_s"] >= 60 * used["timeout_min"]:
             raise UsageError(
-                f"--job signal_delay_s ({used['signal_delay_s']} seconds before the end a job writes its checkpoint) "
-                "leaves no time to compute: raise --job timeout_min, or lower it."
+                f"--job signal_delay_s ({used['signal_delay_s']} seconds to write a checkpoint) leaves no time to "
+                "compute: raise --job timeout_min, or lower it."
             )
         return used
 
-    def _facts(self, job: Any) -> dict[str, str]:
-        return {"job": f"{self.name} {job.job_id}", "log": str(job.paths.stderr)}
+
+def _facts(cluster: str, job: Any) -> dict[str, str]:
+    return {"job": f"{cluster} {job.job_id}", "log": str(job.paths.stderr)}
 
 
 def gpus_here(count: int) -> list[str]:
-    """The names of this process's ``count`` GPUs, as its own ``CUDA_VISIBLE_DEVICES`` has them where it is set."""
+    """The names of this process's ``count`` GPUs: those of its ``CUDA_VISIBLE_DEVICES``, else ``0``, ``1``, ...."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return ([each.strip() for each in named.split(",")] if named else [str(number) for number in range(count)])[:count]
 
 
 @contextmanager
-def _children(environment: Mapping[str, str]) -> Iterator[None]:
-    """Processes that start within inherit these variables, and ignore Ctrl-C, which a terminal sends to all."""
-    before = dict(os.environ)
-    os.environ.update(environment)
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+def _children(variables: Mapping[str, str]) -> Iterator[None]:
+    """Processes that start in the block inherit these variables. Ctrl-C never reaches them; here it waits."""
+    before = os.environ.copy()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which children inherit
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if in_main:
-            signal.signal(signal.SIGINT, handler)
-        for name in environment:
-            os.environ.pop(name)
-            os.environ.update({name: before[name]} if name in before else {})
-
-
-def _exit_code(job: Any) -> int | None:
-    try:
-        return int(job.result())
-    except Exception:  # submitit's own for a job that was killed
-        return None
+        for name in variables:
+            del os.environ[name]
+        os.environ.update(before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _value(text: str) -> Any:

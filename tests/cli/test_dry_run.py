@@ -29,7 +29,7 @@ def test_a_printed_command_does_the_same_in_another_folder(
     call = [*places, "run", "-m", "imagenet", "-d", "folder", *settings, *SMALL]
     printed = runner.invoke(app, [*call, "--dry-run", "--format", "json"])
     assert printed.exit_code == 0, printed.output
-    (row,) = json.loads(printed.stdout)
+    (row,) = json.loads(printed.stdout)["runs"]
     program, *words = row["command"]
     assert program == "bench"
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "other"))

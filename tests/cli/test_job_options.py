@@ -28,7 +28,7 @@ SMALL = ["--limit", "1", "--image-size", "32", "--device", "cpu"]
         (["--executor", "local", "--job", "timeout_min=0.2"], "--job timeout_min takes a whole number from 1, not"),
         (
             ["--executor", "local", "--job", "timeout_min=1", "--job", "signal_delay_s=60"],
-            "--job signal_delay_s (60 seconds before the end a job writes its checkpoint) leaves no time",
+            "--job signal_delay_s (60 seconds to write a checkpoint) leaves no time",
         ),
         (["--jobs", "2"], "--jobs and --job are for jobs: name an --executor, local or slurm."),
     ],
@@ -47,15 +47,13 @@ def test_without_the_extra_the_cells_can_be_printed_and_run_by_anything(
     call = ["ablate", "-m", "ours", *SMALL, "--structural", "--set", "dim=16", "--seed", "3", "--executor", "slurm"]
     found = runner.invoke(app, call)
     assert found.exit_code == 7
-    assert (
-        "the project's extra 'cluster' (submitit): install it, or let another scheduler run the cells" in found.stderr
-    )
+    assert "the project's extra 'cluster' (submitit): install it, or let another scheduler run" in found.stderr
     printed = runner.invoke(app, [*call, "--dry-run", "--format", "json"])
     assert printed.exit_code == 0, printed.output
-    cells = json.loads(printed.stdout)
+    cells = json.loads(printed.stdout)["runs"]
     assert len(cells) == 3
     for cell in cells:
         program, *words = cell["command"]
         assert program == "bench"
-        again = json.loads(runner.invoke(app, [*words, "--dry-run", "--format", "json"]).stdout)
+        again = json.loads(runner.invoke(app, [*words, "--dry-run", "--format", "json"]).stdout)["runs"]
         assert [(each["key"], each["experiment"]) for each in again] == [(cell["key"], cell["experiment"])]

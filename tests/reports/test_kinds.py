@@ -11,6 +11,7 @@ import doctest
 import importlib
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from bench.cli.main import app
 from bench.errors import IncompleteError, UsageError
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.reports import published
-from bench.reports.base import FORMATS, KINDS, Options, Report, Section, Table
+from bench.reports.base import FORMATS, KINDS, Cell, Options, Report, Section, Table
 from bench.reports.gallery import choose_queries
 from bench.reports.markdown import flush_right
 from bench.reports.stored_runs import Source
@@ -54,9 +55,10 @@ def test_the_same_store_gives_the_same_bytes(format: str, filled: Store) -> None
 
 def test_csv_and_json_hold_every_cell(filled: Store) -> None:
     made = report(filled, "all")
-    cells = sum(len(table.rows) * (len(table.columns) - 1) for table in made.tables)
-    assert len(list(csv.reader(io.StringIO(FORMATS.get("csv").write(made))))) == cells + 1
-    assert len(json.loads(FORMATS.get("json").write(made))["tables"]) == len(made.tables)
+    tables = json.loads(FORMATS.get("json").write(made))["tables"]
+    assert [len(table["rows"]) for table in tables] == [len(table.rows) for table in made.tables]
+    values = sum(len(row) - 1 for table in tables for row in table["rows"])
+    assert len(list(csv.reader(io.StringIO(FORMATS.get("csv").write(made))))) == values + 1
 
 
 def test_intervals_from_sums_are_those_from_every_query(filled: Store) -> None:
@@ -88,15 +90,23 @@ def test_a_baseline_that_is_not_stored_is_a_mistake(filled: Store) -> None:
         report(filled, "main", options=Options(baseline="imagnet"))
 
 
-def test_programs_read_figures_without_signs_of_type_and_rows_by_number(filled: Store) -> None:
+def test_programs_read_numbers_and_rows_by_number(filled: Store) -> None:
     made = report(filled, "protocols")
     rows = list(csv.DictReader(io.StringIO(FORMATS.get("csv").write(made))))
-    by_number = {(row["table"], row["number"], row["column"]): row["value"] for row in rows}
+    by_number = {(row["table"], row["number"], row["key"]): row["value"] for row in rows}
     assert len(by_number) == len(rows)  # a protocol has several rows, which its name does not tell apart
-    bold = Report((Section("main", (Table("t", ("method", "mAP"), (("ours", "**0.550 ± 0.020**"),)),)),))
-    assert FORMATS.get("csv").write(bold).splitlines()[1] == "t,1,ours,mAP,0.550 ± 0.020"
-    assert json.loads(FORMATS.get("json").write(bold))["tables"][0]["rows"] == [
-        {"method": "ours", "mAP": "0.550 ± 0.020"}
+    cell = Cell("**0.550 ± 0.020**", value=0.5501, sd=0.0201, low=math.nan)
+    columns = ("method", "seeds", "mAP@all", "95 % interval", "mAP all")
+    row = ("ours", Cell("0-2", value=[0, 1, 2]), cell, Cell("-", low=None, high=None), "**text**")
+    made = Report((Section("main", (Table("t", columns, (row, ("hog", "-", "-", "-", ""))),)),))
+    (table,) = json.loads(FORMATS.get("json").write(made))["tables"]
+    values = {"map_all": 0.5501, "map_all_sd": 0.0201, "map_all_low": None, "map_all_2": "text"}
+    first = {"method": "ours", "seeds": [0, 1, 2], **values, "interval_95_low": None, "interval_95_high": None}
+    assert table["rows"] == [first, {**dict.fromkeys(first), "method": "hog"}]
+    assert [each["key"] for each in table["columns"]] == ["method", "seeds", "map_all", "interval_95", "map_all_2"]
+    assert FORMATS.get("csv").write(made).splitlines()[1:3] == [
+        "1,main,t,1,ours,seeds,0 1 2",
+        "1,main,t,1,ours,map_all,0.5501",
     ]
 
 
@@ -237,13 +247,13 @@ def test_a_folder_takes_a_file_named_after_the_format(runner: CliRunner) -> None
 
 
 def test_a_terminal_shows_the_same_cells(runner: CliRunner, capsys: pytest.CaptureFixture[str]) -> None:
-    from bench.cli.commands.report import show
+    from bench.cli.commands.report import show_tables
 
     store = Store("bench.db")
     everything(store)
     made = report(store, "main", options=Options(published=False))
     store.close()
-    show(made)
+    show_tables(made.tables)
     printed = capsys.readouterr().out
     for table in made.tables:
         assert table.title in printed

@@ -9,7 +9,6 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import Many, RunOptions, takes_run_options
-from bench.cli.output import OutputFormat
 from bench.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def ablate(
     A table then shows what each part contributes: the difference to the full method, its 95 % interval and adjusted p.
     `bench report --kind ablation` shows the same for all stored runs, also as JSON. Stored runs are reused.
     """
-    from bench.cli.sweep import run_requests
+    from bench.cli.run_requests import run_requests
     from bench.experiments.ablations import ablations
 
     if all_subsets and without:
@@ -43,14 +42,14 @@ def ablate(
     rows = ablations(method, without=without or (), all_subsets=all_subsets, structural=structural)
     requests = [
         options.make_request(method, dataset, seed, row.without, structural=row.structural)
-        for dataset in options.dataset
-        for seed in options.choose_seeds()  # all rows of one seed first: an early end leaves whole tables
+        for dataset in options.chosen_datasets
+        for seed in options.chosen_seeds  # all rows of one seed first: an early end leaves whole tables
         for row in rows
     ]
     run_requests(ctx, requests, options, _show)
 
 
-def _show(done: list[Done], format: OutputFormat, store: Store) -> None:
+def _show(done: list[Done], format: str, store: Store) -> None:
     """Print the runs, and in a table the differences to the full method."""
     from bench.cli.commands.report import show_tables
     from bench.cli.run_table import show_runs
@@ -59,8 +58,7 @@ def _show(done: list[Done], format: OutputFormat, store: Store) -> None:
     from bench.reports.stored_runs import Source
 
     show_runs(done, format, store)
-    if format is OutputFormat.json or not done:
-        return
-    source = Source(store, [run for run, _ in done], include_smoke=True, include_oracle=True)
-    with suppress(IncompleteError):  # the full method failed, or all ablations did
-        show_tables(ablation_tables(source, Options()))
+    if format == "table" and done:
+        source = Source(store, [run for run, _ in done], include_smoke=True, include_oracle=True)
+        with suppress(IncompleteError):  # the full method failed, or all ablations did
+            show_tables(ablation_tables(source, Options()))

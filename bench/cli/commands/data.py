@@ -11,8 +11,8 @@ import typer
 from bench.cli.app import app
 from bench.cli.data_table import label_items, make_json, print_findings, summarize
 from bench.cli.options import DatasetSettings, SplitName
-from bench.cli.output import Format, OutputFormat, global_option, print_json
-from bench.errors import DataError, UsageError
+from bench.cli.output import Format, global_option, print_facts, print_json, write_output
+from bench.errors import DataError
 
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
@@ -32,7 +32,7 @@ def check(
     deep: Annotated[bool, typer.Option(help="Read, decode and hash every image.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode with --deep.")] = 2,
     assignments: DatasetSettings = None,
-    format: Format = OutputFormat.table,
+    format: Format = "table",
 ) -> None:
     """Compare a dataset with the published one: layout, counts, classes, unreadable and repeated images.
 
@@ -48,7 +48,7 @@ def check(
         if deep:
             bars.phase("reading images")
         found = find(chosen, split, deep=deep, workers=workers, progress=bars.progress)
-    if format is OutputFormat.json:
+    if format == "json":
         print_json(make_json(chosen, found))
     else:
         print_findings(chosen, found)
@@ -57,30 +57,22 @@ def check(
 
 
 @data.command(epilog="Example: [bold]bench data path sketchy --data-root /data[/bold]")
-def path(
-    ctx: typer.Context, dataset: Name, assignments: DatasetSettings = None, format: Format = OutputFormat.table
-) -> None:
+def path(ctx: typer.Context, dataset: Name, assignments: DatasetSettings = None, format: Format = "table") -> None:
     """Show where a dataset is searched, what was found, the accepted folder trees, archives and licence."""
     chosen = open_dataset(ctx, dataset, assignments)
     where = chosen.whereabouts()
-    root, looked = str(where.root) if where.root else None, [str(each) for each in where.looked]
-    if format is OutputFormat.json:
-        facts = {"dataset": dataset, "found": root, "layout": where.layout, "looked": looked, "nearby": where.nearby}
-        more = {"expected": dict(where.expected), "archives": where.archives, "licence": chosen.licence}
-        print_json({**facts, **more})
-        return
-    typer.echo(f"found:    {root or where.layout or 'no'}")
-    if root:
-        typer.echo(f"layout:   {where.layout}")
-    for title, lines in (
-        ("looked in", looked),
-        ("there is", where.nearby),
-        ("understood trees, one <class> folder for each class", [f"{k}: {v}" for k, v in where.expected.items()]),
-        ("archives in circulation (not downloaded by bench)", where.archives),
-    ):
-        if lines:
-            typer.echo(f"{title}:\n" + "\n".join(f"  {line}" for line in lines))
-    typer.echo(f"licence:  {chosen.licence}")
+    facts = {
+        "dataset": dataset,
+        "found": bool(where.layout),
+        "root": str(where.root) if where.root else None,
+        "layout": where.layout,
+        "looked_in": [str(each) for each in where.looked],
+        "nearby": list(where.nearby),
+        "expected": dict(where.expected),
+        "archives": list(where.archives),
+        "licence": chosen.licence,
+    }
+    (print_json if format == "json" else print_facts)(facts)
 
 
 @data.command("list", epilog="Example: [bold]bench data list sketchy --split sketchy-21 -o lists/[/bold]")
@@ -92,7 +84,7 @@ def list_(
         Path | None, typer.Option("-o", "--output", help="Folder for one file per role.", show_default="stdout")
     ] = None,
     assignments: DatasetSettings = None,
-    format: Format = OutputFormat.table,
+    format: Format = "table",
 ) -> None:
     """Write the canonical lists of a split, for code that makes its own embeddings.
 
@@ -104,7 +96,7 @@ def list_(
     if output is not None:
         write_lists(found, output)
         typer.echo(f"wrote {found.name} (fingerprint {found.fingerprint}) to {output}", err=True)
-    elif format is OutputFormat.json:
+    elif format == "json":
         print_json({**summarize(found), "seen": found.seen, "unseen": found.unseen, **label_items(found)})
     else:
         typer.echo("role\tpath\tlabel\tclass")
@@ -124,7 +116,7 @@ def open_dataset(ctx: typer.Context, name: str, assignments: list[str] | None) -
 
 
 def write_lists(split: Split, folder: Path) -> None:
-    """Write one file per role, the classes and a summary; raises UsageError if the folder cannot be written."""
+    """Write one file per role, the classes and a summary."""
     from bench.datasets.published.split_lists import hash_of_classes
 
     classes = [
@@ -141,9 +133,5 @@ def write_lists(split: Split, folder: Path) -> None:
     }
     texts["classes.txt"] = "\n".join(classes) + "\n"
     texts["split.json"] = json.dumps(summarize(split), indent=2, ensure_ascii=False) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"The lists cannot be written to {folder} ({error.strerror}): choose another -o.") from error
+    for name, text in texts.items():
+        write_output(folder / name, text)

@@ -8,7 +8,7 @@ import typer
 
 from bench.cli.commands.show import showing
 from bench.cli.options import DatasetSettings, Device, RunNumber, Weights, Workers
-from bench.cli.output import Format, OutputFormat, global_option, load_run, make_resources, print_json, print_rows
+from bench.cli.output import Format, global_option, load_run, make_resources, print_rows
 
 
 @showing.command(epilog="Example: [bold]bench show knowledge 3 -k 5[/bold]")
@@ -20,7 +20,7 @@ def knowledge(
     assignments: DatasetSettings = None,
     device: Device = "auto",
     workers: Workers = 0,
-    format: Format = OutputFormat.table,
+    format: Format = "table",
 ) -> None:
     """Show the likeliest ImageNet classes of each seen class, from the table that a run was trained with.
 
@@ -35,12 +35,9 @@ def knowledge(
     experiment = load_experiment(run, resources, assignments or (), weights)
     with Bars(f"knowledge of run {number}", quiet=bool(global_option(ctx, "quiet"))) as observer:
         table = load_knowledge(experiment, resources, observer)
-    likeliest = dict(zip(experiment.split.seen, top_classes(table, k), strict=True))
-    if format is OutputFormat.json:
-        classes = {name: [{"imagenet": each, "probability": p} for each, p in row] for name, row in likeliest.items()}
-        print_json({"run": number, "classes": classes})
-        return
-    column = "ImageNet classes and their probabilities"
-    print_rows(
-        [{"seen class": name, column: ", ".join(f"{c} {p:.3f}" for c, p in row)} for name, row in likeliest.items()]
-    )
+    rows = [
+        {"seen_class": seen, "imagenet_class": imagenet, "probability": probability}
+        for seen, classes in zip(experiment.split.seen, top_classes(table, k), strict=True)
+        for imagenet, probability in classes
+    ]
+    print_rows("classes", rows, format)

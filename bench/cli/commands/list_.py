@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import Many
-from bench.cli.output import Format, OutputFormat, open_store, print_json, print_rows
+from bench.cli.output import Format, open_store, print_rows
 from bench.errors import UsageError, nearest
 
 listing = typer.Typer(no_args_is_help=True, help="List methods, datasets, splits, backbones, runs ...")
@@ -18,56 +18,43 @@ app.add_typer(listing, name="list")
 
 
 @listing.command()
-def methods(format: Format = OutputFormat.table) -> None:
+def methods(format: Format = "table") -> None:
     """Methods of `bench run -m NAME`."""
     from bench.methods.base import METHODS
 
-    rows = [{"method": n, "loss terms": ", ".join(m.terms) or "-", "what it is": m.summary} for n, m in METHODS.items()]
-    print_rows(rows, format)
+    rows = [{"method": n, "loss_terms": list(m.terms), "summary": m.summary} for n, m in METHODS.items()]
+    print_rows("methods", rows, format)
 
 
 @listing.command()
-def datasets(format: Format = OutputFormat.table) -> None:
+def datasets(format: Format = "table") -> None:
     """Datasets of `bench run -d NAME`."""
     from bench.datasets.base import DATASETS
 
-    rows = [{"dataset": n, "default split": d.split_names[0], "what it is": d.summary} for n, d in DATASETS.items()]
-    print_rows(rows, format)
+    rows = [{"dataset": n, "default_split": d.split_names[0], "summary": d.summary} for n, d in DATASETS.items()]
+    print_rows("datasets", rows, format)
 
 
 @listing.command()
-def splits(format: Format = OutputFormat.table) -> None:
+def splits(format: Format = "table") -> None:
     """Class splits of every dataset."""
     from bench.datasets.base import DATASETS
 
     rows = [
-        {"split": split, "dataset": name, "default": "yes" if split == dataset.split_names[0] else ""}
+        {"split": split, "dataset": name, "default": split == dataset.split_names[0]}
         for name, dataset in DATASETS.items()
         for split in dataset.split_names
     ]
-    print_rows(rows, format)
+    print_rows("splits", rows, format)
 
 
 @listing.command()
-def protocols(format: Format = OutputFormat.table) -> None:
+def protocols(format: Format = "table") -> None:
     """Evaluation protocols of `bench score FILE --protocol NAME`, and whose code each follows."""
     from bench.evaluation.protocols.base import PROTOCOLS
 
-    if format is OutputFormat.json:
-        print_json([{"protocol": name, **_without_name(each)} for name, each in PROTOCOLS.items()])
-        return
-    print_rows(
-        [
-            {
-                "protocol": name,
-                "ranks by": each.distance + ", paired gallery" * (each.gallery == "paired"),
-                "metrics": ", ".join(each.metrics).replace("@queries", ""),
-                "what it computes": each.summary,
-                "used by": each.used_by,
-            }
-            for name, each in PROTOCOLS.items()
-        ]
-    )
+    rows = [{"protocol": name, **_without_name(each)} for name, each in PROTOCOLS.items()]
+    print_rows("protocols", rows, format, ("protocol", "distance", "gallery", "metrics", "summary", "used_by"))
 
 
 def _without_name(thing: Any) -> dict[str, Any]:
@@ -78,7 +65,7 @@ def _without_name(thing: Any) -> dict[str, Any]:
 def settings(
     method: Annotated[str, typer.Argument(help="Method.")] = "ours",
     dataset: Annotated[str, typer.Option("-d", "--dataset", help="Dataset.")] = "emoji",
-    format: Format = OutputFormat.table,
+    format: Format = "table",
 ) -> None:
     """Settings of `bench run --set KEY=VALUE`, with defaults: of the run, method, dataset and post-processing."""
     from bench.datasets.base import DATASETS
@@ -93,19 +80,18 @@ def settings(
         for owner, part in zip(("run", method, dataset, "after embedding"), parts, strict=True)
         for each in describe(part)
     ]
-    print_rows(rows, format)
+    print_rows("settings", rows, format)
 
 
 @listing.command()
-def reports(format: Format = OutputFormat.table) -> None:
+def reports(format: Format = "table") -> None:
     """Kinds and formats of `bench report --kind NAME --format NAME`."""
     from bench.reports.base import FORMATS, KINDS, PICTURES
 
     found = [(name, "--kind", _first_line(kind), name in PICTURES.names()) for name, kind in KINDS.items()]
     found += [(name, "--format", f"{each.ending} files", each.pictures) for name, each in FORMATS.items()]
-    columns = ("name", "option", "what it is", "pictures")
-    rows = [dict(zip(columns, (*row[:3], "yes" * row[3]), strict=True)) for row in found]
-    print_rows(rows, format)
+    rows = [dict(zip(("name", "option", "summary", "pictures"), each, strict=True)) for each in found]
+    print_rows("reports", rows, format)
 
 
 def _first_line(function: Any) -> str:
@@ -113,18 +99,18 @@ def _first_line(function: Any) -> str:
 
 
 @listing.command()
-def metrics(format: Format = OutputFormat.table) -> None:
+def metrics(format: Format = "table") -> None:
     """Metrics of `bench score FILE --metric ID`; K is any number, and @classes after an id takes that mean."""
     from bench.evaluation.metrics.base import definitions
 
-    rows = [{"metric": each.name, "what it is": each.summary, "used by": each.used_by} for each in definitions()]
-    print_rows(rows, format)
+    rows = [{"metric": each.name, "summary": each.summary, "used_by": each.used_by} for each in definitions()]
+    print_rows("metrics", rows, format)
 
 
 @listing.command()
 def backbones(
     pattern: Annotated[str, typer.Argument(help="Only names like this, for example 'resnet*'.")] = "*",
-    format: Format = OutputFormat.table,
+    format: Format = "table",
 ) -> None:
     """Networks of `bench run --backbone NAME`, and where their ImageNet weights come from."""
     import timm  # takes seconds to import
@@ -140,14 +126,12 @@ def backbones(
     rows = [
         {
             "backbone": name,
-            "ImageNet weights": "come with the project"
-            if name == PACKAGED
-            else str(default_file(name) or "--weights FILE"),
-            "default for": ", ".join(dataset for dataset, backbone in default.items() if backbone == name),
+            "imagenet_weights": "installed" if name == PACKAGED else str(default_file(name) or "--weights FILE"),
+            "default_for": [dataset for dataset, backbone in default.items() if backbone == name],
         }
         for name in names
     ]
-    print_rows(rows, format)
+    print_rows("backbones", rows, format)
 
 
 @listing.command()
@@ -156,7 +140,7 @@ def runs(
     status: Annotated[
         Many, typer.Option(help="Only queued, running, done, failed, interrupted or superseded; repeatable.")
     ] = None,
-    format: Format = OutputFormat.table,
+    format: Format = "table",
 ) -> None:
     """Stored runs: results, failures with their reason, progress of running ones."""
     from bench.cli.run_table import STATUSES, make_row
@@ -164,8 +148,7 @@ def runs(
     for each in status or ():
         if each not in STATUSES:
             raise UsageError(f"There is no status {each!r}. {nearest(each, STATUSES)}")
-    selected: dict[str, Any] = {"status": status} if status else {}
     with open_store(ctx) as store:
-        found, doing = store.runs(**selected), store.doing()
+        found, doing = store.runs(status=status or list(STATUSES)), store.doing()
     rows = [make_row(run, doing.get(run.id)) for run in found]
-    print_rows(rows, format, columns=("run", "status", "title", "split", "seed", "mAP@all", "note"))
+    print_rows("runs", rows, format, ("run", "status", "title", "split", "seed", "map_all", "note"))

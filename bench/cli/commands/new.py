@@ -7,14 +7,14 @@ import pkgutil
 import re
 import sys
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from bench.cli.app import app
+from bench.cli.output import write_output
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,15 +22,6 @@ if TYPE_CHECKING:
 
 NEW_PACKAGE = "my_bench"
 NAME = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
-
-
-class Kind(StrEnum):
-    """Kinds of plug-ins that have a template."""
-
-    method = "method"
-    dataset = "dataset"
-    protocol = "protocol"
-    report = "report"
 
 
 @dataclass(frozen=True)
@@ -43,16 +34,16 @@ class Part:
 
 
 PARTS = {
-    Kind.method: Part("bench.methods.base:METHODS", "$class_name", "bench run -m $name"),
-    Kind.dataset: Part("bench.datasets.base:DATASETS", "$class_name", "bench data path $name"),
-    Kind.protocol: Part("bench.evaluation.protocols.base:PROTOCOLS", "$constant", "bench score FILE --protocol $name"),
-    Kind.report: Part("bench.reports.base:KINDS", "${module}_tables", "bench report --kind $name"),
+    "method": Part("bench.methods.base:METHODS", "$class_name", "bench run -m $name"),
+    "dataset": Part("bench.datasets.base:DATASETS", "$class_name", "bench data path $name"),
+    "protocol": Part("bench.evaluation.protocols.base:PROTOCOLS", "$constant", "bench score FILE --protocol $name"),
+    "report": Part("bench.reports.base:KINDS", "${module}_tables", "bench report --kind $name"),
 }
 
 
 @app.command(no_args_is_help=True, epilog="Example: [bold]bench new method proxy-anchor[/bold]")
 def new(
-    kind: Annotated[Kind, typer.Argument(help="method, dataset, protocol or report.")],
+    kind: Annotated[Literal["method", "dataset", "protocol", "report"], typer.Argument(help="What to write.")],
     name: Annotated[str, typer.Argument(help="Its name on the command line, such as proxy-anchor.")],
     folder: Annotated[Path, typer.Option(help="Folder of your package.")] = Path(),
     package: Annotated[
@@ -96,7 +87,10 @@ def new(
     for path in files:
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists and is not overwritten: choose another name or --folder.")
-    write({**files, **{path: text for path, text in once.items() if not path.exists()}})
+    missing = {path: text for path, text in once.items() if not path.exists()}
+    for path, text in (files | missing).items():
+        write_output(path, text, "--folder")
+        typer.echo(path)
     for note in notes:
         typer.echo(note, err=True)
 
@@ -126,14 +120,3 @@ def fill_template(name: str, words: dict[str, str]) -> str:
     """A template of ``bench/templates`` with its words."""
     text = pkgutil.get_data("bench", f"templates/{name}.txt") or b""
     return Template(text.decode()).substitute(words)
-
-
-def write(files: dict[Path, str]) -> None:
-    """Write the files and their folders, and print their paths; raises UsageError if that fails."""
-    for path, text in files.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written ({error.strerror}): choose another --folder.") from error
-        typer.echo(path)

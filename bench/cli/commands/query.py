@@ -10,16 +10,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import Device, RunNumber, Weights
-from bench.cli.output import (
-    Format,
-    OutputFormat,
-    global_option,
-    load_run,
-    make_resources,
-    print_json,
-    print_rows,
-    write_output,
-)
+from bench.cli.output import Format, global_option, load_run, make_resources, print_rows, write_output
 from bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +36,7 @@ def query(
     ] = None,
     weights: Weights = None,
     device: Device = "auto",
-    format: Format = OutputFormat.table,
+    format: Format = "table",
 ) -> None:
     """Rank photos by your own sketch with the network of a run. Photos are embedded once and cached."""
     if output is not None and output.suffix.lower() not in (".png", ".html"):
@@ -54,23 +45,18 @@ def query(
         content = sketch.read_bytes()
     except OSError as error:
         raise DataError(f"Sketch {sketch} cannot be read ({error.strerror}): name a picture file.") from error
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(f"The results cannot be written to {output} (no such folder): give another path.")
+    if output is not None:
+        write_output(output, None)  # a mistake shows before thousands of photos are embedded
     from bench.datasets.images.user_sketch import decode_sketch
 
-    decode_sketch(content, str(sketch), SMALL)  # raises before thousands of photos are embedded
+    decode_sketch(content, str(sketch), SMALL)
     searcher = load_searcher(ctx, run, photos, weights, device)
     matches = searcher.query(content, str(sketch), count)
     if output is not None:
         write(searcher, run, sketch.name, content, matches, output)
-    if format is OutputFormat.json:
-        print_json([asdict(each) for each in matches])
-    elif output is None:
-        rows = [
-            {"place": m.place, "photo": m.path, "class": m.class_name, searcher.similarity: f"{m.similarity:.3f}"}
-            for m in matches
-        ]
-        print_rows(rows)
+    if format == "json" or output is None:
+        rows = [asdict(each) for each in matches]
+        print_rows("photos", rows, format, ("place", "path", "class_name", "similarity"), digits=3)
 
 
 def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
@@ -103,4 +89,4 @@ def write(searcher: Searcher, run: int, name: str, sketch: bytes, matches: list[
         which = f"Run {run}, {searcher.experiment.method.name}, of {len(searcher.photos)} photos"
         note = f"{which}; {searcher.similarity}."
         content = render_page(f"What {name} finds", note, drawn, results).encode()
-    write_output(path, content, "The results")
+    write_output(path, content)

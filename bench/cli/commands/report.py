@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +12,11 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import Many
-from bench.cli.output import global_option, print_table, write_output
+from bench.cli.output import global_option, open_store, print_table, write_output
 from bench.errors import IncompleteError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from bench.reports.base import Report, Table
+    from bench.reports.base import Table
     from bench.results.store import Store
 
 
@@ -56,58 +55,55 @@ def report(
     from bench.reports.build import build
     from bench.reports.protocol_values import all_metric_ids
     from bench.reports.stored_runs import Source
-    from bench.results.reading import existing
     from bench.types import AVERAGES
 
     if check is not None and output is not None:
         raise UsageError("--check compares with a file and writes none: leave out -o, or --check.")
     on_screen = format is None and output is None and check is None and sys.stdout.isatty()
-    writer = FORMATS.get(format or _by_ending(output or check))
+    writer = FORMATS.get(format or _format_of(output or check))
     kinds = list(dict.fromkeys(kind or (["all"] if writer.pictures else ["main"])))
     protocols = tuple(dict.fromkeys(protocol or ()))
-    for each in kinds:
-        if each != "all":
-            KINDS.get(each)  # raises for a wrong name before the store is opened
+    for each in set(kinds) - {"all"}:  # wrong names are found before the store is opened
+        KINDS.get(each)
     for each in protocols:
         protocol_of(each)
-    where = global_option(ctx, "store")
-    store = existing(where)
-    if store is None:
-        raise IncompleteError(f"There is no results database {where}: run something first, or name one by --store.")
     selection = {"dataset": dataset, "method": method, "split": split}
     selected: dict[str, Any] = {column: values for column, values in selection.items() if values}
     all_ids = bool(protocols or {"all", "protocols"} & set(kinds))
     metrics = tuple(dict.fromkeys((*MAIN_METRICS, *(all_metric_ids() if all_ids else ()))))
     averages = AVERAGES if all_ids else AVERAGES[:1]
-    with closing(store):
+    with open_store(ctx) as store:
         runs = store.runs(metrics=metrics, averages=averages, **selected)
         if not runs or any(len(values) > 1 for values in selected.values()):
             refuse_unknown(store, selected)
-        included = {"include_smoke": include_smoke, "include_oracle": include_oracle}
-        source = Source(store, runs, data_root=global_option(ctx, "data_root"), **included)
+        root = global_option(ctx, "data_root")
+        source = Source(store, runs, data_root=root, include_smoke=include_smoke, include_oracle=include_oracle)
         built = build(source, kinds, Options(digits, protocols, baseline, published), pictures=writer.pictures)
         text = "" if on_screen else writer.write(built)
     if on_screen:
-        show(built)
+        show_tables(built.tables)
+        for line in built.footer:
+            typer.echo(f"- {line}")
     elif check is not None:
         compare(check, text)
     elif output is not None:
-        write_output(output / f"report{writer.ending}" if output.is_dir() else output, text, "The report")
+        write_output(output / f"report{writer.ending}" if output.is_dir() else output, text)
     else:
         typer.echo(text, nl=False)
     for command in dict.fromkeys(command for table in built.tables for command in table.commands):
         typer.echo(f"missing: {command}", err=True)
 
 
-def _by_ending(path: Path | None) -> str:
+def _format_of(path: Path | None) -> str:
     """The format of a file's ending; Markdown for a folder or no ending. Raises UsageError for an unknown one."""
+    from bench.reports.base import FORMATS
+
     if path is None or path.is_dir() or not path.suffix:
         return "md"
-    endings = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".htm": "html"}
-    found = endings.get(path.suffix.lower())
-    if found is None:
+    endings = {each.ending: name for name, each in FORMATS.items()}
+    if path.suffix.lower() not in endings:
         raise UsageError(f"No report is written as {path.name}: end it in {', '.join(endings)}, or name a --format.")
-    return found
+    return endings[path.suffix.lower()]
 
 
 def refuse_unknown(store: Store, selected: Mapping[str, Sequence[str]]) -> None:
@@ -120,15 +116,8 @@ def refuse_unknown(store: Store, selected: Mapping[str, Sequence[str]]) -> None:
                 raise IncompleteError(f"No run of {column} {value!r} is stored. {nearest(value, known)}")
 
 
-def show(report: Report) -> None:
-    """Print a report on a terminal."""
-    show_tables(report.tables)
-    for line in report.footer:
-        typer.echo(f"- {line}")
-
-
 def show_tables(tables: Sequence[Table]) -> None:
-    """Print tables on a terminal, each with its notes."""
+    """Print tables with their notes."""
     from bench.reports.base import plain
 
     for table in tables:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli.app import app
 from bench.cli.options import Many, RunOptions, takes_run_options
-from bench.cli.output import cache_dir, global_option
-from bench.errors import IncompleteError, UsageError
+from bench.cli.output import cache_dir, load_run
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.settings.request import Request
@@ -35,7 +34,7 @@ def run(
     Every combination of method, dataset and seed is one run. Stored runs are reused. --checkpoint takes the network
     of a stored run or a file, and scores it on any dataset.
     """
-    from bench.cli.sweep import run_requests
+    from bench.cli.run_requests import run_requests
 
     methods, terms = method or [], tuple(without or ())
     if checkpoint:
@@ -43,9 +42,9 @@ def run(
     elif methods:
         requests = [
             options.make_request(each, dataset, seed, terms)
-            for dataset in options.dataset
+            for dataset in options.chosen_datasets
             for each in methods
-            for seed in options.choose_seeds()
+            for seed in options.chosen_seeds
         ]
     else:
         raise UsageError("Name a method by -m ('bench list methods' shows them), or a trained network by --checkpoint.")
@@ -56,25 +55,19 @@ def checkpoint_requests(
     ctx: typer.Context, checkpoints: list[str], methods: list[str], without: tuple[str, ...], options: RunOptions
 ) -> list[Request]:
     """Requests that score trained networks on each dataset; a number is the network of a stored run."""
-    from bench.results.database import plain
-    from bench.results.reading import existing
     from bench.training.pretrained import file_of
 
     if len(methods) > 1 or options.seed or options.seeds or options.compile:
         raise UsageError(
             "--checkpoint scores a network as it was trained: leave out --seed, --compile and a second -m."
         )
-    where = str(global_option(ctx, "store"))
-    files = list(checkpoints)
-    for position, each in enumerate(checkpoints):
-        if each.isdecimal():
-            if (store := existing(where)) is None:
-                raise IncompleteError(f"There is no run {each}, since there is no results database {plain(where)}.")
-            with closing(store):
-                files[position] = str(file_of(store.run(int(each), finished=True), cache_dir(ctx)))
+    files = [
+        str(file_of(load_run(ctx, int(each), finished=True), cache_dir(ctx))) if each.isdecimal() else each
+        for each in checkpoints
+    ]
     method = methods[0] if methods else ""
     return [
         options.make_request(method, dataset, 0, without, checkpoint=file)
-        for dataset in options.dataset
+        for dataset in options.chosen_datasets
         for file in files
     ]

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from bench.cli.app import app
 from bench.cli.commands.data import open_dataset
 from bench.cli.options import DatasetSettings, Many, SplitName
-from bench.cli.output import Format, OutputFormat, cache_dir, global_option, print_json
-from bench.cli.score_table import count_rows, make_json, print_figures, print_skipped, report_stored
+from bench.cli.output import Format, cache_dir, global_option, print_json
+from bench.cli.score_table import count_rows, make_rows, print_figures, print_skipped, report_stored
 from bench.errors import MemoryExhaustedError, UsageError
 
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
     from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
     from bench.experiments.submission import Submission
-    from bench.types import Distance
-
-
-class DistanceChoice(StrEnum):
-    """How the gallery is ranked."""
-
-    cosine = "cosine"
-    euclidean = "euclidean"
-    hamming = "hamming"
 
 
 @app.command(epilog="Example: [bold]bench score embeddings.npz --protocol all[/bold]")
@@ -42,7 +32,8 @@ def score(
         Many, typer.Option(metavar="ID", help="Metric such as mAP@200:min or P@10:k@classes; repeatable.")
     ] = None,
     distance: Annotated[
-        DistanceChoice | None, typer.Option(help="Distance to rank by.", show_default="cosine, and each protocol's own")
+        Literal["cosine", "euclidean", "hamming"] | None,
+        typer.Option(help="Distance to rank by.", show_default="cosine, and each protocol's own"),
     ] = None,
     name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Store as this external method.")] = None,
     dataset: Annotated[str | None, typer.Option("-d", "--dataset", help="Check against this dataset.")] = None,
@@ -53,7 +44,7 @@ def score(
     device: Annotated[str, typer.Option(help="Where to rank: cpu, auto, cuda, cuda:N or mps.")] = "cpu",
     to_shards: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the embeddings as shards, too.")] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Check the SHA-256 of every shard.")] = False,
-    format: Format = OutputFormat.table,
+    format: Format = "table",
 ) -> None:
     """Rank embeddings that any program made and print their figures under published definitions.
 
@@ -74,8 +65,7 @@ def score(
         from bench.results.merge import open_store
 
         check_name(name)
-    by: Distance | None = distance.value if distance else None
-    protocols = requested_protocols(protocol or [], metric or [], by)
+    protocols = requested_protocols(protocol or [], metric or [], distance)
     quiet = bool(global_option(ctx, "quiet"))
     chosen = open_dataset(ctx, dataset, assignments) if dataset is not None else None
     embeddings, submission = read(file, to_shards, chosen, split, unverified, quiet)
@@ -91,7 +81,7 @@ def score(
             if store is None or name is None or submission is None:
                 rankings = rank_protocols(embeddings, protocols, **how)
             else:
-                how |= {"distance": by or "cosine", "file": file}
+                how |= {"distance": distance or "cosine", "file": file}
                 rankings, run = rank_and_store(store, name, submission, protocols, **how)
         except MemoryError as error:
             raise MemoryExhaustedError(
@@ -102,8 +92,8 @@ def score(
     stored: dict[str, Any] = {}
     if name is not None and run is not None and submission is not None:
         stored = report_stored(run, name, submission, seed)
-    if format is OutputFormat.json:
-        print_json({**stored, **count_rows(embeddings), "scores": make_json(found)})
+    if format == "json":
+        print_json({**stored, **count_rows(embeddings), "scores": make_rows(found)})
     else:
         print_figures(found)
         print_skipped(found, embeddings)

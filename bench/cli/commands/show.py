@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -10,9 +9,7 @@ from typer.core import TyperGroup
 
 from bench.cli.app import app
 from bench.cli.options import RunNumber
-from bench.cli.output import Format, OutputFormat, open_store, print_json, print_rows
-
-RUN = "run"
+from bench.cli.output import Format, open_store, print_facts, print_json, print_rows
 
 
 class Show(TyperGroup):
@@ -21,7 +18,7 @@ class Show(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the command in front of a number."""
         if args and not args[0].startswith("-") and args[0] not in self.commands:
-            args = [RUN, *args]
+            args = ["run", *args]
         return super().parse_args(ctx, args)
 
 
@@ -29,31 +26,17 @@ showing = typer.Typer(cls=Show, no_args_is_help=True, help="One stored run: `ben
 app.add_typer(showing, name="show")
 
 
-@showing.command(RUN, epilog="Example: [bold]bench show 3[/bold]")
-def show_run(ctx: typer.Context, number: RunNumber, format: Format = OutputFormat.table) -> None:
+@showing.command("run", epilog="Example: [bold]bench show 3[/bold]")
+def show_run(ctx: typer.Context, number: RunNumber, format: Format = "table") -> None:
     """Show everything stored of one run: request, settings, machine, how it ended, scores."""
     from bench.cli.run_table import make_page, make_scores
 
     with open_store(ctx) as store:
         run, doing = store.run(number), store.doing()
     facts, scores = make_page(run, doing.get(run.id)), make_scores(run)
-    if format is OutputFormat.json:
+    if format == "json":
         print_json({**facts, "scores": scores})
         return
-    _print(facts, 14)
+    print_facts(facts)
     if scores:
-        values = ["-" if each["value"] is None else f"{each['value']:.4f}" for each in scores]
-        rows = [
-            {**each, "mean over": each["average"], "value": text} for each, text in zip(scores, values, strict=True)
-        ]
-        print_rows(rows, columns=("metric", "mean over", "value", "queries", "skipped"))
-
-
-def _print(values: Mapping[str, Any], width: int, indent: str = "") -> None:
-    """Print facts line by line, nested ones indented; empty ones are left out."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and (value or not indent):
-            typer.echo(f"{indent}{name}:")
-            _print(value, 18, indent + "  ")
-        elif value not in ("", {}) and (indent or value is not None):
-            typer.echo(f"{indent}{name:<{width}} {value}")
+        print_rows("scores", scores)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.output import Format, OutputFormat, cache_dir, global_option, print_rows
+from bench.cli.output import Format, cache_dir, global_option, print_rows
 from bench.errors import IncompleteError
 
 storing = typer.Typer(no_args_is_help=True, help="Back up, merge and migrate the results database.")
@@ -28,7 +28,7 @@ def backup(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="The co
 def merge(
     ctx: typer.Context,
     sources: Annotated[list[str], typer.Argument(help="Databases to read runs from: paths or URLs.")],
-    format: Format = OutputFormat.table,
+    format: Format = "table",
 ) -> None:
     """Copy the runs of other databases into the one of --store.
 
@@ -50,10 +50,10 @@ def merge(
     for line in (line for each in merged for line in each.conflicts):
         typer.echo(line, err=True)
     rows = [
-        {"source": m.source, "new": m.new, "known": m.known, "still running": m.running, "conflicts": len(m.conflicts)}
+        {"source": m.source, "new": m.new, "known": m.known, "still_running": m.running, "conflicts": len(m.conflicts)}
         for m in merged
     ]
-    print_rows(rows, format)
+    print_rows("sources", rows, format)
 
 
 @storing.command(epilog="Example: [bold]bench store migrate --store old.db[/bold]")

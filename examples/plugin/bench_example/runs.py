@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.reports.base import KINDS, Options, Table
+from bench.reports.base import KINDS, Options, Table, number
 from bench.reports.stored_runs import Source
 
 METRICS = ("mAP@all:plain", "P@100:k")
@@ -15,7 +15,7 @@ def runs_tables(source: Source, options: Options) -> list[Table]:
     for group in source.groups:
         runs = sorted(group.runs, key=lambda run: (-run.value(METRICS[0]), run.id))
         rows = [
-            (str(run.id), run.title, str(run.seed), *(f"{run.value(metric):.{options.digits}f}" for metric in METRICS))
+            (number(run.id), run.title, number(run.seed), *(number(run.value(m), options.digits) for m in METRICS))
             for run in runs
         ]
         tables.append(Table(f"Runs: {group.title}", ("run", "method", "seed", *METRICS), tuple(rows)))

@@ -1,12 +1,10 @@
-"""Cells as jobs: real processes of the local executor, what SLURM is given, and the errors where there is none."""
+"""Runs as jobs: real processes of the local executor, and what SLURM gets."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +15,18 @@ import pytest
 from submitit.core.utils import DelayedSubmission
 from typer.testing import CliRunner
 
+from bench.cli.jobs import choose_executor
 from bench.cli.main import app
+from bench.cli.options import RunOptions
 from bench.cluster.launch import Job, gpus_here
+from bench.distributed.process_group import Processes
+from bench.errors import UsageError
 from bench.evaluation.ranking import available_processors
 from bench.experiments.experiment import Resources
 from bench.results.store import ELSEWHERE, Store
 from bench.settings.request import Request
 from tests.bench.results.test_store import IDENTITY
 from tests.pictures import words_of, write_folder
-from tests.processes import team
 
 SMALL = ["--limit", "1", "--image-size", "32", "--device", "cpu"]
 JOB = {"job": "slurm 7_1", "log": "7_1.err"}
@@ -50,18 +51,18 @@ def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def test_cells_run_as_processes_of_this_machine(
+def test_runs_are_processes_of_this_machine(
     runner: CliRunner, own_cache: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that works, one whose network gives no numbers: stored the first, failed the second, each with its log."""
+    """One succeeds and is stored, one diverges and fails; each has its log."""
     monkeypatch.delenv("OMP_NUM_THREADS")  # the jobs share the processors
     call = ["run", "-m", "imagenet", "-m", "softmax", *words_of(pictures, "--epochs", "0.5", "--set", "head_lr=1e38")]
     found = runner.invoke(app, [*call, "--executor", "local", "--jobs", "2", "--format", "json"])
     assert found.exit_code == 4, found.output
-    assert json.loads(found.stdout)["method"] == "imagenet"
+    assert json.loads(found.stdout)["runs"][0]["method"] == "imagenet"
     assert "its job ended with exit code 4; 'bench list runs' names its log." in found.stderr
     assert "1 of 2 runs failed, the others are stored." in found.stderr
-    rows = json.loads(runner.invoke(app, ["list", "runs", "--format", "json"]).stdout)
+    rows = json.loads(runner.invoke(app, ["list", "runs", "--format", "json"]).stdout)["runs"]
     assert [(row["status"], row["method"]) for row in rows] == [("done", "imagenet"), ("failed", "softmax")]
     assert (own_cache / "jobs").stat().st_mode & 0o777 == 0o700
     for row in rows:
@@ -77,12 +78,12 @@ def test_cells_run_as_processes_of_this_machine(
     store.close()
 
 
-def test_a_job_that_runs_out_of_time_writes_a_checkpoint_waits_and_goes_on(
+def test_a_job_that_runs_out_of_time_resumes_from_its_checkpoint(
     runner: CliRunner, own_cache: Path, pictures: Path
 ) -> None:
-    """submitit's signal before the end of a job's time, in the middle of the training."""
+    """The job gets submitit's signal in the middle of the training."""
     store = Store("bench.db")
-    call = ["run", "-m", "softmax", *words_of(pictures, "--epochs", "20"), "--executor", "local"]
+    call = ["run", "-m", "softmax", *words_of(pictures, "--epochs", "10"), "--executor", "local"]
     seen: list[list[str]] = []
 
     def queued_again() -> bool:
@@ -110,101 +111,10 @@ def test_a_job_that_runs_out_of_time_writes_a_checkpoint_waits_and_goes_on(
     store.close()
 
 
-SWEEP = """
-import os, signal, sys, time
-from argparse import Namespace
-from contextlib import nullcontext
-from pathlib import Path
-from bench.cluster.launch import Executor, Job
-from submitit.core.utils import DelayedSubmission
-
-class Slow(Job):  # pickled as it is, so that a job need not import this file
-    def run(self, facts):
-        CODE
-
-signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
-names, codes = [], []
-job = Slow(None, Namespace(), "bench.db", IDENTITY, force=False, observer=nullcontext)
-if len(sys.argv) > 1:  # written as submitit does for a cluster
-    submission = DelayedSubmission(job)
-    submission.set_timeout(60, 5)
-    submission.dump(sys.argv[1])
-    sys.exit()
-try:
-    Executor("local", Path("jobs"), None, {"timeout_min": "9"}).run_here(
-        [job], "none", ["5"], 1, lambda n, facts: names.append(facts["job"]), lambda n, code: codes.append(code)
-    )
-except KeyboardInterrupt:
-    sys.exit(130)
-print(len(set(names)), codes)
-"""
-STOPS = """
-        try:
-            Path("began").touch()
-            time.sleep(60)
-        except KeyboardInterrupt:
-            Path("stopped").open("a").write("TERM ")
-            raise
-"""
-TIMES_OUT = """
-        number = len(list(Path().glob("time *")))
-        Path(f"time {number}").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
-        if number < 6:
-            os.kill(os.getpid(), signal.SIGUSR2)
-            time.sleep(60)
-        return 0
-"""
-
-
-def sweep(folder: Path, code: str) -> list[str]:
-    """The words that start a sweep of one job, which does ``code``."""
-    (folder / "sweep.py").write_text(
-        SWEEP.replace("        CODE", code.strip("\n")).replace("IDENTITY", repr(IDENTITY))
-    )
-    return [sys.executable, "sweep.py"]
-
-
-@pytest.mark.parametrize(
-    ("begin", "number", "code"),
-    [
-        ("trap '' INT; ", signal.SIGTERM, 143),  # as a script starts it in the background
-        ("", signal.SIGINT, 130),  # as a terminal sends Ctrl-C: to all processes
-    ],
-    ids=["in the background", "Ctrl-C"],
-)
-def test_a_sweep_that_is_stopped_stops_its_jobs(begin: str, number: int, code: int, tmp_path: Path) -> None:
-    words = ["sh", "-c", f'{begin}exec "$@"', "sh", *sweep(tmp_path, STOPS)]
-    with (tmp_path / "output").open("w") as output:
-        process = subprocess.Popen(words, cwd=tmp_path, start_new_session=True, stderr=output)
-        wait_for((tmp_path / "began").exists)
-        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        assert process.wait(60) == code
-    wait_for(lambda: any((tmp_path / "jobs").glob("*_result.pkl")), 15)  # its controller ends, too
-    assert (tmp_path / "stopped").read_text() == "TERM "
-    (log,) = (tmp_path / "jobs").glob("*.err")
-    assert log.read_text() == "Interrupted; what was finished is stored.\n"
-    assert (tmp_path / "output").read_text() == ""
-
-
-def test_a_job_of_this_machine_goes_on_however_often_its_time_is_over(tmp_path: Path) -> None:
-    """submitit's own controller starts a job six times at most."""
-    output = subprocess.check_output(sweep(tmp_path, TIMES_OUT), cwd=tmp_path, text=True)
-    assert output == "7 [0]\n"  # each part is a job of its own, with a log of its own
-    assert {file.read_text() for file in tmp_path.glob("time *")} == {"5"}  # the GPU that it was given
-    store = Store(str(tmp_path / "bench.db"))
-    (run,) = store.runs()
-    assert run.status == "queued"
-    assert Path(run.environment["log"]).exists()
-    store.close()
-
-
-def test_jobs_are_refused_once_by_processes_of_one_run(tmp_path: Path) -> None:
-    call = ("run", "-m", "imagenet", *SMALL, "--executor", "local")
-    leader, follower = team(tmp_path, call, call)
-    assert (leader.code, follower.code) == (2, 2), leader.output
-    assert "without torchrun" in leader.output
-    assert leader.output.count("\n") == 1
-    assert follower.output == ""
+def test_ranks_of_one_run_start_no_jobs(tmp_path: Path) -> None:
+    resources = Resources(tmp_path, tmp_path, processes=Processes(rank=1, size=2))
+    with pytest.raises(UsageError, match="without torchrun"):
+        choose_executor(RunOptions(executor="local"), resources)
 
 
 def test_a_cluster_is_given_an_array_with_its_limit(
@@ -219,7 +129,7 @@ def test_a_cluster_is_given_an_array_with_its_limit(
     call = ["run", "-m", "imagenet", *SMALL, "--seeds", "3", "--executor", "slurm", "--jobs", "2"]
     found = runner.invoke(app, [*call, "--job", "partition=long", "--job", "time=90", "--format", "json"])
     assert found.exit_code == 0, found.output
-    printed = json.loads(found.stdout)
+    printed = json.loads(found.stdout)["jobs"]
     assert [row["job"] for row in printed] == ["slurm 4242_0", "slurm 4242_1", "slurm 4242_2"]
     script = Path("submitted.sh").read_text()
     for line in ("#SBATCH --array=0-2%2", "#SBATCH --partition=long", "#SBATCH --time=90", "#SBATCH --job-name=bench"):
@@ -228,15 +138,15 @@ def test_a_cluster_is_given_an_array_with_its_limit(
     for file in (own_cache / "jobs").glob("*_submitted.pkl"):  # submitit requeues what gives it a checkpoint
         assert isinstance(DelayedSubmission.load(file)._checkpoint_function(), DelayedSubmission)
     listed = runner.invoke(app, ["list", "runs", "--status", "queued", "--format", "json"])
-    rows = json.loads(listed.stdout)
+    rows = json.loads(listed.stdout)["runs"]
     assert [(row["status"], row["seed"], row["log"]) for row in rows] == [
         ("queued", n, printed[n]["log"]) for n in range(3)
     ]
     assert rows[0]["note"] == f"waits as job slurm 4242_0 (log {printed[0]['log']})"
-    # What a node would do: the cell's claim makes the queued run a running one.
+    # What a node does: the claim of a key takes its queued run.
     ended = runner.invoke(app, ["run", "-m", "imagenet", *SMALL, "--seed", "1"])
     assert ended.exit_code == 0, ended.output
-    rows = json.loads(runner.invoke(app, ["list", "runs", "--format", "json"]).stdout)
+    rows = json.loads(runner.invoke(app, ["list", "runs", "--format", "json"]).stdout)["runs"]
     assert [(row["status"], row["job"]) for row in rows] == [
         ("queued", "slurm 4242_0"),
         ("done", "slurm 4242_1"),
@@ -245,22 +155,6 @@ def test_a_cluster_is_given_an_array_with_its_limit(
     unknown = runner.invoke(app, [*call, "--job", "partitoin=long"])
     assert unknown.exit_code == 2
     assert "--job takes parameters of submitit's slurm executor" in unknown.stderr
-
-
-def test_a_cluster_job_that_is_out_of_time_is_queued_and_requeued(tmp_path: Path) -> None:
-    """The process that ``srun`` starts, submitit's handler of the signal included."""
-    (tmp_path / "scontrol").write_text('#!/bin/sh\necho "$@" > requeued\n')
-    (tmp_path / "scontrol").chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run([*sweep(tmp_path, TIMES_OUT), "4242_submitted.pkl"], cwd=tmp_path, check=True)
-    job = {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "4242", "CUDA_VISIBLE_DEVICES": ""}
-    words = [sys.executable, "-m", "submitit.core._submit", str(tmp_path)]
-    subprocess.run(words, cwd=tmp_path, env={**os.environ, **job, "PATH": path}, stderr=subprocess.DEVNULL, check=False)
-    assert (tmp_path / "requeued").read_text() == "requeue 4242\n"
-    store = Store(str(tmp_path / "bench.db"))
-    (run,) = store.runs()
-    assert (run.status, run.environment["job"]) == ("queued", "slurm 4242")
-    store.close()
 
 
 def test_gpus_have_the_names_that_the_sweep_sees(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +173,7 @@ def test_a_password_is_in_no_file_of_a_job(tmp_path: Path) -> None:
         assert b"topsecret" not in file.read_bytes()
 
 
-def test_a_queued_run_is_taken_by_whoever_claims_it_and_handed_in_twice_it_is_one(store: Store) -> None:
+def test_a_queued_run_is_taken_by_whoever_claims_it_and_queued_twice_it_is_one(store: Store) -> None:
     first = store.queue(IDENTITY, {"job": "slurm 1", "log": "a"})
     assert store.queue(IDENTITY, JOB) == first
     claim = store.claim({**IDENTITY, "environment": {"torch": "2", "job": "slurm 7_1"}})
@@ -290,7 +184,7 @@ def test_a_queued_run_is_taken_by_whoever_claims_it_and_handed_in_twice_it_is_on
     assert (run.status, dict(run.environment)) == ("running", {"torch": "2", **JOB})
 
 
-def test_a_job_whose_cell_is_stored_meanwhile_does_not_wait_for_ever(store: Store) -> None:
+def test_a_job_whose_run_is_stored_meanwhile_does_not_wait_for_ever(store: Store) -> None:
     run = store.begin(IDENTITY)
     store.queue(IDENTITY, JOB)
     store.finish(run, (), {})

@@ -180,7 +180,7 @@ def test_torchrun_starts_it_and_progress_is_shown_once(pictures: Path, tmp_path:
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["run"] == 1
+    assert json.loads(ended.stdout)["runs"][0]["run"] == 1
     assert ended.stderr.count("scoring:") == 1
     store = Store(str(tmp_path / "bench.db"))
     assert [run.environment["processes"] for run in store.runs()] == ["2"]

@@ -168,15 +168,15 @@ def test_the_command(tmp_path: Path, runner: CliRunner) -> None:
     with_runs(tmp_path / "b.db", "k1", "k2", value=0.25)
     found = runner.invoke(app, ["store", "merge", "a.db", "b.db", "--store", "all.db", "--format", "json"])
     assert found.exit_code == 0, found.stderr
-    assert json.loads(found.stdout) == [
-        {"source": "a.db", "new": 1, "known": 0, "still running": 0, "conflicts": 0},
-        {"source": "b.db", "new": 2, "known": 0, "still running": 0, "conflicts": 1},
+    assert json.loads(found.stdout)["sources"] == [
+        {"source": "a.db", "new": 1, "known": 0, "still_running": 0, "conflicts": 0},
+        {"source": "b.db", "new": 2, "known": 0, "still_running": 0, "conflicts": 1},
     ]
     assert "conflict: ours on emoji-93 (seed 0) has mAP@all:plain 0.5 in run 1" in found.stderr
     missing = runner.invoke(app, ["store", "merge", "c.db", "--store", "all.db"])
     assert missing.exit_code == 6
     table = runner.invoke(app, ["store", "merge", "a.db", "--store", "all.db"])
-    assert "a.db       0       1               0           0" in table.stdout
+    assert "a.db\t0\t1\t0\t0" in table.stdout
 
 
 def test_of_several_sources_all_are_opened_before_anything_is_entered(tmp_path: Path, runner: CliRunner) -> None:

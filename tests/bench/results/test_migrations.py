@@ -156,5 +156,5 @@ def test_a_run_of_version_2_answers_its_command_without_computing(version_2: Pat
     words = shlex.split(REQUESTS[1].replace("oracle", "oracle --format json"))
     result = runner.invoke(app, ["--store", str(version_2), "run", *words])
     assert result.exit_code == 0, result.stderr
-    told = json.loads(result.stdout)
+    (told,) = json.loads(result.stdout)["runs"]
     assert (told["run"], told["already_done"]) == (2, True)

@@ -21,7 +21,7 @@ def words(tmp_path: Path) -> list[str]:
 def plan(runner: CliRunner, *words: str) -> list[str]:
     result = runner.invoke(app, ["ablate", *words, "--dry-run", "--format", "json"])
     assert result.exit_code == 0, result.stderr
-    names = [row["experiment"] for row in json.loads(result.stdout)]
+    names = [row["experiment"] for row in json.loads(result.stdout)["runs"]]
     return [name.partition(" on ")[0] + name.partition("seed ")[2][:1] for name in names]
 
 
@@ -38,9 +38,9 @@ def test_runs_are_reused_and_reported_in_pairs(runner: CliRunner, words: list[st
     call = ["ablate", *words, "--without", "preservation", "--format", "json"]
     first = runner.invoke(app, call)
     assert first.exit_code == 0, first.stderr
-    rows = json.loads(first.stdout)
+    rows = json.loads(first.stdout)["runs"]
     assert [(row["ablation"], row["already_done"]) for row in rows] == [("", False), ("without preservation", False)]
-    more = json.loads(runner.invoke(app, [*call, "--seeds", "2"]).stdout)
+    more = json.loads(runner.invoke(app, [*call, "--seeds", "2"]).stdout)["runs"]
     assert [(row["seed"], row["already_done"]) for row in more] == [(0, True), (0, True), (1, False), (1, False)]
     store = Store("bench.db")
     runs = store.runs()

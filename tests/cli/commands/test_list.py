@@ -23,7 +23,7 @@ def test_lists_name_what_there_is(what: str, name: str, runner: CliRunner) -> No
     table = runner.invoke(app, ["list", what])
     assert table.exit_code == 0
     assert name in table.stdout
-    rows = json.loads(runner.invoke(app, ["list", what, "--format", "json"]).stdout)
+    rows = json.loads(runner.invoke(app, ["list", what, "--format", "json"]).stdout)[what]
     assert name in [next(iter(row.values())) for row in rows]
 
 
@@ -31,7 +31,7 @@ def test_settings_have_the_defaults_of_their_dataset(runner: CliRunner) -> None:
     def default(name: str, *words: str) -> str:
         found = runner.invoke(app, ["list", "settings", *words, "--format", "json"])
         assert found.exit_code == 0, found.stderr
-        (row,) = [row for row in json.loads(found.stdout) if row["setting"] == name]
+        (row,) = [row for row in json.loads(found.stdout)["settings"] if row["setting"] == name]
         assert row["meaning"]
         return str(row["default"])
 
@@ -42,12 +42,12 @@ def test_settings_have_the_defaults_of_their_dataset(runner: CliRunner) -> None:
 
 
 def test_backbones_say_where_their_weights_come_from(runner: CliRunner) -> None:
-    rows = json.loads(runner.invoke(app, ["list", "backbones", "*net*0", "--format", "json"]).stdout)
+    rows = json.loads(runner.invoke(app, ["list", "backbones", "*net*0", "--format", "json"]).stdout)["backbones"]
     found = {row["backbone"]: row for row in rows}
-    assert found["tf_efficientnet_lite0"]["ImageNet weights"] == "come with the project"
-    assert found["tf_efficientnet_lite0"]["default for"] == "emoji"
-    assert found["resnet50"]["ImageNet weights"] == "--weights FILE"
-    assert {"sketchy", "tuberlin", "quickdraw"} <= set(found["resnet50"]["default for"].split(", "))
+    assert found["tf_efficientnet_lite0"]["imagenet_weights"] == "installed"
+    assert found["tf_efficientnet_lite0"]["default_for"] == ["emoji"]
+    assert found["resnet50"]["imagenet_weights"] == "--weights FILE"
+    assert {"sketchy", "tuberlin", "quickdraw"} <= set(found["resnet50"]["default_for"])
     assert "vit_tiny_patch16_224" not in found
 
 

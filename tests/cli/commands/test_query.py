@@ -31,7 +31,7 @@ def test_a_query_of_the_dataset_gives_what_its_run_gave(stored: CliRunner, tmp_p
     Path("mine.png").write_bytes(emoji.read(item.path))
     result = stored.invoke(app, ["query", "1", "mine.png", "-k", "10", "--format", "json"])
     assert result.exit_code == 0, result.stderr
-    assert [each["position"] for each in json.loads(result.stdout)] == best[0].tolist()
+    assert [each["position"] for each in json.loads(result.stdout)["photos"]] == best[0].tolist()
     table = stored.invoke(app, ["query", "1", "mine.png", "-k", "2"])
     assert split.gallery[best[0][1]].path in table.stdout
 
@@ -59,7 +59,7 @@ def test_codes_and_re_ranking_of_the_run_are_applied(
     Path("mine.png").write_bytes(emoji.read(emoji.split().limited(3).queries[40].path))
     result = runner.invoke(app, ["query", "1", "mine.png", "-k", "10", "--format", "json", "-o", "found.html"])
     assert result.exit_code == 0, result.stderr
-    assert [each["position"] for each in json.loads(result.stdout)] == best[40].tolist()
+    assert [each["position"] for each in json.loads(result.stdout)["photos"]] == best[40].tolist()
     assert said in Path("found.html").read_text()
 
 
@@ -76,11 +76,15 @@ def test_a_folder_of_photos_is_embedded_once_and_broken_ones_are_left_out(stored
     call = ["query", "1", "mine.png", "--photos", "photos", "--format", "json"]
     first, again = stored.invoke(app, call), stored.invoke(app, call)
     assert first.exit_code == 0, first.stderr
-    assert {each["path"] for each in json.loads(first.stdout)} == {"fruit/a.png", "fruit/b.jpg", "fruit/c.webp"}
-    assert {each["class_name"] for each in json.loads(first.stdout)} == {"fruit"}
+    assert {each["path"] for each in json.loads(first.stdout)["photos"]} == {
+        "fruit/a.png",
+        "fruit/b.jpg",
+        "fruit/c.webp",
+    }
+    assert {each["class_name"] for each in json.loads(first.stdout)["photos"]} == {"fruit"}
     assert first.stdout == again.stdout
     Image.new("RGB", (60, 40), "pink").save(folder / "d.png")
-    assert len(json.loads(stored.invoke(app, call).stdout)) == 4
+    assert len(json.loads(stored.invoke(app, call).stdout)["photos"]) == 4
 
 
 def test_a_strip_and_a_page_hold_the_pictures(stored: CliRunner) -> None:
@@ -105,7 +109,7 @@ def test_a_strip_and_a_page_hold_the_pictures(stored: CliRunner) -> None:
         (["query", "9", "mine.png"], 4, "There is no run 9"),
         (["query", "1", "none.png"], 3, "Sketch none.png cannot be read"),
         (["query", "1", "mine.png", "-o", "out.gif"], 2, "written as .png or .html, not as out.gif"),
-        (["query", "1", "mine.png", "-o", "no/out.png"], 2, "cannot be written to no/out.png"),
+        (["query", "1", "mine.png", "-o", "mine.png/out.png"], 2, "mine.png/out.png cannot be written"),
         (["query", "1", "mine.png", "--photos", "none"], 3, "There is no folder none"),
         (["query", "1", "mine.png", "--photos", "empty"], 3, "holds no picture"),
         (["query", "1", "mine.png", "--weights", "w.safetensors"], 2, "leave out --weights"),
@@ -126,7 +130,7 @@ def test_mistakes(arguments: list[str], code: int, message: str, stored: CliRunn
     assert message in result.stderr
 
 
-@pytest.mark.parametrize("wrong", [["empty.png"], ["mine.png", "-o", "no/out.png"]])
+@pytest.mark.parametrize("wrong", [["empty.png"], ["mine.png", "-o", "mine.png/out.png"]])
 def test_a_wrong_sketch_or_place_is_told_before_photos_are_embedded(
     wrong: list[str], stored: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

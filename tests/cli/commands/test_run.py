@@ -33,7 +33,7 @@ def test_json_keeps_the_contract_and_a_second_call_computes_nothing(runner: CliR
     call = ["run", "-m", "imagenet", "--limit", "1", "--image-size", "32", "--format", "json"]
     result = runner.invoke(app, call)
     assert result.exit_code == 0, result.output
-    first = json.loads(result.stdout)
+    (first,) = json.loads(result.stdout)["runs"]
     assert set(first) == {
         "run",
         "method",
@@ -54,16 +54,16 @@ def test_json_keeps_the_contract_and_a_second_call_computes_nothing(runner: CliR
     assert {"metric", "average", "value", "queries", "skipped"} == set(first["scores"][0])
     ids = {score["metric"] for score in first["scores"]}
     assert {"mAP@all:plain", "mAP@200:hits", "P@100:k", "P@200:index", "P@5:k"} <= ids
-    again = json.loads(runner.invoke(app, call).stdout)
+    (again,) = json.loads(runner.invoke(app, call).stdout)["runs"]
     assert again == {**first, "already_done": True}
-    forced = json.loads(runner.invoke(app, [*call, "--force"]).stdout)
+    (forced,) = json.loads(runner.invoke(app, [*call, "--force"]).stdout)["runs"]
     assert forced["run"] != first["run"]
     assert forced["scores"] == first["scores"]
 
 
 def test_an_ablation_is_another_run_with_its_name(runner: CliRunner) -> None:
     call = ["run", "-m", "ours", "--without", "quadruplet", "--without", "preservation", *SMOKE, "--format", "json"]
-    result = json.loads(runner.invoke(app, call).stdout)
+    (result,) = json.loads(runner.invoke(app, call).stdout)["runs"]
     assert result["ablation"] == "without quadruplet and without preservation"
 
 
@@ -76,7 +76,7 @@ def test_a_default_without_weights_gives_way_in_one_warning(runner: CliRunner, t
     store = Store("bench.db")
     assert [run.configuration["run"]["backbone"] for run in store.runs()] == ["tf_efficientnet_lite0"] * 2
     store.close()
-    plan = json.loads(runner.invoke(app, [*call, "--dry-run", "--format", "json"]).stdout)
+    plan = json.loads(runner.invoke(app, [*call, "--dry-run", "--format", "json"]).stdout)["runs"]
     assert plan[0]["state"].startswith("done")
     assert "backbone=tf_efficientnet_lite0" in plan[0]["command"]  # what another machine is told
 
@@ -146,7 +146,7 @@ def test_a_configuration_file_gives_defaults_and_the_line_wins(runner: CliRunner
     )
     result = runner.invoke(app, ["run", "--seed", "5"])
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["seed"] == 5
+    assert json.loads(result.stdout)["runs"][0]["seed"] == 5
     assert Path("mine.db").exists()
     assert not Path("bench.db").exists()
     runner.invoke(app, ["run", "--store", "other.db"])
@@ -159,14 +159,14 @@ def test_two_configuration_files_are_joined_key_by_key(runner: CliRunner) -> Non
     ran = runner.invoke(app, ["run", "--config", "other.toml"])
     assert ran.exit_code == 0, ran.stderr
     listed = runner.invoke(app, ["list", "runs", "--config", "other.toml"])
-    (run,) = json.loads(listed.stdout)
+    (run,) = json.loads(listed.stdout)["runs"]
     assert run["method"] == "imagenet"
     store = Store("here.db")
     assert [each.per_class_limit for each in store.runs()] == [1]
     store.close()
     call = ["-m", "imagenet", "--limit", "1", "--image-size", "32", "--dry-run", "--format", "json"]
-    for config, state in (("other.toml", "done, run 1"), (os.devnull, "to run")):
-        (cell,) = json.loads(runner.invoke(app, ["run", "--config", config, *call]).stdout)
+    for config, state in (("other.toml", "done"), (os.devnull, "to run")):
+        (cell,) = json.loads(runner.invoke(app, ["run", "--config", config, *call]).stdout)["runs"]
         assert cell["state"] == state
 
 
@@ -195,7 +195,7 @@ def test_a_gallery_of_all_classes_has_tables_and_protocols_of_its_own(runner: Cl
     assert (none.exit_code, "gallery of all classes" in none.stderr) == (4, True)
     found = runner.invoke(app, [*call, "--gallery", "all"])
     assert found.exit_code == 0, found.output
-    one, other = (json.loads(each.stdout) for each in (plain, found))
+    one, other = (json.loads(each.stdout)["runs"][0] for each in (plain, found))
     assert one["fingerprint"] != other["fingerprint"]
     figures = [each["scores"][0]["value"] for each in (one, other)]
     assert figures[1] < figures[0]  # more photos to be wrong with

@@ -34,7 +34,8 @@ def test_asked_again_no_image_is_read(runner: CliRunner, monkeypatch: pytest.Mon
     monkeypatch.setattr(Emoji, "read", no_reading)
     again = runner.invoke(app, RUN)
     assert again.exit_code == 0, again.stderr
-    assert json.loads(again.stdout) == {**json.loads(first.stdout), "already_done": True}
+    (before,), (after,) = json.loads(first.stdout)["runs"], json.loads(again.stdout)["runs"]
+    assert after == {**before, "already_done": True}
 
 
 def test_images_that_were_replaced_since_are_told_of(runner: CliRunner, tmp_path: Path) -> None:
@@ -48,9 +49,9 @@ def test_images_that_were_replaced_since_are_told_of(runner: CliRunner, tmp_path
         with (root / item.path).open("ab") as file:
             file.write(b" ")
         again = runner.invoke(app, call)
-        assert (again.exit_code, json.loads(again.stdout)["already_done"]) == (0, True)
+        assert (again.exit_code, json.loads(again.stdout)["runs"][0]["already_done"]) == (0, True)
         assert (said in again.stderr) == told
-    assert json.loads(runner.invoke(app, [*call, "--force"]).stdout)["run"] == 2
+    assert json.loads(runner.invoke(app, [*call, "--force"]).stdout)["runs"][0]["run"] == 2
     assert "WARNING" not in runner.invoke(app, call).stderr
 
 
@@ -66,7 +67,7 @@ def test_a_result_outlives_its_data(runner: CliRunner, monkeypatch: pytest.Monke
     monkeypatch.setattr(Emoji, "load_split", missing)
     again = runner.invoke(app, RUN)
     assert again.exit_code == 0, again.stderr
-    assert json.loads(again.stdout)["already_done"] is True
+    assert json.loads(again.stdout)["runs"][0]["already_done"] is True
     assert "same settings" in again.stderr
     for other in (["--seed", "1"], ["--set", "codes=itq-test"], ["--limit", "2"], ["--force"], ["--precision", "bf16"]):
         refused = runner.invoke(app, [*RUN, *other])
@@ -84,7 +85,7 @@ def test_force_keeps_the_old_run_superseded(runner: CliRunner, monkeypatch: pyte
     assert old.key == new.key
     assert old.scores == new.scores
     assert new.cost["images_per_second"] > 0  # its images were embedded anew
-    assert json.loads(runner.invoke(app, RUN).stdout)["run"] == new.id
+    assert json.loads(runner.invoke(app, RUN).stdout)["runs"][0]["run"] == new.id
 
 
 def test_a_dry_run_writes_nothing(runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,18 +94,16 @@ def test_a_dry_run_writes_nothing(runner: CliRunner, tmp_path: Path, monkeypatch
     before = files_of(tmp_path)
     planned = runner.invoke(app, [*words, "--dry-run", "--format", "json"])
     assert planned.exit_code == 0, planned.stderr
-    assert [row["state"] for row in json.loads(planned.stdout)] == ["to run", "to run"]
-    assert all(row["megabytes"] >= 0 and row["seconds"] is None for row in json.loads(planned.stdout))
+    assert [row["state"] for row in json.loads(planned.stdout)["runs"]] == ["to run", "to run"]
+    assert all(row["megabytes"] >= 0 and row["seconds"] is None for row in json.loads(planned.stdout)["runs"])
     assert files_of(tmp_path) == before
 
 
 def test_a_dry_run_tells_what_is_done_and_what_is_running(runner: CliRunner, tmp_path: Path) -> None:
     words = ["run", "-m", "imagenet", *words_of(write_folder(tmp_path / "pictures"))]
     assert runner.invoke(app, words).exit_code == 0
-    keys = [
-        row["key"]
-        for row in json.loads(runner.invoke(app, [*words, "--seeds", "2", "--dry-run", "--format", "json"]).stdout)
-    ]
+    planned = runner.invoke(app, [*words, "--seeds", "2", "--dry-run", "--format", "json"])
+    keys = [row["key"] for row in json.loads(planned.stdout)["runs"]]
     store = Store("bench.db")
     done = store.runs()[0]
     known = {name: getattr(done, name) for name in ("method", "ablation", "dataset", "split", "fingerprint")}
@@ -121,8 +120,8 @@ def test_a_dry_run_tells_what_is_done_and_what_is_running(runner: CliRunner, tmp
     store.close()
     before = files_of(tmp_path)
     planned = runner.invoke(app, [*words, "--seeds", "2", "--dry-run", "--format", "json"])
-    rows = json.loads(planned.stdout)
-    assert [row["state"] for row in rows] == ["done, run 1", "running, run 2"]
+    rows = json.loads(planned.stdout)["runs"]
+    assert [(row["state"], row["run"]) for row in rows] == [("done", 1), ("running", 2)]
     assert rows[0]["seconds"] == 0
     assert rows[1]["seconds"] == round(sum(done.seconds.values()))
     assert files_of(tmp_path) == before

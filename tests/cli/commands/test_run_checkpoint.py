@@ -83,7 +83,7 @@ def test_on_its_own_images_it_scores_as_it_did(by: str, asked: Any, pictures: Pa
     checkpoint = "1" if by == "run" else str(network(trained))
     found = asked("run", "--checkpoint", checkpoint, *words_here(pictures), "--format", "json")
     assert found.exit_code == 0, found.output
-    row = json.loads(found.stdout)
+    row = json.loads(found.stdout)["runs"][0]
     assert (row["method"], row["seed"], row["already_done"]) == ("softmax", 3, False)
     store = Store("bench.db")
     first, _, again = store.runs()
@@ -95,25 +95,25 @@ def test_on_its_own_images_it_scores_as_it_did(by: str, asked: Any, pictures: Pa
     assert "training" not in again.seconds
     store.close()
     found = asked("run", "--checkpoint", "3", *words_here(pictures), "--format", "json")  # of a run that has it from 1
-    assert json.loads(found.stdout)["already_done"]
+    assert json.loads(found.stdout)["runs"][0]["already_done"]
 
 
 def test_on_another_dataset_it_says_what_it_was_trained_on_and_saw(asked: Any, trained: Path) -> None:
     words = ("run", "--checkpoint", "1", "-d", "emoji", "--limit", "1", "--device", "cpu")
     plan = asked(*words, "--dry-run", "--format", "json")
-    (row,) = json.loads(plan.stdout)
+    (row,) = json.loads(plan.stdout)["runs"]
     assert row["experiment"].startswith("softmax trained on draw4-seed0-")
     call = row["command"][row["command"].index("run") :]
     assert call[:5] == ["run", "--checkpoint", str(network(trained).resolve()), "-d", "emoji"]
     found = asked(*words, "--format", "json")
     assert found.exit_code == 0, found.output
-    saw = json.loads(found.stdout)["checkpoint"]["saw"]
+    saw = json.loads(found.stdout)["runs"][0]["checkpoint"]["saw"]
     facts = opened(network(trained))
     assert saw
     assert set(saw) <= set(facts.seen)  # the folder's pictures are of emoji's classes
     assert f"the network saw {len(saw)} of 93 test classes in training" in found.stderr
     # The command of the plan asks for the same run.
-    assert json.loads(asked(*row["command"][1:], "--format", "json").stdout)["already_done"]
+    assert json.loads(asked(*row["command"][1:], "--format", "json").stdout)["runs"][0]["already_done"]
     report = asked("report", "-d", "emoji", "--include-smoke")
     assert f"| softmax trained on {facts.asked['training']['split']} (saw {len(saw)} test class" in report.stdout
     store = Store("bench.db")
@@ -125,7 +125,7 @@ def test_what_follows_embedding_may_be_chosen(asked: Any, pictures: Path) -> Non
     call = ("run", "--checkpoint", "1", *words_here(pictures), "--set", "codes=itq-test", "--set", "bits=8")
     found = asked(*call, "--format", "json")
     assert found.exit_code == 0, found.output
-    assert json.loads(found.stdout)["post"]["codes"] == "itq-test"
+    assert json.loads(found.stdout)["runs"][0]["post"]["codes"] == "itq-test"
 
 
 def test_a_sketch_asks_a_network_that_came_from_elsewhere(asked: Any, pictures: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_sketch_asks_a_network_that_came_from_elsewhere(asked: Any, pictures: 
     [
         (["1", "--set", "codes=itq"], 2, "Setting 'codes' has no choice 'itq'. Did you mean 'itq-test'?"),
         (["9"], 4, "There is no run 9: "),
-        (["9", "--store", "none.db"], 4, "there is no results database none.db"),
+        (["9", "--store", "none.db"], 4, "There is no results database none.db"),
         (["2"], 2, "Run 2 trained nothing: ask for -m imagenet on the other dataset"),
         (["nowhere.safetensors"], 7, "Checkpoint nowhere.safetensors is not there: name a run"),
         (["text.txt"], 7, "is damaged, or no network that bench trained"),
@@ -200,7 +200,7 @@ def test_the_words_can_be_pasted(asked: Any, trained: Path) -> None:
     path = Path("a network.safetensors")
     shutil.copy(network(trained), path)
     plan = asked("run", "--checkpoint", str(path), "--limit", "1", "--dry-run", "--format", "json")
-    (row,) = json.loads(plan.stdout)
+    (row,) = json.loads(plan.stdout)["runs"]
     with pytest.raises(SystemExit) as ended:
         main([*shlex.split(shlex.join(row["command"]))[1:], "--dry-run"])
     assert ended.value.code == 0
@@ -212,7 +212,7 @@ def test_a_network_of_a_smoke_run_stays_smoke(asked: Any, runner: CliRunner, tmp
     call = ("run", "-m", "softmax", "--limit", "2", "--epochs", "0.1", "--image-size", "32", "--device", "cpu")
     made = asked(*cache, *call, "--format", "json")
     assert made.exit_code == 0, made.output
-    found = asked(*cache, "run", "--checkpoint", str(json.loads(made.stdout)["run"]), "--device", "cpu")
+    found = asked(*cache, "run", "--checkpoint", str(json.loads(made.stdout)["runs"][0]["run"]), "--device", "cpu")
     assert found.exit_code == 0, found.output
     refused = asked("report", "-d", "emoji")
     assert (refused.exit_code, "--include-smoke" in refused.stderr) == (4, True)

@@ -28,7 +28,7 @@ def test_a_run_on_a_published_tree(runner: CliRunner, tmp_path: Path) -> None:
     call = ["run", "-m", "imagenet", "-d", "tuberlin", "--limit", "2", *SMALL, "--format", "json"]
     result = runner.invoke(app, call)
     assert result.exit_code == 0, result.stderr
-    found = json.loads(result.stdout)
+    found = json.loads(result.stdout)["runs"][0]
     assert (found["dataset"], found["split"]) == ("tuberlin", "tuberlin-30")
     assert {score["queries"] for score in found["scores"] if score["average"] == "queries"} == {30}
 
@@ -85,10 +85,10 @@ def test_a_broken_picture_may_be_dropped(runner: CliRunner, tmp_path: Path) -> N
         "--format",
         "json",
     ]
-    whole = json.loads(runner.invoke(app, call).stdout)
+    whole = json.loads(runner.invoke(app, call).stdout)["runs"][0]
     broken.write_bytes(b"no picture")
     dropping = runner.invoke(app, [*call, "--on-bad-image", "drop"])
     assert dropping.exit_code == 0, dropping.stderr
     assert f"dropped: Image {broken.relative_to(tmp_path).as_posix()} cannot be decoded" in dropping.stderr
-    assert json.loads(dropping.stdout)["fingerprint"] != whole["fingerprint"]
+    assert json.loads(dropping.stdout)["runs"][0]["fingerprint"] != whole["fingerprint"]
     assert runner.invoke(app, [*call, "--force"]).exit_code == 3

@@ -136,7 +136,8 @@ def test_binary_codes_come_with_their_bounds(runner: CliRunner) -> None:
         assert each["tied"] == (tied[each["average"]] if each["metric"].startswith("mAP@all") else None)
     assert found[0]["pessimistic"] < found[0]["tied"] < found[0]["optimistic"]
     table = runner.invoke(app, ["score", "bits.npz", "--distance", "hamming", "--protocol", "standard"])
-    assert all(word in table.stdout for word in ("pessimistic", "optimistic", "mAP@all:tied", "gallery position"))
+    assert all(word in table.stdout for word in ("pessimistic", "optimistic", "mAP@all:tied"))
+    assert "gallery position" in table.stderr
 
 
 def test_codes_that_a_protocol_makes_are_its_own(runner: CliRunner, file: str) -> None:
@@ -157,7 +158,7 @@ def test_no_value_is_null(runner: CliRunner) -> None:
     np.savez("e.npz", **{**ARRAYS, "query_labels": ARRAYS["query_labels"] + 1000})  # type: ignore[arg-type]
     found = scored(runner, "e.npz", "--metric", "P@5:k")["scores"][0]
     assert (found["value"], found["skipped"]) == (None, 60)
-    assert " - " in runner.invoke(app, ["score", "e.npz", "--metric", "P@5:k"]).stdout
+    assert "\t-\n" in runner.invoke(app, ["score", "e.npz", "--metric", "P@5:k"]).stdout
 
 
 def emoji_arrays() -> dict[str, npt.NDArray[Any]]:
@@ -280,12 +281,12 @@ def test_arrays_larger_than_memory(runner: CliRunner, file: str, monkeypatch: py
 
 
 def test_lists_explain_themselves(runner: CliRunner) -> None:
-    protocols = json.loads(runner.invoke(app, ["list", "protocols", "--format", "json"]).stdout)
+    protocols = json.loads(runner.invoke(app, ["list", "protocols", "--format", "json"]).stdout)["protocols"]
     assert [each["protocol"] for each in protocols] == PROTOCOLS.names()
     assert all(each["summary"] and each["used_by"] and each["source"] and each["metrics"] for each in protocols)
     table = runner.invoke(app, ["list", "protocols"]).stdout
-    assert all(word in table for word in ("sketch-lvm", "paired gallery", "P@200:index", "doodle2search"))
-    metrics = json.loads(runner.invoke(app, ["list", "metrics", "--format", "json"]).stdout)
+    assert all(word in table for word in ("sketch-lvm", "paired", "P@200:index", "doodle2search"))
+    metrics = json.loads(runner.invoke(app, ["list", "metrics", "--format", "json"]).stdout)["metrics"]
     assert metrics[0]["metric"] == "mAP@all:plain"
-    assert all(each["what it is"] and each["used by"] for each in metrics)
+    assert all(each["summary"] and each["used_by"] for each in metrics)
     assert "mAP@K:voc-min" in runner.invoke(app, ["list", "metrics"]).stdout

@@ -29,23 +29,24 @@ def filled(runner: CliRunner) -> CliRunner:
 def test_runs_as_a_table(filled: CliRunner) -> None:
     shown = filled.invoke(app, ["list", "runs"])
     assert shown.exit_code == 0, shown.stderr
-    lines = [line.split() for line in shown.stdout.splitlines() if "emoji-93" in line]
-    assert [line[:3] for line in lines] == [["1", "done", "ours"], ["2", "failed", "ours"], ["3", "running", "ours"]]
-    assert "0.5" in shown.stdout
-    assert "IncompleteError: Loss term" in shown.stdout
-    assert "ours [oracle: selected on the test] (generalized) (smoke)" in shown.stdout
-    assert "its process has ended" in shown.stdout
+    lines = [line.split("\t") for line in shown.stdout.splitlines() if "\temoji-93\t" in line]
+    marked = "ours [oracle: selected on the test] (generalized) (smoke)"
+    assert lines == [
+        ["1", "done", "ours", "emoji-93", "0", "0.5000", "-"],
+        ["2", "failed", "ours", "emoji-93", "1", "-", "IncompleteError: Loss term"],
+        ["3", "running", marked, "emoji-93", "2", "-", "its process has ended"],
+    ]
 
 
 def test_runs_as_json_and_by_status(filled: CliRunner) -> None:
-    rows = json.loads(filled.invoke(app, ["list", "runs", "--format", "json"]).stdout)
-    assert [(row["run"], row["status"], row["mAP@all"]) for row in rows] == [
+    rows = json.loads(filled.invoke(app, ["list", "runs", "--format", "json"]).stdout)["runs"]
+    assert [(row["run"], row["status"], row["map_all"]) for row in rows] == [
         (1, "done", 0.5),
         (2, "failed", None),
         (3, "running", None),
     ]
     some = filled.invoke(app, ["list", "runs", "--status", "failed", "--status", "done", "--format", "json"])
-    assert [row["run"] for row in json.loads(some.stdout)] == [1, 2]
+    assert [row["run"] for row in json.loads(some.stdout)["runs"]] == [1, 2]
     wrong = filled.invoke(app, ["list", "runs", "--status", "finished"])
     assert wrong.exit_code == 2
     assert "There is no status 'finished'." in wrong.stderr
@@ -98,14 +99,14 @@ def test_what_works_here(filled: CliRunner, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     found = filled.invoke(app, ["doctor", "--format", "json"])
     assert found.exit_code == 0, found.stderr
-    rows = {(row["part"], row["name"]): row for row in json.loads(found.stdout)}
-    assert rows["device", "cpu"]["fine"] is True
-    assert rows["weights", "tf_efficientnet_lite0"]["fine"] is True
+    rows = {(row["part"], row["name"]): row for row in json.loads(found.stdout)["findings"]}
+    assert rows["device", "cpu"]["usable"] is True
+    assert rows["weights", "tf_efficientnet_lite0"]["usable"] is True
     assert "sha256 57934424" in rows["weights", "tf_efficientnet_lite0"]["found"]
-    assert rows["weights", "resnet50"]["fine"] is False
+    assert rows["weights", "resnet50"]["usable"] is False
     assert "put torchvision's resnet50-0676ba61.pth" in rows["weights", "resnet50"]["found"]
-    assert rows["dataset", "emoji"]["fine"] is True
-    assert rows["dataset", "sketchy"]["fine"] is False
+    assert rows["dataset", "emoji"]["usable"] is True
+    assert rows["dataset", "sketchy"]["usable"] is False
     assert "bench data path sketchy" in rows["dataset", "sketchy"]["found"]
     assert rows["store", "./bench.db"]["found"] == "schema version 3; 1 done, 1 failed, 1 running"
     assert "GB free" in rows["disk", "cache"]["found"]
@@ -119,11 +120,11 @@ def test_the_doctor_raises_nothing(runner: CliRunner) -> None:
     Path("bench.db").write_text("no database, but long enough to be read as one: " * 40)
     found = runner.invoke(app, ["doctor", "--data-root", "none", "--cache-dir", "no/such/cache", "--format", "json"])
     assert found.exit_code == 0, found.stderr
-    store = next(row for row in json.loads(found.stdout) if row["part"] == "store")
-    assert store["fine"] is False
+    store = next(row for row in json.loads(found.stdout)["findings"] if row["part"] == "store")
+    assert store["usable"] is False
     assert "is not a database file" in store["found"]
     empty = runner.invoke(app, ["doctor", "--store", "none.db", "--format", "json"])
-    assert next(row for row in json.loads(empty.stdout) if row["part"] == "store")["fine"] is None
+    assert next(row for row in json.loads(empty.stdout)["findings"] if row["part"] == "store")["usable"] is None
     assert not Path("none.db").exists()
 
 

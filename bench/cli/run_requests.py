@@ -1,0 +1,148 @@
+"""Run the requests of ``bench run`` and ``bench ablate``: resolve all, run them here or as jobs, show the results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import typer
+
+from bench.cli.dry_run import show_plan
+from bench.cli.jobs import choose_executor, run_jobs
+from bench.cli.options import RunOptions
+from bench.cli.output import global_option, make_resources
+from bench.cli.progress import Bars
+from bench.cli.run_table import Done, name_experiment, show_runs
+from bench.cli.sweep import Sweep
+from bench.distributed.failure import LostProcessError
+from bench.distributed.process_group import join_processes
+from bench.errors import DataError, IncompleteError, StorageError, UsageError
+from bench.experiments.experiment import Experiment, Resources
+from bench.experiments.preflight import agree
+from bench.experiments.resolve import Splits, choose_weights, resolve
+from bench.experiments.run import follow
+from bench.experiments.stored import find_run
+from bench.results.merge import open_store
+from bench.results.models import RunRecord
+from bench.results.store import Store
+from bench.settings.request import Request
+
+Show = Callable[[list[Done], str, Store], None]
+
+
+def run_requests(ctx: typer.Context, requests: list[Request], options: RunOptions, show: Show = show_runs) -> None:
+    """Resolve all requests, so that a mistake in the last is found before the first is computed; then run them.
+
+    ``show`` prints the runs. Raises IncompleteError if some failed; the others are stored and shown.
+    """
+    where = str(global_option(ctx, "store"))
+    with join_processes(options.device) as processes:
+        resources = make_resources(
+            ctx,
+            device=processes.device(options.device),
+            workers=options.workers,
+            resume=options.resume,
+            top=options.save_topk,
+            compiled=options.compile,
+            processes=processes,
+        )
+        quiet = bool(global_option(ctx, "quiet")) or not processes.leads
+        if not processes.leads:
+            logging.getLogger("bench").setLevel(logging.ERROR)  # rank 0 logs
+        executor = processes.all_succeed(lambda: choose_executor(options, resources))
+        experiments, kept = _resolve_all(requests, resources, options, where, quiet)
+        agree(processes, experiments)
+        if not processes.leads:
+            if not options.dry_run:
+                _follow_all(experiments, resources, options)
+            return
+        _warn(experiments)
+        if options.dry_run:
+            show_plan(ctx, experiments, options)
+            return
+        store, merged = open_store(where, resources.cache_dir)
+        if merged.new:
+            typer.echo(
+                f"{merged.new} runs that were kept in files while the database was away are in it now.", err=True
+            )
+        for line in merged.conflicts:
+            typer.echo(line, err=True)
+        sweep = Sweep(experiments, resources, store, options, quiet)
+        lost: StorageError | None = None
+        try:
+            if executor is None:
+                sweep.run()
+            else:
+                run_jobs(sweep, executor)
+        finally:
+            lost = sweep.return_to_store() if sweep.lost else None
+            done = [*((run, True) for run in kept), *sweep.done]
+            if lost or sweep.jobs:  # without the database only the runs themselves can be shown
+                show_runs(done, options.format, sweep.store, sweep.jobs)
+            else:
+                show(done, options.format, sweep.store)
+            sweep.store.close()
+        processes.broadcast(None)  # ends ``_follow_all``
+        if lost:
+            raise lost
+        if sweep.failures:
+            raise IncompleteError(f"{len(sweep.failures)} of {len(experiments)} runs failed, the others are stored.")
+
+
+def _resolve_all(
+    requests: list[Request], resources: Resources, options: RunOptions, where: str, quiet: bool
+) -> tuple[list[Experiment], list[RunRecord]]:
+    """The experiment of each request; if its data is missing, the stored run of the same settings."""
+    processes, reuse = resources.processes, not (options.force or options.dry_run)
+
+    def resolve_each() -> tuple[list[Experiment], list[RunRecord]]:
+        experiments, kept = list[Experiment](), list[RunRecord]()
+        chosen = [choose_weights(request) for request in requests]
+        for request, _ in chosen:
+            try:
+                experiments.append(resolve(request, resources, splits))
+            except DataError as error:
+                found = find_run(request, where) if reuse and processes.size == 1 else None
+                if found is None:
+                    raise
+                kept.append(found)
+                typer.echo(f"{error} Showing stored run {found.id} ({found.ended}): same settings.", err=True)
+        for warning in dict.fromkeys(warning for _, warning in chosen if warning and processes.leads):
+            typer.echo(f"WARNING: {warning}", err=True)
+        return experiments, kept
+
+    with Bars("checking images", quiet=quiet or options.on_bad_image == "error") as bars:
+        bars.phase("decoding")
+        splits = Splits(bars.progress, write_cache=not options.dry_run and processes.leads)
+        experiments, kept = processes.all_succeed(resolve_each)
+    if processes.size > 1 and any(each.trains and not each.run.frozen_batchnorm for each in experiments):
+        raise UsageError(
+            "Several processes cannot train batch normalisation, since each sees a part of the batch: leave out "
+            "--set frozen_batchnorm=false, or use one process."
+        )
+    return experiments, kept
+
+
+def _warn(experiments: list[Experiment]) -> None:
+    """Print warnings for test classes that a network saw in training, and the images that were dropped."""
+    for each in experiments:
+        if each.trained and (saw := each.trained.identity(each.split.unseen)["saw"]):
+            names = f"{', '.join(saw[:5])}{', ...' * (len(saw) > 5)}"
+            typer.echo(
+                f"WARNING: {name_experiment(each)}: the network saw {len(saw)} of {len(each.split.unseen)} test "
+                f"classes in training ({names}): for these the run is not zero-shot, and every table marks it.",
+                err=True,
+            )
+    for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
+        typer.echo(f"dropped: {reason}", err=True)
+
+
+def _follow_all(experiments: list[Experiment], resources: Resources, options: RunOptions) -> None:
+    """On every rank but 0: do this rank's part of each run that rank 0 begins, until it ends the sweep."""
+    while (number := resources.processes.broadcast(-1)) is not None:
+        try:
+            follow(experiments[number], resources, force=options.force)
+        except LostProcessError:
+            raise
+        except IncompleteError:  # the same on every rank: rank 0 prints it, and may go on
+            continue
