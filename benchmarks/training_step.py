@@ -63,10 +63,10 @@ def photos_of(batch: Batch, classes: int) -> TrainingPhotos:
     images = batch.images[batch.is_photo]
     labels = torch.arange(classes)
 
-    def through(function: Callable[[Tensor], Tensor]) -> Tensor:
+    def apply(function: Callable[[Tensor], Tensor]) -> Tensor:
         return function(images).repeat(-(-classes // len(images)), 1)[:classes]
 
-    return TrainingPhotos(through, labels, tuple(map(str, range(classes))), "a benchmark")
+    return TrainingPhotos(apply, labels, tuple(map(str, range(classes))), "a benchmark")
 
 
 class PhotosOnly:

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.datasets.base import DATASETS, Dataset, Survey, Whereabouts
+from bench.datasets.published.class_splits import hash_of_classes
 from bench.datasets.published.files import Walker, read_file, stamp_of
-from bench.datasets.published.split_lists import hash_of_classes
 from bench.errors import DataError, UsageError, nearest
 from bench.settings.run_settings import setting
 from bench.types import Item, Modality, Split, salted_order

@@ -1,4 +1,7 @@
-"""Sketchy Extended: 125 classes, sketches of Sketchy, photos of Sketchy and its extension."""
+"""Sketchy Extended: 125 classes, sketches of Sketchy, photos of Sketchy and its extension.
+
+The layout ``sake`` has published file lists; ``datasets/published/file_lists.py`` reads them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.datasets.base import DATASETS
+from bench.datasets.published.class_splits import ClassSplit
 from bench.datasets.published.layouts import Layout, Lists
-from bench.datasets.published.split_lists import ClassSplit
 from bench.datasets.published.tree_dataset import TreeDataset, TreeSettings
 from bench.errors import DataError
 from bench.settings.run_settings import setting
 
+# Published file lists; {} is train, test or zero.
 SKETCH_LIST = "sketch_tx_000000000000_ready_filelist_{}.txt"
 PHOTO_LIST = "all_photo_filelist_{}.txt"
 

@@ -1,7 +1,7 @@
-"""What a method is: networks, unweighted loss terms, and embeddings. The engine owns the rest.
+"""The base class and the registry of methods: networks, unweighted loss terms, and embeddings.
 
-To add one, put a file into this folder that subclasses ``Method`` and registers it with ``@METHODS.register(name)``;
-nothing else is edited, and ``tests/test_every_method.py`` trains it because it is registered.
+To add a method, put a file into this folder with a subclass of ``Method`` and ``@METHODS.register(name)``.
+``tests/test_every_method.py`` tests every registered method.
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ from bench.types import Batch
 
 @dataclass(frozen=True)
 class Context:
-    """What a method is told when it is built.
-
-    ``seen`` names the seen classes (position = label), ``cache_dir`` is a folder for what can be computed again.
-    """
+    """Run settings, names of the seen classes by label, and a cache folder."""
 
     run: RunSettings
     seen: tuple[str, ...]
@@ -35,15 +32,15 @@ class Context:
 
 @dataclass(frozen=True)
 class TrainingPhotos:
-    """The training photos without augmentation, for what is prepared before training.
+    """The training photos without augmentation, for ``Method.prepare``.
 
-    ``through(function)`` gives what a function says of every photo: float32 [photos, ...] on the CPU, from a function
-    of float32 [batch, 3, size, size] in 0..1 on the device to [batch, ...]; where several processes train, each looks
-    at its share. ``labels`` int64 [photos] and ``paths`` are in the same order; ``identity`` pins content and size.
-    ``broadcast`` gives every process the table that rank 0 read (from a cache, say), or None.
+    ``apply(function)`` applies a function to every photo: from float32 [batch, 3, size, size] in 0..1 on the device to
+    [batch, ...]. It returns float32 [photos, ...] on the CPU; with several processes each computes its share.
+    ``labels`` int64 [photos] and ``paths`` are in the same order; ``identity`` changes with content or size.
+    ``broadcast`` sends rank 0's table (or None) to every process.
     """
 
-    through: Callable[[Callable[[Tensor], Tensor]], Tensor]
+    apply: Callable[[Callable[[Tensor], Tensor]], Tensor]
     labels: Tensor
     paths: tuple[str, ...]
     identity: str
@@ -58,13 +55,12 @@ class NoSettings:
 class Method(nn.Module):
     """One method.
 
-    ``terms`` names its loss terms; the setting ``weight_<term>`` holds the weight of each, and a term of weight 0 is
-    not computed. A method without terms is not trained. ``structural`` names ablations that change how a term is
-    computed, each with the settings that it changes. ``version`` counts up when a change to the code changes results.
-    ``files`` names settings that hold the path of a file: in a run's key stands the hash of what is in it.
-    ``Settings`` is a frozen dataclass of what ``--set key=value`` can change. ``uses_backbone`` says whether there is a
-    pre-trained network in it, whose weights must be at hand before a run is entered; ``taught`` names those of its
-    terms that learn from that network's ImageNet classifier.
+    ``terms``: its loss terms. The setting ``weight_<term>`` is the weight of each; a term of weight 0 is not computed.
+    A method without terms is not trained. ``structural``: ablations that change how a term is computed, each with the
+    settings that it changes. ``version``: increased when a change to the code changes results. ``files``: settings with
+    the path of a file, whose hash is part of a run's key. ``recipe``: default run settings. ``Settings``: a frozen
+    dataclass of ``--set key=value``. ``uses_backbone``: whether it needs a pre-trained network. ``classifier_terms``:
+    loss terms that need the network's ImageNet classifier.
     """
 
     name: ClassVar[str]
@@ -76,7 +72,7 @@ class Method(nn.Module):
     recipe: ClassVar[Mapping[str, Any]] = {}
     Settings: ClassVar[type] = NoSettings
     uses_backbone: ClassVar[bool] = True
-    taught: ClassVar[tuple[str, ...]] = ()
+    classifier_terms: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__()
@@ -90,35 +86,35 @@ class Method(nn.Module):
         return {term: weight for term, weight in every.items() if weight != 0}
 
     def prepare(self, photos: TrainingPhotos) -> None:
-        """Compute, before training, what training needs; the method is on its device by then."""
+        """Prepare training; the method is on its device."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimiser, each with ``params`` and its own ``lr``."""
+        """Parameter groups of the optimiser, each with ``params`` and ``lr``."""
         return []
 
     def optimiser(self, run: RunSettings) -> torch.optim.Optimizer:
-        """The optimiser that the setting ``optimiser`` names, over ``parameter_groups``; a method may bring another."""
+        """The optimiser of the setting ``optimiser``, over ``parameter_groups``; a method may return another."""
         optimiser: torch.optim.Optimizer = OPTIMISERS.get(run.optimiser)(self.parameter_groups(), run)
         return optimiser
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """What the losses need of each image, each [batch, ...]: everything that looks at images.
+        """Compute from the images everything that the losses need: tensors by name, each [batch, ...].
 
-        Where several processes train, ``batch`` is this one's part of the batch.
+        With several processes, ``batch`` is this process's part of the batch.
         """
         return {}
 
     def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
-        """Unweighted loss of each term in ``weights``, scalars, of a whole batch.
+        """Unweighted loss of each term in ``weights``, a scalar, over the whole batch.
 
-        ``outputs`` are those of every image of the batch, each [batch, ...]; ``labels`` int64 [batch] (positions in
+        ``outputs`` are those of all images of the batch, each [batch, ...]; ``labels`` int64 [batch] (positions in
         ``Context.seen``), ``is_photo`` bool [batch].
         """
         return {}
 
     @abstractmethod
     def embed(self, images: Tensor, is_photo: bool) -> Tensor | np.ndarray[Any, Any]:
-        """Embeddings to rank by: float32 [batch, 3, size, size] in 0..1 to float32 [batch, width]."""
+        """Embeddings for ranking: float32 [batch, 3, size, size] in 0..1 to float32 [batch, width]."""
 
 
 METHODS: Registry[type[Method]] = Registry("method", "bench.methods", "bench.methods", wrong=not_derived_from(Method))

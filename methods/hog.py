@@ -48,9 +48,9 @@ class Hog(Method):
         super().__init__(settings, context)
         size = context.run.image_size
         if size // settings.cells < 2:
-            raise UsageError(f"Setting 'cells' is {settings.cells}, too many for an image of {size} pixels a side.")
+            raise UsageError(f"Setting 'cells' is {settings.cells}, too many for an image of {size} pixels: lower it.")
         if not 1 <= settings.block <= settings.cells:
-            raise UsageError(f"Setting 'block' lies between 1 and 'cells' ({settings.cells}), not {settings.block}.")
+            raise UsageError(f"Setting 'block' must be between 1 and 'cells' ({settings.cells}), not {settings.block}.")
 
     def embed(self, images: Tensor, is_photo: bool) -> npt.NDArray[np.float32]:
         """Descriptors float32 [batch, (cells - block + 1)^2 * block^2 * orientations]."""
@@ -58,7 +58,7 @@ class Hog(Method):
 
         settings = self.settings
         cell = images.shape[-1] // settings.cells  # pixels
-        kept = cell * settings.cells  # what does not fill a cell on the right and below is left out
+        kept = cell * settings.cells  # incomplete cells at the right and the bottom are left out
         rows = [
             hog(
                 image,

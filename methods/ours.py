@@ -86,12 +86,12 @@ class Ours(SingleNetwork):
         self.register_buffer("knowledge", table.to(self.projection.weight.device), persistent=False)
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """``embedding`` [batch, dim]; with the online teacher also ``taught`` [batch, 1000], what it says."""
-        found = super().outputs(batch)
+        """``embedding`` [batch, dim]; with the online teacher also its probabilities ``teacher`` [batch, 1000]."""
+        outputs = super().outputs(batch)
         if "preservation" in self.weights and self.settings.teacher == "online":
             logits = self.teacher.logits(batch.images)
-            found["taught"] = torch.softmax(logits / self.settings.temperature, dim=1)
-        return found
+            outputs["teacher"] = torch.softmax(logits / self.settings.temperature, dim=1)
+        return outputs
 
     def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The terms with a weight other than 0."""
@@ -104,12 +104,11 @@ class Ours(SingleNetwork):
             terms["classification"] = losses.normalised_softmax(embedding, self.prototypes, labels, settings.scale)
         if "preservation" in computed:
             logits = self.semantic_head(embedding)
-            # Online, a photo's target is what the teacher says of that photo, and a sketch has none, as in SAKE [ours]:
-            # that a sketch can be taught at all is part of what a class-oriented target gives.
+            # Online, only photos have a target, as in SAKE [ours]. The prepared table gives sketches a target, too.
             terms["preservation"] = (
                 losses.preservation(logits, self.knowledge[labels])
                 if settings.teacher == "prepared"
-                else losses.distillation(logits, outputs["taught"], is_photo)
+                else losses.distillation(logits, outputs["teacher"], is_photo)
             )
         return terms
 

@@ -8,7 +8,7 @@ Implemented, after its published code:
 - The domain tag in squeeze-and-excitation (``domain_tag``).
 - Cross-entropy over the seen classes, for both domains.
 - Cross-entropy against the frozen ImageNet network, which sees every whole batch. Sketches have no target.
-- The first values of embedding layer and semantic head, from the singular value decomposition of the ImageNet
+- The initial weights of embedding layer and semantic head, from the singular value decomposition of the ImageNet
   classifier.
 - The WordNet adjustment of the teacher's logits, if its table is given.
 
@@ -53,7 +53,7 @@ log = logging.getLogger("bench.methods.sake")
 class SakeSettings(NetworkSettings):
     """Settings of SAKE; weights multiply the loss terms, and a term of weight 0 is not computed."""
 
-    initialisation: Literal["svd", "random"] = setting("svd", "first weights of embedding layer and semantic head")
+    initialisation: Literal["svd", "random"] = setting("svd", "initial weights of embedding layer and semantic head")
     wordnet: str = setting("", "file with the WordNet table, [seen classes, 1000]; empty: no adjustment")
     teacher_scale: float = setting(1.0, "multiplies the teacher's logits", least=0)
     wordnet_scale: float = setting(0.3, "multiplies the WordNet table, which is added to them", least=0)
@@ -80,14 +80,14 @@ class Sake(SingleNetwork):
             self.class_head = heads.class_head(settings.dim, len(context.seen))
         if "preservation" in computed:
             self.semantic_head = heads.semantic_head(settings.dim)
-            self.register_buffer("wordnet", None, persistent=False)  # read for training: nothing else needs its file
+            self.register_buffer("wordnet", None, persistent=False)  # read by ``prepare``
         if settings.initialisation == "svd":
-            start_from_classifier(
+            initialise_from_classifier(
                 self.backbone.network.get_classifier(), self.projection, getattr(self, "semantic_head", None)
             )
 
     def prepare(self, photos: TrainingPhotos) -> None:
-        """Set up the online teacher, when its loss is computed, and say what it lacks."""
+        """Set up the online teacher if its loss is computed; log that there is no WordNet table."""
         if "preservation" not in self.weights:
             return
         self.teacher = Teacher(self.backbone, self.context.run.backbone)
@@ -103,17 +103,17 @@ class Sake(SingleNetwork):
         return feature
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """``embedding`` [batch, dim] and ``taught`` [batch, 1000], what the teacher says.
+        """``embedding`` [batch, dim], and the teacher's probabilities ``teacher`` [batch, 1000].
 
-        Its logits are adjusted by WordNet where there is a table.
+        The WordNet table adjusts the teacher's logits if there is one.
         """
-        found = super().outputs(batch)
+        outputs = super().outputs(batch)
         if "preservation" in self.weights:
             logits = self.settings.teacher_scale * self.teacher.logits(batch.images)
             if self.wordnet is not None:
                 logits = logits + self.settings.wordnet_scale * self.wordnet[batch.labels]
-            found["taught"] = torch.softmax(logits, dim=1)
-        return found
+            outputs["teacher"] = torch.softmax(logits, dim=1)
+        return outputs
 
     def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The terms with a weight other than 0."""
@@ -123,17 +123,17 @@ class Sake(SingleNetwork):
             terms["classification"] = F.cross_entropy(self.class_head(embedding), labels)
         if "preservation" in computed:
             logits = self.semantic_head(embedding)
-            terms["preservation"] = losses.distillation(logits, outputs["taught"], is_photo)
+            terms["preservation"] = losses.distillation(logits, outputs["teacher"], is_photo)
         return terms
 
 
 @torch.no_grad()
-def start_from_classifier(classifier: nn.Module, projection: nn.Linear, semantic_head: nn.Linear | None) -> None:
-    """Set the projection and the semantic head so that one after the other is the ImageNet classifier at rank dim.
+def initialise_from_classifier(classifier: nn.Module, projection: nn.Linear, semantic_head: nn.Linear | None) -> None:
+    """Initialise projection and semantic head so that together they are the ImageNet classifier at rank dim.
 
-    The classifier's weight is U S V^T [1000, width]: the projection becomes S V^T, the head U, both cut to the dim
-    largest singular values; numbers of the embedding beyond the weight's rank keep their draw and the head ignores
-    them. Raises UsageError when the backbone's classifier is not one linear layer on the pooled feature.
+    The classifier's weight is U S V^T [1000, width]. The projection becomes S V^T, the head U, both for the dim largest
+    singular values. Dimensions beyond the rank of the weight stay random, and the head ignores them. Raises UsageError
+    unless the backbone's classifier is one linear layer on the pooled feature.
     """
     if not isinstance(classifier, nn.Linear) or classifier.in_features != projection.in_features:
         raise UsageError(

@@ -57,10 +57,10 @@ def losses_while_training(experiment: Experiment, resources: Resources, steps: i
     positions = data.is_photo.nonzero()[:, 0].tolist()
     paths = tuple(experiment.split.train[p].path for p in positions)
 
-    def through(function: Callable[[Tensor], Tensor]) -> Tensor:
+    def apply(function: Callable[[Tensor], Tensor]) -> Tensor:
         return function(next(iter(images.stream([positions]))) / 255.0)
 
-    method.prepare(TrainingPhotos(through, data.labels[positions], paths, "a test"))
+    method.prepare(TrainingPhotos(apply, data.labels[positions], paths, "a test"))
     seen: list[dict[str, float]] = []
     train(
         method,
@@ -148,7 +148,7 @@ def test_every_ablation_trains_and_changes_its_term_only(
             monkeypatch.setattr(losses, function, not_to_be_called)
     first, last = losses_while_training(ablation, resources, steps=2)
     assert set(first) == set(last) == kept
-    # Cells of an ablation are paired: same first values, same batches, so that every other term starts as it did.
+    # Runs of an ablation are paired: same initial weights and batches, so every other term has the same first value.
     changed = {term for term in kept if first[term] != pytest.approx(FULL[name][term], rel=1e-4)}
     assert len(changed) == (1 if kept == set(full.method.terms) else 0)
     assert last != first
@@ -162,15 +162,15 @@ def test_a_term_left_out_leaves_no_trace(
     name: str, term: str, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[str] = []
-    draws_of = heads.draws_of
+    seeded = heads.seeded
 
     @contextmanager
     def recorded(title: str) -> Iterator[None]:
         drawn.append(title)
-        with draws_of(title):
+        with seeded(title):
             yield
 
-    monkeypatch.setattr(heads, "draws_of", recorded)
+    monkeypatch.setattr(heads, "seeded", recorded)
     experiment = small(name, resources)
     full = build(experiment, resources, DEVICE)
     drawn_by_full = list(drawn)

@@ -18,7 +18,7 @@ from bench.evaluation.metrics.base import METRICS
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import PACKAGED, PUBLISHED, default_file, how_to_get
-from bench.methods.backbone.weights import checked_hash
+from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import METHODS
 from bench.reports.base import FORMATS, KINDS, PICTURES
 from bench.results import migrations
@@ -81,7 +81,7 @@ def _weights() -> Iterator[Finding]:
         try:
             path = default_file(name)
             if path is not None:
-                yield Finding("weights", name, True, f"ImageNet, sha256 {checked_hash(path)[:16]}, {path}")
+                yield Finding("weights", name, True, f"ImageNet, sha256 {verified_hash(path)[:16]}, {path}")
             elif name == RunSettings().backbone:
                 note = f"not on this machine, so the default backbone is {PACKAGED}: {how_to_get(name)}"
                 yield Finding("weights", name, False, note)

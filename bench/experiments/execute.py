@@ -32,7 +32,7 @@ from bench.results import details
 from bench.training.embed import BATCH
 from bench.training.loop import TrainingData, train
 from bench.training.state import load_exactly
-from bench.training.trained_networks import Networks, network_hash, state_of
+from bench.training.trained_networks import Networks, network_hash
 from bench.types import AVERAGES, Score
 
 log = logging.getLogger("bench.experiments.execute")
@@ -118,9 +118,15 @@ class Execution:
             return
         clock.seconds["training"] = round(clock.seconds["training"] + history.earlier, 2)
         seconds = {name: value for name, value in clock.seconds.items() if name != LOADING}
-        limit, commit = experiment.per_class_limit, provenance.commit()
+        facts = {
+            "seconds": seconds,
+            "history": history.points,
+            "commit": provenance.commit(),
+            "trained": experiment.described,
+            "limit": experiment.per_class_limit,
+        }
         try:
-            networks.save(key, method, seconds, history.points, commit, experiment.described, limit)
+            networks.save(key, method, facts)
             checkpoint.remove()
         except StorageError as error:  # the scores are worth more than the file
             log.warning("The trained network is not cached; its scores are stored: %s", error)
@@ -192,7 +198,7 @@ class Execution:
         part = list(processes.part(positions))
         batches = [part[start : start + BATCH] for start in range(0, len(part), BATCH)]
 
-        def through(function: Callable[[Tensor], Tensor]) -> Tensor:
+        def apply(function: Callable[[Tensor], Tensor]) -> Tensor:
             rows: list[Tensor] = []
             for number, pixels in enumerate(data.images.stream(batches), start=1):
                 rows.append(function(to_pixels(pixels, self.device)).float().cpu())
@@ -206,7 +212,7 @@ class Execution:
 
         paths = tuple(experiment.split.train[position].path for position in positions)
         identity = (experiment.split.fingerprint, str(experiment.run.image_size), experiment.dataset.stamp(paths))
-        return TrainingPhotos(through, data.labels[positions], paths, " ".join(identity).strip(), broadcast)
+        return TrainingPhotos(apply, data.labels[positions], paths, " ".join(identity).strip(), broadcast)
 
 
 def build(experiment: Experiment, resources: Resources, device: torch.device) -> Method:
@@ -224,7 +230,7 @@ def build(experiment: Experiment, resources: Resources, device: torch.device) ->
 
 def weights_of(method: Method, *, initial: bool = True) -> dict[str, str]:
     """Hashes (16 hex digits) of the network as it is now, and of its ``initial`` weights."""
-    network = {"network": network_hash(method)[:16]} if state_of(method) else {}
+    network = {"network": network_hash(method)[:16]} if method.state_dict() else {}
     built = [module.weights_hash[:16] for module in method.modules() if isinstance(module, Backbone)]
     return {"weights": " ".join(dict.fromkeys(built)), **network} if initial and built else network
 

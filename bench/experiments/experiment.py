@@ -14,12 +14,12 @@ from bench.datasets.base import Dataset
 from bench.distributed.process_group import ALONE, Processes
 from bench.errors import DataError
 from bench.io import file_digest
-from bench.methods.backbone.weights import checked_hash
+from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import Method
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request, in_text
 from bench.settings.run_settings import RunSettings, recipe_for, with_recipe
-from bench.training.pretrained import Trained, description
+from bench.training.trained_networks import Trained, describe_training
 from bench.types import Split
 
 
@@ -168,7 +168,7 @@ class Experiment:
     @property
     def described(self) -> dict[str, Any]:
         """What identifies the training, without the files' stamp; a trained network's file holds it."""
-        return description(self.identity, self.identity["configuration"])
+        return describe_training(self.identity, self.identity["configuration"])
 
 
 def default_settings(method: type[Method], dataset: type[Dataset], backbone: str | None) -> tuple[RunSettings, Any]:
@@ -217,7 +217,7 @@ def weights_identity(weights: str) -> str:
     """
     if weights in ("", "none") or weights.startswith(HASH):
         return weights
-    return HASH + checked_hash(Path(weights))
+    return HASH + verified_hash(Path(weights))
 
 
 def _file_identity(name: str, path: str) -> str:

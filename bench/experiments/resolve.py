@@ -13,13 +13,13 @@ from bench.datasets.published.request_split import apply_request
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.experiments.experiment import Experiment, Resources, default_settings
 from bench.methods.backbone.architectures import check_backbone, check_network
-from bench.methods.backbone.published_weights import PACKAGED, default_file, file_of_hash, how_to_get
-from bench.methods.backbone.weights import checked_hash, no_weights
+from bench.methods.backbone.published_weights import PACKAGED, default_file, find_by_hash, how_to_get
+from bench.methods.backbone.weights import missing_weights, verified_hash
 from bench.methods.base import METHODS, Method
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request
 from bench.settings.run_settings import assign, given
-from bench.training.pretrained import Trained, opened
+from bench.training.trained_networks import Trained, open_trained
 from bench.types import Split
 
 ON_BAD_IMAGE = ("error", "drop")
@@ -68,7 +68,7 @@ def resolve(
     """
     request, _ = choose_weights(request)
     dataset_kind = DATASETS.get(request.dataset)
-    trained = opened(Path(request.checkpoint)) if request.checkpoint else None
+    trained = open_trained(Path(request.checkpoint)) if request.checkpoint else None
     if trained is not None:
         kind, run, own = trained.method, trained.run, trained.own
         dataset_settings, post = settings_for_checkpoint(request, trained, dataset_kind)
@@ -94,8 +94,8 @@ def resolve(
             "a method that is not trained."
         )
     if trained is None and kind.uses_backbone and {*NETWORK} & {*given(request.assignments)}:
-        taught = tuple(each for each in kind.taught if each in kind.terms and getattr(own, f"weight_{each}"))
-        check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, taught)
+        terms = tuple(each for each in kind.classifier_terms if each in kind.terms and getattr(own, f"weight_{each}"))
+        check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, terms)
     shared = ("seed", "selection", "gallery", "precision", "per_class_limit")
     facts = {name: getattr(request, name) for name in shared}
     return Experiment(kind, dataset, split, run=run, own=own, post=post, dropped=dropped, trained=trained, **facts)
@@ -117,21 +117,21 @@ def choose_weights(request: Request) -> tuple[Request, str]:
     if weights == "none" or not kind.uses_backbone:
         return request, ""
     if weights.startswith(HASH):
-        file = file_of_hash(backbone, weights.removeprefix(HASH))
+        file = find_by_hash(backbone, weights.removeprefix(HASH))
         if file is None:
             raise LoadingError(f"The weights file {weights[:19]}... is not on this machine: name it by --weights.")
         return _with_assignment(request, f"weights={file}"), ""
     if weights:
-        checked_hash(Path(weights))
+        verified_hash(Path(weights))
         return request, ""
     file = default_file(backbone)
     if backbone == PACKAGED:
         return request, ""
     if file is not None:
-        checked_hash(file)
+        verified_hash(file)
         return _with_assignment(request, f"weights={file}"), ""
     if "backbone" in given(request.assignments):
-        raise no_weights(backbone)
+        raise missing_weights(backbone)
     default_file(PACKAGED)
     warning = (
         f"No ImageNet weights of {backbone!r}, the default backbone, are on this machine: {PACKAGED!r}, whose weights "

@@ -10,7 +10,7 @@ from dataclasses import replace
 from bench import provenance
 from bench.datasets.base import DATASETS
 from bench.datasets.checks.content_hash import hash_of_sizes
-from bench.datasets.published.split_lists import hash_of_classes
+from bench.datasets.published.class_splits import hash_of_classes
 from bench.devices import be_deterministic, choose_device, out_of_memory
 from bench.distributed.failure import LostProcessError
 from bench.errors import DatabaseError, MemoryExhaustedError, StorageError

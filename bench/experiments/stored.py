@@ -21,7 +21,7 @@ from bench.methods.base import METHODS
 from bench.results.models import RunRecord
 from bench.results.reading import existing
 from bench.settings.request import HASH, Request, in_text
-from bench.training.pretrained import file_of
+from bench.training.trained_networks import find_network
 
 
 def load_experiment(
@@ -39,7 +39,7 @@ def load_experiment(
     initial = str(run.configuration["run"].get("weights", ""))
     parts = ["dataset", "run", "method", "post"]
     if request.checkpoint:
-        request = replace(request, checkpoint=str(file_of(run, resources.cache_dir)))
+        request = replace(request, checkpoint=str(find_network(run, resources.cache_dir)))
         parts, initial = ["dataset", "post"], ""
     if weights is not None:
         if not initial.startswith(HASH):

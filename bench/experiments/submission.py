@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 
 from bench.datasets.base import Dataset
+from bench.datasets.published.class_splits import read_class_split
 from bench.datasets.published.published_counts import counts_of_split
-from bench.datasets.published.split_lists import read_class_split
 from bench.embeddings.arrays import Embeddings
 from bench.embeddings.files import EmbeddingFile
 from bench.errors import DataError, UsageError, nearest

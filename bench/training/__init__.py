@@ -1,1 +1,1 @@
-"""Training, and what it leaves."""
+"""The training loop, checkpoints, choice of the epoch, trained networks, and embedding of images."""

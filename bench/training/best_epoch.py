@@ -1,4 +1,4 @@
-"""Scores the network after each epoch and keeps the one that a selection rule chooses."""
+"""Score the network after each epoch, and keep the epoch that a selection rule chooses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BestEpoch:
 
     def __init__(self, rule: Selection, score: Callable[[Method], float]) -> None:
         self._rule, self._score = rule, score
-        # Replaced as a whole, so that a signal between two statements leaves the state before or after an epoch.
+        # One assignment replaces both, so that a signal cannot leave half of them.
         self._memory: tuple[list[float], dict[str, Tensor]] = [], {}
 
     @property
@@ -27,14 +27,14 @@ class BestEpoch:
         return len(self._memory[0])
 
     def after_epoch(self, method: Method) -> None:
-        """Score the method as it is and keep its state if it is the best so far."""
+        """Score the method, and keep its state if the rule chooses it."""
         method.eval()
         value = self._score(method)
         method.train()
         if math.isnan(value):
             raise IncompleteError(
-                f"The network of epoch {self.epochs + 1} cannot be judged: its embeddings hold NaN or infinity, "
-                "or no validation sketch has a photo of its class; lower --lr, or use --select last."
+                f"The network of epoch {self.epochs + 1} has no score: its embeddings hold NaN or infinity, or no "
+                "validation sketch has a photo of its class; lower --lr, or use --select last."
             )
         scores, best = [*self._memory[0], value], self._memory[1]
         if self._rule.choose(scores) == len(scores) - 1:
@@ -55,5 +55,5 @@ class BestEpoch:
         self._memory = tensors["scores"].tolist(), best
 
     def restore_best(self, method: Method) -> None:
-        """Give the method the best state."""
+        """Load the best state into the method."""
         method.load_state_dict(self._memory[1])

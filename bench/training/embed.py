@@ -1,4 +1,4 @@
-"""Images to embeddings."""
+"""Embed images in batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.types import Floats
 
 log = logging.getLogger("bench.training.embed")
 
-BATCH = 64  # images at a time; does not change a result, and larger ones leave a processor's caches
+BATCH = 64  # images; larger batches do not fit into the caches of a CPU
 
 
 def embed(
@@ -29,10 +29,10 @@ def embed(
     progress: Callable[[int, int], None],
     processes: Processes = ALONE,
 ) -> Floats:
-    """Embeddings of all images in their order: float32 [images, width]; ``progress`` is told (done, all).
+    """Embeddings of all images in order: float32 [images, width]; ``progress`` gets (done, all).
 
-    Where memory does not suffice for a batch, half as many images are tried, down to one; then the error is raised.
-    Of several processes each embeds its share, ``images``, and all have the embeddings of all shares.
+    When memory runs out, the batch is halved, down to one image; then the error is raised. With several processes,
+    ``images`` is the share of this one, and the result holds the embeddings of all.
     """
     method.eval()
     size, done = BATCH, 0
@@ -47,9 +47,9 @@ def embed(
             if size == 1 or not out_of_memory(error):
                 raise
             size //= 2
-            log.warning("Memory did not suffice for %d images at a time: going on with %d.", 2 * size, size)
+            log.warning("Not enough memory for batches of %d images: continuing with %d.", 2 * size, size)
         if device.type == "cuda" and done < len(images):
-            torch.cuda.empty_cache()  # what the larger batch left behind in pieces
+            torch.cuda.empty_cache()  # fragments of the larger batch
     own = np.concatenate(parts or [np.empty((0, 0), np.float32)]).astype(np.float32, copy=False)
     return own if processes.size == 1 else processes.all_gather_rows(torch.from_numpy(own)).numpy()
 

@@ -22,13 +22,12 @@ from bench.methods.base import Method
 from bench.settings.run_settings import SCHEDULES, RunSettings
 from bench.signals import Deferred, deferred_signals
 from bench.training.best_epoch import BestEpoch
-from bench.training.state import Checkpoint, History, TrainingState, finite
+from bench.training.state import Checkpoint, History, TrainingState, check_finite
 from bench.types import Split
 
 log = logging.getLogger("bench.training.loop")
 
-# Called after every step with the steps done, the number of steps and the step's loss terms (unweighted) by name.
-OnStep = Callable[[int, int, dict[str, float]], None]
+OnStep = Callable[[int, int, dict[str, float]], None]  # gets steps done, all steps, unweighted loss terms by name
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class TrainingData:
 
     @classmethod
     def of(cls, split: Split, images: Images) -> TrainingData:
-        """The training images of a split; ``images`` holds ``split.train`` in its order."""
+        """Add labels and domains to ``images``, which are those of ``split.train``."""
         domains = torch.tensor([item.modality == "photo" for item in split.train])
         return cls(images, torch.from_numpy(split.train_labels(split.train)), domains)
 
@@ -60,16 +59,14 @@ def train(
     processes: Processes = ALONE,
     compiled: bool = False,
 ) -> History:
-    """Train ``method`` in place; its curves: up to 100 points with ``step`` and the mean of each term since the last.
+    """Train ``method`` in place and return its training curves.
 
-    A training with a ``checkpoint`` continues from it and saves it after every epoch, and on Ctrl-C or SIGTERM.
-    ``selector`` scores the method after every epoch and restores the best one at the end. Each of several
-    ``processes`` computes its share of every batch; all have the losses of the whole batch. ``compiled`` compiles what
-    takes images.
+    Training resumes from ``checkpoint``, and writes it after every epoch and on Ctrl-C or SIGTERM. ``selector`` scores
+    the method after every epoch, and restores the best epoch at the end. Each of several ``processes`` computes its
+    share of every batch, and all have the losses of the whole batch. ``compiled`` compiles ``method.outputs``.
 
-    Raises IncompleteError that names epoch and term if a loss is not finite, StorageError if a checkpoint cannot be
-    written, UsageError if a batch cannot be split, LostProcessError if another process ended. In the last case the
-    state after the last full step is saved.
+    Raises IncompleteError if a loss is not finite, StorageError if a checkpoint cannot be written, UsageError if a
+    batch cannot be split, and LostProcessError, after saving the last full step, if another process ended.
     """
     sampler = BalancedBatches(
         data.labels.numpy(), data.is_photo.numpy(), batch_size=run.batch_size, per_class=run.per_class
@@ -81,15 +78,13 @@ def train(
     highest = [group["lr"] for group in optimiser.param_groups]
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     history = History(steps)
-    state = TrainingState(
-        method, optimiser, scaler, history, checkpoint=checkpoint, selector=selector, processes=processes
-    )
+    state = TrainingState(method, optimiser, scaler, history, checkpoint, selector, processes)
     state.restore()
     if state.step:
         log.info("The training resumes after step %d of %d.", state.step, steps)
     method.train()
     losses = spread(WholeBatchLosses(method, processes, rows, compiled), optimiser, processes, device)
-    with deferred_signals() as signals, torch.random.fork_rng(devices=[]), _saved_when_lost(state, signals):
+    with deferred_signals() as signals, torch.random.fork_rng(devices=[]), _save_when_lost(state, signals):
         _select(state, _epochs(state.step, steps, len(sampler)), signals)
         for positions, images in _batches(sampler, data.images, seed, state.step, steps, rows):
             draws = _seed_draws(seed, state.step)
@@ -99,7 +94,7 @@ def train(
             with autocast(device, precision):
                 terms = losses(pixels, labels, is_photo)  # each a scalar
                 loss = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
-            values = finite(terms, state.step, len(sampler))
+            values = check_finite(terms, state.step, len(sampler))
             for group, lr in zip(optimiser.param_groups, highest, strict=True):
                 group["lr"] = lr * schedule(state.step, steps, run)
             optimiser.zero_grad(set_to_none=True)
@@ -123,7 +118,7 @@ def train(
 def _batches(
     sampler: BalancedBatches, images: Images, seed: int, start: int, steps: int, rows: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The steps from ``start`` on: positions int64 [batch], and pixels uint8 [own, 3, size, size] of its ``rows``."""
+    """For each step from ``start``: positions int64 [batch], and pixels uint8 [own, 3, size, size] of its ``rows``."""
     for epoch in range(start // len(sampler), math.ceil(steps / len(sampler))):
         first = epoch * len(sampler)
         batches = list(sampler.epoch(seed, epoch))[max(0, start - first) : steps - first]
@@ -133,19 +128,19 @@ def _batches(
 
 
 def _seed_draws(seed: int, step: int) -> torch.Generator:
-    """Seed what a network draws (dropout) from seed and step; a generator of the same seed for the augmentation."""
+    """Seed torch (for dropout) by seed and step, and return a generator for the augmentation."""
     number = seed * 1_000_003 + step
     torch.manual_seed(number)
     return torch.Generator().manual_seed(number)
 
 
 def _epochs(step: int, steps: int, steps_per_epoch: int) -> int:
-    """Epochs that have ended after ``step`` of ``steps``; the last may be shorter."""
+    """Epochs finished after ``step`` of ``steps``; the last epoch may be shorter."""
     return step // steps_per_epoch + (step == steps and step % steps_per_epoch > 0)
 
 
 def _select(state: TrainingState, epochs: int, signals: Deferred) -> None:
-    """Score the epoch that has ended, if it is not scored yet; a signal interrupts that, and resuming repeats it."""
+    """Score the last epoch unless it is scored; a signal interrupts scoring, and a resumed training repeats it."""
     if state.selector is None or state.selector.epochs == epochs:
         return
     try:
@@ -157,8 +152,8 @@ def _select(state: TrainingState, epochs: int, signals: Deferred) -> None:
 
 
 @contextmanager
-def _saved_when_lost(state: TrainingState, signals: Deferred) -> Iterator[None]:
-    """Save the last full step if another process ends within the block: no step is half done while one waits for it."""
+def _save_when_lost(state: TrainingState, signals: Deferred) -> Iterator[None]:
+    """Save the last full step if another process ends within the block."""
     try:
         with state.processes.watch():
             yield

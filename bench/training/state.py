@@ -1,8 +1,7 @@
-"""The state of a training, saved so that an interrupted one resumes.
+"""The state of a training, and its checkpoint.
 
-Every random draw of the loop is a function of the seed and the step, so the number of steps is the random state. With
-parameters, buffers, the optimiser's state and the selector's memory it is the whole state: a resumed training ends bit
-for bit like one that was never interrupted.
+Every random draw of the loop depends on seed and step only, so a checkpoint needs no random state. A resumed training
+ends with the same bits as an undisturbed one.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The checkpoint file of one training; ``key`` is the training's, and a file with another key is never used."""
+    """The checkpoint file of the training with this key; a file with another key is not used."""
 
     path: Path
     key: str
@@ -45,7 +44,7 @@ class Checkpoint:
         return read_file(self.path, self.key, "The checkpoint %s is damaged: the training starts from the beginning.")
 
     def remove(self) -> None:
-        """Delete the file, which is not needed once the training is done."""
+        """Delete the file."""
         self.path.unlink(missing_ok=True)
 
 
@@ -56,7 +55,7 @@ class History:
         self.every = max(1, math.ceil(steps / 100))
         self.points: list[dict[str, float]] = []
         self._since: list[dict[str, float]] = []
-        self.earlier = 0.0  # seconds of training before it was interrupted
+        self.earlier = 0.0  # seconds of training before the last interruption
         self._start = time.perf_counter()
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
@@ -79,7 +78,7 @@ class History:
 
 
 class TrainingState:
-    """What changes while a method is trained, and the checkpoint that it is saved in (None: it is not saved)."""
+    """Everything that changes during training, and its checkpoint (None: it is not saved)."""
 
     def __init__(
         self,
@@ -87,7 +86,6 @@ class TrainingState:
         optimiser: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         history: History,
-        *,
         checkpoint: Checkpoint | None = None,
         selector: BestEpoch | None = None,
         processes: Processes = ALONE,
@@ -111,7 +109,7 @@ class TrainingState:
         if self.selector is not None:
             tensors |= {f"extra.{name}": tensor for name, tensor in self.selector.tensors().items()}
         groups = [
-            {name: value for name, value in group.items() if isinstance(value, int | float)}  # some count steps here
+            {name: value for name, value in group.items() if isinstance(value, int | float)}  # such as steps
             for group in self.optimiser.param_groups
         ]
         facts = {"scaler": self.scaler.state_dict(), "history": self.history.state(), "groups": groups}
@@ -120,7 +118,7 @@ class TrainingState:
     def restore(self) -> None:
         """Continue from the checkpoint if there is one; rank 0 reads it for all.
 
-        Raises LoadingError for a whole file that does not fit.
+        Raises LoadingError for an undamaged file that does not match.
         """
         if self.checkpoint is None:
             return
@@ -152,7 +150,7 @@ class TrainingState:
         for name, value in values.items():
             index, _, field = name.partition(".")
             if isinstance(value, Tensor):
-                value = _laid_out_like(value, parameters[int(index)])
+                value = _with_layout_of(value, parameters[int(index)])
             state.setdefault(int(index), {})[field] = value
         current = self.optimiser.state_dict()["param_groups"]
         groups = groups or [{} for _ in current]  # checkpoints of version 0.1.0 have none
@@ -160,8 +158,8 @@ class TrainingState:
         self.optimiser.load_state_dict({"state": state, "param_groups": merged})
 
 
-def finite(terms: Mapping[str, Tensor], step: int, steps_per_epoch: int) -> dict[str, float]:
-    """The terms of a step (from 0) as numbers; raises IncompleteError that names epoch and term if one is not."""
+def check_finite(terms: Mapping[str, Tensor], step: int, steps_per_epoch: int) -> dict[str, float]:
+    """The terms of a step (from 0) as numbers; raises IncompleteError with epoch and term for NaN or infinity."""
     values = dict(zip(terms, torch.stack([each.detach().float() for each in terms.values()]).tolist(), strict=True))
     for name, value in values.items():
         if not math.isfinite(value):
@@ -183,7 +181,7 @@ def read_file(path: Path, key: str, damaged: str) -> tuple[Tensors, dict[str, An
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load a state whose names and shapes are exactly the module's; raises LoadingError that names the first other."""
+    """Load a state into a module; raises LoadingError with the first name or shape that does not match."""
     own = module.state_dict()
     wrong = [name for name in own if name not in state or state[name].shape != own[name].shape]
     wrong += [name for name in state if name not in own]
@@ -192,8 +190,8 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
     module.load_state_dict(dict(state))
 
 
-def _laid_out_like(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """The tensor in the parameter's memory format if it has its shape: sums in another order may round differently."""
+def _with_layout_of(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """The tensor in the parameter's memory format if it has its shape: the order of sums changes rounding."""
     if tensor.shape != parameter.shape:
         return tensor
     return torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device).copy_(tensor)

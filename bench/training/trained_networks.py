@@ -1,8 +1,9 @@
-"""Trained networks on disk: what a run's training left, under the key of everything that could change it."""
+"""Trained networks on disk: save and load them by training key, open a file, find the network of a stored run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,20 @@ from typing import Any
 from torch import Tensor
 
 from bench.distributed.process_group import ALONE, Processes
-from bench.io import digest_of, write_tensors
-from bench.methods.base import Method
+from bench.errors import LoadingError, UsageError
+from bench.io import digest_of, facts_of, read_tensors, write_tensors
+from bench.methods.base import METHODS, Method
+from bench.results.models import RunRecord
+from bench.settings.run_settings import RunSettings
 from bench.training.state import Checkpoint, load_exactly, read_file
+
+AFTER_TRAINING = ("post", "caution", "dropped", "gallery_name", "checkpoint")  # keys of a run's configuration
+COLUMNS = ("method", "dataset", "split", "fingerprint", "seed", "selection")  # of the store, that identify a training
 
 
 @dataclass(frozen=True)
 class Networks:
-    """Trained networks and unfinished trainings below a cache folder, by training key."""
+    """Trained networks and checkpoints of unfinished trainings in a cache folder, by training key."""
 
     cache_dir: Path
 
@@ -29,37 +36,19 @@ class Networks:
         """The checkpoint of an unfinished training."""
         return Checkpoint(self.cache_dir / "checkpoints" / f"{key}.safetensors", key)
 
-    def save(
-        self,
-        key: str,
-        method: Method,
-        seconds: Mapping[str, float],
-        history: list[dict[str, float]],
-        commit: str = "",
-        trained: Mapping[str, Any] | None = None,
-        limit: int | None = None,
-    ) -> None:
-        """Keep a trained method, with what its training took, the code's commit and what was asked (``trained``).
+    def save(self, key: str, method: Method, facts: Mapping[str, Any]) -> None:
+        """Write a trained method with ``facts`` about its training; raises StorageError if the disk is full.
 
-        ``limit`` is the number of images a class that a smoke run had.
-        Raises StorageError when the disk is full.
+        ``open_trained`` needs the facts ``trained`` (of ``describe_training``) and ``limit`` (images per class, None
+        for all).
         """
-        facts = {
-            "key": key,
-            "seconds": dict(seconds),
-            "history": history,
-            "commit": commit,
-            "trained": dict(trained) if trained is not None else None,
-            "seen": list(method.context.seen),
-            "limit": limit,
-            "network": network_hash(method),
-        }
-        write_tensors(self.path(key), state_of(method), facts)
+        own = {"key": key, "seen": list(method.context.seen), "network": network_hash(method)}
+        write_tensors(self.path(key), method.state_dict(), {**facts, **own})
 
     def load(self, key: str, method: Method, processes: Processes = ALONE) -> dict[str, Any] | None:
-        """Put the trained network of ``key`` into ``method``: what was kept with it; None when there is none to use.
+        """Load the trained network of ``key`` into ``method``, and return its facts; None if there is none.
 
-        Of several processes the leader reads it, and all have it.
+        Rank 0 reads the file for all processes.
         """
         saved = None
         if processes.leads:
@@ -71,11 +60,131 @@ class Networks:
         return dict(saved[1])
 
 
-def state_of(method: Method) -> dict[str, Tensor]:
-    """Parameters and buffers of a method by name."""
-    return dict(method.state_dict())
+@dataclass(frozen=True)
+class Trained:
+    """A trained network from a file, with the settings of its training.
+
+    ``training`` is what ``describe_training`` returned. ``seen`` are its seen classes by label. ``limit`` is the number
+    of images per class in a smoke run.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    method: type[Method]
+    run: RunSettings
+    own: Any
+    seen: tuple[str, ...]
+    limit: int | None
+    training: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """The seed of its training."""
+        return int(self.training["seed"])
+
+    @property
+    def selection(self) -> str:
+        """The rule that chose its epoch."""
+        return str(self.training["selection"])
+
+    def identity(self, unseen: Sequence[str]) -> dict[str, Any]:
+        """The network's part of the key of a run on a split with the ``unseen`` classes."""
+        return {
+            **{name: self.training[name] for name in ("dataset", "split", "fingerprint")},
+            "network": digest_of(self.tensors),
+            "saw": shared_classes(self.seen, unseen),
+            "limit": self.limit,
+        }
 
 
 def network_hash(method: Method) -> str:
-    """What identifies the numbers inside a method: 64 hex digits."""
-    return digest_of(state_of(method))
+    """SHA-256 of a method's parameters and buffers: 64 hex digits."""
+    return digest_of(method.state_dict())
+
+
+def describe_training(columns: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that identifies a training, from columns of the store and the configuration of a run."""
+    training = {name: columns[name] for name in COLUMNS}
+    return {"training": training, "settings": {k: v for k, v in configuration.items() if k not in AFTER_TRAINING}}
+
+
+def open_trained(path: Path) -> Trained:
+    """Read a network that ``Networks.save`` wrote.
+
+    Raises LoadingError if the file is missing, damaged or of an older version of bench, or if its method is missing or
+    has changed since.
+    """
+    saved = read_tensors(path)
+    if saved is None:
+        problem = "is damaged, or no network that bench trained" if path.is_file() else "does not exist"
+        raise LoadingError(f"Checkpoint {path} {problem}: name a run, or a file of the folder networks in the cache.")
+    tensors, facts = saved
+    trained = facts.get("trained")
+    if not isinstance(trained, dict):
+        raise LoadingError(
+            f"Checkpoint {path} has no settings of its training (an older version of bench wrote it): train it again."
+        )
+    try:
+        settings = trained["settings"]
+        method = METHODS.get(trained["training"]["method"])
+        if method.version != settings["method_version"]:
+            raise LoadingError(
+                f"Checkpoint {path} was trained by version {settings['method_version']} of {method.name!r}, and this "
+                f"is version {method.version}: train it again."
+            )
+        return Trained(
+            path=path,
+            tensors=tensors,
+            method=method,
+            run=RunSettings(**settings["run"]),
+            own=method.Settings(**settings["method"]),
+            seen=tuple(facts["seen"]),  # type: ignore[arg-type]
+            limit=facts["limit"],  # type: ignore[arg-type]
+            training=trained["training"],
+        )
+    except (KeyError, TypeError) as error:
+        raise LoadingError(
+            f"Checkpoint {path} has other settings than this version ({error}): train it again."
+        ) from error
+
+
+def find_network(run: RunRecord, cache_dir: Path) -> Path:
+    """The file with the network of a stored run.
+
+    Raises UsageError for a run without a network, LoadingError if its file is not in the cache folder.
+    """
+    if run.origin:
+        raise UsageError(f"Run {run.id} holds embeddings of another program: it has no network.")
+    if not METHODS.get(run.method).terms:
+        raise UsageError(f"Run {run.id} trained nothing: use -m {run.method} on the other dataset.")
+    source = run.configuration.get("checkpoint")
+    columns = {name: getattr(run, name) for name in COLUMNS}
+    if source is not None:  # the run used the network of another training
+        columns |= {name: source[name] for name in ("dataset", "split", "fingerprint")}
+    wanted = describe_training(columns, run.configuration)
+    network = str(run.environment.get("network", ""))
+    for path in sorted((cache_dir / "networks").glob("*.safetensors")):
+        facts = facts_of(path)
+        if facts is None or str(facts.get("network", ""))[: len(network)] != network:
+            continue
+        # Two trainings can give the same network, so the settings must match, too.
+        if facts.get("trained") == wanted or (source is not None and facts.get("network") == source["network"]):
+            return path
+    raise LoadingError(
+        f"The network of run {run.id} is not in the cache folder {cache_dir}: pass the folder of its training with "
+        "--cache-dir, or train it again."
+    )
+
+
+def shared_classes(seen: Sequence[str], unseen: Sequence[str]) -> list[str]:
+    """The unseen classes with the name of a seen class, ignoring case and punctuation.
+
+    >>> shared_classes(["hot-air_balloon", "cat"], ["Hot air balloon", "dog"])
+    ['Hot air balloon']
+    """
+    known = {_plain(name) for name in seen}
+    return [name for name in unseen if _plain(name) in known]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()

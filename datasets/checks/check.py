@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from bench.datasets.base import Dataset, Survey, count_by_class
 from bench.datasets.checks.broken_images import Duplicates, ImageCheck, Progress, check_images, find_duplicates
 from bench.datasets.checks.imagenet_overlap import Overlap, count_imagenet_photos, find_overlaps
+from bench.datasets.published.class_splits import read_class_split
 from bench.datasets.published.published_counts import ClassCounts, class_counts, variants
-from bench.datasets.published.split_lists import read_class_split
 from bench.datasets.published.tree_dataset import other_gallery
 from bench.errors import DataError
 from bench.types import Modality, Split

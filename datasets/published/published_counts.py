@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass
 from functools import cache
 
-from bench.datasets.published.split_lists import data_file, read_class_split
+from bench.datasets.published.class_splits import data_file, read_class_split
 from bench.types import Modality
 
 

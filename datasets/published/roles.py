@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from bench.datasets.published.class_names import ClassNames
-from bench.datasets.published.filelists import read_filelist
+from bench.datasets.published.class_splits import ClassSplit
+from bench.datasets.published.file_lists import read_file_list
 from bench.datasets.published.files import Walker
 from bench.datasets.published.layouts import ListRole, Lists, Place
-from bench.datasets.published.split_lists import ClassSplit
 from bench.errors import DataError
 from bench.types import Item, Modality
 
@@ -111,7 +111,7 @@ class Assembly:
         left_out = () if self.repeated else tuple(f"{folder}/" for folder in self.place.layout.repeated)
         items: list[Item] = []
         missing: list[str] = []
-        for number, path, label in read_filelist(self.place.root, name):
+        for number, path, label in read_file_list(self.place.root, name):
             folder = path.rpartition("/")[0]
             if folder not in class_of:
                 class_of[folder] = self.names.find(folder.rpartition("/")[2])

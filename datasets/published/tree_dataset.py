@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 
 from bench.datasets.base import Dataset, Survey, Whereabouts
 from bench.datasets.published.class_names import ClassNames
+from bench.datasets.published.class_splits import ClassSplit, read_class_split
 from bench.datasets.published.files import Walker, read_file, stamp_of
 from bench.datasets.published.layouts import Layout, Lists, Place, candidates, find_place
 from bench.datasets.published.roles import Assembly, Roles
-from bench.datasets.published.split_lists import ClassSplit, read_class_split
 from bench.errors import DataError
 from bench.settings.run_settings import setting
 from bench.types import Split

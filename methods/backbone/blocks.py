@@ -1,4 +1,4 @@
-"""The stem and the blocks of a network, in the order in which an image passes them: what ``frozen_blocks`` counts."""
+"""The stem and the blocks of a network in forward order, which ``frozen_blocks`` counts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from timm.models import group_parameters
 from torch import nn
 
 from bench.errors import UsageError
-from bench.methods.backbone.classifiers import layers_of
+from bench.methods.backbone.classifiers import classifier_layers
 
 STEM = ("conv_stem", "bn1", "conv1", "patch_embed", "stem", "stem_conv")
 BLOCKS = ("blocks", "stages", "layer1", "layer2", "layer3", "layer4")
@@ -31,7 +31,7 @@ Groups = tuple[list[nn.Module], list[list[nn.Module]]]  # the stem's modules, an
 
 
 def _by_name(network: Any) -> Groups:
-    """As most families call them."""
+    """By the names that most families use."""
     stem = [getattr(network, each) for each in STEM if isinstance(getattr(network, each, None), nn.Module)]
     blocks: list[nn.Module] = []
     for name in BLOCKS:
@@ -41,19 +41,19 @@ def _by_name(network: Any) -> Groups:
 
 
 def _first_child(network: Any) -> list[nn.Module]:
-    """What an image meets first, as far as the order tells in which a network was written."""
+    """The first module with parameters, in order of declaration."""
     return [each for each in network.children() if any(True for _ in each.parameters())][:1]
 
 
 def _by_timm(network: Any) -> Groups | None:
-    """As timm orders layers for learning rates that decay with depth; None for the few families without an order.
+    """By timm's groups for layer-wise learning rate decay; None for the few families without them.
 
-    Its first group is the stem; what is behind the last block shares a group with the classifier, and is no block. A
-    tensor beside modules of several groups, such as an embedding of positions, belongs to none.
+    The first group is the stem. The group of the classifier is no block. A tensor outside modules, such as a position
+    embedding, is in no group.
     """
     if not hasattr(network, "group_matcher"):
         return None
-    classifier = {id(each) for layer in layers_of(network) for each in layer.parameters()}
+    classifier = {id(each) for layer in classifier_layers(network) for each in layer.parameters()}
     of_module = {
         module: {id(each) for each in module.parameters()} for module in network.modules() if module is not network
     }

@@ -1,9 +1,9 @@
-"""Depthwise convolutions on maps smaller than their kernel: the same numbers, a faster gradient on the processor.
+"""A faster gradient on the CPU for depthwise convolutions on feature maps smaller than their kernel.
 
-On a CPU, torch 2.14 takes some twenty times as long for the weight's gradient of a 5x5 depthwise convolution on a 3x3
-map as for everything else about it; EfficientNets at 96 or 128 pixels end in three of those, a fifth of a training
-step. Here that gradient is the sum over the few places that each weight touches (``benchmarks/training_step.py`` prints
-the effect on a step). The forward pass is torch's own, bit for bit.
+On a CPU, torch 2.14 needs some twenty times as long for the weight gradient of a 5x5 depthwise convolution on a 3x3 map
+as for the rest of the layer. EfficientNets at 96 or 128 pixels end in three such layers, a fifth of a training step.
+This module sums over the few positions that each weight touches (``benchmarks/training_step.py`` measures the effect).
+The forward pass is torch's own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 
 class SmallMapDepthwise(nn.Conv2d):
-    """A depthwise convolution with its weights, stride 1, that takes the faster gradient where that pays."""
+    """A depthwise convolution with stride 1 that uses the faster gradient on small maps on the CPU."""
 
     def __init__(self, like: nn.Conv2d) -> None:
         height, width = like.kernel_size
@@ -34,8 +34,8 @@ class SmallMapDepthwise(nn.Conv2d):
         return result
 
 
-def quicken(network: nn.Module) -> None:
-    """Put ``SmallMapDepthwise`` in the place of every depthwise convolution that may meet a map below its kernel."""
+def replace_convolutions(network: nn.Module) -> None:
+    """Replace every depthwise convolution with a kernel above 3x3 by ``SmallMapDepthwise``."""
     for name, module in list(network.named_modules()):
         if _fits(module):
             parent, _, leaf = name.rpartition(".")
@@ -52,7 +52,7 @@ def _fits(module: nn.Module) -> bool:
 
 
 class _Depthwise(torch.autograd.Function):
-    """Odd kernels [channels, 1, height, width] with as much padding as keeps the map's size."""
+    """Odd kernels [channels, 1, height, width], padded so that the map keeps its size."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
@@ -64,17 +64,17 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
         (gradient,), (images, weight) = gradients, ctx.saved_tensors
         padding = [weight.shape[2] // 2, weight.shape[3] // 2]
-        of_images = None
+        image_gradient = None
         if ctx.needs_input_grad[0]:
             mask = [True, False, False]
-            of_images = torch.ops.aten.convolution_backward(
+            image_gradient = torch.ops.aten.convolution_backward(
                 gradient, images, weight, None, [1, 1], padding, [1, 1], False, [0, 0], len(weight), mask
             )[0]
-        return of_images, _of_weight(images, gradient, weight)
+        return image_gradient, _weight_gradient(images, gradient, weight)
 
 
-def _of_weight(images: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
-    """Each weight's gradient is the product of the map and the output's gradient, shifted by its place, summed."""
+def _weight_gradient(images: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
+    """Gradient of each weight: the sum of products of the output gradient with the map shifted by its position."""
     images, gradient = images.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)  # [batch, height, width, channels]
     height, width = images.shape[1:3]
     found = torch.zeros_like(weight)
@@ -87,6 +87,6 @@ def _of_weight(images: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
 
 
 def _overlap(shift: int, size: int) -> tuple[slice, slice]:
-    """Where a map of ``size`` places and one shifted by ``shift`` meet: places of the first, places of the second."""
+    """Overlap of a map of ``size`` pixels with itself shifted by ``shift``: a slice of each."""
     length = max(0, size - abs(shift))
     return slice(max(0, shift), max(0, shift) + length), slice(max(0, -shift), max(0, -shift) + length)

@@ -1,4 +1,4 @@
-"""Weights files: what is checked before one is read, and how its tensors come into a network."""
+"""Check weights files, and load them into a network."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ from torch import Tensor, nn
 
 from bench.errors import LoadingError
 from bench.io import file_digest
-from bench.methods.backbone.published_weights import PACKAGED, PACKAGED_SHA256_START, bytes_of, default_file, how_to_get
+from bench.methods.backbone.published_weights import (
+    PACKAGED,
+    PACKAGED_SHA256_START,
+    default_file,
+    how_to_get,
+    least_size,
+)
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt|safetensors)$")  # as torch's hub names files
-COUNTER = ".num_batches_tracked"  # which files older than torch 0.4.1 lack, and nothing here reads
+COUNTER = ".num_batches_tracked"  # missing in files of torch before 0.4.1, and never used
 
 
 def load_weights(network: nn.Module, name: str, weights: str) -> str:
-    """Put weights into ``network``; the hash that identifies them ("none" for random ones).
+    """Load weights into ``network``, and return their hash ("none" for random weights).
 
-    ``weights`` is a file (.safetensors, or .pt/.pth holding tensors only), "none", or empty for ImageNet's. Every
-    tensor must have its place, but for the counters of normalisations: nothing is loaded as far as it happens to fit.
+    ``weights`` is a file (.safetensors, or .pt/.pth with tensors only), "none", or empty for ImageNet weights. Names
+    and shapes of all tensors must match, except the counters of normalisations: a file is never loaded in part.
     """
     if weights == "none":
         return "none"
     path = Path(weights) if weights else default_file(name)
     if path is None:
-        raise no_weights(name)
+        raise missing_weights(name)
     state, digest = read_state(path)
     own = network.state_dict()
     if name == PACKAGED and digest.startswith(PACKAGED_SHA256_START):
-        # The package's network is the same one under other module names: tensors correspond one to one, in order.
+        # The package names the modules differently; tensors correspond one to one, in order.
         state = dict(zip(own, state.values(), strict=True))
     state = {key: value for key, value in own.items() if key.endswith(COUNTER)} | state
     wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
@@ -44,18 +50,18 @@ def load_weights(network: nn.Module, name: str, weights: str) -> str:
     return digest
 
 
-def no_weights(name: str) -> LoadingError:
-    """The sentence on a network whose ImageNet weights were asked for and are not at hand."""
+def missing_weights(name: str) -> LoadingError:
+    """The error for a network whose ImageNet weights are not on this machine."""
     return LoadingError(
         f"No ImageNet weights of {name!r} are on this machine: {how_to_get(name)}, random ones by --weights none, or "
-        f"take --backbone {PACKAGED}, whose weights come with the project."
+        f"choose --backbone {PACKAGED}, whose weights come with the project."
     )
 
 
-def checked_hash(path: Path) -> str:
-    """SHA-256 of a weights file, which must begin with the digits that its name carries, if it does.
+def verified_hash(path: Path) -> str:
+    """SHA-256 of a weights file, checked against the digits in its name, if any.
 
-    Raises LoadingError when it cannot be read, was cut off or is another file than its name says.
+    Raises LoadingError if the file cannot be read, is truncated, or does not have the hash of its name.
     """
     try:
         digest, size = file_digest(path), path.stat().st_size
@@ -64,28 +70,28 @@ def checked_hash(path: Path) -> str:
     named = HASH_IN_NAME.search(path.name)
     if named is None or digest.startswith(named[1]):
         return digest
-    whole = bytes_of(path.name)
+    whole = least_size(path.name)
     if whole is not None and size < whole:
         raise LoadingError(
-            f"Weights file {path} was cut off ({size / 2**20:.1f} of {whole / 2**20:.1f} MiB): fetch it again."
+            f"Weights file {path} is truncated ({size / 2**20:.1f} of {whole / 2**20:.1f} MiB): download it again."
         )
     raise LoadingError(
-        f"Weights file {path} is not what its name says (its SHA-256 begins with {digest[:8]}): fetch it again, or "
-        "rename it if these digits mean something else."
+        f"Weights file {path} does not have the hash in its name (its SHA-256 begins with {digest[:8]}): download it "
+        "again, or rename it if the digits in its name are no hash."
     )
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Tensors of a weights file by name, and the file's SHA-256; nothing in it is executed.
+    """Tensors of a weights file by name, and its SHA-256; no code in the file is executed.
 
-    Raises LoadingError as ``checked_hash`` does, and for a file that holds anything but tensors by name.
+    Raises LoadingError as ``verified_hash``, and for a file that holds anything but tensors by name.
     """
-    digest = checked_hash(path)
+    digest = verified_hash(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path), digest
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # every library's own way to say that a file is no weights file
+    except Exception as error:  # each library raises its own
         raise LoadingError(f"Weights file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]

@@ -1,4 +1,4 @@
-"""Tables of numbers a seen class that a user brings as a file."""
+"""Read a user's table with a row of numbers for each seen class."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NAME = "table"
 
 
 def read_class_table(path: Path, seen: Sequence[str], columns: int) -> npt.NDArray[np.float32]:
-    """The table in a file: float32 [seen classes, columns]; nothing in the file is executed.
+    """The table in a file: float32 [seen classes, columns]; no code in the file is executed.
 
-    A .npy file holds the table alone, .safetensors one called "table"; rows are in the order of ``seen``. A .npz file
-    holds "table" and may hold "classes", the class name of each row as text: its rows are then looked up by name.
-    Raises DataError when the file cannot be read, lacks a class, or has another shape or numbers that are not finite.
+    A .npy file holds the table, a .safetensors file an array "table"; rows are in the order of ``seen``. A .npz file
+    holds "table", and may hold "classes", the class name of each row; rows are then found by name.
+    Raises DataError if the file cannot be read, lacks a class, or has another shape or numbers that are not finite.
     """
     arrays = _read(path)
     if NAME not in arrays:
@@ -32,11 +32,11 @@ def read_class_table(path: Path, seen: Sequence[str], columns: int) -> npt.NDArr
         table = _in_order(path, table, [str(each) for each in arrays["classes"].ravel()], seen)
     if table.shape != (len(seen), columns):
         raise DataError(
-            f"The table in {path} is {'x'.join(map(str, table.shape))}: it takes one row for each of the "
-            f"{len(seen)} seen classes and {columns} columns."
+            f"The table in {path} is {'x'.join(map(str, table.shape))}: give it one row for each of the "
+            f"{len(seen)} seen classes, and {columns} columns."
         )
     if not np.issubdtype(table.dtype, np.number) or np.iscomplexobj(table) or not np.isfinite(table).all():
-        raise DataError(f"The table in {path} holds something other than finite numbers.")
+        raise DataError(f"The table in {path} holds something other than finite numbers: correct it.")
     return table.astype(np.float32)
 
 
@@ -58,7 +58,7 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _checked(path: Path, members: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
     for name, member in members.items():
-        if not isinstance(member, np.ndarray):  # numpy hands out the bytes of what is no array
+        if not isinstance(member, np.ndarray):  # numpy returns bytes for other members
             raise DataError(f"Member {name!r} of {path} is no array: write the file with numpy.savez.")
     return members
 

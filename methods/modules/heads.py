@@ -1,4 +1,4 @@
-"""What sits on top of a backbone: new layers, and how they get their first values."""
+"""New layers on top of a backbone, and their initial weights."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ IMAGENET_CLASSES = 1000
 
 
 @contextmanager
-def draws_of(name: str) -> Iterator[None]:
-    """Random draws that depend on the run's seed and on ``name`` alone, and leave the draws around them as they are.
+def seeded(name: str) -> Iterator[None]:
+    """Within the block, torch's generator is seeded by the run's seed and ``name``; after it, it is as before.
 
-    A head that is built in here can be left out, and every other layer starts from the same values as before: cells of
-    an ablation differ in their loss terms only. The run's seed is torch's, which the engine sets.
+    A head that is built in the block can be left out without changing the initial weights of other layers, so runs of
+    an ablation differ in their loss terms only. The engine has set torch's seed to the run's.
     """
     seed = zlib.crc32(f"{torch.initial_seed()} {name}".encode())
     with torch.random.fork_rng(devices=[]):
@@ -31,25 +31,25 @@ def draws_of(name: str) -> Iterator[None]:
 
 
 def prototypes(classes: int, dim: int) -> nn.Parameter:
-    """One prototype a class for the normalised softmax: [classes, dim], of length about 1."""
-    with draws_of("classification"):
+    """One prototype per class for the normalised softmax: [classes, dim], with norms of about 1."""
+    with seeded("classification"):
         return nn.Parameter(torch.randn(classes, dim) / math.sqrt(dim))
 
 
 def class_head(dim: int, classes: int) -> nn.Linear:
     """Logits of the seen classes from an embedding: [batch, dim] to [batch, classes]."""
-    with draws_of("classification"):
+    with seeded("classification"):
         return nn.Linear(dim, classes)
 
 
 def semantic_head(dim: int) -> nn.Linear:
     """ImageNet logits from an embedding: [batch, dim] to [batch, 1000]."""
-    with draws_of("preservation"):
+    with seeded("preservation"):
         return nn.Linear(dim, IMAGENET_CLASSES)
 
 
 def parameter_groups(method: nn.Module, backbone: Backbone, run: RunSettings) -> list[dict[str, Any]]:
-    """Groups for the optimiser: the backbone at its learning rate, everything new at the heads'."""
+    """Parameter groups: the backbone with its learning rate, all new layers with that of heads."""
     old = {id(each) for each in backbone.parameters()}
     new = [each for each in method.parameters() if id(each) not in old]
     return [{"params": backbone.trainable(), "lr": run.lr}, {"params": new, "lr": run.head_lr}]

@@ -24,13 +24,13 @@ def preservation(logits: Tensor, knowledge: Tensor) -> Tensor:
     return -(knowledge * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
 
 
-def distillation(logits: Tensor, taught: Tensor, is_photo: Tensor) -> Tensor:
+def distillation(logits: Tensor, teacher: Tensor, is_photo: Tensor) -> Tensor:
     """Preservation against an online teacher, for photos only: sketches have no target.
 
-    ``logits`` [batch, 1000], ``taught`` [batch, 1000] (rows of photos sum to 1, those of sketches are not used),
+    ``logits`` [batch, 1000], ``teacher`` [batch, 1000] (rows of photos sum to 1, those of sketches are not used),
     ``is_photo`` bool [batch]; a scalar, the mean over the photos (0 when there is none).
     """
-    photos = taught[is_photo]
+    photos = teacher[is_photo]
     if len(photos) == 0:
         return logits.sum() * 0
     return preservation(logits[is_photo], photos)
@@ -52,12 +52,12 @@ def balanced_quadruplet(
     positive = same_class & ~same_domain
     near, far = ~same_class & same_domain, ~same_class & ~same_domain
     anchors = near.any(dim=1) & far.any(dim=1)
-    positive = positive & anchors[:, None]  # whoever lacks a negative of one domain would count in one half alone
+    positive = positive & anchors[:, None]  # both halves use the same anchors
     return (_hinge(distance, positive, near, margin, mining) + _hinge(distance, positive, far, margin, mining)) / 2
 
 
 def mixed_triplet(embedding: Tensor, labels: Tensor, margin: float, mining: str = "hard") -> Tensor:
-    """The same hinge drawn from the mixed batch, whatever the domains: the plain batch-hard triplet.
+    """The plain batch-hard triplet, which ignores the domains.
 
     Shapes as in ``balanced_quadruplet``. Source: Hermans et al., "In defense of the triplet loss", 2017.
     """
@@ -79,11 +79,11 @@ def cross_domain_triplet(
 
 
 def supervised_contrastive(embedding: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of each image's neighbours: those of its class, each against all others of the batch.
+    """Supervised contrastive loss: cross-entropy of each image of the same class against all others of the batch.
 
-    ``embedding`` [batch, dim] of any length, ``labels`` int64 [batch]; a scalar, the mean over the images whose class
-    the batch holds again (0 when there is none). Source: Khosla et al., "Supervised contrastive learning", NeurIPS
-    2020, equation 2 (the sum over positives outside the logarithm).
+    ``embedding`` [batch, dim] of any length, ``labels`` int64 [batch]; a scalar, the mean over the images with another
+    image of their class in the batch (0 if there is none). Source: Khosla et al., "Supervised contrastive learning",
+    NeurIPS 2020, equation 2 (the sum over positives outside the logarithm).
     """
     unit = F.normalize(embedding, dim=1)
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)

@@ -1,4 +1,4 @@
-"""Optimisers by name, for the setting ``optimiser``: functions of parameter groups and the run's settings."""
+"""Optimisers by name, for the setting ``optimiser``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Learning-rate schedules by name, for the setting ``schedule``.
 
-Each is a function of the step (from 0), the number of steps and the run's settings. It returns the learning rate as a
-share of the highest, so that a resumed training needs no state of its schedule.
+Each is a function of the step (from 0), the number of steps and the run's settings. It returns the learning rate
+divided by the highest one. A schedule has no state, so a resumed training continues exactly.
 """
 
 from __future__ import annotations

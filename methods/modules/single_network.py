@@ -1,4 +1,4 @@
-"""The shape that most trained methods share: one backbone and one projection for both domains."""
+"""Base class of most trained methods: one backbone and one projection for both domains."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from bench.types import Batch
 class NetworkSettings:
     """Settings of a backbone with a projection.
 
-    Losses see the embedding. Images are ranked by it, or by the pooled feature under it, which a narrow projection
-    trained on few classes can outdo; either way the classes of the test have no say.
+    Losses use the embedding. Images are ranked by it, or by the pooled feature before the projection.
     """
 
     dim: int = setting(512, "width of the embedding", least=1)
@@ -31,8 +30,8 @@ class NetworkSettings:
 class SingleNetwork(Method):
     """A backbone and a linear projection to ``settings.dim`` numbers, the same for sketches and photos."""
 
-    version = 2  # 2: frozen normalisations are folded into convolutions, and gradients of small maps are products
-    taught = ("preservation",)  # where a subclass has that term
+    version = 2  # 2: frozen normalisations are fused with convolutions; faster gradients on small maps
+    classifier_terms = ("preservation",)  # if a subclass has that term
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
@@ -48,20 +47,20 @@ class SingleNetwork(Method):
         return feature
 
     def project(self, images: Tensor, is_photo: Tensor) -> Tensor:
-        """Embeddings of any length: float32 [batch, 3, size, size] and bool [batch] to [batch, dim]."""
+        """Embeddings, not normalised: float32 [batch, 3, size, size] and bool [batch] to [batch, dim]."""
         embedding: Tensor = self.projection(self.feature(images, is_photo))
         return embedding
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
-        """``embedding`` [batch, dim], of any length: all that most losses need."""
+        """``embedding`` [batch, dim], not normalised."""
         return {"embedding": self.project(batch.images, batch.is_photo)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The backbone at its learning rate, everything new at the heads'."""
+        """The backbone with its learning rate, all new layers with that of heads."""
         return heads.parameter_groups(self, self.backbone, self.context.run)
 
     def embed(self, images: Tensor, is_photo: bool) -> Tensor:
-        """What images are ranked by, L2-normalised: [batch, dim], or [batch, width] for the pooled feature."""
+        """The L2-normalised embedding [batch, dim], or pooled feature [batch, width], as ``rank_by`` says."""
         domain = torch.full((len(images),), is_photo, device=images.device)
         by_feature = self.settings.rank_by == "feature"
         return F.normalize(self.feature(images, domain) if by_feature else self.project(images, domain), dim=1)

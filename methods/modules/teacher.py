@@ -1,8 +1,8 @@
-"""The online teacher: the frozen ImageNet network that runs beside the student while it is trained.
+"""The online teacher: the frozen ImageNet network that runs beside the student in training.
 
-It looks at every image of a batch, and its word on sketches is not used: so has it the published code of SAKE
-(qliu24/SAKE, ``src/train_cse_resnet_tuberlin_ext.py``, ``train``: the teacher's pass over ``input_all``, the mask of
-``SoftCrossEntropy``). Whoever compares what methods cost compares what their authors' code does.
+It computes logits of every image of a batch, although those of sketches are not used. This is what SAKE's published
+code does (qliu24/SAKE, ``src/train_cse_resnet_tuberlin_ext.py``, ``train``: the teacher's pass over ``input_all``, the
+mask of ``SoftCrossEntropy``), so that costs compare.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from bench.methods.backbone.backbone import Backbone
 
 
 class Teacher:
-    """A frozen copy of a student's backbone, made before training, with its ImageNet classifier.
+    """A frozen copy of the student's backbone before training, with its ImageNet classifier.
 
-    It is no module: its weights are no parameters of the method, are neither trained nor kept in checkpoints, and cost
-    nothing once training is over. ``name`` is timm's name of the network.
+    It is not an ``nn.Module``, so its weights are no parameters of the method and not in checkpoints. ``name`` is
+    timm's name of the network.
     """
 
     def __init__(self, student: Backbone, name: str) -> None:
-        with torch.random.fork_rng(devices=[]):  # values drawn here are replaced by the student's
+        with torch.random.fork_rng(devices=[]):  # the student's weights replace the random ones
             self.network = Backbone(name, "none")
         self.network.load_state_dict(student.state_dict())
         device = next(student.parameters()).device

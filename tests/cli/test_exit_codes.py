@@ -128,7 +128,7 @@ CASES: dict[str, tuple[Prepare, list[str], int, str]] = {
     "an unknown name": (nothing, ["run", "-m", "our"], 2, "Did you mean 'ours'?"),
     "data missing": (nothing, ["run", "-m", "imagenet", "-d", "sketchy"], 3, "Dataset 'sketchy' was not found"),
     "a file that is no embeddings": (wrong_weights, ["score", "weights.pth"], 3, "is neither .npz nor .safetensors"),
-    "a cell that failed": (nothing, [*TRAIN, "--set", "head_lr=1e38"], 4, "Loss term 'classification' became nan in"),
+    "a run that failed": (nothing, [*TRAIN, "--set", "head_lr=1e38"], 4, "Loss term 'classification' became nan in"),
     "an empty selection": (stored, ["report", "-m", "sake"], 4, "No run of method 'sake' is stored. There is ours."),
     "no such run": (stored, ["show", "17"], 4, "There is no run 17"),
     "a report that differs": (report_file, ["report", "--check", "report.md"], 4, "The report differs from report.md"),

@@ -1,4 +1,4 @@
-"""Options of jobs: mistakes are one sentence, and without submitit any scheduler can run the printed cells."""
+"""Options of jobs: mistakes are one sentence, and without submitit any scheduler can run the printed experiments."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def test_without_the_extra_the_cells_can_be_printed_and_run_by_anything(
     assert "the project's extra 'cluster' (submitit): install it, or let another scheduler run" in found.stderr
     printed = runner.invoke(app, [*call, "--dry-run", "--format", "json"])
     assert printed.exit_code == 0, printed.output
-    cells = json.loads(printed.stdout)["runs"]
-    assert len(cells) == 3
-    for cell in cells:
-        program, *words = cell["command"]
+    experiments = json.loads(printed.stdout)["runs"]
+    assert len(experiments) == 3
+    for experiment in experiments:
+        program, *words = experiment["command"]
         assert program == "bench"
         again = json.loads(runner.invoke(app, [*words, "--dry-run", "--format", "json"]).stdout)["runs"]
-        assert [(each["key"], each["experiment"]) for each in again] == [(cell["key"], cell["experiment"])]
+        assert [(each["key"], each["experiment"]) for each in again] == [(experiment["key"], experiment["experiment"])]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.datasets.base import DATASETS
-from bench.datasets.published.split_lists import read_class_split
+from bench.datasets.published.class_splits import read_class_split
 from bench.datasets.published.tree_dataset import TreeDataset
 from tests.datasets.trees import write
 

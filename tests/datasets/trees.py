@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.datasets.published.class_splits import read_class_split
 from bench.datasets.published.layouts import Layout
-from bench.datasets.published.split_lists import read_class_split
 from bench.datasets.published.tree_dataset import TreeDataset
 
 PER_CLASS = 2

@@ -67,8 +67,8 @@ def test_shape_alone_finds_many_of_the_unseen_classes(resources: Resources, quie
     [
         ("cells=0", "Setting 'cells' is 0, but must be at least 1."),
         ("orientations=0", "Setting 'orientations' is 0, but must be at least 1."),
-        ("cells=40", "Setting 'cells' is 40, too many for an image of 64 pixels a side"),
-        ("block=9", r"Setting 'block' lies between 1 and 'cells' \(8\), not 9"),
+        ("cells=40", "Setting 'cells' is 40, too many for an image of 64 pixels"),
+        ("block=9", r"Setting 'block' must be between 1 and 'cells' \(8\), not 9"),
     ],
 )
 def test_impossible_settings_are_refused(assignment: str, message: str, resources: Resources) -> None:

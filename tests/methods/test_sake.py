@@ -15,7 +15,7 @@ from bench.experiments.execute import build
 from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.methods.base import Method, TrainingPhotos
-from bench.methods.sake import start_from_classifier
+from bench.methods.sake import initialise_from_classifier
 from bench.settings.request import Request
 from bench.types import Batch
 
@@ -39,7 +39,7 @@ def a_batch() -> Batch:
 def test_projection_and_head_are_the_classifier_at_their_rank(dim: int) -> None:
     torch.manual_seed(0)
     classifier, projection, head = nn.Linear(12, 7), nn.Linear(12, dim), nn.Linear(dim, 7)
-    start_from_classifier(classifier, projection, head)
+    initialise_from_classifier(classifier, projection, head)
     product = head.weight @ projection.weight
     left, values, right = torch.linalg.svd(classifier.weight)
     best = left[:, :dim] * values[:dim] @ right[: min(dim, 7)]
@@ -53,7 +53,7 @@ def test_a_classifier_that_is_not_linear_cannot_be_started_from() -> None:
     with pytest.raises(
         UsageError, match="no linear ImageNet classifier to start from: use --set initialisation=random"
     ):
-        start_from_classifier(nn.Identity(), nn.Linear(3, 2), None)
+        initialise_from_classifier(nn.Identity(), nn.Linear(3, 2), None)
 
 
 def test_the_student_starts_as_its_teacher(resources: Resources) -> None:
@@ -71,7 +71,7 @@ def test_without_wordnet_the_teachers_word_stands_and_a_note_says_so(
         method, batch = made(resources), a_batch()
     assert "no WordNet table" in caplog.text
     teacher = method.teacher.logits(batch.images[3:])
-    assert torch.allclose(method.outputs(batch)["taught"][3:], torch.softmax(teacher, dim=1))
+    assert torch.allclose(method.outputs(batch)["teacher"][3:], torch.softmax(teacher, dim=1))
 
 
 def test_the_wordnet_table_is_added_to_the_teachers_logits(
@@ -85,17 +85,17 @@ def test_the_wordnet_table_is_added_to_the_teachers_logits(
     assert caplog.text == ""
     teacher = method.teacher.logits(batch.images[3:])
     expected = torch.softmax(teacher + 0.3 * torch.from_numpy(table[[0, 1, 2]]).float(), dim=1)
-    assert torch.allclose(method.outputs(batch)["taught"][3:], expected, atol=1e-6)
+    assert torch.allclose(method.outputs(batch)["teacher"][3:], expected, atol=1e-6)
     assert "wordnet" not in method.state_dict()
 
 
 def test_a_wordnet_table_of_another_split_is_refused(resources: Resources, tmp_path: Path) -> None:
     np.save(tmp_path / "wordnet.npy", np.zeros((104, 1000)))
-    with pytest.raises(DataError, match="is 104x1000: it takes one row for each of the 313 seen classes"):
+    with pytest.raises(DataError, match="is 104x1000: give it one row for each of the 313 seen classes"):
         made(resources, f"wordnet={tmp_path / 'wordnet.npy'}")
 
 
-def test_sketches_are_not_taught(resources: Resources) -> None:
+def test_sketches_have_no_target(resources: Resources) -> None:
     method, batch = made(resources).eval(), a_batch()
     whole = losses(method, batch)
     images = batch.images.clone()

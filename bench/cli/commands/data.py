@@ -117,7 +117,7 @@ def open_dataset(ctx: typer.Context, name: str, assignments: list[str] | None) -
 
 def write_lists(split: Split, folder: Path) -> None:
     """Write one file per role, the classes and a summary."""
-    from bench.datasets.published.split_lists import hash_of_classes
+    from bench.datasets.published.class_splits import hash_of_classes
 
     classes = [
         f"# {split.dataset}, split {split.name}",

@@ -55,14 +55,14 @@ def checkpoint_requests(
     ctx: typer.Context, checkpoints: list[str], methods: list[str], without: tuple[str, ...], options: RunOptions
 ) -> list[Request]:
     """Requests that score trained networks on each dataset; a number is the network of a stored run."""
-    from bench.training.pretrained import file_of
+    from bench.training.trained_networks import find_network
 
     if len(methods) > 1 or options.seed or options.seeds or options.compile:
         raise UsageError(
             "--checkpoint scores a network as it was trained: leave out --seed, --compile and a second -m."
         )
     files = [
-        str(file_of(load_run(ctx, int(each), finished=True), cache_dir(ctx))) if each.isdecimal() else each
+        str(find_network(load_run(ctx, int(each), finished=True), cache_dir(ctx))) if each.isdecimal() else each
         for each in checkpoints
     ]
     method = methods[0] if methods else ""

@@ -1,4 +1,4 @@
-"""The cells of an ablation, by hand."""
+"""The requests of an ablation, by hand."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_the_default_file_is_taken_and_its_content_is_in_the_key(
     assert found.identity["configuration"]["run"]["weights"] == f"sha256:{digest}"
     assert found.key == resolve(with_settings(asked, "backbone=resnet50", f"weights={fetched}"), resources).key
     fetched.write_bytes(fetched.read_bytes()[:9])
-    with pytest.raises(LoadingError, match="was cut off"):
+    with pytest.raises(LoadingError, match="is truncated"):
         resolve(asked, resources)
 
 
@@ -89,7 +89,7 @@ def test_a_weights_file_that_is_not_what_its_name_says_is_refused(
 ) -> None:
     path = tmp_path / "mine-00000000.safetensors"
     path.write_bytes(b"x")
-    with pytest.raises(LoadingError, match="is not what its name says"):
+    with pytest.raises(LoadingError, match="does not have the hash in its name"):
         resolve(with_settings(asked, f"weights={path}"), resources)
 
 

@@ -15,14 +15,14 @@ from bench.types import Score
 from tests.bench.results.test_store import IDENTITY, SCORES
 from tests.processes import start
 
-PROCESSES, CELLS, OWN = 8, 12, 5
+PROCESSES, SHARED, OWN = 8, 12, 5
 MANY = [Score(f"P@{k}:k", "queries", 1 / k, 431, 0) for k in range(1, 41)]
 
 
 def work(where: str, number: int) -> None:
-    """What one of the processes does: every cell that nobody else has, then runs of its own, writing all the time."""
+    """One process: every shared run that no other process has claimed, then runs of its own."""
     store = Store(where)
-    left = [f"cell {(number + each) % CELLS}" for each in range(CELLS)]
+    left = [f"shared {(number + each) % SHARED}" for each in range(SHARED)]
     while left:
         key = left.pop(0)
         claim = store.claim({**IDENTITY, "key": key, "method": f"process {number}"})
@@ -40,15 +40,15 @@ def work(where: str, number: int) -> None:
 
 
 def count(where: str) -> None:
-    """Every cell was computed once, and everything that was written is there."""
+    """Every shared run was computed once, and everything that was written is there."""
     store = Store(where)
     runs = store.runs()
     assert store.doing() == {}
-    assert Counter(run.status for run in runs) == {"done": CELLS + PROCESSES * OWN}
+    assert Counter(run.status for run in runs) == {"done": SHARED + PROCESSES * OWN}
     assert Counter(run.key for run in runs).most_common(1)[0][1] == 1
     assert all(run.scores == tuple(MANY) for run in runs)
     details = [store.detail(run.id, "per-query") for run in runs]
-    assert sum(content == bytes(2000) for content in details) == CELLS
+    assert sum(content == bytes(2000) for content in details) == SHARED
     store.close()
 
 
@@ -61,7 +61,7 @@ def test_eight_processes_lose_nothing_and_compute_nothing_twice(tmp_path: Path) 
     count(where)
 
 
-def test_a_cell_is_one_process_s_until_it_is_done(store: Store) -> None:
+def test_one_process_has_a_run_until_it_is_done(store: Store) -> None:
     first = store.claim(IDENTITY)
     assert first.answer == "yours"
     assert store.claim(IDENTITY) == Claim("busy", first.run)
@@ -77,12 +77,12 @@ def test_a_cell_is_one_process_s_until_it_is_done(store: Store) -> None:
 
 
 @pytest.mark.parametrize("ending", ["failed", "interrupted"])
-def test_a_run_that_ends_without_a_result_gives_its_cell_up(ending: str, store: Store) -> None:
+def test_a_run_that_ends_without_a_result_releases_its_claim(ending: str, store: Store) -> None:
     store.fail(store.claim(IDENTITY).run, ending, "no luck")
     assert store.claim(IDENTITY).answer == "yours"
 
 
-def test_the_cell_of_a_silent_process_is_taken_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_of_a_silent_process_is_taken_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = store.claim(IDENTITY).run
     store.beat(lost, "training (3/9)")
     now = time.time()

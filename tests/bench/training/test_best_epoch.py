@@ -124,7 +124,7 @@ def test_an_epoch_that_cannot_be_judged_is_named(method: Method) -> None:
     scores = iter([0.5, math.nan])
     chooser = BestEpoch(selection("oracle"), lambda _: next(scores))
     chooser.after_epoch(method)
-    with pytest.raises(IncompleteError, match="The network of epoch 2 cannot be judged"):
+    with pytest.raises(IncompleteError, match="The network of epoch 2 has no score"):
         chooser.after_epoch(method)
 
 
@@ -156,5 +156,5 @@ def test_a_network_gone_wrong_is_no_data_error(method: Method, resources: Resour
     with torch.no_grad():
         for parameter in method.parameters():
             parameter.fill_(math.nan)
-    with pytest.raises(IncompleteError, match="epoch 1 cannot be judged"):
+    with pytest.raises(IncompleteError, match="epoch 1 has no score"):
         chooser.after_epoch(method)

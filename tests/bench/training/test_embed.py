@@ -72,7 +72,7 @@ def test_too_little_memory_halves_the_batch_and_changes_nothing_else(
         found = embedded(experiment, method, lambda done, total: told.append(done))
     assert sizes == [64, 32, 16, 16, 16, 8, 8, 8, 8, 6]
     assert told == [16, 32, 40, 48, 56, 64, 70]
-    assert "Memory did not suffice for 64 images at a time: going on with 32." in caplog.text
+    assert "batches of 64 images: continuing with 32." in caplog.text
     # Sums of another batch size round differently.
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
     np.testing.assert_array_equal((found @ found.T).argmax(axis=1), (expected @ expected.T).argmax(axis=1))

@@ -59,7 +59,7 @@ def test_each_seen_class_has_its_likeliest_imagenet_classes(
     photos = execution.training_photos(execution.training_data())
     backbone = execution.method.eval().backbone
     with torch.inference_mode():
-        logits = photos.through(lambda images: backbone.classify(backbone(images)))
+        logits = photos.apply(lambda images: backbone.classify(backbone(images)))
     best = torch.softmax(logits / 0.5, dim=1).max(dim=1).values.tolist()
     for label, probability in zip(photos.labels[:3].tolist(), best[:3], strict=True):
         first, second = (row for row in rows if row["seen_class"] == experiment.split.seen[label])

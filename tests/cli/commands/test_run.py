@@ -166,8 +166,8 @@ def test_two_configuration_files_are_joined_key_by_key(runner: CliRunner) -> Non
     store.close()
     call = ["-m", "imagenet", "--limit", "1", "--image-size", "32", "--dry-run", "--format", "json"]
     for config, state in (("other.toml", "done"), (os.devnull, "to run")):
-        (cell,) = json.loads(runner.invoke(app, ["run", "--config", config, *call]).stdout)["runs"]
-        assert cell["state"] == state
+        (planned,) = json.loads(runner.invoke(app, ["run", "--config", config, *call]).stdout)["runs"]
+        assert planned["state"] == state
 
 
 @pytest.mark.parametrize(

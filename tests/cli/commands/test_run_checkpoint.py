@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bench.cli.main import app, main
 from bench.datasets.folder import Folder
 from bench.results.store import Store
-from bench.training.pretrained import opened
+from bench.training.trained_networks import open_trained
 from tests.pictures import words_of, write_folder
 
 
@@ -108,14 +108,14 @@ def test_on_another_dataset_it_says_what_it_was_trained_on_and_saw(asked: Any, t
     found = asked(*words, "--format", "json")
     assert found.exit_code == 0, found.output
     saw = json.loads(found.stdout)["runs"][0]["checkpoint"]["saw"]
-    facts = opened(network(trained))
+    facts = open_trained(network(trained))
     assert saw
     assert set(saw) <= set(facts.seen)  # the folder's pictures are of emoji's classes
     assert f"the network saw {len(saw)} of 93 test classes in training" in found.stderr
     # The command of the plan asks for the same run.
     assert json.loads(asked(*row["command"][1:], "--format", "json").stdout)["runs"][0]["already_done"]
     report = asked("report", "-d", "emoji", "--include-smoke")
-    assert f"| softmax trained on {facts.asked['training']['split']} (saw {len(saw)} test class" in report.stdout
+    assert f"| softmax trained on {facts.training['split']} (saw {len(saw)} test class" in report.stdout
     store = Store("bench.db")
     assert store.runs()[-1].split == "emoji-93"
     store.close()
@@ -142,8 +142,8 @@ def test_a_sketch_asks_a_network_that_came_from_elsewhere(asked: Any, pictures: 
         (["1", "--set", "codes=itq"], 2, "Setting 'codes' has no choice 'itq'. Did you mean 'itq-test'?"),
         (["9"], 4, "There is no run 9: "),
         (["9", "--store", "none.db"], 4, "There is no results database none.db"),
-        (["2"], 2, "Run 2 trained nothing: ask for -m imagenet on the other dataset"),
-        (["nowhere.safetensors"], 7, "Checkpoint nowhere.safetensors is not there: name a run"),
+        (["2"], 2, "Run 2 trained nothing: use -m imagenet on the other dataset"),
+        (["nowhere.safetensors"], 7, "Checkpoint nowhere.safetensors does not exist: name a run"),
         (["text.txt"], 7, "is damaged, or no network that bench trained"),
         (["1", "-m", "ours"], 2, "which was by 'softmax': leave out -m ours"),
         (["1", "--epochs", "3"], 2, "settings of its training cannot be changed"),
@@ -181,7 +181,7 @@ def test_a_damaged_network_or_one_of_before_is_refused(asked: Any, trained: Path
     tensors, facts = read
     for change, message in (
         ({"trained": None}, "an older version of bench wrote it"),
-        ({"trained": {"training": {}, "settings": {}}}, "does not say all of what was trained"),
+        ({"trained": {"training": {}, "settings": {}}}, "has other settings than this version"),
     ):
         write_tensors(Path("older.safetensors"), tensors, {**facts, **change})
         found = asked("run", "--checkpoint", "older.safetensors")

@@ -12,8 +12,8 @@ import pytest
 
 from bench.datasets.checks.imagenet_overlap import WORDNET_ID, count_imagenet_photos, find_overlaps, imagenet_names
 from bench.datasets.published.class_names import QUALIFIER, key
+from bench.datasets.published.class_splits import read_class_split
 from bench.datasets.published.published_counts import table
-from bench.datasets.published.split_lists import read_class_split
 from bench.types import Item
 from tests.datasets.trees import SHARED
 

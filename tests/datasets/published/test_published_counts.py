@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bench.datasets.base import DATASETS
+from bench.datasets.published.class_splits import read_class_split
 from bench.datasets.published.published_counts import class_counts, counts_of_split, variants
-from bench.datasets.published.split_lists import read_class_split
 from bench.types import Modality
 
 # (queries, gallery full, gallery unique): shared/protocols/PROTOCOLS.md A.2 and F

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.datasets.published.class_names import ClassNames
+from bench.datasets.published.class_splits import ClassSplit
 from bench.datasets.published.layouts import Layout, Lists, Place
 from bench.datasets.published.roles import Assembly
-from bench.datasets.published.split_lists import ClassSplit
 from bench.errors import DataError
 from bench.types import Item
 from tests.datasets.trees import put_list, touch_all

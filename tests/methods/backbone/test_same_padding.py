@@ -8,7 +8,7 @@ import torch
 from timm.layers import Conv2dSame
 
 from bench.methods.backbone.backbone import PACKAGED
-from bench.methods.backbone.same_padding import EvenKernelSame, quicken
+from bench.methods.backbone.same_padding import EvenKernelSame, replace_convolutions
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 4])
@@ -48,7 +48,7 @@ def test_a_network_keeps_its_tensors_and_what_it_says() -> None:
     network = timm.create_model(PACKAGED).eval()
     images = torch.rand(2, 3, 96, 96)
     names, expected = list(network.state_dict()), network(images)
-    quicken(network)
+    replace_convolutions(network)
     assert sum(isinstance(each, EvenKernelSame) for each in network.modules()) == 4
     assert list(network.state_dict()) == names
     assert torch.allclose(network(images), expected, atol=1e-5)

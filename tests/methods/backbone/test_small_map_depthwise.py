@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bench.methods.backbone.backbone import PACKAGED
-from bench.methods.backbone.small_map_depthwise import SmallMapDepthwise, quicken
+from bench.methods.backbone.small_map_depthwise import SmallMapDepthwise, replace_convolutions
 
 
 @pytest.mark.parametrize(("kernel", "height", "width"), [(5, 3, 3), (5, 4, 2), (7, 3, 5), (5, 1, 1), (7, 2, 6)])
@@ -49,7 +49,7 @@ def test_a_network_keeps_its_tensors_and_what_it_says() -> None:
     network = timm.create_model(PACKAGED).eval()
     images = torch.rand(2, 3, 96, 96)
     names, expected = list(network.state_dict()), network(images)
-    quicken(network)
+    replace_convolutions(network)
     replaced = [each for each in network.modules() if isinstance(each, SmallMapDepthwise)]
     assert len(replaced) == 7
     assert list(network.state_dict()) == names

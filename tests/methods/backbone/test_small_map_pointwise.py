@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bench.methods.backbone.backbone import PACKAGED
-from bench.methods.backbone.small_map_pointwise import SmallMapPointwise, quicken
+from bench.methods.backbone.small_map_pointwise import SmallMapPointwise, replace_convolutions
 
 
 @pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
@@ -54,7 +54,7 @@ def test_only_plain_pointwise_convolutions_are_replaced() -> None:
         nn.Conv2d(4, 4, 3, bias=False),
         nn.Conv2d(4, 4, 1, padding=1, bias=False),
     )
-    quicken(network)
+    replace_convolutions(network)
     assert [isinstance(each, SmallMapPointwise) for each in network] == [True] + [False] * 5
 
 
@@ -63,7 +63,7 @@ def test_a_network_keeps_its_tensors_and_what_it_says() -> None:
     network = timm.create_model(PACKAGED).eval()
     images = torch.rand(2, 3, 96, 96)
     names, expected = list(network.state_dict()), network(images)
-    quicken(network)
+    replace_convolutions(network)
     assert sum(isinstance(each, SmallMapPointwise) for each in network.modules()) == 32
     assert list(network.state_dict()) == names
     assert torch.equal(network(images), expected)

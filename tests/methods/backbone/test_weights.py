@@ -14,8 +14,8 @@ from bench.errors import LoadingError
 from bench.io import file_digest
 from bench.methods.backbone import published_weights
 from bench.methods.backbone.backbone import Backbone
-from bench.methods.backbone.published_weights import PACKAGED, PUBLISHED, Published, default_file, file_of_hash
-from bench.methods.backbone.weights import checked_hash, load_weights
+from bench.methods.backbone.published_weights import PACKAGED, PUBLISHED, Published, default_file, find_by_hash
+from bench.methods.backbone.weights import load_weights, verified_hash
 
 
 @pytest.fixture
@@ -47,9 +47,7 @@ def test_known_files_are_those_of_torchvision_and_fit_timm(name: str) -> None:
     assert {key: value.shape for key, value in theirs.items()} == {key: value.shape for key, value in ours.items()}
 
 
-def test_the_default_is_the_first_known_file_that_is_at_hand(
-    torchs_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_default_is_the_first_known_file_that_exists(torchs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_file("test_resnet") is None
     assert default_file("resnet50") is None
     first, second = saved(torchs_folder, "one", 0), saved(torchs_folder, "two", 1)
@@ -57,33 +55,33 @@ def test_the_default_is_the_first_known_file_that_is_at_hand(
     monkeypatch.setattr(published_weights, "PUBLISHED", {"test_resnet": known})
     assert default_file("test_resnet") == first
     assert Backbone("test_resnet").weights_hash == file_digest(first)
-    assert file_of_hash("test_resnet", file_digest(second)) == second
+    assert find_by_hash("test_resnet", file_digest(second)) == second
     second.write_bytes(b"other")
-    assert file_of_hash("test_resnet", file_digest(first)[:8] + "0" * 56) is None
+    assert find_by_hash("test_resnet", file_digest(first)[:8] + "0" * 56) is None
     first.unlink()
     assert default_file("test_resnet") == second
-    with pytest.raises(LoadingError, match=r"two-.*\.pth was cut off \(0\.0 of 1\.\d MiB\): fetch it again"):
+    with pytest.raises(LoadingError, match=r"two-.*\.pth is truncated \(0\.0 of 1\.\d MiB\): download"):
         Backbone("test_resnet")
 
 
-def test_a_file_must_be_what_its_name_says(tmp_path: Path) -> None:
+def test_a_file_must_have_the_hash_of_its_name(tmp_path: Path) -> None:
     path = saved(tmp_path, "mine")
     whole = path.read_bytes()
-    assert checked_hash(path) == hashlib.sha256(whole).hexdigest()
+    assert verified_hash(path) == hashlib.sha256(whole).hexdigest()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(LoadingError, match=r"is not what its name says \(its SHA-256 begins with [0-9a-f]{8}\): fetch"):
+    with pytest.raises(LoadingError, match="does not have the hash in its name"):
         load_weights(timm.create_model("test_resnet"), "test_resnet", str(path))
     named = path.rename(tmp_path / "mine.pth")
-    assert checked_hash(named) == file_digest(named)  # a name without digits promises nothing
+    assert verified_hash(named) == file_digest(named)  # a name without digits promises nothing
 
 
-def test_a_file_that_is_not_there_is_asked_for(torchs_folder: Path) -> None:
+def test_the_error_for_missing_weights_names_file_and_folder(torchs_folder: Path) -> None:
     with pytest.raises(LoadingError) as caught:
         Backbone("resnet50")
     assert str(caught.value) == (
         "No ImageNet weights of 'resnet50' are on this machine: put "
         f"torchvision's resnet50-0676ba61.pth into {torchs_folder}, give a file by --weights "
-        f"FILE, random ones by --weights none, or take --backbone {PACKAGED}, whose weights come with the project."
+        f"FILE, random ones by --weights none, or choose --backbone {PACKAGED}, whose weights come with the project."
     )
 
 

@@ -11,18 +11,18 @@ from torch import Tensor
 
 from bench.methods.backbone.backbone import PACKAGED, Backbone
 from bench.methods.base import TrainingPhotos
-from bench.methods.modules.class_knowledge import class_knowledge, table_of, top_classes
+from bench.methods.modules.class_knowledge import class_knowledge, knowledge_table, top_classes
 
 
 def test_the_table_is_the_mean_of_the_softmax_of_each_class() -> None:
     logits = torch.log(torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]]))
-    table = table_of(logits, torch.tensor([0, 0, 1]), 2, temperature=1.0, agreement=0)
+    table = knowledge_table(logits, torch.tensor([0, 0, 1]), 2, temperature=1.0, agreement=0)
     assert torch.allclose(table, torch.tensor([[0.5, 0.4, 0.1], [0.1, 0.1, 0.8]]))
 
 
 def test_temperature_divides_the_logits() -> None:
     logits = torch.tensor([[2.0, 0.0]])
-    table = table_of(logits, torch.tensor([0]), 1, temperature=2.0, agreement=0)
+    table = knowledge_table(logits, torch.tensor([0]), 1, temperature=2.0, agreement=0)
     assert torch.allclose(table, torch.softmax(torch.tensor([[1.0, 0.0]]), dim=1))
 
 
@@ -30,7 +30,7 @@ def test_agreement_drops_photos_that_contradict_the_majority() -> None:
     probabilities = torch.tensor([[0.8, 0.15, 0.05], [0.7, 0.2, 0.1], [0.05, 0.15, 0.8], [0.3, 0.6, 0.1]])
     labels = torch.zeros(4, dtype=torch.int64)
     for agreement, kept in ((0, [0, 1, 2, 3]), (1, [0, 1]), (2, [0, 1, 3]), (3, [0, 1, 2, 3])):
-        table = table_of(torch.log(probabilities), labels, 1, temperature=1.0, agreement=agreement)
+        table = knowledge_table(torch.log(probabilities), labels, 1, temperature=1.0, agreement=agreement)
         assert torch.allclose(table[0], probabilities[kept].mean(dim=0), atol=1e-6)
 
 
@@ -43,11 +43,11 @@ def photos(calls: list[int], identity: str = "one") -> TrainingPhotos:
     images = torch.rand(6, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 1, 0, 1, 1, 0])
 
-    def through(function: Callable[[Tensor], Tensor]) -> Tensor:
+    def apply(function: Callable[[Tensor], Tensor]) -> Tensor:
         calls.append(1)
         return torch.cat([function(images[:4]), function(images[4:])])
 
-    return TrainingPhotos(through, labels, tuple(f"p{number}" for number in range(6)), identity)
+    return TrainingPhotos(apply, labels, tuple(f"p{number}" for number in range(6)), identity)
 
 
 def table(backbone: Backbone, given: TrainingPhotos, cache: Path, temperature: float = 1.0) -> Tensor:
@@ -66,7 +66,7 @@ def together(function):
     (folder / f"{own}.here").touch()  # both have looked into the cache and found nothing
     while len(list(folder.glob("*.here"))) < 2:
         time.sleep(0.01)
-    return given.through(function)
+    return given.apply(function)
 found = table(Backbone(PACKAGED), TrainingPhotos(together, given.labels, given.paths, given.identity), folder / "cache")
 torch.save(found, folder / f"{own}.pt")
 """
@@ -91,7 +91,7 @@ def test_the_table_equals_a_direct_computation_and_is_computed_once(backbone: Ba
     first = table(backbone, given, tmp_path)
     backbone.eval()
     with torch.inference_mode():
-        probabilities = given.through(lambda images: torch.softmax(backbone.classify(backbone(images)), 1))
+        probabilities = given.apply(lambda images: torch.softmax(backbone.classify(backbone(images)), 1))
     direct = torch.stack([probabilities[given.labels == label].mean(dim=0) for label in (0, 1)])
     assert torch.allclose(first, direct, atol=1e-6)
     assert torch.allclose(first.sum(dim=1), torch.ones(2))

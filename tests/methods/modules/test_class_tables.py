@@ -39,7 +39,7 @@ def test_rows_with_names_are_looked_up_by_name() -> None:
     ("arrays", "message"),
     [
         ({"other": TABLE}, "holds no array called 'table', only other"),
-        ({"table": TABLE[:2]}, "is 2x4: it takes one row for each of the 3 seen classes and 4 columns"),
+        ({"table": TABLE[:2]}, "is 2x4: give it one row for each of the 3 seen classes, and 4 columns"),
         ({"table": TABLE * np.nan}, "something other than finite numbers"),
         ({"table": TABLE.astype(str)}, "something other than finite numbers"),
         ({"table": TABLE, "classes": np.array(["apple", "beer", "cup"])}, "no row for seen class 'bear'. Did you mean"),

@@ -28,9 +28,9 @@ def test_what_is_drawn_around_a_head_does_not_change() -> None:
 
 def test_two_names_are_two_draws() -> None:
     torch.manual_seed(5)
-    with heads.draws_of("one"):
+    with heads.seeded("one"):
         one = torch.rand(4)
-    with heads.draws_of("other"):
+    with heads.seeded("other"):
         other = torch.rand(4)
     assert not torch.equal(one, other)
 

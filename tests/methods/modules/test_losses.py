@@ -200,14 +200,14 @@ def test_classes_that_a_batch_holds_once_have_nothing_to_be_near() -> None:
     assert loss.item() == 0
 
 
-def test_distillation_looks_at_photos_only() -> None:
+def test_distillation_uses_photos_only() -> None:
     logits, _, is_photo = batch()
     drawn = torch.randn(len(logits), 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     every = torch.softmax(drawn, 1)
     photos = [logits[n] for n in range(len(logits)) if is_photo[n]]
-    taught = [every[n] for n in range(len(logits)) if is_photo[n]]
+    teacher = [every[n] for n in range(len(logits)) if is_photo[n]]
     expected = 0.0
-    for each, target in zip(photos, taught, strict=True):
+    for each, target in zip(photos, teacher, strict=True):
         total = sum(math.exp(value) for value in each.tolist())
         expected -= sum(t * math.log(math.exp(v) / total) for v, t in zip(each.tolist(), target.tolist(), strict=True))
     logits.requires_grad_()

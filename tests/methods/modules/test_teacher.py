@@ -59,7 +59,7 @@ def test_the_online_teacher_is_no_part_of_the_network_and_teaches_photos_only(re
     labels = torch.tensor([0, 0, 1, 2])
     outputs = method.outputs(Batch(IMAGES, labels, is_photo))
     terms = method.losses(outputs, labels, is_photo)
-    assert outputs["taught"].shape == (4, 1000)
+    assert outputs["teacher"].shape == (4, 1000)
     assert looked == [4]  # every image, as in the published code of SAKE
     assert not hasattr(method, "knowledge")
     embedding = method.project(IMAGES, is_photo)

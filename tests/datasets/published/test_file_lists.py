@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.datasets.published.filelists import read_filelist
+from bench.datasets.published.file_lists import read_file_list
 from bench.errors import DataError
 
 
 def listed(folder: Path, content: bytes) -> list[tuple[int, str, int]]:
     (folder / "list.txt").write_bytes(content)
-    return list(read_filelist(folder, "list.txt"))
+    return list(read_file_list(folder, "list.txt"))
 
 
 def test_the_last_word_is_the_label_and_the_rest_the_path(tmp_path: Path) -> None:
@@ -53,4 +53,4 @@ def test_a_list_that_is_no_text_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         listed(tmp_path, b"a/\xff.png 0\n")
     with pytest.raises(DataError, match="cannot be read"):
-        list(read_filelist(tmp_path, "none.txt"))
+        list(read_file_list(tmp_path, "none.txt"))

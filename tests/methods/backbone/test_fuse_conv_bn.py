@@ -1,4 +1,4 @@
-"""Normalisations folded into convolutions: where nothing is learnt, and only there."""
+"""Frozen normalisations are fused into convolutions; layers that are trained are not."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from bench.methods.backbone.fold_batchnorm import fold
+from bench.methods.backbone.fuse_conv_bn import fuse_conv_bn
 
 
-def lively(network: nn.Module) -> nn.Module:
+def with_statistics(network: nn.Module) -> nn.Module:
     """Statistics and weights of every normalisation as a trained network has them, not 0 and 1."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
@@ -24,7 +24,7 @@ def lively(network: nn.Module) -> nn.Module:
     return network
 
 
-def counted(network: nn.Module, run: object) -> int:
+def count_normalisations(network: nn.Module, run: object) -> int:
     """How many normalisations torch computes while ``run`` is called."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -41,15 +41,15 @@ def counted(network: nn.Module, run: object) -> int:
 
 
 @pytest.mark.parametrize(("affine", "bias"), [(True, False), (False, False), (True, True), (False, True)])
-def test_both_ways_are_one_mapping_in_float64(affine: bool, bias: bool) -> None:
+def test_fused_layers_give_the_same_result_in_float64(affine: bool, bias: bool) -> None:
     torch.manual_seed(0)
-    network = lively(nn.Sequential(nn.Conv2d(3, 5, 3, bias=bias), nn.BatchNorm2d(5, affine=affine), nn.ReLU()))
+    network = with_statistics(nn.Sequential(nn.Conv2d(3, 5, 3, bias=bias), nn.BatchNorm2d(5, affine=affine), nn.ReLU()))
     network = network.double().eval()
     images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     expected = network(images).detach()
     with torch.no_grad():
         network.float()
-        assert fold(network, 16) == 1
+        assert fuse_conv_bn(network, 16) == 1
         network.double()
         assert torch.allclose(network(images), expected, rtol=0, atol=1e-12)
 
@@ -59,30 +59,32 @@ def test_both_ways_are_one_mapping_in_float64(affine: bool, bias: bool) -> None:
 )
 def test_whole_networks(name: str, pairs: int) -> None:
     torch.manual_seed(0)
-    network = lively(timm.create_model(name)).double().eval()
+    network = with_statistics(timm.create_model(name)).double().eval()
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
         expected = network(images)
         network.float()
-        assert fold(network, 64) == pairs
+        assert fuse_conv_bn(network, 64) == pairs
         network.double()
         assert torch.allclose(network(images), expected, rtol=1e-9, atol=1e-9)
-        assert counted(network, lambda: network(images)) == 0
+        assert count_normalisations(network, lambda: network(images)) == 0
 
 
-def test_a_network_without_normalisations_stays() -> None:
-    assert fold(timm.create_model("vit_tiny_patch16_224"), 224) == 0
+def test_a_network_without_normalisations_is_unchanged() -> None:
+    assert fuse_conv_bn(timm.create_model("vit_tiny_patch16_224"), 224) == 0
 
 
-def test_what_learns_is_left_alone() -> None:
+def test_trained_layers_are_not_fused() -> None:
     torch.manual_seed(0)
-    network = lively(nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Conv2d(5, 5, 3), nn.BatchNorm2d(5)))
+    network = with_statistics(
+        nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Conv2d(5, 5, 3), nn.BatchNorm2d(5))
+    )
     plain = copy.deepcopy(network).eval()
-    fold(network, 16)
+    fuse_conv_bn(network, 16)
     network.eval()
     network[:2].requires_grad_(False)
     images = torch.randn(2, 3, 8, 8)
-    assert counted(network, lambda: network(images)) == 1  # the first, frozen pair is folded, the second is not
+    assert count_normalisations(network, lambda: network(images)) == 1  # only the first, frozen pair is fused
     network(images).sum().backward()
     plain(images).sum().backward()
     assert network[0].weight.grad is None
@@ -91,19 +93,19 @@ def test_what_learns_is_left_alone() -> None:
         assert theirs.grad is not None
         assert torch.allclose(mine.grad, theirs.grad, rtol=1e-3, atol=1e-4)
     # A gradient that only passes through must be that of the normalisation too.
-    assert counted(network, lambda: network(images.clone().requires_grad_())) == 2
+    assert count_normalisations(network, lambda: network(images.clone().requires_grad_())) == 2
 
 
-def test_batch_statistics_are_never_folded() -> None:
+def test_batch_statistics_are_never_fused() -> None:
     network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))
-    fold(network, 16)
+    fuse_conv_bn(network, 16)
     network.train()
     with torch.no_grad():
         found: Tensor = network(torch.randn(8, 3, 8, 8))
     assert torch.allclose(found.mean(dim=(0, 2, 3)), torch.zeros(5), atol=1e-5)
 
 
-def test_what_is_shared_or_used_twice_is_not_folded() -> None:
+def test_layers_called_twice_are_not_fused() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -112,13 +114,13 @@ def test_what_is_shared_or_used_twice_is_not_folded() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return self.norm(self.conv(self.norm(self.conv(images))))  # type: ignore[no-any-return]
 
-    assert fold(Twice(), 16) == 0
+    assert fuse_conv_bn(Twice(), 16) == 0
 
 
-def test_a_copy_folds_its_own_tensors() -> None:
+def test_a_copy_fuses_its_own_tensors() -> None:
     torch.manual_seed(0)
-    network = lively(nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)))
-    fold(network, 16)
+    network = with_statistics(nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)))
+    fuse_conv_bn(network, 16)
     network.eval()
     other = copy.deepcopy(network)
     images = torch.randn(1, 3, 8, 8)

@@ -1,4 +1,4 @@
-"""Cells that are missing, failed or running, and the commands that compute them."""
+"""Runs that are missing, failed or running, and the commands that compute them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.reports.filling import CODES, everything, fill, report
 
 def test_missing_failed_and_running_cells_differ(filled: Store) -> None:
     emoji, sketchy = report(filled, "main", options=Options(published=False)).tables
-    cells = {row[0]: row for row in emoji.rows}
-    assert cells["sake"][1:3] == ("seed 1 failed", "failed")
-    assert cells["ours"][1] == "0-2 (seed 3 running)"
+    rows = {row[0]: row for row in emoji.rows}
+    assert rows["sake"][1:3] == ("seed 1 failed", "failed")
+    assert rows["ours"][1] == "0-2 (seed 3 running)"
     assert {row[0]: row for row in sketchy.rows}["imagenet"][1:] == ("-",) * (len(sketchy.columns) - 1)
     assert "bench run -m imagenet -d sketchy --split sketchy-21 --seed 0" in sketchy.commands
     assert "bench run -m sake -d emoji --split emoji-93 --seed 1" in emoji.commands

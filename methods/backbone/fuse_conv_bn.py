@@ -1,9 +1,8 @@
-"""A convolution and the batch normalisation behind it as one convolution, wherever nothing is learnt.
+"""Fuse a convolution and the frozen batch normalisation behind it into one convolution.
 
-With its statistics frozen, ``norm(conv(x))`` is a convolution whose weights carry the scale and whose bias carries the
-shift: one pass over the map less, a third of the time of a frozen block on a CPU. It holds in exact arithmetic; in
-float32 results differ in the last digits. Where a gradient is asked for the two stay apart, since the bias's gradient
-costs as much as the fold saves.
+With frozen statistics, ``norm(conv(x))`` is one convolution with scaled weights and a shifted bias. On a CPU this saves
+a third of the time of a frozen block. In float32 results differ in the last digits. Layers that need a gradient are not
+fused, because the gradient of the bias takes as long as fusion saves.
 """
 
 from __future__ import annotations
@@ -18,44 +17,44 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def fold(network: nn.Module, size: int) -> int:
-    """Fold every normalisation of ``network`` that takes the output of one convolution; how many there are.
+def fuse_conv_bn(network: nn.Module, size: int) -> int:
+    """Fuse every normalisation of ``network`` that takes the output of one convolution, and return their number.
 
-    Which do is seen in one pass of an image of ``size`` pixels, not guessed from names. Modules, their tensors and
-    names stay: the fold is made anew in each pass, which costs nothing beside it.
+    One forward pass of an image of ``size`` pixels shows which do. Modules, tensors and their names stay as they are:
+    every forward pass computes the fused weights again, in negligible time.
     """
     pairs = _pairs(network, size)
     for conv, norm in pairs:
-        both = _Pair(conv, norm)
-        conv.forward = both.convolve  # type: ignore[method-assign, assignment]
-        norm.forward = both.normalise  # type: ignore[method-assign, assignment]
+        pair = _Pair(conv, norm)
+        conv.forward = pair.convolve  # type: ignore[method-assign, assignment]
+        norm.forward = pair.normalise  # type: ignore[method-assign, assignment]
     return len(pairs)
 
 
 class _Pair:
-    """The two ``forward``s; whether they fold depends on what both see alike, so that they always agree."""
+    """The ``forward`` of both layers. Their input alone decides whether they are fused, so the two always agree."""
 
     def __init__(self, conv: nn.Conv2d, norm: _BatchNorm) -> None:
         self.conv = conv
         self.norm = norm
 
     def convolve(self, images: Tensor) -> Tensor:
-        """[batch, channels in, height, width] to [batch, channels out, height, width], scaled and shifted if folded."""
+        """[batch, channels in, height, width] to [batch, channels out, height, width], normalised if fused."""
         conv = self.conv
-        if not self._folds(images):
+        if not self._fused(images):
             plain: Tensor = type(conv).forward(conv, images)
             return plain
         scale, shift = self._scale_and_shift()
         weight = conv.weight * scale.view(-1, 1, 1, 1)
-        if type(conv) is Conv2dSame:  # pads for itself, as its forward does
+        if type(conv) is Conv2dSame:  # its forward pads, too
             padded: Tensor = conv2d_same(images, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
             return padded
-        folded: Tensor = conv._conv_forward(images, weight, shift)
-        return folded
+        fused: Tensor = conv._conv_forward(images, weight, shift)
+        return fused
 
     def normalise(self, images: Tensor) -> Tensor:
-        """What is left to do behind the convolution: all of it, or the activation that timm's normalisations carry."""
-        if not self._folds(images):
+        """The normalisation, or if fused only the activation that is part of timm's normalisation layers."""
+        if not self._fused(images):
             plain: Tensor = type(self.norm).forward(self.norm, images)
             return plain
         for name in ("drop", "act"):
@@ -63,7 +62,7 @@ class _Pair:
                 images = after(images)
         return images
 
-    def _folds(self, images: Tensor) -> bool:
+    def _fused(self, images: Tensor) -> bool:
         if self.norm.training or self.norm.running_var is None:
             return False
         if not torch.is_grad_enabled():
@@ -72,7 +71,7 @@ class _Pair:
         return not any(each.requires_grad for each in tensors)
 
     def _scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """Both [channels out], of the mapping that the normalisation is."""
+        """Scale and shift of the normalisation, each [channels out]."""
         conv, norm = self.conv, self.norm
         scale = torch.rsqrt(norm.running_var + norm.eps)  # type: ignore[operator, arg-type]
         shift = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean  # type: ignore[operator]
@@ -82,28 +81,28 @@ class _Pair:
 
 
 def _pairs(network: nn.Module, size: int) -> list[tuple[nn.Conv2d, _BatchNorm]]:
-    """Convolutions and the normalisations of their outputs, each of which is called once in a pass."""
-    made: dict[int, nn.Conv2d] = {}
-    kept: list[Tensor] = []  # so that no two tensors share an identity
+    """Convolutions and the normalisations of their outputs, if each is called once in a forward pass."""
+    source: dict[int, nn.Conv2d] = {}  # by the id of its output
+    kept: list[Tensor] = []  # so that no two outputs have the same id
     calls: dict[nn.Module, int] = {}
     pairs: list[tuple[nn.Conv2d, _BatchNorm]] = []
 
-    def convolved(module: Any, given: Any, output: Tensor) -> None:
+    def after_conv(module: Any, inputs: Any, output: Tensor) -> None:
         kept.append(output)
-        made[id(output)] = module
+        source[id(output)] = module
         calls[module] = calls.get(module, 0) + 1
 
-    def normalising(module: Any, given: tuple[Tensor, ...]) -> None:
+    def before_norm(module: Any, inputs: tuple[Tensor, ...]) -> None:
         calls[module] = calls.get(module, 0) + 1
-        if id(given[0]) in made:
-            pairs.append((made[id(given[0])], module))
+        if id(inputs[0]) in source:
+            pairs.append((source[id(inputs[0])], module))
 
     handles = []
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and _known(module):
-            handles.append(module.register_forward_hook(convolved))
+        if isinstance(module, nn.Conv2d) and _can_fuse(module):
+            handles.append(module.register_forward_hook(after_conv))
         elif isinstance(module, _BatchNorm):
-            handles.append(module.register_forward_pre_hook(normalising))
+            handles.append(module.register_forward_pre_hook(before_norm))
     was_training = network.training
     try:
         with torch.no_grad():
@@ -115,7 +114,7 @@ def _pairs(network: nn.Module, size: int) -> list[tuple[nn.Conv2d, _BatchNorm]]:
     return [pair for pair in pairs if calls[pair[0]] == calls[pair[1]] == 1]
 
 
-def _known(conv: nn.Conv2d) -> bool:
-    """Whether the convolution is done as torch or timm's padding variant does it, or by a ``forward`` of ours."""
+def _can_fuse(conv: nn.Conv2d) -> bool:
+    """Whether the ``forward`` is that of torch, of timm's padded variant, or of this package."""
     own: tuple[Callable[..., Any], ...] = (nn.Conv2d.forward, Conv2dSame.forward)
     return type(conv).forward in own or type(conv).__module__.startswith("bench.methods.")

@@ -1,4 +1,4 @@
-"""Published file lists: one image a line, ``<relative path> <integer label>``.
+"""Read published file lists: one image per line, ``<relative path> <integer label>``.
 
 The last word is the label; the path before it can hold spaces. Source: buptLinfy/ZSE-SBIR 88f87f7
 data_utils/utils.py, "get_all_train_file".
@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.errors import DataError
 
 
-def read_filelist(root: Path, name: str) -> Iterator[tuple[int, str, int]]:
+def read_file_list(root: Path, name: str) -> Iterator[tuple[int, str, int]]:
     """Line number (from 1), path relative to ``root``, and label of every line of ``root/name``.
 
     Raises DataError for an unreadable or empty file, a line without a label, or a path that is absolute or holds

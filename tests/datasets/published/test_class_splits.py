@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.datasets.base import DATASETS
-from bench.datasets.published.split_lists import data_file, hash_of_classes, parse_class_split, read_class_split
+from bench.datasets.published.class_splits import data_file, hash_of_classes, parse_class_split, read_class_split
 from bench.errors import DataError
 from tests.datasets.trees import SHARED
 
