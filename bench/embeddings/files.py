@@ -117,7 +117,7 @@ def _read_npz(path: Path) -> tuple[Arrays, Paths]:
     name = ""
     try:
         # allow_pickle=False: a pickled member could run code; numpy refuses it with ValueError.
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             for name in (each for each in (*VECTORS, *LABELS, *MARKS, *PATHS) if each in file.files):
                 arrays[name] = file[name]
                 if not isinstance(arrays[name], np.ndarray):  # numpy returns the bytes of any other member
@@ -131,7 +131,11 @@ def _read_npz(path: Path) -> tuple[Arrays, Paths]:
                 "(and paths as text of fixed width)."
             ) from error
         raise DataError(f"Array {name!r} of {path} is damaged ({error}).") from error
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except RuntimeError as error:  # encrypted, or a compression method that Python lacks
+        raise DataError(f"Array {name!r} of {path} cannot be read ({error}): write it with numpy.savez.") from error
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # zipfile, zlib, lzma and numpy raise almost anything for damaged data
         raise DataError(f"Embeddings file {path} is damaged ({error}).") from error
     paths: Paths = {}
     for each in PATHS:

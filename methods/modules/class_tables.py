@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from bench.errors import DataError, nearest
@@ -44,12 +42,12 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {NAME: loaded}
-        with loaded:
-            found = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            found = {NAME: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile, zlib, lzma, numpy and safetensors raise almost anything for damaged data
         raise DataError(
             f"File {path} cannot be read as .npy, .npz or .safetensors without pickled objects ({error})."
         ) from error
