@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.datasets.base import DATASETS, Dataset, Survey, Whereabouts
 from bench.datasets.published.class_splits import hash_of_classes
-from bench.datasets.published.files import Walker, read_file, stamp_of
+from bench.datasets.published.files import Walker, check_name, escape, needed_for, read_file, stamp_of
 from bench.errors import DataError, UsageError, nearest
 from bench.settings.run_settings import setting
 from bench.types import Item, Modality, Split, salted_order
@@ -76,10 +76,11 @@ class Folder(Dataset):
         classes = self._classes(items)
         if stray := self.survey().stray:
             log.warning(
-                "%s: ignored entries that are no image of a class: %d (%s ...)",
+                "%s: ignored entries that are no image of a class: %d (%s ...%s)",
                 self.settings.name,
                 len(stray),
                 stray[0],
+                needed_for(stray),
             )
         title, unseen = self._unseen(classes)
         chosen = set(unseen)
@@ -131,7 +132,7 @@ class Folder(Dataset):
             ]
         names = sorted({name for found in counts.values() for name in found})
         missing = tuple((modality, name) for modality in FOLDERS for name in names if not counts[modality].get(name))
-        return Survey(counts=counts, missing=missing, stray=tuple(stray))
+        return Survey(counts=counts, missing=missing, stray=tuple(escape(each) for each in stray))
 
     @cached_property
     def _root(self) -> Path:
@@ -166,8 +167,12 @@ class Folder(Dataset):
                 raise DataError(f"Class folders {twin!r} and {each!r} in {folder}/ differ only by case: merge them.")
             images = self._walker.listing(f"{folder}/{each}").images
             if not images:
-                raise DataError(f"Class folder {folder}/{each} of {self._root} holds no image: add one or remove it.")
+                raise DataError(
+                    f"Class folder {folder}/{escape(each)} of {self._root} holds no image: add one or remove it."
+                )
             items += [Item(f"{folder}/{each}/{image}", name, modality) for image in images]
+        for item in items:
+            check_name(item.path, self._root)
         return items
 
     def _classes(self, items: Mapping[Modality, list[Item]]) -> tuple[str, ...]:

@@ -145,10 +145,10 @@ def make_thumbnail(content: bytes, name: str, side: int = SIDE) -> bytes:
     """An image file as WebP on white, at most ``side`` pixels on the longer side; raises DataError if it is broken."""
     from PIL import Image
 
-    from bench.datasets.images.image_files import open_image, raise_data_error
+    from bench.datasets.images.image_files import open_image, raise_data_error, scale_to_8_bits
 
     with raise_data_error(name), open_image(content) as opened:
-        image = opened.convert("RGBA")
+        image = scale_to_8_bits(opened).convert("RGBA")
     image.thumbnail((side, side))
     white = Image.new("RGBA", image.size, "white")
     white.alpha_composite(image)

@@ -1,21 +1,24 @@
-"""Any folder of photos, to be searched: every picture below it, whatever its folders are called."""
+"""A folder of photos to search: every image below it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from bench.datasets.base import Dataset, Whereabouts
 from bench.datasets.images.image_files import turn_upright
-from bench.datasets.published.files import Walker, read_file, stamp_of
+from bench.datasets.published.files import Walker, escape, needed_for, read_file, stamp_of
 from bench.errors import DataError
 from bench.types import Item, Split
 
+log = logging.getLogger("bench.search.photo_folder")
+
 
 class PhotoFolder(Dataset):
-    """Pictures of ``root`` and its folders; the class of each is the name of the folder that it lies in.
+    """Images in ``root`` and its subfolders; the class of each is the name of its folder.
 
-    No dataset that can be named on a command line: it has no sketches and no split.
+    It has no sketches and no split, so it is not registered as a dataset.
     """
 
     name = "photos"
@@ -29,20 +32,31 @@ class PhotoFolder(Dataset):
 
     @property
     def items(self) -> list[Item]:
-        """All pictures in code-point order of their folders and names.
+        """All images in code-point order of their folders and names; each folder once, also if links lead to it.
 
-        Raises DataError when the folder is missing, cannot be read, or holds no picture.
+        Raises DataError if the folder is missing, cannot be read, or holds no image.
         """
         if not self.data_root.is_dir():
             raise DataError(f"There is no folder {self.data_root}: name one that holds photos.")
         found: list[Item] = []
-        waiting = [""]
+        ignored: list[str] = []
+        waiting, visited = [""], set[tuple[int, int]]()
         while waiting:
             folder = waiting.pop(0)
+            status = (self.data_root / folder).stat()
+            if (status.st_dev, status.st_ino) in visited:  # a link to a folder that was visited
+                continue
+            visited.add((status.st_dev, status.st_ino))
             listing = self._walker.listing(folder)
             above = f"{folder}/" if folder else ""
-            found += [Item(f"{above}{name}", folder.rpartition("/")[2], "photo") for name in listing.images]
+            paths = [f"{above}{name}" for name in listing.images]
+            found += [Item(path, folder.rpartition("/")[2], "photo") for path in paths if escape(path) == path]
+            ignored += [escape(path) for path in paths if escape(path) != path]
+            ignored += [escape(f"{above}{name}") for name in listing.stray]
             waiting += [f"{above}{name}" for name in listing.folders]
+        if ignored:
+            needed = needed_for(ignored)
+            log.warning("Ignored files that are no image: %d (%s ...%s)", len(ignored), ignored[0], needed)
         if not found:
             raise DataError(
                 f"Folder {self.data_root} holds no picture: name one with .jpg, .png, .webp or other photos."
@@ -54,7 +68,7 @@ class PhotoFolder(Dataset):
         raise DataError("A folder of photos has no split.")
 
     def read(self, path: str) -> bytes:
-        """The file at ``path`` below the folder, turned as the camera that took it says."""
+        """The file at ``path`` below the folder, turned by its EXIF orientation."""
         return turn_upright(read_file(self.data_root, path))
 
     def stamp(self, paths: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from bench.datasets.base import Dataset, Survey, count_by_class
 from bench.datasets.checks.broken_images import Duplicates, ImageCheck, Progress, check_images, find_duplicates
 from bench.datasets.checks.imagenet_overlap import Overlap, count_imagenet_photos, find_overlaps
 from bench.datasets.published.class_splits import read_class_split
+from bench.datasets.published.files import needed_for
 from bench.datasets.published.published_counts import ClassCounts, class_counts, variants
 from bench.datasets.published.tree_dataset import other_gallery
 from bench.errors import DataError
@@ -131,7 +132,8 @@ def _report_ignored(survey: Survey) -> Iterator[str]:
     if survey.foreign:
         yield f"ignored folders that are no class of this dataset: {len(survey.foreign)} ({_some(survey.foreign)})"
     if survey.stray:
-        yield f"ignored entries that are no image of a class: {len(survey.stray)} ({_some(survey.stray)})"
+        needed = needed_for(survey.stray)
+        yield f"ignored entries that are no image of a class: {len(survey.stray)} ({_some(survey.stray)}{needed})"
 
 
 def _report_totals(dataset: str, survey: Survey) -> Iterator[str]:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from bench.datasets.images.image_files import MAX_PIXELS, open_image, raise_data_error
+from bench.datasets.images.image_files import MAX_PIXELS, open_image, raise_data_error, scale_to_8_bits
 from bench.errors import DataError
 
 RGB = 3  # torchvision.io.ImageReadMode.RGB
@@ -69,10 +69,7 @@ def _decode_with_pillow(image: Image.Image) -> Tensor:
 
 
 def _to_rgb_on_white(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16 and 32 bits: Pillow's own conversion to RGB clips instead of scaling
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I") else 1.0
-        return Image.fromarray(np.clip(values * (255 / top), 0, 255).astype(np.uint8)).convert("RGB")
+    image = scale_to_8_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

@@ -18,6 +18,7 @@ from bench.datasets.images.image_files import (
     MAX_PIXELS,
     open_image,
     raise_data_error,
+    scale_to_8_bits,
     skip_broken_image,
     turn_upright,
 )
@@ -73,7 +74,7 @@ def _reduce(content: bytes) -> bytes:
     with skip_broken_image(), open_image(content) as image:
         if max(image.size) > LARGE and image.width * image.height <= MAX_PIXELS:
             plain = image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info
-            small: Image.Image = image if plain else image.convert("RGBA")
+            small: Image.Image = image if plain else scale_to_8_bits(image).convert("RGBA")
             small.thumbnail((LARGE, LARGE), reducing_gap=2.0)
             small.save(file, "PNG", compress_level=1)
             return file.getvalue()

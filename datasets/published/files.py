@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench.errors import DataError
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"))
-OF_THE_SYSTEM = frozenset(("Thumbs.db", "desktop.ini", "__MACOSX"))  # skipped like hidden files
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
+    *(".jp2", ".ppm", ".pgm", ".pbm", ".avif", ".heic", ".heif"),
+)
+NEEDED = {".avif": "Pillow with AVIF", ".heic": "the package pillow-heif", ".heif": "the package pillow-heif"}
+ESCAPED = ("Cc", "Zl", "Zp")  # Unicode categories: control characters and line separators
+OF_THE_SYSTEM = frozenset(  # skipped like hidden files
+    ("Thumbs.db", "desktop.ini", "__MACOSX", "Icon\r", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,8 @@ class Listing:
 class Walker:
     """Lists and caches the folders below ``root`` by relative path with ``/``; the empty path is the root.
 
-    Hidden and system files are skipped. A missing folder is empty.
+    Hidden and system files are skipped. A missing folder is empty. Names may be invalid: ``check_name`` checks those of
+    images in a split.
     """
 
     def __init__(self, root: Path) -> None:
@@ -35,7 +46,7 @@ class Walker:
         self._images: dict[str, frozenset[str]] = {}
 
     def listing(self, folder: str) -> Listing:
-        """The names in ``folder``; raises DataError if it is unreadable or a name is not valid, printable UTF-8."""
+        """The names in ``folder``; raises DataError if it is unreadable."""
         if folder not in self._known:
             self._known[folder] = self._list(folder)
         return self._known[folder]
@@ -52,7 +63,7 @@ class Walker:
         return name in self._images[folder]
 
     def _list(self, folder: str) -> Listing:
-        where = self.root / folder
+        where, suffixes = self.root / folder, image_suffixes()
         folders: list[str] = []
         images: list[str] = []
         stray: list[str] = []
@@ -61,10 +72,9 @@ class Walker:
                 for entry in entries:
                     if entry.name.startswith(".") or entry.name in OF_THE_SYSTEM:
                         continue
-                    _check_name(entry.name, where)
                     if entry.is_dir():
                         folders.append(entry.name)
-                    elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 (200,000 times)
+                    elif os.path.splitext(entry.name)[1].lower() in suffixes:  # noqa: PTH122 (200,000 times)
                         images.append(entry.name)
                     else:
                         stray.append(entry.name)
@@ -97,10 +107,33 @@ def stamp_of(root: Path, paths: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _check_name(name: str, where: Path) -> None:
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"A name in {where} is not valid UTF-8 ({name!r}): rename it.") from error
-    if not name.isprintable():
-        raise DataError(f"A name in {where} holds a control character ({name!r}): rename it.")
+@cache
+def image_suffixes() -> frozenset[str]:
+    """Suffixes of the image files that Pillow can read here, in lower case."""
+    from PIL import features
+
+    known = set(SUFFIXES)
+    if not features.check("avif"):
+        known -= {".avif"}
+    if find_spec("pillow_heif") is None:
+        known -= {".heic", ".heif"}
+    return frozenset(known)
+
+
+def needed_for(names: Iterable[str]) -> str:
+    """What must be installed to read the images among ignored files, for the end of a message; or empty."""
+    suffixes = {os.path.splitext(name)[1].lower() for name in names} & NEEDED.keys()  # noqa: PTH122
+    needed = [f"{suffix} needs {NEEDED[suffix]}" for suffix in sorted(suffixes - image_suffixes())]
+    return "; " + ", ".join(needed) if needed else ""
+
+
+def check_name(path: str, root: Path) -> None:
+    """Raise DataError if a path of a split has a character that ``escape`` escapes."""
+    if not path.isprintable() and (shown := escape(path)) != path:
+        raise DataError(f"The name {shown} in {root} has a control character, or is not valid UTF-8: rename it.")
+
+
+def escape(name: str) -> str:
+    """The name with escapes for control characters, line separators, and bytes that are not UTF-8."""
+    printable = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return "".join(ascii(each)[1:-1] if unicodedata.category(each) in ESCAPED else each for each in printable)

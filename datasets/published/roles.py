@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from bench.datasets.published.class_names import ClassNames
 from bench.datasets.published.class_splits import ClassSplit
 from bench.datasets.published.file_lists import read_file_list
-from bench.datasets.published.files import Walker
+from bench.datasets.published.files import Walker, check_name, escape
 from bench.datasets.published.layouts import ListRole, Lists, Place
 from bench.errors import DataError
 from bench.types import Item, Modality
@@ -93,6 +93,8 @@ class Assembly:
                     items += [Item(f"{path}/{image}", name, modality) for image in self.walker.listing(path).images]
             if len(items) == before:
                 empty.append(name)
+        for item in items:
+            check_name(item.path, self.place.root)
         if empty:
             raise DataError(
                 f"No {modality} of {_some(empty, 'class', 'classes')}, of {len(classes)} needed, is in "
@@ -123,6 +125,7 @@ class Assembly:
                 )
             if path.startswith(left_out) and left_out:
                 continue
+            check_name(path, self.place.root)
             if not self.walker.has_image(path):
                 missing.append(path)
             items.append(Item(path, class_name, modality))
@@ -150,7 +153,7 @@ class Assembly:
                 else:
                     inner = self.walker.listing(f"{folder}/{each}")
                     others += [f"{folder}/{each}/{name}" for name in (*inner.stray, *inner.folders)]
-        return foreign, others
+        return [escape(each) for each in foreign], [escape(each) for each in others]
 
     def count(self, modality: Modality) -> dict[str, int]:
         """Count the images of each class folder, with repeated photos, for all splits."""

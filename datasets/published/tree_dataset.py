@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from bench.datasets.base import Dataset, Survey, Whereabouts
 from bench.datasets.published.class_names import ClassNames
 from bench.datasets.published.class_splits import ClassSplit, read_class_split
-from bench.datasets.published.files import Walker, read_file, stamp_of
+from bench.datasets.published.files import Walker, needed_for, read_file, stamp_of
 from bench.datasets.published.layouts import Layout, Lists, Place, candidates, find_place
 from bench.datasets.published.roles import Assembly, Roles
 from bench.errors import DataError
@@ -195,7 +195,8 @@ class TreeDataset(Dataset):
         foreign, stray = assembly.stray()
         for kind, ignored in (("folders that are no class", foreign), ("entries that are no image of a class", stray)):
             if ignored:
-                log.warning("%s: ignored %s: %d (%s ...)", self.name, kind, len(ignored), ignored[0])
+                needed = needed_for(ignored)
+                log.warning("%s: ignored %s: %d (%s ...%s)", self.name, kind, len(ignored), ignored[0], needed)
 
 
 def other_gallery(classes: ClassSplit, gallery_name: str) -> str:

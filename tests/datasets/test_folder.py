@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,25 @@ def test_counts_and_ignored_entries(root: Path, caplog: pytest.LogCaptureFixture
 def test_an_image_that_is_gone_is_named(root: Path) -> None:
     with pytest.raises(DataError, match=r"Image sketch/cat/9\.png cannot be read"):
         folder(root).read("sketch/cat/9.png")
+
+
+def test_an_invalid_name_matters_only_if_the_split_uses_the_file(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (root / "sketch" / "cat" / "shot 14.33\u202fUhr.png").write_bytes((root / "sketch/cat/no 1.png").read_bytes())
+    (root / "sketch" / "cat" / "a\nb.txt").touch()
+    assert "sketch/cat/shot 14.33\u202fUhr.png" in [item.path for item in split(root, "unseen=cat").queries]
+    assert "(sketch/cat/a\\nb.txt ...)" in caplog.text
+    (root / "image" / "Straße" / "a\nb.png").touch()
+    with pytest.raises(DataError, match=r"The name image/Straße/a\\nb\.png in .* has a control character"):
+        split(root, "unseen=cat")
+
+
+def test_a_name_that_is_no_utf_8(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        os.close(os.open(os.fsencode(root / "sketch" / "cat") + b"/\xff.txt", os.O_CREAT))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    split(root, "unseen=cat")
+    assert "(sketch/cat/\\xff.txt ...)" in caplog.text
+    (root / "sketch" / "cat" / "\udcff.txt").rename(root / "sketch" / "cat" / "\udcff.png")
+    with pytest.raises(DataError, match=r"The name sketch/cat/\\xff\.png in .* is not valid UTF-8"):
+        split(root, "unseen=cat")

@@ -57,6 +57,12 @@ def samples() -> dict[str, bytes]:
         "BMP": _saved(image, "BMP"),
         "BMP palette": _saved(image.quantize(16), "BMP"),
         "TIFF": _saved(image, "TIFF"),
+        "TIFF 16-bit": _saved(image.convert("L").convert("I;16"), "TIFF"),
+        "TIFF integers": _saved(image.convert("I"), "TIFF"),
+        "TIFF floating point": _saved(image.convert("F"), "TIFF"),
+        "AVIF": _saved(image, "AVIF"),
+        "JPEG 2000": _saved(image, "JPEG2000"),
+        "PPM": _saved(image, "PPM"),
     }
     found |= {f"TIFF {name}": _saved(image, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_deflate", "jpeg")}
     return found

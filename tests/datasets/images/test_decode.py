@@ -71,6 +71,34 @@ def test_every_kind_of_picture_is_rgb_on_white(data: bytes, colour: tuple[int, .
     assert colour_of(data) == colour
 
 
+def tiff(value: float, kind: str, **tags: int) -> bytes:
+    """A grey TIFF whose largest value is in one corner and ``value`` everywhere else; numpy type ``kind``."""
+    largest = {"f4": 255.0, "<i4": 40_000, "<u4": 2**32 - 1, "<u2": 65_535, "<i2": 32_767}[kind]
+    pixels = np.full((4, 5), value, kind)
+    pixels[0, 0] = largest
+    fields = {256: 5, 257: 4, 258: 8 * pixels.itemsize, 259: 1, 262: 1, 273: 8, 277: 1, 278: 4, 279: pixels.nbytes}
+    fields |= {339: {"u": 1, "i": 2, "f": 3}[kind.strip("<")[0]], **{int(tag[1:]): each for tag, each in tags.items()}}
+    fields[273] = 8 + 2 + 12 * len(fields) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, each) for tag, each in sorted(fields.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + bytes(4) + pixels.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(tiff(51.0, "f4"), 51, id="floating point of 0 to 255"),
+        pytest.param(tiff(float("nan"), "f4"), 0, id="NaN"),
+        pytest.param(tiff(257 * 20, "<i4"), 20, id="32-bit integers of 0 to 65535"),
+        pytest.param(tiff(2**31, "<u4"), 127, id="unsigned 32-bit integers"),
+        pytest.param(tiff(257 * 50, "<u2"), 50, id="16-bit"),
+        pytest.param(tiff(257 * 50, "<u2", t262=0), 205, id="16-bit, white is zero"),
+        pytest.param(tiff(16_384, "<i2"), 127, id="signed 16-bit"),
+    ],
+)
+def test_grey_of_every_pixel_type_is_scaled_to_8_bits(data: bytes, expected: int) -> None:
+    assert decode(data, "a")[:, 1:].unique().tolist() == [expected]
+
+
 def test_16_bit_colour_keeps_the_high_byte() -> None:
     rows = b"".join(b"\0" + struct.pack(">9H", *[0xC8FF, 0x64FF, 0x0AFF] * 3) for _ in range(2))
     header = struct.pack(">2I5B", 3, 2, 16, 2, 0, 0, 0)

@@ -26,12 +26,18 @@ def shot(orientation: int | None, format: str = "JPEG", mode: str = "RGB") -> by
     if orientation is not None:
         exif[ORIENTATION] = orientation
     file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(file, format, exif=exif)
+    image = (
+        Image.fromarray(pixels[..., 0] * np.uint16(257)) if mode == "I;16" else Image.fromarray(pixels).convert(mode)
+    )
+    image.save(file, format, exif=exif)
     return file.getvalue()
 
 
 @pytest.mark.parametrize(("orientation", "bright"), [(2, "right"), (3, "right"), (6, "top"), (8, "bottom")])
-@pytest.mark.parametrize(("format", "mode"), [("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGBA")])
+@pytest.mark.parametrize(
+    ("format", "mode"),
+    [("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "I;16"), ("TIFF", "F")],
+)
 def test_pixels_are_turned(orientation: int, bright: str, format: str, mode: str) -> None:
     image = decode(turn_upright(shot(orientation, format, mode)), "a").float().mean(dim=0)
     halves = {
@@ -85,3 +91,26 @@ def test_a_photo_folder_turns_its_photos(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(shot(6))
     folder = PhotoFolder(tmp_path)
     assert decode(folder.read(folder.items[0].path), "a").shape == (3, 40, 20)
+
+
+def test_a_photo_folder_visits_each_folder_once(tmp_path: Path) -> None:
+    """Two links to a parent folder made 2^40 folders."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "1.jpg").write_bytes(shot(None))
+    for name in ("one", "two"):
+        (tmp_path / "a" / "b" / name).symlink_to(tmp_path / "a")
+    assert [item.path for item in PhotoFolder(tmp_path).items] == ["a/b/1.jpg"]
+
+
+def test_a_photo_folder_takes_every_suffix_and_reports_ignored_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, format in (("a.jfif", "JPEG"), ("b.avif", "AVIF"), ("c.ppm", "PPM"), ("d.jp2", "JPEG2000")):
+        Image.open(io.BytesIO(shot(None))).save(tmp_path / name, format)
+    for name in ("notes.txt", "a\nb.png"):
+        (tmp_path / name).write_text("no image")
+    folder = PhotoFolder(tmp_path)
+    assert [item.path for item in folder.items] == ["a.jfif", "b.avif", "c.ppm", "d.jp2"]
+    assert "Ignored files that are no image: 2 (a\\nb.png ...)" in caplog.text
+    for item in folder.items:
+        assert decode(folder.read(item.path), item.path).shape == (3, 20, 40)
