@@ -196,15 +196,19 @@ def test_a_file_of_embeddings_is_scored_under_the_protocol(bench: Bench, tmp_pat
 
 @pytest.mark.parametrize("name", NAMES)
 def test_asked_for_by_name_what_is_bad_ends_with_7(name: str, bench: Bench) -> None:
-    for kind, call in (
+    calls = [
         ("method", ["run", "-m", name]),
-        ("method", ["ablate", "-m", name]),
-        ("dataset", ["run", "-m", "hog", "-d", name]),
         ("dataset", ["data", "check", name]),
         ("protocol", ["report", "--protocol", name]),
         ("kind of report", ["report", "--kind", name]),
-        ("protocol", ["score", "embeddings.npz", "--protocol", name]),
-    ):
+    ]
+    if name == "cracked":  # other commands look up names in the same way
+        calls += [
+            ("method", ["ablate", "-m", name]),
+            ("dataset", ["run", "-m", "hog", "-d", name]),
+            ("protocol", ["score", "embeddings.npz", "--protocol", name]),
+        ]
+    for kind, call in calls:
         done = bench(*call)
         assert (done.returncode, done.stderr) == (7, f"error: {unusable(kind, name)}\n"), call
 

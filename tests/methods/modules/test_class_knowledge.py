@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from bench.methods.backbone.backbone import PACKAGED, Backbone
 from bench.methods.base import TrainingPhotos
 from bench.methods.modules.class_knowledge import class_knowledge, knowledge_table, top_classes
+from tests.processes import start
 
 
 def test_the_table_is_the_mean_of_the_softmax_of_each_class() -> None:
@@ -54,29 +54,27 @@ def table(backbone: Backbone, given: TrainingPhotos, cache: Path, temperature: f
     return class_knowledge(backbone, given, 2, temperature=temperature, agreement=0, cache_dir=cache)
 
 
-PREPARING = """
-import sys, time
-from pathlib import Path
-import torch
-from bench.methods.backbone.backbone import PACKAGED, Backbone
-from tests.methods.modules.test_class_knowledge import TrainingPhotos, photos, table
-own, folder = sys.argv[1], Path(sys.argv[2])
-given = photos([])
-def together(function):
-    (folder / f"{own}.here").touch()  # both have looked into the cache and found nothing
-    while len(list(folder.glob("*.here"))) < 2:
-        time.sleep(0.01)
-    return given.apply(function)
-found = table(Backbone(PACKAGED), TrainingPhotos(together, given.labels, given.paths, given.identity), folder / "cache")
-torch.save(found, folder / f"{own}.pt")
-"""
+def prepare(own: str, folder: Path) -> None:
+    """Prepare the table as one of two processes, each of which has found nothing in the cache."""
+    given = photos([])
+
+    def together(function: Callable[[Tensor], Tensor]) -> Tensor:
+        (folder / f"{own}.here").touch()
+        while len(list(folder.glob("*.here"))) < 2:
+            time.sleep(0.01)
+        return given.apply(function)
+
+    both = TrainingPhotos(together, given.labels, given.paths, given.identity)
+    torch.save(table(Backbone(PACKAGED), both, folder / "cache"), folder / f"{own}.pt")
 
 
 def test_two_processes_that_prepare_the_table_at_once_have_the_same_and_leave_it_whole(
     backbone: Backbone, tmp_path: Path
 ) -> None:
-    running = [subprocess.Popen([sys.executable, "-c", PREPARING, own, str(tmp_path)]) for own in ("one", "two")]
-    assert [each.wait(timeout=120) for each in running] == [0, 0]
+    running = [start(prepare, own, tmp_path) for own in ("one", "two")]
+    for each in running:
+        each.join(120)
+    assert [each.exitcode for each in running] == [0, 0]
     one, two = (torch.load(tmp_path / f"{own}.pt", weights_only=True) for own in ("one", "two"))
     assert torch.equal(one, two)
     assert len(list((tmp_path / "cache" / "knowledge").iterdir())) == 1  # and nothing half written beside it
