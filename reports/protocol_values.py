@@ -24,21 +24,24 @@ def all_metric_ids() -> tuple[str, ...]:
 def has_same_ranking(run: RunRecord, protocol: Protocol) -> bool:
     """Whether the protocol ranks as this run did."""
     post = PostProcessing(**run.configuration.get("post", {}))
-    same = protocol.distance == post.distance and protocol.codes == post.codes
+    codes = "itq-test" if protocol.codes == "itq-published" else protocol.codes  # its version 1
+    same = protocol.distance == post.distance and codes == post.codes
     return same and protocol.gallery == "full" and post.rerank == "none"
 
 
 def compute_value(run: RunRecord, protocol: Protocol, text: str) -> float:
     """A metric of a protocol for a stored run; NaN if it was not stored.
 
-    If the protocol scores queries without relevant photos 0, a mean over classes cannot be corrected: NaN.
+    If the protocol scores queries without relevant photos 0, a mean over classes cannot be corrected: NaN. It is NaN,
+    too, where such queries make it NaN or are refused.
     """
     metric = parse_metric(text)
     average = metric.average or "queries"
     for score in run.scores:
         if score.metric == metric.id and score.average == average:
-            if protocol.empty == "zero" and score.skipped:
-                if average == "classes":
+            rule = protocol.empty_rule(metric.id)
+            if rule != "skip" and score.skipped:
+                if average == "classes" or rule != "zero":
                     return math.nan
                 return score.value * (score.queries - score.skipped) / score.queries
             return score.value

@@ -24,7 +24,7 @@ def _table(group: Group, digits: int) -> Table:
         if protocol.gallery != "full" or protocol.codes != "none":
             left_out.append(name)
             continue
-        if protocol.distance != "cosine":
+        if protocol.distance != "cosine" or protocol.eps:
             other.append(name)
         for text in protocol.metrics:
             figures = [format_spread(row_values(row, protocol, text), digits) for row in ordered]
@@ -33,7 +33,7 @@ def _table(group: Group, digits: int) -> Table:
         "Each column is one ranking; only the formula differs between rows. The name of a metric in a paper does not "
         "tell which formula was used.",
         f"{', '.join(other)} rank by another distance; here their formulas use the ranking of the run.",
-        f"Left out, because they rank binary codes or a paired gallery: {', '.join(left_out)}. "
+        f"Left out, because they rank binary codes or another gallery: {', '.join(left_out)}. "
         "`bench score FILE --protocol NAME` computes them from embeddings.",
     ]
     if any("-" in row[2:] for row in rows):

@@ -137,6 +137,14 @@ def _heading(metric: str) -> str:
     return metric.removesuffix("@queries")
 
 
+EMPTY_POLICIES = {
+    "skip": "are left out",
+    "zero": "count 0",
+    "nan": "make means NaN",
+    "refuse": "are refused by that code",
+}
+
+
 def _notes(group: Group, view: View, bold: bool, intervals: bool, options: Options, absent: Sequence[str]) -> list[str]:
     runs, first = group.runs, group.first
     queries = max((score.queries for run in runs for score in run.scores), default=0)
@@ -157,8 +165,12 @@ def _notes(group: Group, view: View, bold: bool, intervals: bool, options: Optio
         )
     skipped = max((score.skipped for run in runs for score in run.scores), default=0)
     if skipped:
-        policy = "count 0" if view.protocol is not None and view.protocol.empty == "zero" else "are left out"
+        policy = EMPTY_POLICIES[view.protocol.empty if view.protocol is not None else "skip"]
         notes.append(f"{skipped} queries have no relevant photo and {policy}.")
+    if view.protocol is not None and view.protocol.version > 1:
+        notes.append(
+            f"Runs are ranked as in version 1 of this protocol; `bench score` computes version {view.protocol.version}."
+        )
     dropped = {path for run in runs for path in run.configuration.get("dropped", {})}
     if dropped:
         notes.append(f"{len(dropped)} broken pictures were dropped, first {min(dropped)}.")

@@ -6,18 +6,21 @@ Run ``python -m tools.protocols_page`` to update them, between the marks of each
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bench.embeddings.arrays import Embeddings
+from bench.evaluation import protocols
 from bench.evaluation.metrics.base import definitions
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.evaluation.ranking import rank
 from bench.evaluation.ties import TIES, Ties
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "protocols.md"
+REPOSITORIES = Path(protocols.__file__).with_name("repositories.toml")
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 # Twelve photos in the order of the gallery: their distance to the query, and which are relevant (o) or not (-).
@@ -37,6 +40,7 @@ def render(text: str) -> str:
         "doubled": doubled_table,
         "protocols": protocols_table,
         "notes": protocol_notes,
+        "repositories": repositories_table,
     }
     return BLOCK.sub(lambda found: f"{found[1]}{parts[found['name']]()}{found[3]}", text)
 
@@ -96,10 +100,16 @@ def protocols_table() -> str:
     for name in PROTOCOLS.names():
         protocol = PROTOCOLS.get(name)
         metrics = ", ".join(f"`{each.removesuffix('@queries')}`" for each in protocol.metrics)
-        ranked = protocol.distance + (", paired gallery" if protocol.gallery == "paired" else "")
-        empty = {"skip": "left out", "zero": "0"}[protocol.empty]
-        rows.append([f"`{name}`", metrics, ranked, empty, protocol.used_by])
-    return markdown(["protocol", "metrics", "ranked by", "no relevant photo", "whose figures"], rows)
+        ranked = protocol.distance + (f" + eps {protocol.eps:g}" if protocol.eps else "")
+        ranked += f", {protocol.gallery} gallery" if protocol.gallery != "full" else ""
+        rules = {"skip": "left out", "zero": "0", "nan": "NaN", "refuse": "refused"}
+        empty = rules[protocol.empty]
+        if protocol.empty_precision is not None:
+            empty = f"{empty}; P@K: {rules[protocol.empty_precision]}"
+        small = {"k": "P@K / K", "gallery": "P@K / photos", "refuse": "refused"}[protocol.small]
+        rows.append([f"`{name}`", str(protocol.version), metrics, ranked, empty, small, protocol.used_by])
+    heads = ["protocol", "version", "metrics", "ranked by", "no relevant photo", "under K photos", "whose figures"]
+    return markdown(heads, rows)
 
 
 def protocol_notes() -> str:
@@ -111,6 +121,17 @@ def protocol_notes() -> str:
         lines += [f"  - {note}" for note in protocol.notes]
         parts.append("\n".join(lines))
     return "\n".join(parts) + "\n"
+
+
+def repositories_table() -> str:
+    """Every repository that is known."""
+    rows = []
+    for each in tomllib.loads(REPOSITORIES.read_text(encoding="utf-8"))["repository"]:
+        known = [PROTOCOLS.get(name) for name in each["protocols"]]
+        computes = each.get("computes") or " ".join(protocol.summary for protocol in known)
+        names = ", ".join(f"`{protocol.name}`" for protocol in known) or "-"
+        rows.append([each["name"], each.get("commit", "-"), names, computes, each.get("difference", "not run")])
+    return markdown(["repository", "commit", "protocol", "what it computes", "largest difference"], rows)
 
 
 def value(metric: str, ties: Ties = "index", copies: int = 1) -> float:

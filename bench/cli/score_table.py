@@ -11,7 +11,7 @@ import typer
 from bench.cli.output import number_or_none, print_rows, stderr
 
 if TYPE_CHECKING:
-    from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
+    from bench.embeddings.arrays import Rankable
     from bench.evaluation.protocol_scores import Figure
     from bench.experiments.submission import Submission
 
@@ -61,7 +61,7 @@ def _print(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
         print_rows("scores", rows, columns=["protocol"] * named + ["distance"] * distances + ["metric", *columns])
 
 
-def print_skipped(found: Figures, embeddings: Embeddings | StreamedEmbeddings) -> None:
+def print_skipped(found: Figures, embeddings: Rankable) -> None:
     """Print how many queries have no relevant photo, and how they count."""
     import numpy as np
 
@@ -70,14 +70,14 @@ def print_skipped(found: Figures, embeddings: Embeddings | StreamedEmbeddings) -
     empty = np.count_nonzero(~np.isin(*labels_within_groups(embeddings)))
     if not empty:
         return
-    zero = sorted({name for name, figures in found.items() for each in figures if not each.skipped})
+    zero = sorted(name for name, figures in found.items() if not any(each.skipped for each in figures))
     counted = f" (and count as 0 in {', '.join(zero)})" if zero else ""
     typer.echo(
         f"{empty} of {len(embeddings.query)} queries have no relevant photo: left out of means{counted}.", err=True
     )
 
 
-def count_rows(embeddings: Embeddings | StreamedEmbeddings) -> dict[str, int]:
+def count_rows(embeddings: Rankable) -> dict[str, int]:
     """The sizes of what was ranked, for JSON."""
     return {
         "queries": len(embeddings.query),

@@ -59,16 +59,33 @@ def fit(
     bits = width if bits is None else bits
     if not 1 <= bits <= width:
         raise DataError(f"Binary codes of {bits} bits need vectors of at least that width; these have {width}.")
-    sketch_mean, photo_mean = (each.mean(axis=0, dtype=np.float64) for each in (sketches, photos))
-    if not np.isfinite(sketch_mean + photo_mean).all():
+    means = [each.mean(axis=0, dtype=np.float64) for each in (sketches, photos)]
+    if not np.isfinite(means).all():
         raise DataError("The embeddings to fit binary codes on hold NaN or infinity.")
-    centred = sketches - sketch_mean  # float64
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    axes = axes[:, ::-1][:, :bits]  # eigh gives the smallest first
+    centred = sketches - means[0]  # float64
+    axes = np.linalg.eigh(centred.T @ centred).eigenvectors[:, ::-1][:, :bits]  # eigh gives the smallest first
     reduced = centred @ axes
     rotation, _, _ = np.linalg.svd(generator.standard_normal((bits, bits)))
     for _ in range(iterations):
         signs = np.where(reduced @ rotation > 0, 1.0, -1.0)
         left, _, right = np.linalg.svd(signs.T @ reduced)
         rotation = right.T @ left.T
-    return Itq(axes @ rotation, sketch_mean, photo_mean)
+    return Itq(axes @ rotation, *means)
+
+
+def fit_published(embeddings: Embeddings, *, on_gallery: bool = False, iterations: int = ITERATIONS) -> Itq:
+    """Fit on the test queries as published code does (MATHM: ``on_gallery``), with its mistake.
+
+    That code computes R = W^T U^T, because numpy returns the transpose of W. So R does not come closer to B, and the
+    loss does not fall. It always starts from the same random matrix.
+    """
+    means = [each.mean(axis=0, dtype=np.float64) for each in (embeddings.query, embeddings.gallery)]
+    centred = (embeddings.gallery if on_gallery else embeddings.query) - means[on_gallery]  # float64
+    axes = np.linalg.eigh(np.atleast_2d(np.cov(centred, rowvar=False)), "U").eigenvectors[:, ::-1]
+    reduced = centred @ axes
+    rotation, _, _ = np.linalg.svd(np.random.RandomState(ITERATIONS).randn(*axes.shape))  # that code's seed
+    for _ in range(iterations):
+        signs = np.where(reduced @ rotation >= 0, 1.0, -1.0)
+        left, _, right = np.linalg.svd(signs.T @ reduced)
+        rotation = right @ left.T
+    return Itq(axes @ rotation, *means)

@@ -6,25 +6,29 @@ same distance, so that their order decides the result: figures by Hamming distan
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from bench.embeddings.arrays import Embeddings, Part, StreamedEmbeddings, labels_within_groups
-from bench.embeddings.binary_codes import fit
+from bench.embeddings.arrays import Embeddings, Part, Rankable, ScoreMatrix, labels_within_groups
+from bench.embeddings.binary_codes import fit, fit_published
 from bench.errors import DataError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS, parse_metric
-from bench.evaluation.protocols.base import PROTOCOLS, Protocol
+from bench.evaluation.protocols.base import PROTOCOLS, Gallery, Protocol
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_result import Ranking
+from bench.evaluation.similarity import Measure
 from bench.evaluation.ties import Ties, tie_rules
-from bench.types import AVERAGES, Distance, Score
+from bench.types import AVERAGES, Distance, EmptyQueries, Labels, Score
+
+log = logging.getLogger("bench.evaluation.protocol_scores")
 
 Progress = Callable[[int, int], None]
-Recipe = tuple[str, str, str]  # what a ranking depends on: distance, gallery, codes
+Recipe = tuple[object, ...]  # what a ranking depends on: distance, gallery, codes ...
 Rankings = dict[Recipe, dict[Ties, Ranking]]
 TIED = "mAP@all:tied"
 
@@ -33,20 +37,25 @@ TIED = "mAP@all:tied"
 class Figure(Score):
     """A score with its distance and, for ``hamming``, its bounds; None where they do not apply.
 
+    The distance of a matrix of scores is ``scores``.
+
     ``pessimistic`` and ``optimistic`` rank irrelevant photos first or last among equal ones. They bound every metric
     except ``mAP@K:hits`` and ``P@K:index``, which a better ranking can lower. ``tied`` is ``mAP@all:tied``, given for
     every ``mAP@all``.
     """
 
-    distance: Distance = "cosine"
+    distance: Distance | Literal["scores"] = "cosine"
     pessimistic: float | None = None
     optimistic: float | None = None
     tied: float | None = None
 
 
 def every_protocol() -> list[Protocol]:
-    """Protocols without binary codes, in alphabetical order: at a width of 2048 fitting codes takes minutes."""
-    return [protocol for _, protocol in PROTOCOLS.items() if protocol.codes == "none"]
+    """Protocols for any embeddings, in alphabetical order.
+
+    Left out are binary codes, since at a width of 2048 fitting takes minutes, and diagonal galleries.
+    """
+    return [each for _, each in PROTOCOLS.items() if each.codes == "none" and each.gallery != "diagonal"]
 
 
 def chosen_metrics(metrics: Sequence[str], distance: Distance = "cosine", name: str = "") -> Protocol:
@@ -57,11 +66,15 @@ def chosen_metrics(metrics: Sequence[str], distance: Distance = "cosine", name: 
 
 
 def requested_protocols(
-    protocols: Sequence[str], metrics: Sequence[str], distance: Distance | None = None
+    protocols: Sequence[str],
+    metrics: Sequence[str],
+    distance: Distance | None = None,
+    gallery: Gallery | None = None,
 ) -> list[Protocol]:
     """Protocols by name (or ``all``), and one of ``metrics``; without both, every default metric under both means.
 
-    ``distance`` replaces the protocols' own. Raises UsageError for an unknown protocol or metric, and as ``ranked_by``.
+    ``distance`` and ``gallery`` replace the protocols' own. Raises UsageError for an unknown protocol or metric, and as
+    ``ranked_by``.
     """
     wanted: list[Protocol] = []
     for each in dict.fromkeys(protocols):
@@ -71,6 +84,8 @@ def requested_protocols(
     if metrics or not wanted:
         ids = metrics or [f"{metric}@{average}" for metric in DEFAULT_METRICS for average in AVERAGES]
         wanted.append(chosen_metrics(ids, distance or "cosine"))
+    if gallery is not None:
+        wanted = [replace(each, gallery=gallery) for each in wanted]
     return list({each.name: each for each in wanted}.values())
 
 
@@ -78,11 +93,48 @@ def ranked_by(protocol: Protocol, distance: Distance) -> Protocol:
     """The protocol with another distance; raises UsageError where its binary codes need hamming."""
     if protocol.codes != "none" and distance != protocol.distance:
         raise UsageError(f"Protocol {protocol.name} ranks its own binary codes by hamming: leave --distance out.")
-    return replace(protocol, distance=distance)
+    return protocol if distance == protocol.distance else replace(protocol, distance=distance, eps=0.0)
+
+
+def refusal(embeddings: Rankable, protocol: Protocol) -> str:
+    """Why a protocol cannot evaluate these embeddings, as its code could not; empty if it can."""
+    photos = len(embeddings.query_labels) if protocol.gallery == "paired" else embeddings.photos.shape[0]
+    parsed = [parse_metric(text) for text in protocol.metrics]
+    needed = max((each.k or 0) + each.definition.endswith(":index") for each in parsed)
+    if protocol.small == "refuse" and photos < needed:
+        return f"Protocol {protocol.name} needs {needed} photos, but there are {photos}: choose another protocol."
+    if "refuse" in {protocol.empty_rule(each.id) for each in parsed}:
+        wanted, labels = labels_within_groups(embeddings)
+        missing = int(np.count_nonzero(~np.isin(wanted, labels)))
+        if missing:
+            return (
+                f"Protocol {protocol.name} stops at queries without a relevant photo, and there are {missing}: "
+                "leave these queries out, or choose another protocol."
+            )
+    if protocol.gallery == "diagonal" and photos != len(embeddings.query_labels):
+        return f"A diagonal gallery has photo i for query i, but there are {photos} photos: give as many as queries."
+    if protocol.codes != "none" and not isinstance(embeddings, Embeddings):
+        return (
+            f"Protocol {protocol.name} makes binary codes, which needs all embeddings in memory: give a file of "
+            "embeddings that fits, or leave the protocol out."
+        )
+    return ""
+
+
+def without_refusing(embeddings: Rankable, protocols: Sequence[Protocol], named: Sequence[str]) -> list[Protocol]:
+    """The protocols without those that refuse the embeddings; a warning for each, but not for ``named`` ones."""
+    kept = []
+    for protocol in protocols:
+        reason = "" if protocol.name in named else refusal(embeddings, protocol)
+        if reason:
+            log.warning("Left out: %s", reason)
+        else:
+            kept.append(protocol)
+    return kept
 
 
 def rank_protocols(
-    embeddings: Embeddings | StreamedEmbeddings,
+    embeddings: Rankable,
     protocols: Sequence[Protocol],
     *,
     seed: int = 0,
@@ -95,9 +147,12 @@ def rank_protocols(
     ``seed`` draws paired galleries and the first rotation of binary codes; other protocols do not change the draw.
     ``top`` is as in ``rank``. ``progress`` gets the queries done and their number, over all passes.
 
-    Raises what ``rank`` and ``fit`` raise, DataError when no query has a photo to pair with, and UsageError for binary
-    codes of a gallery that is read in blocks.
+    Raises what ``rank`` and ``fit`` raise, DataError when no query has a photo to pair with, and UsageError for what a
+    protocol refuses.
     """
+    for reason in (refusal(embeddings, protocol) for protocol in protocols):
+        if reason:
+            raise UsageError(reason)
     shared: dict[Recipe, list[Protocol]] = {}
     for protocol in protocols:
         shared.setdefault(recipe(protocol), []).append(protocol)
@@ -107,7 +162,8 @@ def rank_protocols(
     found: Rankings = {}
     for key, (first, *others) in shared.items():
         prepared = prepare(embeddings, first, np.random.default_rng(seed))
-        metrics = [*first.metrics, *(metric for each in others for metric in each.metrics), TIED]
+        photos = prepared.photos.shape[0]
+        metrics = [*(metric for each in (first, *others) for metric in each.metrics_for(photos)), TIED]
         found[key] = {}
         for ties in tie_rules(first.distance):
 
@@ -117,7 +173,14 @@ def rank_protocols(
 
             own_top = top if ties == "index" else 0
             found[key][ties] = rank(
-                prepared, metrics, distance=first.distance, ties=ties, top=own_top, device=device, progress=report
+                prepared,
+                metrics,
+                distance=first.distance,
+                ties=ties,
+                top=own_top,
+                device=device,
+                progress=report,
+                eps=first.eps,
             )
             before += queries
     return found
@@ -125,53 +188,61 @@ def rank_protocols(
 
 def recipe(protocol: Protocol) -> Recipe:
     """What a protocol's ranking depends on."""
-    return protocol.distance, protocol.gallery, protocol.codes
+    return protocol.distance, protocol.eps, protocol.gallery, protocol.codes, protocol.unit
 
 
 def figures_of(rankings: Rankings, protocol: Protocol) -> list[Figure]:
     """The figures of one protocol, in the order of its ``metrics``."""
     own = rankings[recipe(protocol)]
+    distance: Distance | Literal["scores"] = "scores" if own["index"].of_scores else protocol.distance
     figures = []
-    for metric in map(parse_metric, protocol.metrics):
-        scores = {
-            ties: ranking.score(metric.id, metric.average or "queries", protocol.empty) for ties, ranking in own.items()
-        }
+    for metric in map(parse_metric, protocol.metrics_for(own["index"].photos)):
+        rule, average = protocol.empty_rule(metric.id), metric.average or "queries"
+        empty: EmptyQueries = "zero" if rule == "zero" else "skip"
+        scores = {ties: ranking.score(metric.id, average, empty) for ties, ranking in own.items()}
         bounds: dict[str, Any] = {ties: score.value for ties, score in scores.items() if ties != "index"}
         if bounds and metric.id.startswith("mAP@all"):
-            bounds["tied"] = own["index"].score(TIED, metric.average or "queries", protocol.empty).value
-        figures.append(Figure(**asdict(scores["index"]), distance=protocol.distance, **bounds))
+            bounds["tied"] = own["index"].score(TIED, average, empty).value
+        facts = asdict(scores["index"])
+        if rule == "nan" and scores["index"].skipped:
+            facts["value"], bounds = math.nan, dict.fromkeys(bounds, math.nan)
+        figures.append(Figure(**facts, distance=distance, **bounds))
     return figures
 
 
-def prepare(
-    embeddings: Embeddings | StreamedEmbeddings, protocol: Protocol, generator: np.random.Generator
-) -> Embeddings | StreamedEmbeddings:
+def prepare(embeddings: Rankable, protocol: Protocol, generator: np.random.Generator) -> Rankable:
     """The embeddings that a protocol ranks: its gallery, as binary codes if it has them."""
     if protocol.gallery == "paired":
-        chosen = paired_gallery(embeddings, generator)
-        pairs, groups = Part(embeddings.photos, chosen).in_memory(), embeddings.gallery_groups
-        embeddings = Embeddings(
-            embeddings.query,
-            pairs.vectors(0, len(chosen)),
-            embeddings.query_labels,
-            pairs.labels(0, len(chosen)),
-            embeddings.query_clusters,
-            embeddings.query_groups,
-            None if groups is None else groups[chosen],
-        )
-    if protocol.codes != "itq-test":
+        embeddings = with_photos(embeddings, paired_gallery(embeddings, generator))
+    if protocol.codes == "none" or not isinstance(embeddings, Embeddings):
         return embeddings
-    if isinstance(embeddings, StreamedEmbeddings):
-        raise UsageError(
-            f"Protocol {protocol.name} makes binary codes of the whole gallery, which shards are too large for: give a "
-            "file that fits into memory, or leave the protocol out."
-        )
-    return fit(embeddings.query, embeddings.gallery, generator).encode(embeddings)
+    if protocol.unit:
+        unit = Measure("cosine").queries
+        embeddings = replace(embeddings, query=unit(embeddings.query), gallery=unit(embeddings.gallery))
+    if protocol.codes == "itq-test":
+        return fit(embeddings.query, embeddings.gallery, generator).encode(embeddings)
+    return fit_published(embeddings, on_gallery=protocol.codes == "itq-published-gallery").encode(embeddings)
 
 
-def paired_gallery(
-    embeddings: Embeddings | StreamedEmbeddings, generator: np.random.Generator
-) -> npt.NDArray[np.int64]:
+def with_photos(embeddings: Rankable, chosen: Labels) -> Rankable:
+    """The embeddings with the photos at these positions as gallery, in that order, also repeatedly."""
+    groups = None if embeddings.gallery_groups is None else embeddings.gallery_groups[chosen]
+    if isinstance(embeddings, ScoreMatrix):
+        labels = embeddings.gallery_labels[chosen]
+        return replace(embeddings, scores=embeddings.scores[:, chosen], gallery_labels=labels, gallery_groups=groups)
+    photos = Part(embeddings.photos, chosen).in_memory()
+    return Embeddings(
+        embeddings.query,
+        photos.vectors(0, len(chosen)),
+        embeddings.query_labels,
+        photos.labels(0, len(chosen)),
+        embeddings.query_clusters,
+        embeddings.query_groups,
+        groups,
+    )
+
+
+def paired_gallery(embeddings: Rankable, generator: np.random.Generator) -> Labels:
     """For each query the gallery position of a random relevant photo: int64 [queries with a relevant photo].
 
     Drawn with replacement, in the order of the queries. Raises DataError when no query has a relevant photo.

@@ -81,9 +81,11 @@ def rank(
         found = _rank_groups(embeddings, groups, Plan(embeddings, metrics), top, rank_all, progress)
     else:
         raise UsageError("Re-ranking uses the whole gallery: give embeddings without groups, or leave it out.")
+    photos = embeddings.photos.shape[0]
+    found = replace(found, photos=photos, of_scores=isinstance(embeddings, ScoreMatrix))
     if found.top is None:
         return found
-    labels = embeddings.photos.labels(0, embeddings.photos.shape[0])
+    labels = embeddings.photos.labels(0, photos)
     return replace(found, hits=(labels[found.top] == embeddings.query_labels[:, None]) & (found.top >= 0))
 
 

@@ -17,7 +17,8 @@ class Ranking:
     ``metrics`` are ids without average, ``values`` float64 [metrics, queries], NaN where no photo is relevant.
     ``relevant`` int64 [queries] counts the relevant photos that a query sees; ``clusters`` int64 [queries] are what
     intervals resample: the class. With ``rank(top=)``, ``top`` int32 [queries, top] are gallery positions, best first,
-    -1 where a query sees fewer; ``hits`` bool [queries, top] marks the relevant ones.
+    -1 where a query sees fewer; ``hits`` bool [queries, top] marks the relevant ones. ``photos`` is the size of the
+    gallery; ``of_scores``: a matrix of scores was ranked.
     """
 
     metrics: tuple[str, ...]
@@ -26,6 +27,8 @@ class Ranking:
     clusters: Labels
     top: npt.NDArray[np.int32] | None = None
     hits: npt.NDArray[np.bool_] | None = None
+    photos: int = 0
+    of_scores: bool = False
 
     def per_query(self, metric: str, empty: EmptyQueries = "skip") -> Doubles:
         """One metric, float64 [queries]. A query without relevant photo is NaN (``skip``) or 0 (``zero``).

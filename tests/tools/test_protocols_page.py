@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from bench.evaluation.metrics.base import definitions
@@ -24,9 +26,15 @@ def test_a_stale_page_is_noticed() -> None:
 
 
 def test_every_declaration_is_on_the_page() -> None:
-    assert len(protocols_page.BLOCK.findall(TEXT)) == 7
+    assert len(protocols_page.BLOCK.findall(TEXT)) == 8
     assert all(f"| `{each.name}` |" in TEXT for each in definitions())
     assert all(f"- **`{name}`**: " in TEXT for name in PROTOCOLS.names())
+
+
+def test_every_protocol_belongs_to_a_repository() -> None:
+    repositories = tomllib.loads(protocols_page.REPOSITORIES.read_text(encoding="utf-8"))["repository"]
+    assert {name for each in repositories for name in each["protocols"]} == {*PROTOCOLS.names()} - {"standard"}
+    assert all(each["protocols"] or each["computes"] for each in repositories)
 
 
 def test_the_worked_ranking_agrees_with_the_oracle() -> None:

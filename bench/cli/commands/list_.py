@@ -54,7 +54,9 @@ def protocols(format: Format = "table") -> None:
     from bench.evaluation.protocols.base import PROTOCOLS
 
     rows = [{"protocol": name, **_without_name(each)} for name, each in PROTOCOLS.items()]
-    print_rows("protocols", rows, format, ("protocol", "distance", "gallery", "metrics", "summary", "used_by"))
+    print_rows(
+        "protocols", rows, format, ("protocol", "version", "distance", "gallery", "metrics", "summary", "used_by")
+    )
 
 
 def _without_name(thing: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from bench.errors import MemoryExhaustedError, UsageError
 
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
-    from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
+    from bench.embeddings.arrays import Rankable
     from bench.experiments.submission import Submission
 
 
@@ -35,6 +35,13 @@ def score(
         Literal["cosine", "euclidean", "hamming"] | None,
         typer.Option(help="Distance to rank by.", show_default="cosine, and each protocol's own"),
     ] = None,
+    gallery: Annotated[
+        Literal["full", "paired", "diagonal"] | None,
+        typer.Option(
+            help="All photos, a random one of its class for each query, or photo i for query i.",
+            show_default="full, and each protocol's own",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Store as this external method.")] = None,
     dataset: Annotated[str | None, typer.Option("-d", "--dataset", help="Check against this dataset.")] = None,
     split: SplitName = None,
@@ -48,9 +55,9 @@ def score(
 ) -> None:
     """Rank embeddings that any program made and print their figures under published definitions.
 
-    The file has query [Q, D], gallery [G, D], query_labels [Q], gallery_labels [G]. The gallery of a folder of shards
-    may be larger than memory. Without --protocol and --metric: every default metric at K = 100 and 200, the mean over
-    queries and over classes.
+    The file has query [Q, D], gallery [G, D], query_labels [Q], gallery_labels [G]; or scores [Q, G] in place of query
+    and gallery. The gallery of a folder of shards may be larger than memory. Without --protocol and --metric: every
+    default metric at K = 100 and 200, the mean over queries and over classes.
 
     With -d, each class must have as many sketches and photos as in the split; arrays query_paths and gallery_paths
     (as `bench data list` writes them) put rows into its order. --as stores the default figures as well.
@@ -58,17 +65,18 @@ def score(
     check_options(name, dataset, split, assignments, unverified)
     check_shards(file, to_shards, deep)
     from bench.cli.progress import Bars
-    from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols
+    from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols, without_refusing
 
     if name is not None:  # imports torch and SQLAlchemy
         from bench.experiments.external import check_name, rank_and_store
         from bench.results.merge import open_store
 
         check_name(name)
-    protocols = requested_protocols(protocol or [], metric or [], distance)
+    protocols = requested_protocols(protocol or [], metric or [], distance, gallery)
     quiet = bool(global_option(ctx, "quiet"))
     chosen = open_dataset(ctx, dataset, assignments) if dataset is not None else None
     embeddings, submission = read(file, to_shards, chosen, split, unverified, quiet)
+    protocols = without_refusing(embeddings, protocols, [*(protocol or []), ""])
     run: int | None = None
     # The store is opened first: a mistake in --store shows before minutes of ranking.
     store = open_store(global_option(ctx, "store"), cache_dir(ctx))[0] if name is not None else None
@@ -125,14 +133,19 @@ def check_shards(file: Path, to_shards: Path | None, deep: bool) -> None:
 
 def read(
     file: Path, to_shards: Path | None, dataset: Dataset | None, split: str | None, unchecked: bool, quiet: bool
-) -> tuple[Embeddings | StreamedEmbeddings, Submission | None]:
+) -> tuple[Rankable, Submission | None]:
     """What to rank, checked against the split. Without a dataset, a folder's photos stay on disk."""
-    from bench.embeddings.files import read_embeddings, write_shards
+    from bench.embeddings.arrays import ScoreMatrix
+    from bench.embeddings.files import read_file, write_shards
     from bench.embeddings.memmap import open_shards
 
     if file.is_dir() and dataset is None:
         return open_shards(file), None
-    content = read_embeddings(file)
+    content = read_file(file)
+    if isinstance(content, ScoreMatrix):
+        if to_shards is not None or dataset is not None:
+            raise UsageError(f"{file} holds scores, not embeddings: leave out --to-shards, -d and --as.")
+        return content, None
     if to_shards is not None:
         write_shards(to_shards, content)
     if dataset is None:
@@ -148,11 +161,11 @@ def read(
     return submission.embeddings, submission
 
 
-def choose_device(embeddings: Embeddings | StreamedEmbeddings) -> str:
-    """The best device of this machine; a gallery on disk is ranked by the CPU."""
-    from bench.embeddings.arrays import StreamedEmbeddings
+def choose_device(embeddings: Rankable) -> str:
+    """The best device of this machine; a gallery on disk and a matrix of scores are ranked by the CPU."""
+    from bench.embeddings.arrays import Embeddings
 
-    if isinstance(embeddings, StreamedEmbeddings):
+    if not isinstance(embeddings, Embeddings):
         return "cpu"
     from bench import devices  # imports torch, which takes seconds
 

@@ -99,8 +99,7 @@ def map_k_min(ranks: Labels, relevant: int, k: int, value: Doubles) -> None:
 
 @metric(
     "mAP@K:hits",
-    used_by="ClipPrompt utils.py:72-94 and ICFRR src/icfrr/metric_utils.py (torchmetrics, top_k), SEM-PCYC "
-    "src/utils.py:57-100 and TCN's cvpr19 protocol (scikit-learn on the first K)",
+    used_by="ClipPrompt utils.py:72-94 and ICFRR src/icfrr/metric_utils.py (torchmetrics, top_k)",
 )
 def map_k_hits(ranks: Labels, relevant: int, k: int, value: Doubles) -> None:
     """The sum of mAP@K:min divided by the relevant photos found up to K (0 without any): few hits cost little.
@@ -112,6 +111,30 @@ def map_k_hits(ranks: Labels, relevant: int, k: int, value: Doubles) -> None:
     while hits < relevant and ranks[hits] <= k:
         hits += 1
     value[0] = precision_sum(ranks, hits, k) / hits if hits else 0.0
+
+
+@metric(
+    "mAP@K:hits-tied",
+    used_by="SEM-PCYC src/utils.py:57-100 and TCN's cvpr19 protocol (scikit-learn on the first K)",
+)
+def map_k_hits_tied(ranks: Labels, ends: Labels, relevant: int, k: int, value: Doubles) -> None:
+    """As mAP@K:hits, equal scores among the first K forming one threshold.
+
+    Each of the first K counts at the last rank, at most K, of its group of equal scores.
+
+    >>> map_k_hits_tied([1, 4], k=3, ends=[2, 4])  # the relevant photo shares the ranks 1 and 2
+    0.5
+    >>> map_k_hits_tied([2, 3, 4], k=3, ends=[5, 5, 5])  # the group goes on behind K: two of three
+    0.6666666666666666
+    """
+    total, begin = 0.0, 0
+    while begin < relevant and ranks[begin] <= k:
+        end = begin + 1
+        while end < relevant and ends[end] == ends[begin] and ranks[end] <= k:
+            end += 1
+        total += (end - begin) * (end / min(ends[begin], k))
+        begin = end
+    value[0] = total / begin if begin else 0.0
 
 
 @metric("mAP@K:k", used_by="Yelamarthi et al. trainCVAE_pre.py:230-305")

@@ -32,6 +32,8 @@ def value(metric: str, flags: Flags) -> float:
     relevant = sum(flags)
     if relevant == 0:
         return math.nan
+    if family == "acc":
+        return float(any(flags[: int(rest)]))
     if family not in ("mAP", "P"):
         ranks = [rank for rank, flag in enumerate(flags, start=1) if flag]
         return by_function(metric, ranks, ranks)
@@ -75,6 +77,14 @@ def tied(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_]) -> fl
     return total
 
 
+def tied_in_first(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_], flags: Flags, k: int) -> float:
+    """``mAP@K:hits-tied``: ``tied`` of the first ``k`` photos alone, whose relevance in ranking order is ``flags``."""
+    if not relevant.any():
+        return math.nan
+    first = np.array(flags[:k], dtype=np.bool_)
+    return tied(np.sort(scores)[::-1][:k], first) if first.any() else 0.0
+
+
 def values(
     metrics: Sequence[str],
     scores: npt.NDArray[np.float32],
@@ -93,6 +103,10 @@ def values(
         for each in metrics:
             if each == "mAP@all:tied":
                 column.append(tied(row, relevant))
+            elif each.endswith(":hits-tied"):
+                column.append(tied_in_first(row, relevant, flags, int(each.split("@")[1].split(":")[0])))
+            elif each.startswith("acc@"):
+                column.append(float(int((row >= row[relevant].max()).sum()) <= int(each[4:])) if ranks else math.nan)
             elif each.startswith(("mAP", "P@")):
                 column.append(value(each, flags))
             else:

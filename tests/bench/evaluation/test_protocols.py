@@ -48,6 +48,12 @@ def score_protocols(embeddings: Embeddings, protocols: list[Protocol], **options
     return {each.name: figures_of(rankings, each) for each in protocols}
 
 
+def complete(queries: int, photos: int) -> Embeddings:
+    """Every query has a relevant photo."""
+    made = clouds(queries=queries, photos=photos, width=8)
+    return dataclasses.replace(made, query_labels=made.query_labels % 9)
+
+
 def test_all_promised_protocols_are_there() -> None:
     assert set(CONTRACT) <= set(PROTOCOLS.names())
     assert {each.name for each in every_protocol()} >= set(CONTRACT)
@@ -67,15 +73,14 @@ def test_a_declaration_explains_itself(name: str) -> None:
 @pytest.mark.parametrize("name", PROTOCOLS.names())
 def test_every_protocol_scores(name: str) -> None:
     protocol = PROTOCOLS.get(name)
-    found = score_protocols(clouds(queries=40, photos=300, width=8), [protocol])[name]
+    found = score_protocols(complete(250, 250), [protocol])[name]
     assert [f"{each.metric}@{each.average}" for each in found] == list(protocol.metrics)
-    assert all(0 <= each.value <= 1 and each.queries == 40 for each in found)
-    assert {each.skipped for each in found} == {1 if protocol.empty == "skip" else 0}
+    assert all(0 <= each.value <= 1 and (each.queries, each.skipped) == (250, 0) for each in found)
 
 
 def test_together_as_alone() -> None:
     """Protocols that share a pass, and those drawn at random, do not disturb one another."""
-    embeddings = clouds(queries=60, photos=400, width=8)
+    embeddings = complete(250, 250)
     protocols = [PROTOCOLS.get(name) for name in PROTOCOLS.names()]
     together = score_protocols(embeddings, protocols, seed=3)
     assert list(together) == PROTOCOLS.names()
@@ -86,7 +91,7 @@ def test_together_as_alone() -> None:
 def test_progress_counts_all_passes() -> None:
     seen: list[tuple[int, int]] = []
     protocols = [PROTOCOLS.get(name) for name in ("standard", "sake", "sem-pcyc", "sketch-lvm")]
-    score_protocols(clouds(queries=30, photos=50), protocols, progress=lambda done, total: seen.append((done, total)))
+    score_protocols(complete(30, 50), protocols, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(30, 90), (60, 90), (90, 90)]
 
 
@@ -125,6 +130,8 @@ def test_no_photo_to_pair_with() -> None:
         ({"distance": "manhattan"}, "is none of cosine, euclidean, hamming"),
         ({"gallery": "half"}, "is none of full, paired"),
         ({"empty": "drop"}, "is none of skip, zero"),
+        ({"empty_precision": "drop"}, "is none of skip, zero"),
+        ({"small": "drop"}, "is none of k, gallery, refuse"),
         ({"codes": "itq-test"}, "ranked by hamming alone"),
     ],
 )
@@ -155,7 +162,8 @@ def test_figures_by_hamming_have_bounds_and_others_none() -> None:
 
 def test_another_distance_than_its_own() -> None:
     assert ranked_by(EXAMPLE, "euclidean").distance == "euclidean"
-    assert ranked_by(PROTOCOLS.get("dsn-itq"), "hamming").codes == "itq-test"
+    assert ranked_by(PROTOCOLS.get("zse-sbir"), "euclidean").eps == 0
+    assert ranked_by(PROTOCOLS.get("dsn-itq"), "hamming").codes == "itq-published"
     with pytest.raises(UsageError, match="dsn-itq ranks its own binary codes by hamming"):
         ranked_by(PROTOCOLS.get("dsn-itq"), "cosine")
 
