@@ -87,14 +87,22 @@ class Registry(Generic[T]):
         if name not in self._known and name in self._plugins:
             self._known.setdefault(name, self._load(name))
         if name not in self._known:
-            raise UsageError(f"There is no {self.kind} {name!r}. {nearest(name, self.names())}")
+            raise UsageError(f"There is no {self.kind} {name!r}. {self._module(name) or nearest(name, self.names())}")
         return self._known[name]
+
+    def _module(self, name: str) -> str:
+        """For the name of a module that can be imported: how to register what it defines."""
+        with suppress(Exception, SystemExit):  # the package of a user may raise anything
+            if "." in name and importlib.util.find_spec(name):
+                entry = f'[project.entry-points."{self.group}"] {self.prefix}NAME = "{name}:OBJECT"'
+                return f"Module {name} exists: add {entry} to the pyproject.toml of its package, install it, use NAME."
+        return ""
 
     def peek(self, name: str) -> T | None:
         """The object called ``name`` if the module of that name defines it; never imports any other module."""
-        module = f"{self.package}.{name.replace('-', '_')}"
-        if not self._discovered and module.rpartition(".")[2].isidentifier() and importlib.util.find_spec(module):
-            importlib.import_module(module)
+        word = name.replace("-", "_")
+        if not self._discovered and word.isidentifier() and importlib.util.find_spec(f"{self.package}.{word}"):
+            importlib.import_module(f"{self.package}.{word}")
         return self._known.get(name)
 
     def items(self) -> list[tuple[str, T]]:

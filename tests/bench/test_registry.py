@@ -34,6 +34,23 @@ def test_a_name_like_none_is_answered_with_all_names() -> None:
         registry().get("xyz")
 
 
+@pytest.mark.parametrize("name", ["a.b", "no_such.package", ".", "a.", "..a", "base.x", "a/b", "", "a b", "1", "a\0b"])
+def test_a_name_that_cannot_be_a_module_is_an_unknown_name(name: str) -> None:
+    for known in (registry(), METHODS, DATASETS, PROTOCOLS, KINDS, FORMATS):
+        with pytest.raises(UsageError, match=r"There is no "):
+            known.get(name)
+
+
+def test_a_module_that_is_not_registered_is_answered_with_how_to_register_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_lab_of_tests").mkdir()
+    (tmp_path / "my_lab_of_tests" / "infonce.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=r'"bench\.reports"\] kind\.NAME = "my_lab_of_tests\.infonce:OBJECT"'):
+        KINDS.get("my_lab_of_tests.infonce")
+
+
 def test_two_things_cannot_have_one_name() -> None:
     known = registry()
     with pytest.raises(ValueError, match="two fruits are called 'apple'"):
