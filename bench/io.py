@@ -88,7 +88,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]] | No
 def facts_of(path: Path) -> dict[str, object] | None:
     """The facts of ``write_tensors``, without reading the tensors or checking the digest."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:  # which needs no torch
             facts: dict[str, object] = json.loads((file.metadata() or {})["facts"])
     except (OSError, SafetensorError, KeyError, ValueError):
         return None

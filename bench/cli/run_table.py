@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.output import number_or_none, print_json, print_rows, stderr
 from bench.evaluation.metrics.base import MAIN_METRICS
+from bench.io import facts_of
 from bench.results.models import RunRecord, trained_on
 from bench.results.store import STALE_SECONDS, Store
 
@@ -35,8 +37,12 @@ def name_run(run: RunRecord) -> str:
     return " ".join([run.title, *marks])
 
 
-def make_row(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
-    """A run as a row. ``sign``: seconds since the last heartbeat of its process, and what it was doing."""
+def make_row(run: RunRecord, sign: tuple[float, str] | None, networks: Mapping[str, str]) -> dict[str, Any]:
+    """A run as a row. ``sign``: seconds since the last heartbeat of its process, and what it was doing.
+
+    ``networks`` are those of ``find_networks``.
+    """
+    epoch = run.environment.get("epoch") if run.selection != "last" else run.configuration.get("run", {}).get("epochs")
     return {
         "run": run.id,
         "status": run.status,
@@ -47,6 +53,8 @@ def make_row(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
         **_columns(run, "started", "ended"),
         "seconds": round(sum(run.seconds.values()), 2),
         "seconds_since_heartbeat": None if sign is None else round(sign[0], 1),
+        "network": networks.get(run.environment.get("network", "-")),
+        "epoch": float(epoch) if epoch and run.seconds.get("training") else None,
         "job": run.environment.get("job"),
         "log": run.environment.get("log"),
         "note": describe_state(run, sign),
@@ -76,9 +84,15 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def make_page(run: RunRecord, sign: tuple[float, str] | None) -> dict[str, Any]:
+def find_networks(cache_dir: Path) -> dict[str, str]:
+    """The trained networks in the cache: path by the first 16 digits of their hash."""
+    facts = {str(path): facts_of(path) or {} for path in sorted((cache_dir / "networks").glob("*.safetensors"))}
+    return {str(each.get("network", ""))[:16]: path for path, each in facts.items()}
+
+
+def make_page(run: RunRecord, sign: tuple[float, str] | None, networks: Mapping[str, str]) -> dict[str, Any]:
     """Everything that is stored of a run except scores and details."""
-    facts = {**make_row(run, sign), **_columns(run, "key", "fingerprint", "request", "configuration")}
+    facts = {**make_row(run, sign, networks), **_columns(run, "key", "fingerprint", "request", "configuration")}
     environment = {name.replace(" ", "_").replace("-", "_"): value for name, value in run.environment.items()}
     return {**facts, "environment": environment, "seconds_by_part": run.seconds, "cost": run.cost}
 

@@ -71,6 +71,7 @@ class Execution:
         self.experiment, self.resources, self.observer, self.reuse = experiment, resources, observer, reuse
         self.device = choose_device(resources.device)
         self.history: list[dict[str, float]] = []
+        self.epoch: int | None = None  # that the selection rule chose
         self.trained_by = ""  # commit of the code that trained the network, if it differs from this code
         self._compiling = threading.Thread(target=compile_kernels, daemon=True)
         forget_peak(self.device)
@@ -88,6 +89,7 @@ class Execution:
         if self.reuse and (saved := networks.load(key, method, processes)) is not None:
             clock.seconds |= saved["seconds"]
             self.history, commit = list(saved["history"]), str(saved.get("commit", ""))
+            self.epoch = saved.get("epoch")
             self.trained_by = commit if commit != provenance.commit() else ""
             return
         with clock.part("reading training images"):
@@ -99,6 +101,7 @@ class Execution:
         if not (resources.resume and self.reuse) and processes.leads:
             checkpoint.remove()
         self._compiling.start()  # training is long enough to compile beside it
+        selector = selector_of(experiment, resources, self.device)
         with clock.part("training"):
             history = train(
                 method,
@@ -109,11 +112,11 @@ class Execution:
                 precision=experiment.precision,
                 on_step=self.observer.progress,
                 checkpoint=checkpoint,
-                selector=selector_of(experiment, resources, self.device),
+                selector=selector,
                 processes=processes,
                 compiled=resources.compiled,
             )
-        self.history = history.points
+        self.history, self.epoch = history.points, selector.chosen if selector else None
         if not processes.leads:
             return
         clock.seconds["training"] = round(clock.seconds["training"] + history.earlier, 2)
@@ -124,6 +127,7 @@ class Execution:
             "commit": provenance.commit(),
             "trained": experiment.described,
             "limit": experiment.per_class_limit,
+            "epoch": self.epoch,
         }
         try:
             networks.save(key, method, facts)
@@ -154,6 +158,8 @@ class Execution:
         environment = weights_of(method, initial=experiment.trained is None)
         if self.trained_by:
             environment["trained by"] = self.trained_by
+        if self.epoch is not None:
+            environment["epoch"] = str(self.epoch)
         return Outcome(
             scores=[ranking.score(metric, average) for metric in STORED_METRICS for average in AVERAGES],
             seconds=clock.seconds,

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.datasets.base import DATASETS, Dataset
 from bench.datasets.checks.broken_images import ROLES, BrokenImageCache, Role
-from bench.datasets.published.request_split import apply_request
+from bench.datasets.published.request_split import apply_request, remember_folder
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.experiments.experiment import Experiment, Resources, default_settings
 from bench.methods.backbone.architectures import check_backbone, check_network
@@ -54,7 +54,10 @@ class Splits:
                 roles: tuple[Role, ...] = ROLES if trains else ("queries", "gallery")
                 cache, workers = BrokenImageCache(resources.cache_dir, write=self._write_cache), resources.workers or 2
                 dropped = cache.find(dataset, split, roles=roles, workers=workers, progress=self._progress)
-            self._loaded[key] = dataset, split.without(dropped) if dropped else split, dropped or {}
+            split = split.without(dropped) if dropped else split
+            if self._write_cache:
+                remember_folder(dataset, split, resources.cache_dir)
+            self._loaded[key] = dataset, split, dropped or {}
         return self._loaded[key]
 
 

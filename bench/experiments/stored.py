@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bench.datasets.base import DATASETS
-from bench.datasets.published.request_split import check_fingerprint, locate_folder
+from bench.datasets.published.request_split import check_fingerprint, locate_folder, remembered_folder
 from bench.errors import LoadingError, UsageError
 from bench.experiments.execute import Execution
 from bench.experiments.experiment import Experiment, Resources, configuration_of, weights_identity
@@ -49,7 +49,7 @@ def load_experiment(
         assignments = (*assignments, f"weights={weights}")
     stored = [f"{name}={in_text(v)}" for part in parts for name, v in run.configuration.get(part, {}).items()]
     request = replace(request, assignments=(*stored, *request.assignments, *assignments))
-    request = locate_folder(request, resources.data_root)
+    request = locate_folder(request, resources.data_root, remembered_folder(run.fingerprint, resources.cache_dir))
     experiment = resolve(request, resources, dropped=run.configuration.get("dropped", {}))
     check_fingerprint(experiment.split, run.fingerprint)
     return experiment

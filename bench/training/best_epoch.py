@@ -26,6 +26,11 @@ class BestEpoch:
         """Number of epochs that were scored."""
         return len(self._memory[0])
 
+    @property
+    def chosen(self) -> int:
+        """The epoch whose state is kept, from 1."""
+        return self._rule.choose(self._memory[0]) + 1
+
     def after_epoch(self, method: Method) -> None:
         """Score the method, and keep its state if the rule chooses it."""
         method.eval()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from bench.datasets.base import DATASETS, Dataset
-from bench.errors import DataError
+from bench.datasets.folder import FOLDERS
+from bench.errors import DataError, StorageError
+from bench.io import write_whole
 from bench.settings.request import Request
 from bench.settings.run_settings import assign, given, names
 from bench.settings.selection_rules import selection
@@ -47,16 +51,33 @@ def reopen_split(
     return dataset, split
 
 
-def locate_folder(request: Request, data_root: Path) -> Request:
-    """A stored request with the folder of its images, which is ``data_root`` for dataset ``folder``.
+def locate_folder(request: Request, data_root: Path, remembered: Path | None = None) -> Request:
+    """A stored request of dataset ``folder`` with the folder of its images: ``data_root``, or the ``remembered`` one.
 
-    Raises DataError if there is no such folder.
+    Raises DataError if neither holds a folder of sketches.
     """
     if request.dataset != "folder" or "root" in given(request.assignments):
         return request
-    if not data_root.is_dir():
-        raise DataError(f"The run used your own folder, and there is no folder {data_root}: pass it with --data-root.")
-    return replace(request, assignments=(*request.assignments, f"root={data_root}"))
+    for root in filter(None, (data_root, remembered)):
+        if any((root / name).is_dir() for name in FOLDERS["sketch"]):
+            return replace(request, assignments=(*request.assignments, f"root={root}"))
+    what = f"{remembered}, which is gone" if remembered else "a folder of your own"
+    raise DataError(f"The images of the run are in {what}, and not in {data_root}: pass their folder as --data-root.")
+
+
+def remember_folder(dataset: Dataset, split: Split, cache_dir: Path) -> None:
+    """Keep the path of a user's own folder in the cache, since the database has no paths."""
+    if dataset.name == "folder":
+        with suppress(StorageError):  # only a convenience
+            root = Path(dataset.settings.root).expanduser().absolute()
+            write_whole(cache_dir / "folders" / split.fingerprint, os.fsencode(root))
+
+
+def remembered_folder(fingerprint: str, cache_dir: Path) -> Path | None:
+    """The folder of the images with this fingerprint, when this machine has seen them."""
+    with suppress(OSError):
+        return Path(os.fsdecode((cache_dir / "folders" / fingerprint).read_bytes()))
+    return None
 
 
 def check_fingerprint(split: Split, fingerprint: str) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import Many
-from bench.cli.output import Format, open_store, print_rows
+from bench.cli.output import Format, cache_dir, open_store, print_rows
 from bench.errors import UsageError, nearest
 
 listing = typer.Typer(no_args_is_help=True, help="List methods, datasets, splits, backbones, runs ...")
@@ -145,12 +145,13 @@ def runs(
     format: Format = "table",
 ) -> None:
     """Stored runs: results, failures with their reason, progress of running ones."""
-    from bench.cli.run_table import STATUSES, make_row
+    from bench.cli.run_table import STATUSES, find_networks, make_row
 
     for each in status or ():
         if each not in STATUSES:
             raise UsageError(f"There is no status {each!r}. {nearest(each, STATUSES)}")
     with open_store(ctx) as store:
         found, doing = store.runs(status=status or list(STATUSES)), store.doing()
-    rows = [make_row(run, doing.get(run.id)) for run in found]
+    networks = find_networks(cache_dir(ctx)) if format == "json" else {}
+    rows = [make_row(run, doing.get(run.id), networks) for run in found]
     print_rows("runs", rows, format, ("run", "status", "title", "split", "seed", "map_all", "note"))
