@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from torch.distributed import TCPStore
 
 PRELOADED = [
@@ -105,6 +107,11 @@ def bench(folder: Path, *words: str, faults: Sequence[Planted] = (), file_limit:
     return ended(start(_program, folder, words, tuple(faults), file_limit, {}), folder)
 
 
+def start_bench(folder: Path, *words: str) -> BaseProcess:
+    """``bench WORDS`` as ``bench`` runs it, still running; ``ended`` waits for it."""
+    return start(_program, folder, words, (), None, {})
+
+
 def team(
     folder: Path, *words: Sequence[str], faults: Mapping[int, Sequence[Planted]] | None = None, agent: bool = False
 ) -> list[Ended]:
@@ -132,6 +139,11 @@ def team(
             if each.is_alive():
                 each.terminate()
     return [ended(process, own) for process, own in zip(processes, folders, strict=True)]
+
+
+def run_pytest(folder: Path, packages: Path | None = None) -> Ended:
+    """Run the tests in ``folder`` with warnings as errors; ``packages`` is a folder of installed packages."""
+    return ended(start(_pytest, folder, packages), folder)
 
 
 def ended(process: BaseProcess, folder: Path) -> Ended:
@@ -169,6 +181,16 @@ def _program(
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             importlib.import_module("bench.cli.main").main(words)
+
+
+def _pytest(folder: Path, packages: Path | None) -> None:
+    os.chdir(folder)
+    sys.path[:0] = [str(folder), *([str(packages)] if packages else [])]
+    os.environ["BENCH_CACHE_DIR"] = str(folder / "cache")
+    with Path("output.txt").open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+        sys.exit(pytest.main(["-q", "-W", "error", "-p", "no:cacheprovider", "--assert=plain"]))
 
 
 def _plant(fault: Fault | Busy | Fails) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from tests.fenced import commands
 from tests.forked import Bench, forked
+from tests.processes import run_pytest
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 KINDS = ("methods", "datasets", "protocols", "reports")
@@ -116,11 +117,10 @@ def bench(places: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
         yield call
 
 
-def test_the_tests_of_the_example_pass(places: dict[str, str], tmp_path: Path) -> None:
+def test_the_tests_of_the_example_pass(installed: Path, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")
-    call = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "tests"]
-    result = subprocess.run(call, cwd=tmp_path, env=places, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    result = run_pytest(tmp_path, installed)
+    assert result.code == 0, result.output
 
 
 def unusable(kind: str, name: str) -> str:

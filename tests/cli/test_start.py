@@ -13,6 +13,7 @@ import pytest
 
 from bench import __version__
 from bench.results.store import Store
+from tests.processes import ended, start_bench
 
 BENCH = [sys.executable, "-m", "bench"]
 
@@ -59,17 +60,15 @@ def test_a_signal_ends_a_run_with_its_code_and_keeps_what_was_finished(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
     call = ["run", "-m", "imagenet", "-m", "ours", "--limit", "1", "--image-size", "32", "--epochs", "5000"]
-    command = [*BENCH, *call, "--cache-dir", str(tmp_path)]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:  # "preparing: ..." is printed when the training of the second run begins
-            if "preparing" in line:
-                break
-        time.sleep(0.5)
-        process.send_signal(number)
-        ending = process.stderr.read()
-        assert process.wait(timeout=30) == code, ending
-    assert "Interrupted; what was finished is stored." in ending
+    process, output = start_bench(tmp_path, *call), tmp_path / "output.txt"
+    while "preparing" not in (output.read_text() if output.exists() else ""):  # the second run's training begins
+        assert process.is_alive()
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.kill(process.pid, number)
+    done = ended(process, tmp_path)
+    assert done.code == code, done.output
+    assert "Interrupted; what was finished is stored." in done.output
     store = Store(str(tmp_path / "bench.db"))
     runs = store.runs()
     store.close()

@@ -75,13 +75,13 @@ def test_entries_follow_the_network_the_settings_and_the_files(tmp_path: Path) -
     cpu = torch.device("cpu")
 
     def computed(*assignments: str, seed: int = 0, reuse: bool = True) -> int:
-        settings = (f"root={root}", "draw=2", "backbone=resnet18", "weights=none", "image_size=32", *assignments)
+        settings = (f"root={root}", "draw=2", "backbone=test_resnet", "weights=none", "image_size=32", *assignments)
         experiment = resolve(Request("imagenet", "folder", seed=seed, assignments=settings), resources)
         method = build(experiment, resources, cpu)
         items = experiment.split.queries
         embedder = Embedder(method, experiment, resources, cpu)
         vectors, new = embedder.embed_items(items, lambda done: None, reuse=reuse)
-        assert vectors.shape == (len(items), 512)
+        assert vectors.shape == (len(items), 96)
         return new
 
     assert computed() == 4
@@ -90,7 +90,7 @@ def test_entries_follow_the_network_the_settings_and_the_files(tmp_path: Path) -
     assert computed("image_size=40") == 4
     assert computed(seed=1) == 4  # other random weights
     assert computed("ink_crop=true") == 4
-    assert computed("backbone=resnet18.a1_in1k") == 4  # the same tensors, perhaps other paddings or activations
+    assert computed("backbone=test_resnet.r160_in1k") == 4  # the same tensors, perhaps other paddings or activations
     assert computed("lr=0.5") == 0  # of no matter to embeddings
     for entry in (tmp_path / "cache" / "embeddings").iterdir():
         entry.write_bytes(entry.read_bytes()[:-1] + b"?")
@@ -118,7 +118,7 @@ def test_a_quantiser_is_fitted_once(
     monkeypatch.setattr(itq, "fit", counted)
 
     def found(*assignments: str, seed: int = 0) -> itq.Itq:
-        settings = (f"root={root}", "draw=2", "backbone=resnet18", "weights=none", "image_size=32", *assignments)
+        settings = (f"root={root}", "draw=2", "backbone=test_resnet", "weights=none", "image_size=32", *assignments)
         experiment = resolve(Request("imagenet", "folder", seed=seed, assignments=settings), resources)
         codes = Embedder(build(experiment, resources, cpu), experiment, resources, cpu).fit_codes()
         assert codes is not None

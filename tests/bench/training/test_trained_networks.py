@@ -16,7 +16,7 @@ from bench.methods.base import Method
 from bench.settings.request import Request
 from bench.training.trained_networks import Networks, network_hash
 
-SMALL = ("backbone=resnet18", "weights=none", "image_size=32", "dim=8")
+SMALL = ("backbone=test_resnet", "weights=none", "image_size=32", "dim=8")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from bench.cli.commands.new import PARTS
 from bench.cli.main import app
+from tests.processes import run_pytest
 
 RULES = "B,C4,E,F,I,PT,PTH,RUF,SIM,UP,W"
 ENTRY_POINTS = {
@@ -29,9 +30,8 @@ def test_the_tests_that_it_writes_are_green(runner: CliRunner, tmp_path: Path) -
         assert result.exit_code == 0, result.output
         assert f"tests/test_first_{kind}.py\n" in result.stdout
         assert "`python -m pytest` tests it." in result.stderr
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
-    tested = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert tested.returncode == 0, tested.stdout + tested.stderr
+    tested = run_pytest(tmp_path)
+    assert tested.code == 0, tested.output
     lint = [sys.executable, "-m", "ruff", "check", "--isolated", "--line-length", "120", "--select", RULES, "."]
     checked = subprocess.run(lint, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
