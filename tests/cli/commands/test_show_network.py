@@ -1,4 +1,4 @@
-"""What `bench show` prints of a trained run, and a sketch searched in the run's own folder, wherever bench is called."""
+"""What `bench show` prints of a trained run; a sketch is searched in the folder of its run from any working folder."""
 
 from __future__ import annotations
 
