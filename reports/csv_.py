@@ -19,6 +19,7 @@ def write(report: Report) -> str:
             for number, (row, values) in enumerate(zip(table.rows, rows_of(table), strict=True), start=1):
                 for key, value in list(values.items())[1:]:
                     printed = " ".join(map(str, value)) if isinstance(value, list) else value
+                    printed = str(value).lower() if isinstance(value, bool) else printed
                     writer.writerow((SCHEMA, section.kind, table.title, number, plain(row[0]), key, printed))
     return text.getvalue()
 

@@ -84,6 +84,7 @@ class Group:
 class Source:
     """Finished runs of a store; their details are read when needed. ``data_root`` is the folder of datasets.
 
+    ``every_method``: whether ``runs`` has all methods, so that one that is not there is not stored.
     Raises IncompleteError if no run is left.
     """
 
@@ -95,7 +96,9 @@ class Source:
         include_smoke: bool = False,
         include_oracle: bool = False,
         data_root: Path = Path("./data"),
+        every_method: bool = True,
     ) -> None:
+        self.every_method = every_method
         done = [run for run in runs if run.status == "done"]
         finished = [
             run for run in done if (include_smoke or not run.smoke) and (include_oracle or run.selection != "oracle")

@@ -99,7 +99,7 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
         cells.append([title, seeds, Cell(runs[-1].status, value=None), *["-"] * (len(columns) - 3)])
     absent = missing.find_missing_methods(source, group)
     cells += [[name, *["-"] * (len(columns) - 1)] for name in absent]
-    notes = _notes(group, view, bold is not None, any(each is not None for each in sums), options, absent)
+    notes = _notes(source, group, view, bold is not None, any(each is not None for each in sums), options, absent)
     if options.published and (reported := published.select_published_rows(group.first, view.metrics)):
         columns.append("definition")
         cells = [[*row, view.name(group)] for row in cells]
@@ -145,7 +145,9 @@ EMPTY_POLICIES = {
 }
 
 
-def _notes(group: Group, view: View, bold: bool, intervals: bool, options: Options, absent: Sequence[str]) -> list[str]:
+def _notes(
+    source: Source, group: Group, view: View, bold: bool, intervals: bool, options: Options, absent: Sequence[str]
+) -> list[str]:
     runs, first = group.runs, group.first
     queries = max((score.queries for run in runs for score in run.scores), default=0)
     several = any(len(row.runs) > 1 for row in group.rows)
@@ -161,7 +163,7 @@ def _notes(group: Group, view: View, bold: bool, intervals: bool, options: Optio
     if options.baseline:
         notes.append(
             f"Differences to {options.baseline} in points (hundredths) of {_heading(view.metrics[0])}, paired by "
-            "query, with their 95 % interval."
+            "query, with their 95 % interval. Where it excludes 0, the difference is significant at 5 %."
         )
     skipped = max((score.skipped for run in runs for score in run.scores), default=0)
     if skipped:
@@ -174,7 +176,8 @@ def _notes(group: Group, view: View, bold: bool, intervals: bool, options: Optio
     dropped = {path for run in runs for path in run.configuration.get("dropped", {})}
     if dropped:
         notes.append(f"{len(dropped)} broken pictures were dropped, first {min(dropped)}.")
-    if UNTRAINED_BASELINE not in {run.method for run in runs} | set(absent) and first.selection != "oracle":
+    lacks = source.every_method and UNTRAINED_BASELINE not in {run.method for run in runs} | set(absent)
+    if lacks and first.selection != "oracle":
         command = missing.make_command(group, UNTRAINED_BASELINE, ())
         notes.append(f"This table lacks the untrained baseline: `{command}` adds it.")
     if first.configuration.get("caution"):
@@ -207,7 +210,8 @@ def _format_difference(source: Source, ours: SeededSums | None, other: SeededSum
         return Cell("-", value=None)
     found = compare_sums(ours, other, np.random.default_rng(SEED), drawn=source.draws(len(ours.sums.counts)))
     text = f"{found.points:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
-    return Cell(text, value=found.points, low=found.low, high=found.high)
+    excludes = found.low > 0 or found.high < 0
+    return Cell(text, value=found.points, low=found.low, high=found.high, significant=excludes)
 
 
 def query_labels(source: Source, row: Row) -> Labels:

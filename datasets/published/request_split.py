@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.datasets.base import DATASETS, Dataset
-from bench.datasets.folder import FOLDERS
-from bench.errors import DataError, StorageError
-from bench.io import write_whole
+from bench.errors import DataError
 from bench.settings.request import Request
 from bench.settings.run_settings import assign, given, names
 from bench.settings.selection_rules import selection
 from bench.types import Split
 
+SKETCHES = ("sketch", "sketches")  # of dataset folder
 VALIDATION = 0.1  # fraction of the seen classes held out if they select the epoch
 
 
@@ -59,7 +58,7 @@ def locate_folder(request: Request, data_root: Path, remembered: Path | None = N
     if request.dataset != "folder" or "root" in given(request.assignments):
         return request
     for root in filter(None, (data_root, remembered)):
-        if any((root / name).is_dir() for name in FOLDERS["sketch"]):
+        if any((root / name).is_dir() for name in SKETCHES):
             return replace(request, assignments=(*request.assignments, f"root={root}"))
     what = f"{remembered}, which is gone" if remembered else "a folder of your own"
     raise DataError(f"The images of the run are in {what}, and not in {data_root}: pass their folder as --data-root.")
@@ -68,9 +67,10 @@ def locate_folder(request: Request, data_root: Path, remembered: Path | None = N
 def remember_folder(dataset: Dataset, split: Split, cache_dir: Path) -> None:
     """Keep the path of a user's own folder in the cache, since the database has no paths."""
     if dataset.name == "folder":
-        with suppress(StorageError):  # only a convenience
-            root = Path(dataset.settings.root).expanduser().absolute()
-            write_whole(cache_dir / "folders" / split.fingerprint, os.fsencode(root))
+        file = cache_dir / "folders" / split.fingerprint
+        with suppress(OSError):  # only a convenience
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(os.fsencode(Path(dataset.settings.root).expanduser().absolute()))
 
 
 def remembered_folder(fingerprint: str, cache_dir: Path) -> Path | None:

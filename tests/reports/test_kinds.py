@@ -79,10 +79,29 @@ def test_differences_to_a_baseline_are_those_of_the_paired_comparison(filled: St
     assert isinstance(ours, Results)
     assert isinstance(other, Results)
     expected = compare(ours, other, np.repeat(np.arange(len(CLASSES)), EACH), "queries", np.random.default_rng(0))
-    table = report(filled, "main", options=Options(baseline="ours without quadruplet")).tables[0]
+    made = report(filled, "main", options=Options(baseline="ours without quadruplet"))
+    for row in json.loads(FORMATS.get("json").write(made))["tables"][0]["rows"]:
+        low, high, significant = (
+            row[f"difference_to_ours_without_quadruplet_{n}"] for n in ("low", "high", "significant")
+        )
+        assert significant == (None if low is None else low > 0 or high < 0)
+    table = made.tables[0]
     assert table.columns[-1] == "difference to ours without quadruplet"
     assert table.rows[0][-1] == f"{expected.points:+.1f} ({expected.low:+.1f} to {expected.high:+.1f})"
     assert table.rows[1][-1] == ""
+
+
+def test_a_method_that_was_filtered_out_is_not_called_missing(runner: CliRunner) -> None:
+    store = Store("bench.db")
+    everything(store)
+    store.close()
+    filtered = runner.invoke(app, ["report", "-m", "ours"])
+    assert "lacks the untrained baseline" not in filtered.stdout
+    assert "missing" not in filtered.stderr
+    compared = runner.invoke(app, ["report", "-m", "ours", "--baseline", "imagenet"])
+    assert compared.exit_code == 0, compared.stderr
+    assert "difference to imagenet" in compared.stdout
+    assert "Where it excludes 0, the difference is significant at 5 %." in compared.stdout
 
 
 def test_a_baseline_that_is_not_stored_is_a_mistake(filled: Store) -> None:
@@ -240,8 +259,9 @@ def test_a_folder_takes_a_file_named_after_the_format(runner: CliRunner) -> None
     everything(store)
     store.close()
     Path("out").mkdir()
-    assert runner.invoke(app, ["report", "-o", "out", "--format", "latex"]).exit_code == 0
-    assert r"\toprule" in Path("out/report.tex").read_text()
+    for folder in ("out", "tables/", "deep/er/"):
+        assert runner.invoke(app, ["report", "-o", folder, "--format", "latex"]).exit_code == 0
+        assert r"\toprule" in (Path(folder) / "report.tex").read_text()
     assert runner.invoke(app, ["report", "-o", "by-name.json"]).exit_code == 0
     assert json.loads(Path("by-name.json").read_text())["tables"]
     assert runner.invoke(app, ["report", "--check", "by-name.json"]).exit_code == 0

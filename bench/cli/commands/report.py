@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,9 @@ def report(
         str | None,
         typer.Option("--format", help="md, csv, json, latex or html.", show_default="md; tables on a terminal"),
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder instead of stdout.")] = None,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="PATH", help="File, or FOLDER/, instead of stdout.")
+    ] = None,
     baseline: Annotated[str, typer.Option(metavar="METHOD", help="Show differences to this method.")] = "",
     published: Annotated[
         bool, typer.Option("--published/--no-published", help="Add published figures of the same split, marked.")
@@ -60,14 +63,17 @@ def report(
     if check is not None and output is not None:
         raise UsageError("--check compares with a file and writes none: leave out -o, or --check.")
     on_screen = format is None and output is None and check is None and sys.stdout.isatty()
-    writer = FORMATS.get(format or _format_of(output or check))
+    into_folder = output is not None and (output.endswith(("/", os.sep)) or Path(output).is_dir())
+    path = None if output is None or into_folder else Path(output)
+    writer = FORMATS.get(format or _format_of(path or check))
     kinds = list(dict.fromkeys(kind or (["all"] if writer.pictures else ["main"])))
     protocols = tuple(dict.fromkeys(protocol or ()))
     for each in set(kinds) - {"all"}:  # wrong names are found before the store is opened
         KINDS.get(each)
     for each in protocols:
         protocol_of(each)
-    selection = {"dataset": dataset, "method": method, "split": split}
+    methods = [*method, baseline.partition(" ")[0]] if method and baseline else method
+    selection = {"dataset": dataset, "method": methods, "split": split}
     selected: dict[str, Any] = {column: values for column, values in selection.items() if values}
     all_ids = bool(protocols or {"all", "protocols"} & set(kinds))
     metrics = tuple(dict.fromkeys((*MAIN_METRICS, *(all_metric_ids() if all_ids else ()))))
@@ -77,7 +83,8 @@ def report(
         if not runs or any(len(values) > 1 for values in selected.values()):
             refuse_unknown(store, selected)
         root = global_option(ctx, "data_root")
-        source = Source(store, runs, data_root=root, include_smoke=include_smoke, include_oracle=include_oracle)
+        included = {"include_smoke": include_smoke, "include_oracle": include_oracle}
+        source = Source(store, runs, data_root=root, every_method=not method, **included)
         built = build(source, kinds, Options(digits, protocols, baseline, published), pictures=writer.pictures)
         text = "" if on_screen else writer.write(built)
     if on_screen:
@@ -87,7 +94,7 @@ def report(
     elif check is not None:
         compare(check, text)
     elif output is not None:
-        write_output(output / f"report{writer.ending}" if output.is_dir() else output, text)
+        write_output(path or Path(output) / f"report{writer.ending}", text)
     else:
         typer.echo(text, nl=False)
     for command in dict.fromkeys(command for table in built.tables for command in table.commands):
@@ -95,10 +102,10 @@ def report(
 
 
 def _format_of(path: Path | None) -> str:
-    """The format of a file's ending; Markdown for a folder or no ending. Raises UsageError for an unknown one."""
+    """The format of a file's ending; Markdown without one. Raises UsageError for an unknown one."""
     from bench.reports.base import FORMATS
 
-    if path is None or path.is_dir() or not path.suffix:
+    if path is None or not path.suffix:
         return "md"
     endings = {each.ending: name for name, each in FORMATS.items()}
     if path.suffix.lower() not in endings:
