@@ -1,4 +1,4 @@
-"""Everything that depends on the device: choosing one, moving images to it, precision, memory errors."""
+"""Devices: choose one, move images to it, precision, memory errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def be_deterministic(device: torch.device) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # every cell is written
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all memory is written
 
 
 def to_pixels(images: Tensor, device: torch.device) -> Tensor:

@@ -28,7 +28,7 @@ class DataError(BenchError):
 
 
 class IncompleteError(BenchError):
-    """Some cells failed, a selection is empty, or a checked report differs."""
+    """Some runs failed, a selection is empty, or a checked report differs."""
 
     exit_code = 4
 
@@ -59,12 +59,12 @@ MOST_NAMED = 40  # names that a sentence lists
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known name, otherwise all of them."""
+    """A hint about an unknown name: the nearest known name, otherwise all of them."""
     known = sorted(names)
     by_lower_case = {each.lower(): each for each in known}
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
     if close:
         return f"Did you mean {by_lower_case[close[0]]!r}?"
     if len(known) > MOST_NAMED:
-        return f"There are {len(known)} others, none of them like it."
-    return f"There is {', '.join(known)}." if known else "There is none."
+        return f"{len(known)} others exist, none of them similar."
+    return f"Available: {', '.join(known) or 'none'}."

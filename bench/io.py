@@ -1,4 +1,4 @@
-"""Files that are whole or absent, tensors in them with a digest of their content, digests of any file."""
+"""Write files atomically, read and write tensors with a digest of their content, hash files."""
 
 from __future__ import annotations
 
@@ -27,12 +27,10 @@ ABANDONED_SECONDS = 3600.0  # an older temporary file belongs to a process that 
 def write_whole(path: Path, content: bytes | memoryview, option: str = "--cache-dir") -> None:
     """Write ``content`` so that readers see the old file or the new one, even after a power failure.
 
-    A temporary file is flushed to the disk and renamed. If the process is killed it stays; the next write of the same
-    file removes it after ``ABANDONED_SECONDS``. ``option`` chooses another folder, for the error.
-
-    Raises StorageError if the disk is full or the folder cannot be written.
+    A temporary file is flushed and renamed. If the process is killed it stays; a later write of the same file removes
+    it after ``ABANDONED_SECONDS``. Raises StorageError if the folder cannot be written; ``option`` is the cure.
     """
-    # A random name: machines and containers that share a folder have the same process numbers.
+    # A random name: containers that share a folder may have the same process numbers.
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,21 +76,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]] | No
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-            kept = file.metadata() or {}
-        facts = json.loads(kept["facts"])
+            metadata = file.metadata() or {}
+        facts = json.loads(metadata["facts"])
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    return (tensors, facts) if digest_of(tensors, kept["facts"]) == kept.get("digest") else None
+    return (tensors, facts) if digest_of(tensors, metadata["facts"]) == metadata.get("digest") else None
 
 
 def facts_of(path: Path) -> dict[str, object] | None:
     """The facts of ``write_tensors``, without reading the tensors or checking the digest."""
     try:
         with safe_open(path, framework="np") as file:  # which needs no torch
-            facts: dict[str, object] = json.loads((file.metadata() or {})["facts"])
+            return json.loads((file.metadata() or {})["facts"])  # type: ignore[no-any-return]
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    return facts
 
 
 def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
@@ -109,10 +106,7 @@ def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits. It is not read again unless its time, size or inode changes.
-
-    Raises OSError if it cannot be read.
-    """
+    """SHA-256 of a file, 64 hex digits, cached until its time, size or inode changes; raises OSError."""
     facts = path.stat()
     return _digest_of_file(path.absolute(), facts.st_mtime_ns, facts.st_size, facts.st_ino)
 

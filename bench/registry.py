@@ -1,8 +1,7 @@
-"""Names to objects: a file in the right package, or an entry point of another package, adds one.
+"""Registries: a file in the right package, or an entry point of another package, adds an object by name.
 
-A registry imports the modules of its package when it is first used. So nothing happens at import, and a new file needs
-no edit elsewhere. A plug-in is imported when its name is requested, or when everything is listed. One that cannot be
-used is a warning in lists, and an error only for those who ask for it by name.
+A registry imports the modules of its package when it is first used. A plug-in is imported when its name is requested,
+or when everything is listed. An unusable one is a warning in lists, and an error only if its name is requested.
 """
 
 from __future__ import annotations
@@ -48,10 +47,7 @@ class Registry(Generic[T]):
     def __init__(
         self, kind: str, package: str, group: str, *, prefix: str = "", wrong: Callable[[Any], str] | None = None
     ) -> None:
-        self.kind = kind
-        self.package = package
-        self.group = group
-        self.prefix = prefix
+        self.kind, self.package, self.group, self.prefix = kind, package, group, prefix
         self._wrong = wrong or (lambda thing: "")
         self._known: dict[str, T] = {}
         self._plugins: dict[str, list[EntryPoint]] = {}  # only the first of each name counts
@@ -60,10 +56,7 @@ class Registry(Generic[T]):
         self._discovered = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator (or function of an instance) that adds an object under ``name``.
-
-        Raises ValueError if another object has the name.
-        """
+        """Decorator that adds an object under ``name``; raises ValueError if another object has the name."""
 
         def add(thing: T) -> T:
             if self._known.setdefault(name, thing) is not thing:
@@ -135,7 +128,7 @@ class Registry(Generic[T]):
         self._discovered = True
         home = importlib.import_module(self.package)
         for module in sorted(pkgutil.iter_modules(home.__path__), key=lambda each: each.name):
-            if not module.ispkg:  # subpackages hold what the modules share
+            if not module.ispkg:  # subpackages have shared code
                 importlib.import_module(f"{self.package}.{module.name}")
         for point in sorted(entry_points(group=self.group), key=_source):
             if point.name.startswith(self.prefix):
@@ -151,7 +144,7 @@ class Registry(Generic[T]):
             thing = point.load()
             wrong = self._wrong(thing)
             if not wrong and getattr(thing, "name", name) != name:
-                wrong = f"it calls itself {thing.name!r}"
+                wrong = f"its name is {thing.name!r}"
         except (Exception, SystemExit) as error:  # a plug-in may raise anything
             wrong, cause = explain_import(error) or f"{type(error).__name__}: {error}", error
         if wrong:
@@ -170,13 +163,13 @@ class Registry(Generic[T]):
         except LoadingError as error:
             return str(error)
         return (
-            f"The {self.kind} {name!r} of {_source(point)} is not used, since there is another of that name: "
-            "rename it or uninstall that package."
+            f"The {self.kind} {name!r} of {_source(point)} is not used, because another has that name: rename it or "
+            "uninstall that package."
         )
 
 
 def not_derived_from(base: type) -> Callable[[Any], str]:
-    """For ``wrong``: an object must be a concrete subclass of ``base`` with its attributes and usable ``Settings``."""
+    """A check for ``wrong``: a concrete subclass of ``base`` with its attributes and usable ``Settings``."""
 
     def wrong(thing: Any) -> str:
         if not (isinstance(thing, type) and issubclass(thing, base)):
@@ -196,7 +189,7 @@ def not_derived_from(base: type) -> Callable[[Any], str]:
 
 
 def not_a(kind: type) -> Callable[[Any], str]:
-    """For ``wrong``: an object must be an instance of the dataclass ``kind``."""
+    """A check for ``wrong``: an instance of the dataclass ``kind``."""
 
     def wrong(thing: Any) -> str:
         return _wrong_type(kind, thing) if isinstance(thing, kind) else f"it is no {kind.__module__}.{kind.__name__}"
@@ -205,19 +198,18 @@ def not_a(kind: type) -> Callable[[Any], str]:
 
 
 def not_a_function(thing: Any) -> str:
-    """For ``wrong``: an object must be a function."""
+    """A check for ``wrong``: a function."""
     return "" if callable(thing) and not isinstance(thing, type) else "it is no function"
 
 
 def not_callable(thing: Any) -> str:
-    """For ``wrong``: an object must be a function of two arguments, the source and the options of a report."""
-    if not callable(thing) or isinstance(thing, type):
-        return "it is no function"
-    return "" if _takes(thing, 2) else "it does not take two arguments, the source and the options"
+    """A check for ``wrong``: a function of two arguments, the source and the options of a report."""
+    missing = "" if _takes(thing, 2) else "it does not take two arguments, the source and the options"
+    return not_a_function(thing) or missing
 
 
 def _wrong_type(kind: type, thing: Any) -> str:
-    """The first attribute annotated in ``kind`` that has another type. What a container holds is not checked."""
+    """The first attribute annotated in ``kind`` that has another type; elements of containers are not checked."""
     for name, hint in inspect.get_annotations(kind, eval_str=True).items():
         value = getattr(thing, name)
         origin: object = get_origin(hint)
@@ -232,17 +224,16 @@ def _wrong_type(kind: type, thing: Any) -> str:
 
 
 def _takes(function: Callable[..., Any], count: int) -> bool:
-    """Whether a function accepts this number of arguments; assumed of one without a signature (written in C)."""
-    with suppress(ValueError):
-        try:
-            inspect.signature(function).bind(*range(count))
-        except TypeError:
-            return False
+    """Whether a function accepts this number of arguments; true for one without a signature (written in C)."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except (TypeError, ValueError) as error:
+        return isinstance(error, ValueError)
     return True
 
 
 def _wrong_settings(thing: Any) -> str:
-    """What the ``Settings`` of a class lack: a number for each loss term, a field for each other name that it uses."""
+    """What the ``Settings`` of a class lack: a number for each loss term, a field for each name in its attributes."""
     values = asdict(thing.Settings()) if hasattr(thing, "Settings") else {}
     for term in getattr(thing, "terms", ()):
         if not isinstance(values.get(f"weight_{term}"), int | float):

@@ -16,21 +16,21 @@ class Terminated(KeyboardInterrupt):
 
 
 class Deferred:
-    """A pending signal: the caller raises it by ``raise_if_asked`` where it is safe."""
+    """A ``pending`` signal; the caller raises it by ``raise_pending`` where that is safe."""
 
     def __init__(self) -> None:
-        self.asked: KeyboardInterrupt | None = None
+        self.pending: KeyboardInterrupt | None = None
         self.waits = True
 
-    def raise_if_asked(self) -> None:
-        """Raise the KeyboardInterrupt (or Terminated) that has come since the block began, if any."""
-        if self.asked is not None:
-            raise self.asked
+    def raise_pending(self) -> None:
+        """Raise the KeyboardInterrupt (or Terminated) that arrived since the block began, if any."""
+        if self.pending is not None:
+            raise self.pending
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Raise a pending signal now, and any other as soon as it comes."""
-        self.raise_if_asked()
+        """Raise a pending signal now, and others as soon as they arrive."""
+        self.raise_pending()
         self.waits = False
         try:
             yield
@@ -42,7 +42,7 @@ class Deferred:
 def deferred_signals() -> Iterator[Deferred]:
     """Within the block a first SIGINT or SIGTERM waits; a second one is raised at once.
 
-    Outside the main thread Python handles no signals, and the block changes nothing.
+    Outside the main thread the block changes nothing, because Python handles no signals there.
     """
     deferred = Deferred()
     if not _in_main_thread():
@@ -50,8 +50,9 @@ def deferred_signals() -> Iterator[Deferred]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        kind, waits = _kind(number), deferred.waits and deferred.asked is None
-        deferred.asked = deferred.asked or kind
+        kind = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        waits = deferred.waits and deferred.pending is None
+        deferred.pending = deferred.pending or kind
         if not waits:
             raise kind
 
@@ -60,7 +61,7 @@ def deferred_signals() -> Iterator[Deferred]:
         yield deferred
     finally:
         for number, handler in before.items():
-            if signal.getsignal(number) is note:  # and not ignored since, for good
+            if signal.getsignal(number) is note:  # unless ignore_signals replaced it
                 signal.signal(number, handler)
 
 
@@ -69,10 +70,6 @@ def ignore_signals() -> None:
     if _in_main_thread():
         for number in NUMBERS:
             signal.signal(number, signal.SIG_IGN)
-
-
-def _kind(number: int) -> KeyboardInterrupt:
-    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
 
 
 def _in_main_thread() -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import DataError, UsageError
+from bench.errors import DataError
 
 if TYPE_CHECKING:  # torch takes seconds to import and nothing here needs it at run time
     from torch import Tensor
@@ -22,6 +23,8 @@ AVERAGES: tuple[Average, ...] = ("queries", "classes")
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
+ROLES = ("train", "validation", "queries", "gallery")  # of the images of a split
+GENERALIZED = 0.2  # share of the training images of a class that leave training for generalized retrieval
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Split:
     The order of ``queries`` and ``gallery`` is the canonical order: equal scores rank by gallery position.
     ``content`` is a hash of the files' content if known, otherwise empty. ``gallery_name`` is ``full``, or ``unique``
     without repeated photos. ``held_out`` are classes that are neither trained on nor tested: those of ``validation``
-    when a model is selected by zero-shot retrieval.
+    when an epoch is selected by zero-shot retrieval.
     """
 
     dataset: str
@@ -56,22 +59,19 @@ class Split:
     held_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        both = sorted(set(self.seen) & set(self.unseen))
-        if both:
-            raise self._wrong(f"class {both[0]!r} is both seen and unseen")
-        again = sorted(set(self.held_out) & {*self.seen, *self.unseen})
-        if again:
-            raise self._wrong(f"class {again[0]!r} is held out, but also seen or unseen")
-        seen, everyone = set(self.seen), set(self.seen) | set(self.unseen)
+        seen, unseen, held_out = set(self.seen), set(self.unseen), set(self.held_out)
+        for name in sorted(seen & unseen):
+            raise self._wrong(f"class {name!r} is both seen and unseen")
+        for name in sorted(held_out & (seen | unseen)):
+            raise self._wrong(f"class {name!r} is held out, but also seen or unseen")
         self._check_role("train", self.train, seen, None)
-        self._check_role("validation", self.validation, seen | set(self.held_out), None)
-        self._check_role("queries", self.queries, everyone, "sketch")
-        self._check_role("gallery", self.gallery, everyone, "photo")
-        paths: set[str] = set()
-        for item in (*self.train, *self.validation, *self.queries, *self.gallery):
-            if item.path in paths:
-                raise self._wrong(f"{item.path} is listed twice")
-            paths.add(item.path)
+        self._check_role("validation", self.validation, seen | held_out, None)
+        self._check_role("queries", self.queries, seen | unseen, "sketch")
+        self._check_role("gallery", self.gallery, seen | unseen, "photo")
+        paths = Counter(item.path for role in ROLES for item in getattr(self, role))
+        path, count = max(paths.items(), key=lambda each: each[1], default=("", 0))
+        if count > 1:
+            raise self._wrong(f"{path} is listed twice")
         if not self.queries or not self.gallery:
             raise self._wrong("it has no queries or no gallery")
 
@@ -89,12 +89,14 @@ class Split:
     def fingerprint(self) -> str:
         """SHA-256 (64 hex digits) of the sorted list of (role, modality, class, path) and of ``content``.
 
-        Two runs with one fingerprint were trained and scored on the same images.
+        Two runs with one fingerprint used the same images.
         """
         digest = hashlib.sha256(f"{self.dataset}\n{self.content}\n".encode())
-        roles = (("train", self.train), ("validation", self.validation))
-        lines = [_line(role, item) for role, items in roles for item in items]
-        lines += [_line("query", item) for item in self.queries] + [_line("gallery", item) for item in self.gallery]
+        lines = [
+            f"{'query' if role == 'queries' else role}\t{item.modality}\t{item.class_name}\t{item.path}\n"
+            for role in ROLES
+            for item in getattr(self, role)
+        ]
         for line in sorted(lines):
             digest.update(line.encode())
         return digest.hexdigest()
@@ -108,10 +110,17 @@ class Split:
         return _labels(items, self.unseen + self.seen)
 
     def limited(self, per_class: int) -> Split:
-        """The first ``per_class`` images of each class, role and modality, for smoke runs."""
-        roles = ("train", "validation", "queries", "gallery")
-        first: dict[str, Any] = {role: tuple(_first(getattr(self, role), per_class)) for role in roles}
-        return replace(self, **first)
+        """The first ``per_class`` images of each class, role and modality, for smoke tests."""
+
+        def first(items: Sequence[Item]) -> Iterator[Item]:
+            counts: Counter[tuple[str, str]] = Counter()
+            for item in items:
+                counts[item.class_name, item.modality] += 1
+                if counts[item.class_name, item.modality] <= per_class:
+                    yield item
+
+        roles: dict[str, Any] = {role: tuple(first(getattr(self, role))) for role in ROLES}
+        return replace(self, **roles)
 
     def without(self, paths: Iterable[str]) -> Split:
         """The split without the images at ``paths``; its fingerprint changes with them.
@@ -119,38 +128,44 @@ class Split:
         Raises DataError if a path is not in the split, or if no query or no photo is left.
         """
         dropped = set(paths)
-        roles = {role: getattr(self, role) for role in ("train", "validation", "queries", "gallery")}
-        unknown = sorted(dropped - {item.path for items in roles.values() for item in items})
+        unknown = sorted(dropped - {item.path for role in ROLES for item in getattr(self, role)})
         if unknown:
             raise self._wrong(f"{unknown[0]} is to be dropped, but it is no image of the split")
-        kept: dict[str, Any] = {k: tuple(item for item in v if item.path not in dropped) for k, v in roles.items()}
-        return replace(self, **kept)
+        roles: dict[str, Any] = {
+            role: tuple(item for item in getattr(self, role) if item.path not in dropped) for role in ROLES
+        }
+        return replace(self, **roles)
 
-    def generalized(self, fraction: float = 0.2) -> Split:
-        """The split of generalized retrieval: held-out photos of the seen classes join the gallery.
+    def generalized(self) -> Split:
+        """The split of generalized retrieval: a fifth of the training photos of each class joins the gallery.
 
-        ``hold_out_images`` chooses them. Its sketches leave training too, so that both domains lose the same share.
-        The queries stay those of the unseen classes.
+        They are the first by ``salted_order`` of their paths; a class keeps at least one. Files of one name in several
+        folders are copies of one image, as in Sketchy, and stay together. As many sketches move to validation, so that
+        both domains lose the same share of training.
         """
-        split = self.hold_out_images(fraction, salt="generalized")
-        kept = set(self.validation)
-        moved = [item for item in split.validation if item not in kept]
-        photos = tuple(item for item in moved if item.modality == "photo")
+        groups: dict[tuple[str, str], dict[str, list[str]]] = {}
+        for item in self.train:
+            images = groups.setdefault((item.class_name, item.modality), {})
+            images.setdefault(item.path.rpartition("/")[2], []).append(item.path)
+        chosen: set[str] = set()
+        for images in groups.values():
+            copies = {min(paths): paths for paths in images.values()}
+            count = min(max(1, round(GENERALIZED * len(copies))), len(copies) - 1)
+            chosen.update(path for first in salted_order(copies, "generalized")[:count] for path in copies[first])
+        moved = [item for item in self.train if item.path in chosen]
         return replace(
-            split,
+            self,
+            train=tuple(item for item in self.train if item.path not in chosen),
             validation=(*self.validation, *(item for item in moved if item.modality == "sketch")),
-            gallery=(*self.gallery, *photos),
+            gallery=(*self.gallery, *(item for item in moved if item.modality == "photo")),
         )
 
     def hold_out_classes(self, fraction: float, salt: str = "validation") -> Split:
         """The split with some of its seen classes, at least one and not all, moved to validation.
 
-        They are the first by ``salted_order``, so they depend on the class names alone. ``validation`` then holds only
-        their images; images that were held out of other classes stay out of training. Their photos leave a gallery of
-        all classes. Raises UsageError unless 0 < fraction < 1, DataError for fewer than two seen classes.
+        They are the first by ``salted_order``, so they depend on the class names alone. ``validation`` then has only
+        their images, and a gallery of all classes loses their photos. Raises DataError for fewer than two seen classes.
         """
-        if not 0 < fraction < 1:
-            raise UsageError(f"The share of the seen classes to hold out must be between 0 and 1, not {fraction}.")
         if len(self.seen) < 2:
             raise self._wrong("it has fewer than two seen classes, so none can be held out")
         count = min(max(1, round(fraction * len(self.seen))), len(self.seen) - 1)
@@ -164,12 +179,9 @@ class Split:
             gallery=tuple(item for item in self.gallery if item.class_name not in chosen),
         )
 
-    def for_tuning(self, name: str, fraction: float = 0.25) -> Split:
-        """The split for choosing settings: the classes of ``hold_out_classes`` replace the unseen ones.
-
-        It has no image of an unseen class.
-        """
-        split = self.hold_out_classes(fraction, salt="tuning")
+    def for_tuning(self, name: str) -> Split:
+        """The split for choosing settings: a quarter of the seen classes replaces the unseen ones."""
+        split = self.hold_out_classes(0.25, salt="tuning")
         return replace(
             split,
             name=name,
@@ -180,50 +192,15 @@ class Split:
             gallery=tuple(item for item in split.validation if item.modality == "photo"),
         )
 
-    def hold_out_images(self, fraction: float, salt: str = "validation") -> Split:
-        """The split with some training images of every class and modality moved to validation.
-
-        They are the first by ``salted_order`` of their paths; a class with one image keeps it. Files of one name in
-        several folders are copies of one image, as in Sketchy, and stay together.
-        Raises UsageError unless 0 < fraction < 1.
-        """
-        if not 0 < fraction < 1:
-            raise UsageError(f"The share of the images to hold out must be between 0 and 1, not {fraction}.")
-        groups: dict[tuple[str, str], dict[str, list[str]]] = {}
-        for item in self.train:
-            images = groups.setdefault((item.class_name, item.modality), {})
-            images.setdefault(item.path.rpartition("/")[2], []).append(item.path)
-        chosen: set[str] = set()
-        for images in groups.values():
-            copies = {min(paths): paths for paths in images.values()}
-            count = min(max(1, round(fraction * len(copies))), len(copies) - 1)
-            chosen.update(path for first in salted_order(copies, salt)[:count] for path in copies[first])
-        moved = tuple(item for item in self.train if item.path in chosen)
-        kept = tuple(item for item in self.train if item.path not in chosen)
-        return replace(self, train=kept, validation=(*self.validation, *moved))
-
 
 def salted_order(names: Iterable[str], salt: str) -> list[str]:
     """Names by the SHA-256 of ``salt``, a line feed and the name: the same order on every machine."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{salt}\n{name}".encode()).digest())
 
 
-def _line(role: str, item: Item) -> str:
-    return f"{role}\t{item.modality}\t{item.class_name}\t{item.path}\n"
-
-
 def _labels(items: Sequence[Item], classes: Sequence[str]) -> Labels:
     position = {name: label for label, name in enumerate(classes)}
     return np.fromiter((position[item.class_name] for item in items), dtype=np.int64, count=len(items))
-
-
-def _first(items: Iterable[Item], per_class: int) -> Iterable[Item]:
-    taken: dict[tuple[str, str], int] = {}
-    for item in items:
-        key = (item.class_name, item.modality)
-        taken[key] = taken.get(key, 0) + 1
-        if taken[key] <= per_class:
-            yield item
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def exit_codes() -> Iterator[None]:
         _print_once(error, "Interrupted; what was finished is stored.")
         raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
     except Exception as error:  # a bug, or a wrong option, which click prints
-        if isinstance(error, typer.Exit) or _one_process() or _failure().claim():
+        if isinstance(error, typer.Exit) or _one_process() or _failure().prints_error():
             raise
         raise typer.Exit(getattr(error, "exit_code", 1)) from error
 

@@ -22,8 +22,8 @@ from bench.experiments.preflight import agree
 from bench.experiments.resolve import Splits, choose_weights, resolve
 from bench.experiments.run import follow
 from bench.experiments.stored import find_run
-from bench.results.merge import open_store
 from bench.results.models import RunRecord
+from bench.results.outcomes import open_store
 from bench.results.store import Store
 from bench.settings.request import Request
 

@@ -13,7 +13,7 @@ from bench.cli.output import number_or_none, print_rows, stderr
 if TYPE_CHECKING:
     from bench.embeddings.arrays import Rankable
     from bench.evaluation.protocol_scores import Figure
-    from bench.experiments.submission import Submission
+    from bench.experiments.external_embeddings import ExternalEmbeddings
 
 Figures = Mapping[str, Sequence["Figure"]]  # by protocol; "" without one
 BOUNDS = ("pessimistic", "optimistic", "tied")
@@ -87,12 +87,12 @@ def count_rows(embeddings: Rankable) -> dict[str, int]:
     }
 
 
-def report_stored(run: int, name: str, submission: Submission, seed: int) -> dict[str, Any]:
+def report_stored(run: int, name: str, external: ExternalEmbeddings, seed: int) -> dict[str, Any]:
     """Print as which run the scores are stored; the same for JSON."""
-    mark = ", unverified" * (not submission.verified)
-    text = f"stored as run {run}: {name} (external{mark}) on {submission.split}"
-    if not submission.classes:
+    mark = ", unverified" * (not external.verified)
+    text = f"stored as run {run}: {name} (external{mark}) on {external.split}"
+    if not external.classes:
         text += "; reports show no interval for it, which needs query_paths, gallery_paths and the images"
     stderr().print(text, markup=False)
-    facts = {each: getattr(submission, each) for each in ("dataset", "split", "fingerprint", "verified")}
+    facts = {each: getattr(external, each) for each in ("dataset", "split", "fingerprint", "verified")}
     return {"run": run, "method": name, "seed": seed, **facts}

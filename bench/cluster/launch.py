@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, LoadingError, StorageError, UsageError, nearest
 from bench.results.database import plain
-from bench.results.merge import open_store
+from bench.results.outcomes import open_store
 from bench.results.store import Store
 from bench.signals import Terminated, deferred_signals, ignore_signals
 
@@ -188,7 +188,7 @@ class Executor:
                     with deferred_signals() as signals, _children(environment):
                         job = self.create(1).submit(jobs[position])
                         running[slot] = (position, job)
-                    signals.raise_if_asked()
+                    signals.raise_pending()
                     begun(position, _facts(self.name, job))
                 for slot, (position, job) in list(running.items()):
                     if not job.done():

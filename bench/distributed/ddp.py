@@ -36,7 +36,7 @@ class WholeBatchLosses(nn.Module):
 def spread(
     losses: WholeBatchLosses, optimiser: torch.optim.Optimizer, processes: Processes, device: torch.device
 ) -> Callable[..., dict[str, Tensor]]:
-    """The module with gradients that are summed over all processes; as it is where there is one.
+    """The module with gradients that are summed over all processes; unchanged for one process.
 
     Raises UsageError for a network whose batch normalisation would see a part of the batch.
     """
@@ -48,19 +48,19 @@ def spread(
             "use --set frozen_batchnorm=true, or one process."
         )
     trained = {id(each) for group in optimiser.param_groups for each in group["params"]}
-    for parameter in losses.parameters():  # a gradient that nobody uses (a classifier's) would be waited for
+    for parameter in losses.parameters():  # else DistributedDataParallel waits for gradients that are never used
         if id(parameter) not in trained:
             parameter.requires_grad_(False)
     # Gradients of 1x1 convolutions may lie in another order than their weights, which costs a copy.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     gpu = [device.index] if device.type == "cuda" else None
-    found = DistributedDataParallel(losses, device_ids=gpu, forward_sync_buffers=False)
-    found.register_comm_hook(None, lambda state, bucket: _sum(bucket.buffer()))
-    return found
+    module = DistributedDataParallel(losses, device_ids=gpu, forward_sync_buffers=False)
+    module.register_comm_hook(None, lambda state, bucket: _sum(bucket.buffer()))
+    return module
 
 
 def _sum(gradients: Tensor) -> torch.futures.Future[Tensor]:
-    """Gradients of all processes added up, where DistributedDataParallel would take their mean."""
+    """Add the gradients of all processes up, where DistributedDataParallel would take their mean."""
     work: Any = dist.all_reduce(gradients, async_op=True)
-    found: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
-    return found
+    total: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
+    return total

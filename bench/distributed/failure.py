@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import time
 from datetime import timedelta
-from typing import Any
 
 import torch.distributed as dist
 
 from bench.errors import IncompleteError
 from bench.signals import Terminated, ignore_signals
 
-TURN = 5.0  # seconds that the others wait for rank 0; torchrun kills all ranks 30 s after its SIGTERM
+WAIT = 5.0  # seconds that the others wait for rank 0; torchrun kills all ranks 30 s after its SIGTERM
 POLL = 0.05  # seconds between two looks at the store
 CONNECT = timedelta(seconds=10)
-LOST = (
+LOST = (  # in the errors of a rank whose peer ended
     "closed by peer",
     "reset by peer",
     "broken pipe",
@@ -44,10 +43,9 @@ class LostProcessError(IncompleteError):
 
 def is_lost(error: BaseException) -> bool:
     """Whether an exception means that another process is gone."""
-    if not isinstance(error, RuntimeError):
-        return False
     text = str(error).lower()
-    return isinstance(error, dist.DistError) or any(words in text for words in LOST)
+    known = isinstance(error, dist.DistError) or any(words in text for words in LOST)
+    return isinstance(error, RuntimeError) and known
 
 
 def message_of(error: BaseException, text: str) -> str | None:
@@ -56,25 +54,26 @@ def message_of(error: BaseException, text: str) -> str | None:
     torchrun sends SIGTERM both when a process has ended and when it is stopped itself: one sentence covers both.
     """
     ignore_signals()  # torchrun's, if another process ends before this one has printed
-    if not claim():
+    if not prints_error():
         return None
     if isinstance(error, Terminated):
         return f"error: {STOPPED}"
-    rank, size = rank_and_size()
+    rank, size = _rank_and_size()
     if rank == 0 or isinstance(error, LostProcessError | KeyboardInterrupt):
         return text
     return text.replace("error: ", f"error: Process {rank} of {size}: ", 1)
 
 
-def claim() -> bool:
-    """Whether this rank prints the error: the first to call this, and other ranks give rank 0 some seconds."""
-    rank, _ = rank_and_size()
+def prints_error() -> bool:
+    """Whether this rank prints the error: the first to call this, and the others give rank 0 some seconds."""
+    rank, _ = _rank_and_size()
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return rank == 0
     key = f"bench: error, attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-    end = time.monotonic() + TURN
+    end = time.monotonic() + WAIT
     try:
-        store = _agent_store()
-        if store is None:
-            return rank == 0
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore(host, port, is_master=False, timeout=CONNECT)  # type: ignore[attr-defined]
         while rank > 0 and not store.check([key]) and time.monotonic() < end:
             time.sleep(POLL)
         return bool(store.compare_set(key, "", str(rank)) == str(rank).encode())
@@ -82,16 +81,9 @@ def claim() -> bool:
         return rank == 0
 
 
-def rank_and_size() -> tuple[int, int]:
+def _rank_and_size() -> tuple[int, int]:
     """This process's rank and their number, as torchrun's variables have them; (0, 1) without torchrun."""
     try:
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     except (KeyError, ValueError):
         return 0, 1
-
-
-def _agent_store() -> Any:
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return None
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return dist.TCPStore(host, port, is_master=False, timeout=CONNECT)  # type: ignore[attr-defined]

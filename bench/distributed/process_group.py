@@ -1,7 +1,7 @@
 """The processes of one distributed run, started by torchrun, and what they exchange.
 
 Rank 0 claims and stores runs, writes the cache and shows progress. Whatever depends on a disk is read by rank 0 and
-broadcast, so that no two ranks decide differently and wait for each other for ever.
+broadcast, so that no two ranks decide differently and wait for each other forever.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ T = TypeVar("T")
 Tensors = dict[str, Tensor]
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # set by torchrun
-PATIENCE = timedelta(days=1)  # for a run that another job computes; a process that dies is noticed at once
+TIMEOUT = timedelta(days=1)  # another job may compute the run; a process that dies is noticed at once
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run: this one's ``rank`` of ``size``; without torchrun there is one.
+    """This process's ``rank`` among the ``size`` processes of a run; without torchrun there is one.
 
-    All ranks must call the methods that exchange something at the same point. One process exchanges nothing.
+    All ranks must call the methods that communicate at the same point. One process communicates nothing.
     """
 
     rank: int = 0
@@ -47,9 +47,9 @@ class Processes:
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """The device of this process if the user chose ``name``: of several GPUs each process takes its own."""
-        takes_its_own = self.size > 1 and torch.cuda.is_available() and name in ("auto", "cuda")
-        return f"cuda:{self.local_rank}" if takes_its_own else name
+        """The device of this process if the user chose ``name``: each process takes a GPU of its own."""
+        own = self.size > 1 and torch.cuda.is_available() and name in ("auto", "cuda")
+        return f"cuda:{self.local_rank}" if own else name
 
     def part(self, items: Sequence[T]) -> Sequence[T]:
         """This rank's share of the items: consecutive ones, as many as on the other ranks or one more."""
@@ -57,10 +57,10 @@ class Processes:
         return items[first:last]
 
     def all_gather(self, value: T) -> list[T]:
-        """The ``value`` of every process by rank; it may be anything that JSON holds."""
+        """The ``value`` of every process by rank; any JSON value."""
         if self.size == 1:
             return [value]
-        content = _bytes_of(json.dumps(value))
+        content = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
         dist.all_gather(lengths, torch.tensor([len(content)]))
         parts = [torch.zeros(int(max(lengths)), dtype=torch.uint8) for _ in range(self.size)]
@@ -68,18 +68,23 @@ class Processes:
         return [json.loads(part[:length].numpy().tobytes()) for part, length in zip(parts, lengths, strict=True)]
 
     def broadcast(self, value: T) -> T:
-        """Rank 0's ``value`` on every process; it may be anything that JSON holds."""
+        """Rank 0's ``value`` on every process; any JSON value."""
         return self.all_gather(value if self.leads else None)[0]  # type: ignore[return-value]
 
     def broadcast_tensors(self, read: tuple[Tensors, dict[str, Any]] | None) -> tuple[Tensors, dict[str, Any]] | None:
         """Tensors by name (on the CPU) and facts that rank 0 read, on every process; None if it read none."""
         if self.size == 1:
             return read
-        layout = [(name, list(each.shape), _name(each.dtype)) for name, each in read[0].items()] if read else None
-        shapes, facts = self.broadcast((layout, read[1] if read else {}))
-        if shapes is None:
+        layout = [(name, *_layout(each)) for name, each in read[0].items()] if read else None
+        layout, facts = self.broadcast((layout, read[1] if read else {}))
+        if layout is None:
             return None
-        return {name: self._send(read and read[0][name], shape, kind, 0) for name, shape, kind in shapes}, dict(facts)
+        return {name: self._send(read and read[0][name], shape, kind, 0) for name, shape, kind in layout}, dict(facts)
+
+    def broadcast_tensor(self, tensor: Tensor | None) -> Tensor | None:
+        """Rank 0's tensor on every process (on the CPU)."""
+        sent = self.broadcast_tensors(({"": tensor}, {}) if tensor is not None else None)
+        return sent[0][""] if sent is not None else None
 
     def all_gather_rows(self, rows: Tensor) -> Tensor:
         """The rows of every process, by rank: any [own rows, ...] on the CPU to [all rows, ...].
@@ -88,7 +93,7 @@ class Processes:
         """
         if self.size == 1:
             return rows
-        shapes = self.all_gather((list(rows.shape), _name(rows.dtype)))
+        shapes = self.all_gather(_layout(rows))
         parts = [self._send(rows, shape, kind, rank) for rank, (shape, kind) in enumerate(shapes) if shape[0]]
         return torch.cat(parts) if parts else rows
 
@@ -105,15 +110,15 @@ class Processes:
         return whole
 
     def all_succeed(self, work: Callable[[], T]) -> T:
-        """The result of ``work`` if it succeeds on every process; otherwise all raise the first rank's mistake."""
-        mistake: list[str] | None = None
+        """The result of ``work`` if it succeeds on every process; otherwise all raise the first rank's error."""
+        failure: list[str] | None = None
         try:
             result = work()
         except BenchError as error:
             if self.size == 1:
                 raise
-            mistake = [type(error).__name__, str(error)]
-        for rank, each in enumerate(self.all_gather(mistake)):
+            failure = [type(error).__name__, str(error)]
+        for rank, each in enumerate(self.all_gather(failure)):
             if each is not None:
                 text = each[1] if rank == 0 else f"Process {rank} of {self.size}: {each[1]}"
                 raise getattr(errors, each[0], BenchError)(text)
@@ -121,7 +126,7 @@ class Processes:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Within the block, the end of another process raises LostProcessError; torchrun's SIGTERM is then ignored."""
+        """Raise LostProcessError when another process ends within the block; torchrun's SIGTERM is then ignored."""
         try:
             yield
         except RuntimeError as error:
@@ -131,7 +136,7 @@ class Processes:
             raise LostProcessError from error
 
     def _send(self, mine: Tensor | None, shape: Sequence[int], kind: str, source: int) -> Tensor:
-        """Rank ``source``'s tensor on every process, as bytes: a backend that cannot add a type up can send it."""
+        """Rank ``source``'s tensor on every process, as bytes, which every backend can send."""
         if mine is None or self.rank != source:
             mine = torch.empty(shape, dtype=getattr(torch, kind))
         mine = mine.contiguous()
@@ -146,14 +151,13 @@ ALONE = Processes()
 def join_processes(device: str) -> Iterator[Processes]:
     """Connect the processes that torchrun started for this run; ``ALONE`` without torchrun.
 
-    ``device`` is the user's choice: GPUs exchange gradients by NCCL, everything else passes by gloo. Raises UsageError
-    if some of torchrun's variables are missing or the processes cannot connect.
+    GPUs exchange gradients by NCCL, everything else uses gloo. Raises UsageError if some of torchrun's variables are
+    missing or the processes cannot connect.
     """
-    present = [name for name in VARIABLES if name in os.environ]
-    if "WORLD_SIZE" not in present or os.environ["WORLD_SIZE"] == "1":
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield ALONE
         return
-    missing = [name for name in VARIABLES if name not in present]
+    missing = [name for name in VARIABLES if name not in os.environ]
     if missing:
         raise UsageError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']} but {missing[0]} is not set: start several processes by "
@@ -162,7 +166,7 @@ def join_processes(device: str) -> Iterator[Processes]:
     uses_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     try:
         processes = Processes(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
-        dist.init_process_group("cpu:gloo,cuda:nccl" if uses_gpu else "gloo", timeout=PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if uses_gpu else "gloo", timeout=TIMEOUT)
     except (ValueError, RuntimeError) as error:
         raise UsageError(
             f"The processes of this run cannot connect ({str(error).splitlines()[0]}): check torchrun's rendezvous."
@@ -177,8 +181,8 @@ class _WholeBatch(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, rows: Tensor, count: int, size: int) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.size = size
-        # Rows of others are zero here, and adding zero changes nothing: whatever order a backend adds in, every process
-        # has the same bits, and a share may have any size and place.
+        # Rows of others are zero here, and adding zero changes nothing: every process has the same bits, in whatever
+        # order a backend adds.
         whole = torch.zeros((count, *values.shape[1:]), dtype=torch.float32, device=values.device)
         whole[rows] = values.detach().float()
         dist.all_reduce(whole)
@@ -190,9 +194,5 @@ class _WholeBatch(torch.autograd.Function):
         return gradient[rows] * ctx.size, None, None, None
 
 
-def _name(kind: torch.dtype) -> str:
-    return str(kind).removeprefix("torch.")
-
-
-def _bytes_of(text: str) -> Tensor:
-    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+def _layout(tensor: Tensor) -> tuple[list[int], str]:
+    return list(tensor.shape), str(tensor.dtype).removeprefix("torch.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,20 +34,13 @@ def selector_of(experiment: Experiment, resources: Resources, device: torch.devi
 
     def retrieval(method: Method) -> float:
         """mAP@all, the same on all ranks."""
-        vectors = [
-            embed(
-                method,
-                each,
-                is_photo=bool(is_photo),
-                device=device,
-                precision=experiment.precision,
-                progress=lambda *_: None,
-                processes=processes,
-            )
-            for is_photo, each in enumerate(images)
-        ]
-        if not all(np.isfinite(each).all() for each in vectors):
+        where: dict[str, Any] = {"device": device, "precision": experiment.precision, "processes": processes}
+        sketches, photos = (
+            embed(method, each, is_photo=is_photo, progress=lambda *_: None, **where)
+            for is_photo, each in zip((False, True), images, strict=True)
+        )
+        if not (np.isfinite(sketches).all() and np.isfinite(photos).all()):
             return math.nan
-        return rank(Embeddings(vectors[0], vectors[1], labels[0], labels[1]), [METRIC]).score(METRIC).value
+        return rank(Embeddings(sketches, photos, *labels), [METRIC]).score(METRIC).value
 
     return BestEpoch(rule, retrieval)

@@ -20,9 +20,8 @@ def cost_of(
 ) -> dict[str, float]:
     """Cost figures of the network that embeds, by name; losses, heads and teachers do not count.
 
-    ``parameters`` and ``flops`` (of one photo; a multiply-add counts two) are absent for methods without a network,
-    ``images_per_second`` if all embeddings were cached. ``peak_memory`` (resident) and ``peak_device_memory`` are the
-    most bytes of this process since ``forget_peak``.
+    ``parameters`` and ``flops`` (of one photo; a multiply-add counts two) are absent without a network,
+    ``images_per_second`` if all embeddings were cached. The peaks are in bytes, since ``forget_peak``.
     """
     cost = {name: float(value) for name, value in size_of(method, image_size, device).items() if value}
     if embedded and seconds.get("embedding"):

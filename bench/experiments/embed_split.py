@@ -62,27 +62,23 @@ class Embedder:
         """
         split = self.experiment.split
         queries, total = len(split.queries), len(split.queries) + len(split.gallery)
-        query, new_queries = self.embed_items(
-            split.queries, lambda done: observer.progress(done, total, {}), reuse=reuse
-        )
-        gallery, new_photos = self.embed_gallery(
+        query, count = self.embed_items(split.queries, lambda done: observer.progress(done, total, {}), reuse=reuse)
+        gallery, photos = self.embed_gallery(
             split.gallery, query.shape[1], lambda done: observer.progress(queries + done, total, {}), reuse=reuse
         )
         labels, gallery_labels = split.test_labels(split.queries), split.test_labels(split.gallery)
         if isinstance(gallery, np.ndarray):
-            return Embeddings(query, gallery, labels, gallery_labels), new_queries + new_photos
-        return StreamedEmbeddings(query, labels, Labelled(gallery, gallery_labels)), new_queries + new_photos
+            return Embeddings(query, gallery, labels, gallery_labels), count + photos
+        return StreamedEmbeddings(query, labels, Labelled(gallery, gallery_labels)), count + photos
 
     def embed_items(self, items: Sequence[Item], progress: Progress, *, reuse: bool = True) -> tuple[Floats, int]:
         """Embeddings of items of one modality, float32 [items, width], and the number not read from the cache."""
         key, processes = self.key(items), self.resources.processes
         cached = self.cache.read(key) if reuse and processes.leads else None
-        sent = processes.broadcast_tensors(
-            ({"embeddings": torch.from_numpy(cached)}, {}) if cached is not None else None
-        )
+        sent = processes.broadcast_tensor(torch.from_numpy(cached) if cached is not None else None)
         if sent is not None:
             progress(len(items))
-            return sent[0]["embeddings"].numpy(), 0
+            return sent.numpy(), 0
         vectors = self._embed(items, progress)
         if processes.leads:
             self.cache.write(key, vectors)

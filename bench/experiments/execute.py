@@ -29,6 +29,8 @@ from bench.experiments.progress import Clock, Observer
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.base import Context, Method, TrainingPhotos
 from bench.results import details
+from bench.results.models import RunRecord
+from bench.results.store import now
 from bench.training.embed import BATCH
 from bench.training.loop import TrainingData, train
 from bench.training.state import load_exactly
@@ -55,6 +57,12 @@ class Outcome:
     cost: dict[str, float]
     details: dict[str, bytes]
     environment: dict[str, str]
+
+    def finish(self, run: RunRecord) -> RunRecord:
+        """The record of a running run with this outcome."""
+        environment, scores = {**run.environment, **self.environment}, tuple(self.scores)
+        done = replace(run, status="done", ended=now(), environment=environment)
+        return replace(done, scores=scores, seconds=self.seconds, cost=self.cost)
 
 
 def execute(experiment: Experiment, resources: Resources, observer: Observer, *, reuse: bool = True) -> Outcome:
@@ -117,8 +125,6 @@ class Execution:
                 compiled=resources.compiled,
             )
         self.history, self.epoch = history.points, selector.chosen if selector else None
-        if not processes.leads:
-            return
         clock.seconds["training"] = round(clock.seconds["training"] + history.earlier, 2)
         seconds = {name: value for name, value in clock.seconds.items() if name != LOADING}
         facts = {
@@ -130,8 +136,9 @@ class Execution:
             "epoch": self.epoch,
         }
         try:
-            networks.save(key, method, facts)
-            checkpoint.remove()
+            if processes.leads:
+                networks.save(key, method, facts)
+                checkpoint.remove()
         except StorageError as error:  # the scores are worth more than the file
             log.warning("The trained network is not cached; its scores are stored: %s", error)
 
@@ -173,7 +180,7 @@ class Execution:
         post, rescore, device = self.experiment.post, None, "cpu"
         if _collapsed(embeddings.photos):
             raise IncompleteError(
-                f"The embeddings have collapsed: all photos have one and the same after epoch "
+                f"The embeddings have collapsed: all photos have the same one after epoch "
                 f"{self.experiment.run.epochs:g} of {' + '.join(self.method.weights) or 'no training'}; lower --lr or "
                 "--set head_lr=..."
             )
@@ -212,13 +219,10 @@ class Execution:
                 self.observer.progress(done, len(positions), {})
             return processes.all_gather_rows(torch.cat(rows) if rows else torch.empty(0, 0))
 
-        def broadcast(table: Tensor | None) -> Tensor | None:
-            sent = processes.broadcast_tensors(({"table": table}, {}) if table is not None else None)
-            return sent[0]["table"] if sent is not None else None
-
         paths = tuple(experiment.split.train[position].path for position in positions)
         identity = (experiment.split.fingerprint, str(experiment.run.image_size), experiment.dataset.stamp(paths))
-        return TrainingPhotos(apply, data.labels[positions], paths, " ".join(identity).strip(), broadcast)
+        labels = data.labels[positions]
+        return TrainingPhotos(apply, labels, paths, " ".join(identity).strip(), processes.broadcast_tensor)
 
 
 def build(experiment: Experiment, resources: Resources, device: torch.device) -> Method:

@@ -73,8 +73,7 @@ class Experiment:
     def identity(self) -> dict[str, Any]:
         """The columns of the store that identify the run, with the key.
 
-        The key hashes everything that can change a number. Files count by their content: the fingerprint identifies
-        the images, a hash the weights. ``Resources`` do not count.
+        The key hashes everything that can change a number; a fingerprint stands for the images, a hash for the weights.
         """
         configuration = configuration_of(self.method, self.dataset, self.run, self.own, self.post, self.precision)
         if self.trained is not None:
@@ -89,9 +88,8 @@ class Experiment:
             "gallery": self.gallery,
             "per_class_limit": self.per_class_limit,
         }
-        ablations = ablations_of(self.method, self.own)
         notes = {
-            "ablated": sorted(setting for settings in ablations.values() for setting in settings),
+            "ablated": sorted(each for settings in ablations_of(self.method, self.own).values() for each in settings),
             "caution": self.dataset.caution,
             "dropped": dict(self.dropped),
             "gallery_name": self.split.gallery_name,
@@ -180,7 +178,7 @@ def default_settings(method: type[Method], dataset: type[Dataset], backbone: str
 def configuration_of(
     method: type[Method], dataset: Dataset, run: RunSettings, own: Any, post: PostProcessing, precision: str
 ) -> dict[str, Any]:
-    """Every setting of a run except the images, the seed and the rules of selection and gallery."""
+    """Every setting of a run except images, seed, selection rule and gallery."""
     return {
         "run": {**asdict(run), "weights": weights_identity(run.weights)},
         "method": {**asdict(own), **{name: _file_identity(name, getattr(own, name)) for name in method.files}},
@@ -192,7 +190,7 @@ def configuration_of(
 
 
 def ablations_of(method: type[Method], own: Any) -> dict[str, tuple[str, ...]]:
-    """The ablations that the method's settings ``own`` make, in words, each with the settings that it changes.
+    """Ablations that the method's settings ``own`` make, in words, each with the settings that it changes.
 
     They are loss terms whose weight is 0 and not by default, and structural ablations.
     """
@@ -213,7 +211,7 @@ def ablations_of(method: type[Method], own: Any) -> dict[str, tuple[str, ...]]:
 def weights_identity(weights: str) -> str:
     """What a run's key has for a weights setting: a file's SHA-256, otherwise the word itself.
 
-    Raises LoadingError for a file that cannot be read, or whose content does not match the hash in its name.
+    Raises LoadingError for a file that cannot be read or does not match the hash in its name.
     """
     if weights in ("", "none") or weights.startswith(HASH):
         return weights

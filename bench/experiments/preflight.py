@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 from bench.datasets.checks.content_hash import hash_of_contents
@@ -26,20 +27,19 @@ def agree(processes: Processes, experiments: Sequence[Experiment]) -> None:
     first, *others = processes.all_gather(processes.all_succeed(lambda: facts_of(experiments)))
     for rank, facts in enumerate(others, start=1):
         for kind, error, cure in CHECKS:
-            mine, theirs = first[kind], facts[kind]
-            differing = [
-                f"{name} {theirs.get(name)} against {mine.get(name)}"
-                for name in dict.fromkeys([*mine, *theirs])
-                if theirs.get(name) != mine.get(name)
-            ]
+            pairs = {name: (facts[kind].get(name), first[kind].get(name)) for name in {**first[kind], **facts[kind]}}
+            differing = [f"{name} {its} against {mine}" for name, (its, mine) in pairs.items() if its != mine]
             if differing:
                 raise error(f"Process {rank} has other {kind} than process 0 ({', '.join(differing)}): {cure}.")
 
 
 def facts_of(experiments: Sequence[Experiment]) -> dict[str, dict[str, str]]:
-    """What every rank must have in common, by name; raises DataError if an image cannot be read."""
+    """What must be the same on every rank, by name; raises DataError if an image cannot be read."""
     plugins = plugin_hash([kind for each in experiments for kind in (each.method, type(each.dataset))])
-    code = {"source": code_hash(), "plug-ins": plugins, **{name: _version(name) for name in PACKAGES}}
+    code = {"source": code_hash(), "plug-ins": plugins}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            code[name] = version(name)
     data: dict[str, str] = {}
     splits = {each.split.fingerprint: each for each in sorted(experiments, key=lambda each: each.trains)}
     for number, each in enumerate(splits.values(), start=1):  # where one is trained on, its training images count, too
@@ -48,10 +48,3 @@ def facts_of(experiments: Sequence[Experiment]) -> dict[str, dict[str, str]]:
         data[f"content of {name}"] = hash_of_contents(each.dataset, each.split, trains=each.trains)[:16]
     options = {f"run {number}": each.key[:16] for number, each in enumerate(experiments, start=1)}
     return {"code": code, "data": data, "options": options}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"

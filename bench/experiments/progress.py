@@ -59,8 +59,7 @@ class Heartbeat:
 
     def __init__(self, store: Store, run: int, observer: Observer, seconds: float = SECONDS) -> None:
         self._store, self._run, self._observer, self._seconds = store, run, observer, seconds
-        self._activity = ""
-        self._stop = threading.Event()
+        self._activity, self._stop = "", threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def phase(self, name: str) -> None:

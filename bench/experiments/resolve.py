@@ -22,8 +22,7 @@ from bench.settings.run_settings import assign, given
 from bench.training.trained_networks import Trained, open_trained
 from bench.types import Split
 
-ON_BAD_IMAGE = ("error", "drop")
-GALLERIES = ("unseen", "all")
+CHOICES = {"gallery": ("unseen", "all"), "on-bad-image": ("error", "drop")}  # of options that no type checks
 NETWORK = ("backbone", "image_size", "frozen_blocks")  # settings that a network may not support
 
 
@@ -42,11 +41,10 @@ class Splits:
     ) -> tuple[Dataset, Split, Mapping[str, str]]:
         """Dataset with these ``settings``, split and dropped images (path to reason).
 
-        Known broken images come as ``dropped``; otherwise those that the run needs are decoded if the request drops
-        broken ones.
+        Unless ``dropped`` has the broken images, those of the run are decoded if the request drops broken ones.
         """
-        shape = (request.per_class_limit, request.gallery, request.selection, request.on_bad_image)
-        key = (request.dataset, request.split, settings, *shape, trains)
+        names = ("dataset", "split", "per_class_limit", "gallery", "selection", "on_bad_image")
+        key = (*(getattr(request, name) for name in names), settings, trains)
         if key not in self._loaded:
             dataset = DATASETS.get(request.dataset)(resources.data_root, settings)
             split = apply_request(dataset.split(request.split), request)
@@ -81,12 +79,10 @@ def resolve(
         run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
     if post.bits and post.codes == "none":
         raise UsageError("Setting 'bits' is the width of binary codes: give codes=itq-test or codes=itq-train, too.")
-    for name, value, known in (
-        ("--gallery", request.gallery, GALLERIES),
-        ("--on-bad-image", request.on_bad_image, ON_BAD_IMAGE),
-    ):
+    for option, known in CHOICES.items():
+        value = getattr(request, option.replace("-", "_"))
         if value not in known:
-            raise UsageError(f"Option {name} takes {' or '.join(known)}, not {value!r}.")
+            raise UsageError(f"Option --{option} takes {' or '.join(known)}, not {value!r}.")
     trains = bool(kind.terms) and trained is None
     dataset, split, dropped = (splits or Splits()).load(
         request, dataset_settings, resources, trains=trains, dropped=dropped
@@ -99,17 +95,15 @@ def resolve(
     if trained is None and kind.uses_backbone and {*NETWORK} & {*given(request.assignments)}:
         terms = tuple(each for each in kind.classifier_terms if each in kind.terms and getattr(own, f"weight_{each}"))
         check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, terms)
-    shared = ("seed", "selection", "gallery", "precision", "per_class_limit")
-    facts = {name: getattr(request, name) for name in shared}
-    return Experiment(kind, dataset, split, run=run, own=own, post=post, dropped=dropped, trained=trained, **facts)
+    same = {name: getattr(request, name) for name in ("seed", "selection", "gallery", "precision", "per_class_limit")}
+    return Experiment(kind, dataset, split, run=run, own=own, post=post, dropped=dropped, trained=trained, **same)
 
 
 def choose_weights(request: Request) -> tuple[Request, str]:
     """The request with the backbone and weights file of this machine, and a warning for the user or "".
 
-    Without options the default backbone takes its default weights file. If that is missing, ``PACKAGED`` replaces the
-    backbone, with a warning. Raises LoadingError for a damaged file, an unknown hash, and a chosen backbone without
-    weights; UsageError for an unknown backbone.
+    If the default backbone has no weights file here, ``PACKAGED`` replaces it, with a warning. Raises LoadingError for
+    a damaged file, an unknown hash, and a chosen backbone without weights; UsageError for an unknown backbone.
     """
     if request.checkpoint:
         return request, ""
@@ -123,7 +117,7 @@ def choose_weights(request: Request) -> tuple[Request, str]:
         file = find_by_hash(backbone, weights.removeprefix(HASH))
         if file is None:
             raise LoadingError(f"The weights file {weights[:19]}... is not on this machine: name it by --weights.")
-        return _with_assignment(request, f"weights={file}"), ""
+        return _add(request, f"weights={file}"), ""
     if weights:
         verified_hash(Path(weights))
         return request, ""
@@ -132,7 +126,7 @@ def choose_weights(request: Request) -> tuple[Request, str]:
         return request, ""
     if file is not None:
         verified_hash(file)
-        return _with_assignment(request, f"weights={file}"), ""
+        return _add(request, f"weights={file}"), ""
     if "backbone" in given(request.assignments):
         raise missing_weights(backbone)
     default_file(PACKAGED)
@@ -140,7 +134,7 @@ def choose_weights(request: Request) -> tuple[Request, str]:
         f"No ImageNet weights of {backbone!r}, the default backbone, are on this machine: {PACKAGED!r}, whose weights "
         f"are included, is used instead. To change that, {how_to_get(backbone)}, or name a --backbone."
     )
-    return _with_assignment(request, f"backbone={PACKAGED}"), warning
+    return _add(request, f"backbone={PACKAGED}"), warning
 
 
 def settings_for_checkpoint(request: Request, trained: Trained, dataset_kind: type[Dataset]) -> list[Any]:
@@ -172,10 +166,8 @@ def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset
         own = replace(own, **{f"weight_{term}": 0.0})
     if request.structural:
         if request.structural not in kind.structural:
-            raise UsageError(
-                f"Method {request.method!r} has no structural ablation {request.structural!r}. "
-                f"{nearest(request.structural, kind.structural)}"
-            )
+            near = nearest(request.structural, kind.structural)
+            raise UsageError(f"Method {request.method!r} has no structural ablation {request.structural!r}. {near}")
         own = replace(own, **kind.structural[request.structural])
     if kind.terms and run.batch_size < 2 * run.per_class:
         raise UsageError(
@@ -189,5 +181,5 @@ def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset
     return [run, own, dataset_settings, post]
 
 
-def _with_assignment(request: Request, assignment: str) -> Request:
+def _add(request: Request, assignment: str) -> Request:
     return replace(request, assignments=(*request.assignments, assignment))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 from bench import provenance
 from bench.datasets.base import DATASETS
@@ -13,25 +11,15 @@ from bench.datasets.checks.content_hash import hash_of_sizes
 from bench.datasets.published.class_splits import hash_of_classes
 from bench.devices import be_deterministic, choose_device, out_of_memory
 from bench.distributed.failure import LostProcessError
-from bench.errors import DatabaseError, MemoryExhaustedError, StorageError
+from bench.errors import MemoryExhaustedError, StorageError
 from bench.evaluation.metrics.base import METRICS_VERSION
-from bench.experiments.execute import Execution, Outcome, execute
+from bench.experiments.execute import Execution, execute
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.progress import Heartbeat, NoObserver, Observer
 from bench.methods.base import METHODS
 from bench.results.models import RunRecord
-from bench.results.outcomes import outcome_folder, write_outcome
+from bench.results.outcomes import outcome_folder, store_outcome, write_outcome
 from bench.results.store import Store, now
-
-log = logging.getLogger("bench.experiments.run")
-
-
-class UnstoredError(DatabaseError):
-    """The finished ``run`` is in a file, because the database is out of reach."""
-
-    def __init__(self, message: str, run: RunRecord) -> None:
-        super().__init__(message)
-        self.run = run
 
 
 def run_and_store(
@@ -61,17 +49,16 @@ def run_and_store(
         with _memory_errors(), Heartbeat(store, claim.run, observer) as heartbeat, resources.processes.watch():
             begin()
             outcome = execute(experiment, resources, heartbeat, reuse=not force)
-        return _store(store, _finished(run, outcome), outcome, resources), False
+        return store_outcome(store, outcome.finish(run), outcome.details, resources.cache_dir), False
     except (Exception, KeyboardInterrupt) as error:
-        status, reason = "failed", f"{type(error).__name__}: {error}"
-        if isinstance(error, KeyboardInterrupt):
-            status, reason = "interrupted", "stopped by a signal"
-        elif isinstance(error, LostProcessError):
-            status, reason = "interrupted", str(error)
+        interrupted = isinstance(error, KeyboardInterrupt | LostProcessError)
+        reason = f"{type(error).__name__}: {error}"
+        if interrupted:
+            reason = str(error) if isinstance(error, LostProcessError) else "stopped by a signal"
         elif isinstance(error, MemoryExhaustedError):
             reason = "out of memory"
         with suppress(StorageError):  # it must not hide the error that is raised
-            store.fail(claim.run, status, reason)
+            store.fail(claim.run, "interrupted" if interrupted else "failed", reason)
         raise
 
 
@@ -88,13 +75,12 @@ def run_without_store(
 
     Raises MemoryExhaustedError, and StorageError when the file cannot be written.
     """
-    environment = _environment(experiment, resources)
-    facts = {**experiment.identity, "environment": environment, "seconds": {}, "status": "running", "failure": ""}
-    run = RunRecord(id=0, **facts, started=now(), ended="")
+    facts = {**experiment.identity, "environment": _environment(experiment, resources)}
+    run = RunRecord(id=0, **facts, seconds={}, status="running", failure="", started=now(), ended="")
     with _memory_errors(), resources.processes.watch():
         begin()
         outcome = execute(experiment, resources, observer, reuse=not force)
-    run = _finished(run, outcome)
+    run = outcome.finish(run)
     write_outcome(outcome_folder(where, resources.cache_dir), run, outcome.details)
     return run
 
@@ -110,7 +96,8 @@ def follow(experiment: Experiment, resources: Resources, *, force: bool = False)
 
 def other_images(experiment: Experiment, run: RunRecord) -> str:
     """A warning if the sizes of the images differ from those of a stored run; empty otherwise."""
-    before, after = run.environment.get("sizes"), _hash_of_sizes(experiment)
+    before = run.environment.get("sizes")
+    after = hash_of_sizes(experiment.dataset, experiment.split, trains=experiment.trains)
     if before is None or after in ("", before):
         return ""
     return f"Run {run.id} used other images: the names are the same, the sizes differ. --force runs it on these."
@@ -130,10 +117,6 @@ def _memory_errors() -> Iterator[None]:
         ) from error
 
 
-def _hash_of_sizes(experiment: Experiment) -> str:
-    return hash_of_sizes(experiment.dataset, experiment.split, trains=experiment.trains)
-
-
 def _environment(experiment: Experiment, resources: Resources) -> dict[str, str]:
     """The provenance of a run, without empty values; makes torch deterministic."""
     device = choose_device(resources.device)
@@ -147,38 +130,8 @@ def _environment(experiment: Experiment, resources: Resources) -> dict[str, str]
     }
     optional = {
         "plug-ins": ", ".join(dict.fromkeys(filter(None, plugins))),
-        "sizes": _hash_of_sizes(experiment),
+        "sizes": hash_of_sizes(experiment.dataset, experiment.split, trains=experiment.trains),
         "processes": str(size) if size > 1 else "",
         "compiled": "by torch.compile" if resources.compiled else "",
     }
     return {**facts, **{name: value for name, value in optional.items() if value}}
-
-
-def _finished(run: RunRecord, outcome: Outcome) -> RunRecord:
-    environment = {**run.environment, **outcome.environment}
-    scores, seconds, cost = tuple(outcome.scores), outcome.seconds, outcome.cost
-    return replace(run, scores=scores, seconds=seconds, cost=cost, environment=environment, status="done", ended=now())
-
-
-def _store(store: Store, run: RunRecord, outcome: Outcome, resources: Resources) -> RunRecord:
-    """Write a finished run to a file, enter it into the database, delete the file; returns the stored run."""
-    file = None
-    try:
-        file = write_outcome(outcome_folder(store.where, resources.cache_dir), run, outcome.details)
-    except StorageError as error:
-        log.info("%s", error)  # the database may still take the run
-    facts = {"cost": run.cost, "details": outcome.details, "environment": run.environment}
-    try:
-        store.finish(run.id, run.scores, run.seconds, **facts)
-    except StorageError as error:
-        if file is None:
-            raise StorageError(f"{error} The finished run could not be kept in a file either.") from error
-        raise UnstoredError(
-            f"{error} The finished run is kept in {file}: the next run that uses the database enters it, or "
-            f"'bench store merge {file}' does.",
-            run,
-        ) from error
-    if file is not None:
-        with suppress(OSError):  # the next process that opens the database deletes it
-            file.unlink(missing_ok=True)
-    return store.runs(id=run.id)[0]

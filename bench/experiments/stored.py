@@ -30,8 +30,8 @@ def load_experiment(
     """The experiment of a stored run, with the same images and weights; later defaults do not change it.
 
     ``assignments`` (key=value) come after the run's own settings; ``weights`` is its initial weights file, if that is
-    not in torch's folder. Raises UsageError for embeddings that another program made, LoadingError when the weights or
-    the network are missing, DataError when the images are missing or differ.
+    not in torch's folder. Raises UsageError for an external run, LoadingError when the weights or the network are
+    missing, DataError when the images are missing or differ.
     """
     if run.origin:
         raise UsageError(f"Run {run.id} holds embeddings of another program: it has no network.")

@@ -6,7 +6,7 @@ import logging
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,8 @@ def open_engine(where: str) -> Engine:
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = None  # sqlite3 begins too late for BEGIN IMMEDIATE; ``_begin`` does
-    # The time-out first, since the other may have to wait for another process.
-    for pragma in (f"busy_timeout = {BUSY_MILLISECONDS}", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")  # first: the next may wait for another process
+    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def choose_journal(engine: Engine) -> None:
@@ -103,8 +102,8 @@ def _set_journal(cursor: Any, mode: str) -> str:
 
 
 def _begin(connection: Connection) -> None:
-    # Whoever reads first and writes later fails at once, despite the time-out, if another process wrote in between. So
-    # a transaction that will write takes the lock when it begins.
+    # A transaction that reads first and writes later fails at once, despite the time-out, if another process wrote in
+    # between. So one that will write takes the lock when it begins.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -113,23 +112,27 @@ def database_file(where: str) -> Path | None:
     """The file of a SQLite database; None for a server or memory."""
     if "://" not in where:
         return Path(where)
-    try:
-        url = make_url(where)
-    except (ArgumentError, ValueError):  # ``open_engine`` raises the error
-        return None
-    name = url.database if url.get_backend_name() == "sqlite" else None
-    if not name or name == ":memory:" or (name.startswith("file:") and "uri" in url.query):
+    url = _url(where)
+    name = url.database if url is not None and url.get_backend_name() == "sqlite" else None
+    if url is None or not name or name == ":memory:" or (name.startswith("file:") and "uri" in url.query):
         return None
     return Path(name)
 
 
+def _url(where: str) -> URL | None:
+    """The parsed URL; None if it cannot be parsed, which ``open_engine`` reports."""
+    try:
+        return make_url(where)
+    except (ArgumentError, ValueError):
+        return None
+
+
 def inode(file: Path | None) -> tuple[int, int] | None:
     """Device and inode of a file; None without one."""
-    try:
+    with suppress(OSError):
         facts = file.stat() if file is not None else None
-    except OSError:
-        return None
-    return (facts.st_dev, facts.st_ino) if facts is not None else None
+        return (facts.st_dev, facts.st_ino) if facts is not None else None
+    return None
 
 
 @contextmanager
@@ -138,7 +141,9 @@ def failures(where: str) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:  # sqlite3's own: pragmas, the online backup
-        reason = _reason(error.orig if isinstance(error, DBAPIError) else error)
+        text = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+        other = f"failed ({text.splitlines()[0] if text else 'no reason given'})"
+        reason = next((reason for pattern, reason in REASONS.items() if re.search(pattern, text)), other)
         raise DatabaseError(f"The results database {plain(where)} {reason}.") from error
     except SQLAlchemyError as error:
         raise DatabaseError(f"The results database {plain(where)} failed ({error}).") from error
@@ -148,18 +153,7 @@ def plain(where: str) -> str:
     """A path or URL without its password and its parameters; only the scheme of a URL that cannot be parsed."""
     if "://" not in where:
         return where
-    try:
-        url = make_url(where)
-    except (ArgumentError, ValueError):
-        url = None
+    url = _url(where)
     if url is None or "@" in (url.host or ""):
         return f"{where.partition('://')[0]}://..."
     return url.set(query={}).render_as_string(hide_password=True)
-
-
-def _reason(error: BaseException | None) -> str:
-    text = str(error).strip()
-    for pattern, reason in REASONS.items():
-        if re.search(pattern, text):
-            return reason
-    return f"failed ({text.splitlines()[0] if text else 'no reason given'})"

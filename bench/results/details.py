@@ -35,8 +35,7 @@ class PerQuery:
         """One metric's values, float32 [queries]; raises KeyError where it is not stored."""
         if metric not in self.metrics:
             raise KeyError(f"{metric} is not stored for every query; available: {', '.join(self.metrics)}")
-        row: Floats = self.values[self.metrics.index(metric)]
-        return row
+        return self.values[self.metrics.index(metric)]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class Sums:
 class Top:
     """Best photos of every query: their ``positions`` int32 [queries, top] in the gallery, and their class ``labels``.
 
-    Both are -1 where the gallery of a query has fewer photos. ``query_labels`` int64 [queries] are the classes of the
-    queries; ``hits`` bool [queries, top] marks relevant photos.
+    Both are -1 where the gallery of a query has fewer photos. ``query_labels`` int64 [queries] are the queries'
+    classes; ``hits`` bool [queries, top] marks relevant photos.
     """
 
     positions: npt.NDArray[np.int32]
@@ -141,8 +140,7 @@ def curve(content: bytes) -> Curve:
 
 def history(content: bytes) -> list[dict[str, float]]:
     """Unpack ``HISTORY``: points with ``step`` and the mean of each loss term."""
-    points: list[dict[str, float]] = json.loads(zlib.decompress(content))
-    return points
+    return json.loads(zlib.decompress(content))  # type: ignore[no-any-return]
 
 
 def _arrays(**arrays: npt.NDArray[Any]) -> bytes:

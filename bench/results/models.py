@@ -112,14 +112,12 @@ class RunRecord:
     @property
     def title(self) -> str:
         """The name of the run in tables: method, ablation, post-processing, training split, selection rule."""
-        post = PostProcessing(**self.configuration.get("post", {})).title
-        mark = selection(self.selection).mark
-        parts = (self.method, self.ablation, post, self.trained_on, mark, self.origin)
-        return " ".join(filter(None, parts))
+        post, mark = PostProcessing(**self.configuration.get("post", {})).title, selection(self.selection).mark
+        return " ".join(filter(None, (self.method, self.ablation, post, self.trained_on, mark, self.origin)))
 
     @property
     def trained_on(self) -> str:
-        """The mark of a run whose network came from a checkpoint, see ``trained_on``."""
+        """The mark of a network that came from a checkpoint, empty for another."""
         return trained_on(self.configuration.get("checkpoint"))
 
     @property
@@ -132,9 +130,7 @@ class RunRecord:
     def origin(self) -> str:
         """The mark of embeddings made elsewhere; ``unverified`` if they were not checked against the split."""
         external = self.configuration.get("external")
-        if external is None:
-            return ""
-        return "(external)" if external["verified"] else "(external, unverified)"
+        return "" if external is None else "(external)" if external["verified"] else "(external, unverified)"
 
     def value(self, metric: str, average: Average = "queries") -> float:
         """The value of a metric id; NaN without one."""
@@ -145,7 +141,7 @@ class RunRecord:
 def trained_on(checkpoint: Mapping[str, Any] | None) -> str:
     """The mark of a trained network, ``checkpoint`` of a configuration: its split, its limit, test classes it saw.
 
-    It names the run's own split too, so that no table row mixes trained and loaded networks.
+    Its own split is named, too, so that no row of a table mixes trained and loaded networks.
     """
     if checkpoint is None:
         return ""

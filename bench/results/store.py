@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -51,10 +51,8 @@ class Store:
     """The results database at ``where``: a path, or an SQLAlchemy URL.
 
     With ``changes=False`` opening writes nothing: no table, no migration, no journal. ``was`` is the schema version
-    before opening, None for a new database.
-
-    Raises StorageError (one sentence) when it cannot be opened, belongs to another program, or a newer bench wrote it.
-    The file is not touched then.
+    before opening, None for a new database. Raises StorageError when it cannot be opened, belongs to another program,
+    or a newer bench wrote it; the file is not touched then.
     """
 
     def __init__(self, where: str, *, changes: bool = True) -> None:
@@ -90,25 +88,24 @@ class Store:
         its key claimed.
         """
         for _ in range(ATTEMPTS - 1):
-            with suppress(_DoneMeanwhileError):
-                try:
-                    return self._claim(identity, force)
-                except StorageError as error:
-                    # PostgreSQL does not lock the whole database: two processes may insert a lease of one key. The
-                    # second is refused, and finds the lease of the first at its next attempt.
-                    if not isinstance(error.__cause__, IntegrityError):
-                        raise
+            try:
+                return self._claim(identity, force)
+            except _DoneMeanwhileError:
+                continue
+            except StorageError as error:
+                # PostgreSQL does not lock the whole database: two processes may insert a lease of one key. The second
+                # is refused, and finds the lease of the first at its next attempt.
+                if not isinstance(error.__cause__, IntegrityError):
+                    raise
         return self._claim(identity, force)
 
     def _claim(self, identity: Mapping[str, Any], force: bool) -> Claim:
         with self.writing() as session:
             key = identity["key"]
-            # The lease first: a result is stored and its lease deleted in one transaction, so that whoever finds no
-            # lease finds the result.
+            # The lease first: a result is stored and its lease deleted in one transaction. So who finds no lease finds
+            # the result.
             lease = session.get(LeaseRow, key, with_for_update=True)
-            newest = (
-                select(RunRow.id).where(RunRow.key == key, RunRow.status == "done").order_by(RunRow.id.desc()).limit(1)
-            )
+            newest = select(func.max(RunRow.id)).where(RunRow.key == key, RunRow.status == "done")
             done = session.scalar(newest)
             if done is not None and not force:
                 self.unqueue(key, "interrupted", ELSEWHERE, session)
@@ -117,12 +114,10 @@ class Store:
                 return Claim("busy", lease.run_id)
             queued = select(RunRow).where(RunRow.key == key, RunRow.status == "queued").with_for_update()
             waiting = session.scalar(queued.limit(1))
-            if waiting is None:
-                run = self._enter(session, identity)
-            else:
-                run = waiting.id
-                waiting.environment = {**waiting.environment, **identity.get("environment", {})}
+            if waiting is not None:
+                waiting.environment = waiting.environment | identity.get("environment", {})
                 waiting.status, waiting.started = "running", now()
+            run = waiting.id if waiting is not None else self._enter(session, identity)
             if lease is None:
                 session.add(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
                 session.flush()
@@ -233,16 +228,16 @@ class Store:
         for column, value in equal.items():
             attribute = getattr(RunRow, column)
             query = query.where(attribute.in_(value) if isinstance(value, list | tuple) else attribute == value)
-        with nullcontext(session) if session else self._read() as open_session:
+        with nullcontext(session) if session else self._session(self._engine) as open_session:
             rows = open_session.execute(query).all()
             numbers = [row.id for row in rows] if equal else None
             scores = scores_by_run(open_session, numbers, metrics, averages)
         return [RunRecord(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
 
     def details(self, name: str, runs: Sequence[int]) -> dict[int, bytes]:
-        """The details of one name, by run, where a run has it."""
+        """The details of one name by run; runs without it are left out."""
         query = select(DetailRow.run_id, DetailRow.content).where(DetailRow.name == name)
-        with self._read() as session:
+        with self._session(self._engine) as session:
             parts = [session.execute(query.where(DetailRow.run_id.in_(part))) for part in in_parts(runs)]
             return {run: content for part in parts for run, content in part}
 
@@ -252,13 +247,13 @@ class Store:
 
     def details_of(self, run: int) -> dict[str, bytes]:
         """All details of a run, by name."""
-        with self._read() as session:
+        with self._session(self._engine) as session:
             query = select(DetailRow.name, DetailRow.content).where(DetailRow.run_id == run)
             return {row.name: row.content for row in session.execute(query)}
 
     def doing(self) -> dict[int, tuple[float, str]]:
         """Claimed runs: seconds since the last heartbeat, and the phase of the process."""
-        with self._read() as session:
+        with self._session(self._engine) as session:
             rows = session.execute(select(LeaseRow.run_id, LeaseRow.heartbeat, LeaseRow.doing)).all()
         return {run: (time.time() - heartbeat, doing) for run, heartbeat, doing in rows}
 
@@ -271,9 +266,6 @@ class Store:
     def writing(self) -> AbstractContextManager[Session]:
         """A transaction that may write: whole or not at all; raises StorageError."""
         return self._session(self._writing)
-
-    def _read(self) -> AbstractContextManager[Session]:
-        return self._session(self._engine)
 
     @contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:

@@ -1,6 +1,6 @@
-"""A local page with a drawing pad beside live results, served by the standard library.
+"""A local page with a drawing pad and live results.
 
-GET / is the page, GET /photo/N a picture of the photo at position N, POST /query a picture file: its answer is JSON,
+GET / is the page, GET /photo/N a thumbnail of photo N. POST /query takes a picture file and answers in JSON:
 ``{"found": [{"place", "position", "path", "class_name", "similarity"}], "seconds"}`` or ``{"error": one sentence}``.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ log = logging.getLogger("bench.search.server")
 LARGEST = 10_000_000  # bytes of an upload
 COUNT = 24  # photos in an answer
 PICTURE = 192  # pixels of the longer side of a photo on the page
-SECONDS = 20  # that a client may take to send what it announced
+SECONDS = 20  # to receive a picture
 SAFE = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data: blob:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -39,7 +40,7 @@ SAFE = {
 
 
 def bind_server(searcher: Searcher, title: str, host: str, port: int) -> ThreadingHTTPServer:
-    """A server that is bound; its ``serve_forever`` answers each request in a thread of its own.
+    """A bound server; ``serve_forever`` answers each request in its own thread.
 
     Raises UsageError when the address cannot be bound.
     """
@@ -59,27 +60,20 @@ def bind_server(searcher: Searcher, title: str, host: str, port: int) -> Threadi
     handler = type("Handler", (_Handler,), {**attributes, "local_only": is_local(host)})
     try:
         bare = host.strip("[]")
-        return (_Server6 if ":" in bare else _Server)((bare, port), handler)
+        family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+        server: type[ThreadingHTTPServer] = type("Server", (ThreadingHTTPServer,), {"address_family": family})
+        return server((bare, port), handler)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{host}:{port} cannot be bound ({reason}): choose another --port or --host.") from error
 
 
 def is_local(host: str) -> bool:
-    """Whether a name or address reaches this machine alone."""
+    """Whether only this machine reaches a name or address."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -94,13 +88,12 @@ class _Handler(BaseHTTPRequestHandler):
         """The page or a photo."""
         if self._refuse_foreign():
             return
-        number = self.path.removeprefix("/photo/")
-        is_photo = number != self.path and number.isascii() and number.isdigit()
+        photo = re.fullmatch(r"/photo/([0-9]{1,12})", self.path)
         if self.path in ("/", "/index.html"):
             self._answer(200, "text/html; charset=utf-8", self.page)
-        elif is_photo and int(number[:12]) < len(self.searcher.photos):
+        elif photo and int(photo[1]) < len(self.searcher.photos):
             try:
-                self._answer(200, "image/webp", self.picture(int(number[:12])), {"Cache-Control": "max-age=3600"})
+                self._answer(200, "image/webp", self.picture(int(photo[1])), {"Cache-Control": "max-age=3600"})
             except (BenchError, OSError) as error:
                 self._refuse(404, f"That photo cannot be shown: {error}")
         else:
@@ -134,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, {"found": [asdict(each) for each in matches], "seconds": seconds})
 
     def _refuse_foreign(self) -> bool:
-        """Refuse requests from another site's page, or by another host name; whether it was refused."""
+        """Refuse a request from another site's page, or by another host name; returns whether it was refused."""
         host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
         origin = self.headers.get("Origin")
         same = origin is None or origin.partition("://")[2] == self.headers.get("Host", "")

@@ -106,9 +106,9 @@ def train(
             on_step(state.step, steps, values)
             epoch_ends = state.step % len(sampler) == 0 or state.step == steps
             _select(state, _epochs(state.step, steps, len(sampler)), signals)
-            if signals.asked or (epoch_ends and state.step < steps):
-                state.save(every_rank=signals.asked is not None)
-            signals.raise_if_asked()
+            if signals.pending or (epoch_ends and state.step < steps):
+                state.save(every_rank=signals.pending is not None)
+            signals.raise_pending()
     method.eval()
     if selector is not None:
         selector.restore_best(method)
@@ -159,5 +159,5 @@ def _save_when_lost(state: TrainingState, signals: Deferred) -> Iterator[None]:
             yield
     except LostProcessError:
         state.save(every_rank=True)  # rank 0 may be the one that ended
-        signals.raise_if_asked()
+        signals.raise_pending()
         raise

@@ -30,7 +30,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_whatever_the_case() -> Non
 
 
 def test_a_name_like_none_is_answered_with_all_names() -> None:
-    with pytest.raises(UsageError, match=r"There is no fruit 'xyz'. There is Banana, apple."):
+    with pytest.raises(UsageError, match=r"There is no fruit 'xyz'. Available: Banana, apple."):
         registry().get("xyz")
 
 
@@ -149,7 +149,7 @@ def test_a_plug_in_is_found_named_and_told_apart_from_the_projects_own(monkeypat
         ("pear", "no_such_thing", "AttributeError: "),
         ("stone", "Stone", "its class lacks weight, squeeze"),
         ("pear", "with_plugins", "it is no class derived from tests.bench.test_registry.Fruit"),
-        ("quince", "Quince", "it calls itself 'apple of Cydonia'"),
+        ("quince", "Quince", "its name is 'apple of Cydonia'"),
     ],
 )
 def test_what_is_no_thing_of_the_kind_is_a_warning_in_a_list_and_an_error_when_asked_for(
@@ -174,7 +174,7 @@ def test_of_one_name_the_projects_own_wins_and_then_the_first_package(
     assert dict(known.items()) == {"apple": Quince, "pear": Pear}
     assert known.source("pear") == "a 1.0"
     assert [each.split(" is not used")[0] for each in caplog.messages] == [
-        "The fruit 'apple' of a 1.0, tests.bench.test_registry:Pear, cannot be loaded (it calls itself 'pear'); "
+        "The fruit 'apple' of a 1.0, tests.bench.test_registry:Pear, cannot be loaded (its name is 'pear'); "
         "fix or uninstall that package.",
         "The fruit 'pear' of b 1.0",
     ]

@@ -22,8 +22,8 @@ def test_the_first_signal_is_noted_and_raised_where_it_can_be_borne(
         with deferred_signals() as signals:
             os.kill(os.getpid(), number)
             steps.append("went on")
-            assert signals.asked is not None
-            signals.raise_if_asked()
+            assert signals.pending is not None
+            signals.raise_pending()
 
     with pytest.raises(kind) as caught:
         loop()
@@ -81,8 +81,8 @@ def test_ignored_signals_stay_ignored_after_the_block() -> None:
 
 def test_without_a_signal_nothing_is_raised() -> None:
     with deferred_signals() as signals:
-        signals.raise_if_asked()
-    assert signals.asked is None
+        signals.raise_pending()
+    assert signals.pending is None
 
 
 def test_elsewhere_than_in_the_main_thread_nothing_changes() -> None:

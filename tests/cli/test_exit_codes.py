@@ -15,6 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 import bench.experiments.run
+import bench.results.outcomes
 from bench.cli.main import app
 from bench.errors import BenchError, StorageError
 from bench.experiments.execute import Outcome
@@ -81,7 +82,7 @@ def full(patch: pytest.MonkeyPatch) -> None:
     def no_file(*_: Any) -> None:
         raise StorageError("The file cannot be written.")
 
-    patch.setattr(bench.experiments.run, "write_outcome", no_file)
+    patch.setattr(bench.results.outcomes, "write_outcome", no_file)
 
     patch.setattr(Store, "finish", lambda self, *_, **__: _failing(self, refuse))
     computing(lambda: Outcome(SCORES, {}, {}, {}, {}))(patch)
@@ -129,7 +130,7 @@ CASES: dict[str, tuple[Prepare, list[str], int, str]] = {
     "data missing": (nothing, ["run", "-m", "imagenet", "-d", "sketchy"], 3, "Dataset 'sketchy' was not found"),
     "a file that is no embeddings": (wrong_weights, ["score", "weights.pth"], 3, "is neither .npz nor .safetensors"),
     "a run that failed": (nothing, [*TRAIN, "--set", "head_lr=1e38"], 4, "Loss term 'classification' became nan in"),
-    "an empty selection": (stored, ["report", "-m", "sake"], 4, "No run of method 'sake' is stored. There is ours."),
+    "an empty selection": (stored, ["report", "-m", "sake"], 4, "No run of method 'sake' is stored. Available: ours."),
     "no such run": (stored, ["show", "17"], 4, "There is no run 17"),
     "a report that differs": (report_file, ["report", "--check", "report.md"], 4, "The report differs from report.md"),
     "memory of the device": (raising(torch.OutOfMemoryError("CUDA out of memory")), RUN, 5, "lower --batch-size or"),

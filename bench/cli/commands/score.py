@@ -18,7 +18,7 @@ from bench.errors import MemoryExhaustedError, UsageError
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
     from bench.embeddings.arrays import Rankable
-    from bench.experiments.submission import Submission
+    from bench.experiments.external_embeddings import ExternalEmbeddings
 
 
 @app.command(epilog="Example: [bold]bench score embeddings.npz --protocol all[/bold]")
@@ -68,14 +68,14 @@ def score(
     from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols, without_refusing
 
     if name is not None:  # imports torch and SQLAlchemy
-        from bench.experiments.external import check_name, rank_and_store
-        from bench.results.merge import open_store
+        from bench.experiments.external_run import check_name, rank_and_store
+        from bench.results.outcomes import open_store
 
         check_name(name)
     protocols = requested_protocols(protocol or [], metric or [], distance, gallery)
     quiet = bool(global_option(ctx, "quiet"))
     chosen = open_dataset(ctx, dataset, assignments) if dataset is not None else None
-    embeddings, submission = read(file, to_shards, chosen, split, unverified, quiet)
+    embeddings, external = read(file, to_shards, chosen, split, unverified, quiet)
     protocols = without_refusing(embeddings, protocols, [*(protocol or []), ""])
     run: int | None = None
     # The store is opened first: a mistake in --store shows before minutes of ranking.
@@ -86,11 +86,11 @@ def score(
             device = choose_device(embeddings)
         how: dict[str, Any] = {"seed": seed, "device": device, "progress": bars.progress}
         try:
-            if store is None or name is None or submission is None:
+            if store is None or name is None or external is None:
                 rankings = rank_protocols(embeddings, protocols, **how)
             else:
                 how |= {"distance": distance or "cosine", "file": file}
-                rankings, run = rank_and_store(store, name, submission, protocols, **how)
+                rankings, run = rank_and_store(store, name, external, protocols, **how)
         except MemoryError as error:
             raise MemoryExhaustedError(
                 f"Memory does not suffice to rank {embeddings.photos.shape[0]} photos ({error}): free some, or write "
@@ -98,8 +98,8 @@ def score(
             ) from error
     found = {each.name: figures_of(rankings, each) for each in protocols}
     stored: dict[str, Any] = {}
-    if name is not None and run is not None and submission is not None:
-        stored = report_stored(run, name, submission, seed)
+    if name is not None and run is not None and external is not None:
+        stored = report_stored(run, name, external, seed)
     if format == "json":
         print_json({**stored, **count_rows(embeddings), "scores": make_rows(found)})
     else:
@@ -133,7 +133,7 @@ def check_shards(file: Path, to_shards: Path | None, deep: bool) -> None:
 
 def read(
     file: Path, to_shards: Path | None, dataset: Dataset | None, split: str | None, unchecked: bool, quiet: bool
-) -> tuple[Rankable, Submission | None]:
+) -> tuple[Rankable, ExternalEmbeddings | None]:
     """What to rank, checked against the split. Without a dataset, a folder's photos stay on disk."""
     from bench.embeddings.arrays import ScoreMatrix
     from bench.embeddings.files import read_file, write_shards
@@ -150,15 +150,15 @@ def read(
         write_shards(to_shards, content)
     if dataset is None:
         return content.embeddings, None
-    from bench.experiments.submission import unverified, verify
+    from bench.experiments.external_embeddings import unverified, verify
 
-    submission = (unverified if unchecked else verify)(content, dataset, split)
-    if submission.verified and not quiet:
-        by_images = submission.evidence == "split"
+    external = (unverified if unchecked else verify)(content, dataset, split)
+    if external.verified and not quiet:
+        by_images = external.evidence == "split"
         against = "its images" if by_images else "the published counts (the images are not on this machine)"
-        what = f"{submission.dataset}, split {submission.split}, gallery {submission.gallery_name}"
+        what = f"{external.dataset}, split {external.split}, gallery {external.gallery_name}"
         typer.echo(f"{what}: numbers per class agree with {against}", err=True)
-    return submission.embeddings, submission
+    return external.embeddings, external
 
 
 def choose_device(embeddings: Rankable) -> str:

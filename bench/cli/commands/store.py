@@ -60,8 +60,8 @@ def merge(
 def migrate(ctx: typer.Context) -> None:
     """Migrate a database of an older version; every command that writes does it too."""
     from bench.results.database import database_file, plain
-    from bench.results.merge import open_store
     from bench.results.migrations import CURRENT
+    from bench.results.outcomes import open_store
 
     where = str(global_option(ctx, "store"))
     file = database_file(where)

@@ -1,4 +1,4 @@
-"""One sentence says why several processes end, whichever of them is gone and wherever; what they had is kept.
+"""One rank prints why a distributed run ends, whichever rank is gone and wherever; the last full step is saved.
 
 ``team(agent=True)`` does what torchrun's agent does, from processes that start at once; one test is torchrun itself.
 """
@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from bench.errors import DataError
 from bench.io import read_tensors
 from bench.results.store import Store
 from tests.pictures import SMALL, words_of, write_folder
-from tests.processes import Busy, Ended, Fails, Fault, Planted, bench, team
+from tests.processes import Busy, Constant, Ended, Fails, Fault, Planted, bench, team
 
 INTERRUPTED = "Interrupted; what was finished is stored."
 STEP = "bench.training.state:History.add"
@@ -30,6 +30,7 @@ EMBED = "bench.experiments.embed_split:embed"  # the second call is the gallery'
 SELECT = "bench.experiments.choose_epoch:embed"
 TRAINS, IMAGENET = ("-m", "softmax", "--epochs", "2"), ("-m", "imagenet")
 SELECTS = (*TRAINS, "--select", "seen-validation")
+NO_WAIT = Constant("bench.distributed.failure:WAIT", 1.0)  # seconds that the others wait for rank 0
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +42,10 @@ def call_of(words: Sequence[str], pictures: Path) -> tuple[str, ...]:
     return ("run", *words_of(pictures, *SMALL), *words)
 
 
-def says(found: Sequence[Ended], sentence: str, *, speaker: int) -> None:
-    """One of the processes, and no other, says one sentence, once."""
-    outputs = [each.output for each in found]
-    assert [output.count(sentence) for output in outputs] == [rank == speaker for rank in range(len(found))], outputs
+def prints(ended: Sequence[Ended], sentence: str, *, rank: int) -> None:
+    """One rank, and no other, prints one sentence, once."""
+    outputs = [each.output for each in ended]
+    assert [output.count(sentence) for output in outputs] == [each == rank for each in range(len(ended))], outputs
     others = {STOPPED, INTERRUPTED, "Traceback"} - {sentence}
     assert not any(other in output for output in outputs for other in others), outputs
 
@@ -56,36 +57,25 @@ def checkpoint_of(folder: Path) -> dict[str, Any]:
     return found[1]
 
 
-@pytest.mark.parametrize(
-    ("words", "size", "faults", "speaker"),
-    [
-        pytest.param(IMAGENET, 3, {1: [Fault(EMBED, 2)]}, 0, id="the second embeds"),
-        pytest.param(IMAGENET, 3, {0: [Fault(EMBED, 2)], 1: [Fault(EMBED, 2)]}, 2, id="two embed"),
-        pytest.param(
-            TRAINS, 3, {2: [Fault(STEP, 2)], 0: [Busy(STEP, 2, 9)]}, 1, id="the third trains, the first is busy"
-        ),
-    ],
-)
-def test_whichever_process_is_killed_one_sentence_says_it(
-    words: Sequence[str],
-    size: int,
-    faults: Mapping[int, Sequence[Planted]],
-    speaker: int,
-    pictures: Path,
-    tmp_path: Path,
-) -> None:
-    found = team(tmp_path, *[call_of(words, pictures)] * size, faults=faults, agent=True)
-    says(found, STOPPED, speaker=speaker)
-    assert found[speaker].code in (4, 143)  # it noticed the loss itself, or torchrun's SIGTERM came first
-    if words is TRAINS:
-        assert checkpoint_of(tmp_path / "rank1")["step"] == 2
+def test_two_ranks_are_killed_while_they_embed(pictures: Path, tmp_path: Path) -> None:
+    killed: list[Planted] = [Fault(EMBED, 2)]
+    ended = team(tmp_path, *[call_of(IMAGENET, pictures)] * 3, faults={0: killed, 1: killed, 2: [NO_WAIT]}, agent=True)
+    prints(ended, STOPPED, rank=2)
+    assert ended[2].code in (4, 143)  # it noticed the loss itself, or torchrun's SIGTERM came first
 
 
-def test_the_first_is_killed_while_an_epoch_is_judged(pictures: Path, tmp_path: Path) -> None:
-    """The second speaks and saves; gone on with, the run judges that epoch first, and ends as if nothing happened."""
+def test_a_rank_is_killed_while_it_trains_and_rank_0_is_busy(pictures: Path, tmp_path: Path) -> None:
+    faults: dict[int, list[Planted]] = {0: [Busy(STEP, 2, 8)], 1: [NO_WAIT], 2: [Fault(STEP, 2)]}
+    ended = team(tmp_path, *[call_of(TRAINS, pictures)] * 3, faults=faults, agent=True)
+    prints(ended, STOPPED, rank=1)
+    assert checkpoint_of(tmp_path / "rank1")["step"] == 2
+
+
+def test_rank_0_is_killed_while_an_epoch_is_scored(pictures: Path, tmp_path: Path) -> None:
+    """The resumed run scores that epoch first, and ends as if nothing happened."""
     call = call_of(SELECTS, pictures)
-    found = team(tmp_path, call, call, faults={0: [Fault(SELECT, 1)]}, agent=True)
-    says(found, STOPPED, speaker=1)
+    ended = team(tmp_path, call, call, faults={0: [Fault(SELECT, 1)], 1: [NO_WAIT]}, agent=True)
+    prints(ended, STOPPED, rank=1)
     assert checkpoint_of(tmp_path / "rank1")["step"] == 3
     again, undisturbed = bench(tmp_path / "rank1", *call), bench(tmp_path, *call)
     assert (again.code, undisturbed.code) == (0, 0), again.output
@@ -99,20 +89,21 @@ def test_the_first_is_killed_while_an_epoch_is_judged(pictures: Path, tmp_path: 
     assert np.allclose(*values, atol=1e-4)
 
 
-def test_ctrl_c_is_said_once(pictures: Path, tmp_path: Path) -> None:
-    """Also where one of the processes is so busy that it might be taken for dead."""
+def test_ctrl_c_is_printed_once(pictures: Path, tmp_path: Path) -> None:
+    """Also where one rank is so busy that it might be taken for dead."""
     stopped: list[Planted] = [Fault(STEP, 2, signal.SIGINT)]
-    faults = {0: stopped, 1: stopped, 2: [*stopped, Busy(STEP, 2, 4)]}
-    found = team(tmp_path, *[call_of(TRAINS, pictures)] * 3, faults=faults, agent=True)
-    says(found, INTERRUPTED, speaker=0)
-    assert found[0].code == 130
+    faults = {0: stopped, 1: [*stopped, Busy(STEP, 2, 3)]}
+    ended = team(tmp_path, *[call_of(TRAINS, pictures)] * 2, faults=faults, agent=True)
+    prints(ended, INTERRUPTED, rank=0)
+    assert ended[0].code == 130
     assert checkpoint_of(tmp_path / "rank0")["step"] == 2
 
 
-def test_torchrun_whose_first_process_is_killed(pictures: Path, tmp_path: Path) -> None:
-    """It speaks and saves otherwise: the second does so in its place."""
+def test_torchrun_whose_rank_0_is_killed(pictures: Path, tmp_path: Path) -> None:
+    """Rank 1 prints and saves in its place."""
     places = ["--store", str(tmp_path / "bench.db"), "--cache-dir", str(tmp_path / "cache")]
     fault = ["import os, signal, sys, runpy", "from bench.training.state import History", "add = History.add"]
+    fault += ["import bench.distributed.failure", "bench.distributed.failure.WAIT = 1.0"]
     fault += ["def planted(self, step, values):", "    add(self, step, values)"]
     fault += ["    if step == 5 and os.environ['RANK'] == '0': os.kill(os.getpid(), signal.SIGKILL)"]
     fault += ["History.add = planted", "runpy.run_module('bench', run_name='__main__', alter_sys=True)"]
@@ -133,21 +124,21 @@ def test_torchrun_whose_first_process_is_killed(pictures: Path, tmp_path: Path) 
     assert checkpoint_of(tmp_path)["step"] in (4, 5)  # an epoch has 3 steps: this is not what its end left
 
 
-def test_without_torchrun_s_store_the_first_process_speaks(pictures: Path, tmp_path: Path) -> None:
+def test_without_torchrun_s_store_rank_0_prints(pictures: Path, tmp_path: Path) -> None:
     call = call_of(TRAINS, pictures)
-    found = team(tmp_path, call, call, faults={1: [Fault(STEP, 5)]})
-    says(found, STOPPED, speaker=0)
-    assert (found[0].code, found[1].code) == (4, -signal.SIGKILL)
+    ended = team(tmp_path, call, call, faults={1: [Fault(STEP, 5)]})
+    prints(ended, STOPPED, rank=0)
+    assert (ended[0].code, ended[1].code) == (4, -signal.SIGKILL)
     place = tmp_path / "rank0"
     store = Store(str(place / "bench.db"))
     assert [(run.status, run.failure) for run in store.runs()] == [("interrupted", STOPPED)]
     store.close()
-    again = bench(place, *call)  # alone: how many processes there are is no part of what was asked
+    again = bench(place, *call)  # alone: the number of processes is not part of the request
     assert again.code == 0, again.output
     assert re.search("The training resumes after step [45] of 6.", again.output)
 
 
-def test_the_first_process_s_end_ends_the_others_without_a_word(pictures: Path, tmp_path: Path) -> None:
+def test_when_rank_0_is_stopped_the_others_end_silently(pictures: Path, tmp_path: Path) -> None:
     call = call_of(TRAINS, pictures)
     leader, follower = team(tmp_path, call, call, faults={0: [Fault(STEP, 2, signal.SIGTERM)]})
     assert (leader.code, follower.code) == (143, 4), leader.output + follower.output
@@ -155,18 +146,20 @@ def test_the_first_process_s_end_ends_the_others_without_a_word(pictures: Path, 
     assert checkpoint_of(tmp_path / "rank0")["step"] == 2
 
 
-def test_a_mistake_is_said_once_whoever_meets_it(pictures: Path, tmp_path: Path) -> None:
-    """All of them, where they never met; or one of them alone, in the middle of the run."""
-    found = team(tmp_path, *[("report", "--kind", "nonsense")] * 2, agent=True)
-    # torchrun may stop the second process while it ends by itself
-    assert found[0].code == 2
-    assert found[1].code in (2, 143)
-    assert found[0].output.startswith("error: There is no kind of report 'nonsense'."), found
-    assert found[1].output == ""
-    call, broken = call_of(IMAGENET, pictures), [Fails(EMBED, 2, DataError("Image a.png cannot be read: restore it."))]
-    found = team(tmp_path, call, call, faults={1: broken}, agent=True)
-    says(found, "error: Process 1 of 2: Image a.png cannot be read: restore it.", speaker=1)
-    assert (found[0].code, found[1].code) == (4, 3)
+def test_an_error_of_all_ranks_is_printed_once(tmp_path: Path) -> None:
+    ended = team(tmp_path, *[("report", "--kind", "nonsense")] * 2, agent=True)
+    assert ended[0].code == 2
+    assert ended[1].code in (2, 143)  # torchrun may stop it while it ends by itself
+    assert ended[0].output.startswith("error: There is no kind of report 'nonsense'."), ended
+    assert ended[1].output == ""
+
+
+def test_an_error_of_one_rank_is_printed_by_it(pictures: Path, tmp_path: Path) -> None:
+    call, broken = call_of(IMAGENET, pictures), Fails(EMBED, 2, DataError("Image a.png cannot be read: restore it."))
+    ended = team(tmp_path, call, call, faults={1: [NO_WAIT, broken]}, agent=True)
+    prints(ended, "error: Process 1 of 2: Image a.png cannot be read: restore it.", rank=1)
+    assert ended[0].code in (4, 143)  # it noticed the loss itself, or the SIGTERM came first
+    assert ended[1].code == 3
 
 
 def test_errors_of_a_lost_process() -> None:

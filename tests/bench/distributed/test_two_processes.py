@@ -1,4 +1,4 @@
-"""Several processes train one network: the same losses and scores, one voice, a sentence when one of them is gone."""
+"""Two processes that train one network give the losses and scores of one."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def same(alone: Path, together: Path, losses: float, scores: float, first: float
 
 
 def test_two_processes_do_what_one_does(pictures: Path, alone: Path, tmp_path: Path) -> None:
-    """Losses of ten steps, scores of the trained network, the run's key; and one of them speaks."""
+    """Losses of ten steps, scores of the trained network, the run's key; and one rank prints."""
     leader, follower = pair(tmp_path, ("run", *methods(), *TRAINING, *words_of(pictures, *SMALL)))
     assert (leader.code, follower.code) == (0, 0), leader.output + follower.output
     assert follower.output == ""

@@ -66,7 +66,7 @@ def test_processes_whose_images_have_the_same_names_and_hold_something_else_are_
 def test_processes_with_other_code_are_refused(pictures: Path, tmp_path: Path) -> None:
     other = [
         Changed("bench.experiments.preflight:code_hash", "0123456789abcdef"),
-        Constant("bench.experiments.preflight:_version", str.upper),
+        Constant("bench.experiments.preflight:version", str.upper),
     ]
     found = team(tmp_path, *[call_of(pictures)] * 2, faults={1: other})
     refused(found, 2, "error: Process 1 has other code than process 0 (source 0123456789abcdef against")

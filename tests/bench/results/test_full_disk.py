@@ -9,8 +9,7 @@ import pytest
 
 from bench.errors import StorageError
 from bench.io import write_whole
-from bench.results.merge import enter_left
-from bench.results.outcomes import outcome_folder
+from bench.results.outcomes import UnstoredError, enter_left, outcome_folder, store_outcome
 from bench.results.store import Store
 from tests.bench.results.test_store import IDENTITY, SCORES
 from tests.pictures import words_of, write_folder
@@ -85,14 +84,13 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
     from bench.experiments.execute import Outcome
     from bench.experiments.experiment import Resources
     from bench.experiments.resolve import resolve
-    from bench.experiments.run import UnstoredError, _finished, _store
     from bench.settings.request import Request
 
     resources = Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu")
     experiment = resolve(Request("imagenet", "emoji", per_class_limit=1), resources)
     run = store.claim({**experiment.identity, "environment": {"device": "cpu"}}).run
     outcome = Outcome(SCORES, {"scoring": 1.0}, {}, {"per-query": b"values"}, {"network": "n"})
-    finished = _finished(store.runs(id=run)[0], outcome)
+    finished = outcome.finish(store.runs(id=run)[0])
 
     def full(*_: Any, **__: Any) -> None:
         raise StorageError("The results database cannot grow.")
@@ -100,13 +98,13 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
     with monkeypatch.context() as patch:
         patch.setattr(Store, "finish", full)
         with pytest.raises(UnstoredError, match=r"cannot grow\. The finished run is kept in ") as caught:
-            _store(store, finished, outcome, resources)
+            store_outcome(store, finished, outcome.details, resources.cache_dir)
         (file,) = outcome_folder(store.where, resources.cache_dir).iterdir()
         assert str(file) in str(caught.value)
         blocked = tmp_path / "file"
         write_whole(blocked, b"a file where the cache folder should be")
         with pytest.raises(StorageError, match="could not be kept in a file either"):
-            _store(store, finished, outcome, Resources(tmp_path, blocked, device="cpu"))
+            store_outcome(store, finished, outcome.details, blocked)
     assert enter_left(store, resources.cache_dir).new == 1  # space was freed
     found = store.find(experiment.key)
     assert found is not None
@@ -118,12 +116,10 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
 
 def test_where_no_file_can_be_written_the_database_gets_the_scores(store: Store, tmp_path: Path) -> None:
     from bench.experiments.execute import Outcome
-    from bench.experiments.experiment import Resources
-    from bench.experiments.run import _finished, _store
 
     blocked = tmp_path / "file"
     blocked.touch()
     run = store.claim(IDENTITY).run
     outcome = Outcome(SCORES, {"scoring": 1.0}, {}, {}, {})
-    stored = _store(store, _finished(store.runs(id=run)[0], outcome), outcome, Resources(tmp_path, blocked))
+    stored = store_outcome(store, outcome.finish(store.runs(id=run)[0]), outcome.details, blocked)
     assert (stored.id, stored.status) == (run, "done")

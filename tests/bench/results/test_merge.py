@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.errors import StorageError, UsageError
-from bench.results.merge import Merged
+from bench.results.enter import Merged
 from bench.results.merge import merge as merge_into
 from bench.results.store import Store
 from tests.bench.results.test_store import IDENTITY, SCORES

@@ -16,9 +16,15 @@ import bench.experiments.run
 from bench.cli.main import app
 from bench.errors import DatabaseError, StorageError
 from bench.results import store as store_module
-from bench.results.merge import enter_left, open_store
 from bench.results.models import RunRecord
-from bench.results.outcomes import find_outcome, outcome_folder, read_outcome, write_outcome
+from bench.results.outcomes import (
+    enter_left,
+    find_outcome,
+    open_store,
+    outcome_folder,
+    read_outcome,
+    write_outcome,
+)
 from bench.results.store import ELSEWHERE, Store
 from tests.bench.results.test_merge import BLOB, merge, opened
 from tests.bench.results.test_store import IDENTITY, SCORES

@@ -15,8 +15,7 @@ from bench.cli.main import app
 from bench.errors import StorageError, UsageError
 from bench.results import database, migrations
 from bench.results.backup import backup
-from bench.results.merge import enter_left
-from bench.results.outcomes import outcome_folder
+from bench.results.outcomes import enter_left, outcome_folder
 from bench.results.reading import existing
 from bench.results.store import Claim, Store
 from tests.bench.results import postgresql

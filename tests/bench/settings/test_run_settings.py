@@ -40,7 +40,7 @@ def test_each_assignment_goes_where_its_key_belongs_and_is_converted() -> None:
         ("margin=wide", "Setting 'margin' takes a number, not 'wide'"),
         ("flip=maybe", "Setting 'flip' takes true or false, not 'maybe'"),
         ("mining=hrd", "Setting 'mining' has no choice 'hrd'. Did you mean 'hard'"),
-        ("optimiser=sgd", "There is no optimiser 'sgd'. There is adam, adamw"),
+        ("optimiser=sgd", "There is no optimiser 'sgd'. Available: adam, adamw"),
         ("epochs=0", "Setting 'epochs' is 0, but must be more than 0"),
         ("epochs=-1", "Setting 'epochs' is -1, but must be more than 0"),
         ("epochs=nan", "Setting 'epochs' takes a finite number, not nan"),

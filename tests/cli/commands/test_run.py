@@ -95,7 +95,7 @@ def test_a_backbone_without_weights_enters_no_run(runner: CliRunner) -> None:
         (["run", "-m", "ours", "-d", "emoij"], 2, "There is no dataset 'emoij'. Did you mean 'emoji'?"),
         (["run", "-m", "ours", "--split", "emoji"], 2, "has no split 'emoji'. Did you mean 'emoji-93'?"),
         (["run", "-m", "ours", "--without", "quadrupel"], 2, "Did you mean 'quadruplet'?"),
-        (["run", "-m", "imagenet", "--without", "quadruplet"], 2, "There is none."),
+        (["run", "-m", "imagenet", "--without", "quadruplet"], 2, "Available: none."),
         (["run", "-m", "ours", "--set", "magrin=1"], 2, "There is no setting 'magrin' here. Did you mean 'margin'?"),
         (["run", "-m", "ours", "--seed", "1", "--seeds", "3"], 2, "Give either --seed or --seeds, not both."),
         (["run", "-m", "ours", "--device", "cuda:7"], 2, "Device 'cuda:7' is not on this machine"),

@@ -1,4 +1,4 @@
-"""Scores of an external method, stored as a run, so that reports show them beside the others."""
+"""Score embeddings that another program made, and store them as a run, so that reports show them beside the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.evaluation.metrics.base import METRICS_VERSION, STORED_METRICS
 from bench.evaluation.protocol_scores import Progress, Rankings, chosen_metrics, rank_protocols, recipe
 from bench.evaluation.protocols.base import Protocol
-from bench.experiments.submission import Submission
+from bench.experiments.external_embeddings import ExternalEmbeddings
 from bench.methods.base import METHODS
 from bench.results import details
 from bench.results.store import Store
@@ -35,7 +35,7 @@ def check_name(name: str) -> None:
 def rank_and_store(
     store: Store,
     name: str,
-    submission: Submission,
+    external: ExternalEmbeddings,
     protocols: Sequence[Protocol],
     *,
     distance: Distance,
@@ -53,15 +53,15 @@ def rank_and_store(
     stored = chosen_metrics(details.RANKED, distance, "to store")
     begun = time.perf_counter()
     rankings = rank_protocols(
-        submission.embeddings, [*protocols, stored], seed=seed, device=device, top=TOP, progress=progress
+        external.embeddings, [*protocols, stored], seed=seed, device=device, top=TOP, progress=progress
     )
     ranking, seconds = rankings[recipe(stored)]["index"], time.perf_counter() - begun
     identity = {
         "method": name,
         "ablation": "",
-        "dataset": submission.dataset,
-        "split": submission.split,
-        "fingerprint": submission.fingerprint,
+        "dataset": external.dataset,
+        "split": external.split,
+        "fingerprint": external.fingerprint,
         "seed": seed,
         "selection": "last",
         "gallery": "unseen",
@@ -69,30 +69,20 @@ def rank_and_store(
     }
     settings = {"run": {}, "method": {"distance": distance}, "dataset": {}}
     text = json.dumps(["external", identity, settings], sort_keys=True)  # both have a key "method"
-    external = {
-        "verified": submission.verified,
-        "evidence": submission.evidence,
-        "gallery_name": submission.gallery_name,
-        "file_sha256": digest_of(file),
-    }
+    checked = {name: getattr(external, name) for name in ("verified", "evidence", "gallery_name")}
+    notes = {"caution": external.caution, "external": {**checked, "file_sha256": digest_of(file)}}
     run = store.begin(
         {
             **identity,
             "key": hashlib.sha256(text.encode()).hexdigest(),
-            "configuration": {
-                **settings,
-                "precision": "",
-                "method_version": "",
-                "caution": submission.caution,
-                "external": external,
-            },
-            "request": Request(name, submission.dataset, submission.split, seed).to_json(),
+            "configuration": {**settings, "precision": "", "method_version": "", **notes},
+            "request": Request(name, external.dataset, external.split, seed).to_json(),
             "environment": {**provenance.collect(device), "metrics": str(METRICS_VERSION)},
         }
     )
     scores = [ranking.score(metric, average) for metric in STORED_METRICS for average in AVERAGES]
-    kept = {}
-    if submission.classes:
-        kept = details.pack(ranking, submission.embeddings.gallery_labels, submission.classes, ())
-    store.finish(run, scores, {"scoring": round(seconds, 2)}, details=kept)
+    packed = {}
+    if external.classes:
+        packed = details.pack(ranking, external.embeddings.gallery_labels, external.classes, ())
+    store.finish(run, scores, {"scoring": round(seconds, 2)}, details=packed)
     return rankings, run

@@ -16,7 +16,7 @@ from bench.datasets.published.published_counts import counts_of_split
 from bench.embeddings.arrays import Embeddings
 from bench.embeddings.files import EmbeddingFile
 from bench.errors import DataError, UsageError
-from bench.experiments.submission import unverified, verify
+from bench.experiments.external_embeddings import unverified, verify
 from bench.types import Labels, Split
 
 WIDTH = 2
@@ -74,9 +74,9 @@ def test_paths_put_rows_into_the_order_of_the_split(emoji: Dataset, split: Split
     if with_gallery:
         paths["gallery_paths"] = [split.gallery[row].path for row in g]
     number = np.random.default_rng(1).permutation(500)  # classes numbered in a way of their own
-    submission = verify(file(number[query[q]], number[gallery[g]], **paths), emoji, None)
-    assert submission.classes == (split.unseen + split.seen if with_gallery else ())
-    found = submission.embeddings
+    external = verify(file(number[query[q]], number[gallery[g]], **paths), emoji, None)
+    assert external.classes == (split.unseen + split.seen if with_gallery else ())
+    found = external.embeddings
     if not with_gallery:
         query, gallery = number[query], number[gallery]
     np.testing.assert_array_equal(found.query_labels, query)

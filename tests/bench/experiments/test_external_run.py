@@ -11,8 +11,8 @@ import pytest
 from bench.errors import UsageError
 from bench.evaluation.metrics.base import STORED_METRICS
 from bench.evaluation.ranking import rank
-from bench.experiments.external import TOP, check_name, rank_and_store
-from bench.experiments.submission import Submission
+from bench.experiments.external_embeddings import ExternalEmbeddings
+from bench.experiments.external_run import TOP, check_name, rank_and_store
 from bench.results import details
 from bench.results.store import Store
 from tests.bench.evaluation.clouds import clouds
@@ -20,13 +20,15 @@ from tests.bench.evaluation.clouds import clouds
 EMBEDDINGS = clouds(queries=50, photos=100, width=8)
 RANKING = rank(EMBEDDINGS, details.RANKED, top=TOP)
 CLASSES = tuple(f"class {label}" for label in range(13))
-CHECKED = Submission(EMBEDDINGS, "emoji", "emoji-93", "full", "ab" * 32, "split", "Icons, not photographs.", CLASSES)
-UNCHECKED = Submission(EMBEDDINGS, "emoji", "emoji-93", "unverified", "unverified", "none", "")
+CHECKED = ExternalEmbeddings(
+    EMBEDDINGS, "emoji", "emoji-93", "full", "ab" * 32, "split", "Icons, not photographs.", CLASSES
+)
+UNCHECKED = ExternalEmbeddings(EMBEDDINGS, "emoji", "emoji-93", "unverified", "unverified", "none", "")
 
 
-def put(store: Store, name: str, submission: Submission = CHECKED, seed: int = 0) -> int:
+def put(store: Store, name: str, external: ExternalEmbeddings = CHECKED, seed: int = 0) -> int:
     file = Path(__file__)  # only its hash is stored
-    return rank_and_store(store, name, submission, (), distance="cosine", seed=seed, file=file, device="cpu")[1]
+    return rank_and_store(store, name, external, (), distance="cosine", seed=seed, file=file, device="cpu")[1]
 
 
 def test_a_run_stores_its_source(store: Store) -> None:
