@@ -82,6 +82,7 @@ class Sake(SingleNetwork):
             self.semantic_head = heads.semantic_head(settings.dim)
             self.register_buffer("wordnet", None, persistent=False)  # read by ``prepare``
         if settings.initialisation == "svd":
+            self.backbone.require_classifier()
             initialise_from_classifier(
                 self.backbone.network.get_classifier(), self.projection, getattr(self, "semantic_head", None)
             )

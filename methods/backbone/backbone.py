@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.errors import UsageError
 from bench.methods.backbone import classifiers, same_padding
 from bench.methods.backbone import small_map_depthwise as depthwise
 from bench.methods.backbone import small_map_pointwise as pointwise
@@ -36,7 +37,7 @@ class Backbone(nn.Module):
         self.name = name
         self.network: Any = create(name)
         self.width = int(self.network.head_hidden_size)  # that of the feature maps, unless the head widens it
-        self.weights_hash = load_weights(self.network, name, weights)
+        self.weights_hash, self._classifies = load_weights(self.network, name, weights)
         for module in (same_padding, depthwise, pointwise):
             module.replace_convolutions(self.network)
         native = self.network.pretrained_cfg["input_size"][-1]
@@ -78,7 +79,16 @@ class Backbone(nn.Module):
             raise no_classifier(self.name, kind="classifier on its pooled feature")
         return self._check_classes(classifiers.classify(self.network, feature))
 
+    def require_classifier(self) -> None:
+        """Raise UsageError if the weights file had no ImageNet classifier."""
+        if not self._classifies:
+            raise UsageError(
+                f"The weights file of backbone {self.name!r} has no classifier of ImageNet's {classifiers.CLASSES:,} "
+                "classes: give one that has, or leave out the losses and settings that need it."
+            )
+
     def _check_classes(self, logits: Tensor) -> Tensor:
+        self.require_classifier()
         if logits.shape[1] != classifiers.CLASSES:
             raise no_classifier(self.name)
         return logits

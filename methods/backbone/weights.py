@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Set
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from timm.models import clean_state_dict
 from torch import Tensor, nn
 
 from bench.errors import LoadingError
 from bench.io import file_digest
+from bench.methods.backbone.classifiers import CLASSES, classifier_layers
 from bench.methods.backbone.published_weights import (
     PACKAGED,
     PACKAGED_SHA256_START,
@@ -19,18 +23,23 @@ from bench.methods.backbone.published_weights import (
     least_size,
 )
 
+log = logging.getLogger("bench.methods.backbone.weights")
+
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt|safetensors)$")  # as torch's hub names files
+NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")  # the first ones as in timm
 COUNTER = ".num_batches_tracked"  # missing in files of torch before 0.4.1, and never used
 
 
-def load_weights(network: nn.Module, name: str, weights: str) -> str:
-    """Load weights into ``network``, and return their hash ("none" for random weights).
+def load_weights(network: nn.Module, name: str, weights: str) -> tuple[str, bool]:
+    """Load weights into ``network``; return their hash ("none" for random weights) and whether they have a classifier.
 
-    ``weights`` is a file (.safetensors, or .pt/.pth with tensors only), "none", or empty for ImageNet weights. Names
-    and shapes of all tensors must match, except the counters of normalisations: a file is never loaded in part.
+    ``weights`` is a file (.safetensors, or .pt/.pth with tensors only), "none", or empty for ImageNet weights. All
+    tensors of the network must be in the file with the same names and shapes, except counters of normalisations and
+    the classifier. A classifier of other classes is left out, and so are other parts of a larger network; both are
+    logged.
     """
     if weights == "none":
-        return "none"
+        return "none", True
     path = Path(weights) if weights else default_file(name)
     if path is None:
         raise missing_weights(name)
@@ -39,7 +48,13 @@ def load_weights(network: nn.Module, name: str, weights: str) -> str:
     if name == PACKAGED and digest.startswith(PACKAGED_SHA256_START):
         # The package names the modules differently; tensors correspond one to one, in order.
         state = dict(zip(own, state.values(), strict=True))
-    state = {key: value for key, value in own.items() if key.endswith(COUNTER)} | state
+    classifier = _classifier_tensors(network)
+    optional = classifier | {key for key in own if key.endswith(COUNTER)}
+    state, others = _select_part(state, own.keys() - optional, path)
+    classifies = all(key in state and state[key].shape == own[key].shape for key in classifier)
+    if not classifies:
+        state = {key: value for key, value in state.items() if key not in classifier}
+    state = {key: own[key] for key in optional} | state
     wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
     wrong += [key for key in state if key not in own]
     if wrong:
@@ -47,7 +62,34 @@ def load_weights(network: nn.Module, name: str, weights: str) -> str:
             f"Weights file {path.name} does not fit {name!r} (first at {wrong[0]}): give the weights of that network."
         )
     network.load_state_dict(state)
-    return digest
+    if not classifies:
+        log.warning("Weights file %s has no classifier of %d classes: no classifier is loaded.", path.name, CLASSES)
+    if others:
+        log.warning("Weights file %s: tensors of other parts left out: %d (%s ...)", path.name, len(others), others[0])
+    return digest, classifies
+
+
+def _classifier_tensors(network: nn.Module) -> set[str]:
+    layers = classifier_layers(network)
+    prefixes = tuple(f"{name}." for name, module in network.named_modules() if module in layers)
+    return {key for key in network.state_dict() if key.startswith(prefixes)}
+
+
+def _select_part(state: dict[str, Tensor], needed: Set[str], path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The part of a larger network that has all ``needed`` names, below a prefix such as ``backbone.``; other names.
+
+    Everything if no part has them, or if they have no prefix. Raises LoadingError if several parts have them.
+    """
+    first = min(needed)
+    prefixes = sorted({key.removesuffix(first) for key in state if key.endswith(f".{first}")})
+    parts = {prefix: {k.removeprefix(prefix): state[k] for k in state if k.startswith(prefix)} for prefix in prefixes}
+    found = {prefix: part for prefix, part in parts.items() if needed <= part.keys()}
+    if needed <= state.keys() or not found:
+        return state, []
+    if len(found) > 1:
+        raise LoadingError(f"Weights file {path} holds several such networks ({', '.join(found)}): save one of them.")
+    ((prefix, part),) = found.items()
+    return part, [key for key in state if not key.startswith(prefix)]
 
 
 def missing_weights(name: str) -> LoadingError:
@@ -84,7 +126,8 @@ def verified_hash(path: Path) -> str:
 def read_state(path: Path) -> tuple[dict[str, Tensor], str]:
     """Tensors of a weights file by name, and its SHA-256; no code in the file is executed.
 
-    Raises LoadingError as ``verified_hash``, and for a file that holds anything but tensors by name.
+    They may be nested, as in checkpoints with a ``state_dict``, and have the prefixes of torch's wrappers. Raises
+    LoadingError as ``verified_hash``, and for a file that holds anything but tensors by name.
     """
     digest = verified_hash(path)
     try:
@@ -92,9 +135,14 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], str]:
             return load_file(path), digest
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each library raises its own
+        if type(error).__name__ == "UnpicklingError":
+            raise LoadingError(
+                f"Weights file {path} holds Python objects, which could run code, or is damaged: load it in the "
+                "program that wrote it, and save model.state_dict() alone."
+            ) from error
         raise LoadingError(f"Weights file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    while isinstance(state, dict) and (nested := [each for each in NESTED if isinstance(state.get(each), dict)]):
+        state = state[nested[0]]
     if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
         raise LoadingError(f"Weights file {path} holds no table of tensors: save the network's state_dict().")
-    return dict(state), digest
+    return clean_state_dict(state), digest

@@ -39,6 +39,8 @@ class SingleNetwork(Method):
         self.backbone = Backbone(
             run.backbone, run.weights, frozen_blocks=run.frozen_blocks, frozen_batchnorm=run.frozen_batchnorm
         )
+        if any(term in self.weights for term in self.classifier_terms):
+            self.backbone.require_classifier()
         self.projection = nn.Linear(self.backbone.width, settings.dim)
 
     def feature(self, images: Tensor, is_photo: Tensor) -> Tensor:

@@ -121,7 +121,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
         ("resnet18", "missing.pth", "cannot be loaded"),
         ("resnet18", "text.safetensors", "cannot be loaded"),
         ("resnet18", "other.safetensors", "does not fit 'resnet18'"),
-        ("resnet18", "evil.pth", "cannot be loaded"),
+        ("resnet18", "evil.pth", "holds Python objects"),
     ],
 )
 def test_weights_that_cannot_be_used(
