@@ -26,7 +26,9 @@ SIZES = {
     "sketchy-25-sempcyc": (25, 100),
     "tuberlin-30": (30, 220),
     "tuberlin-30-sempcyc": (30, 220),
+    "tuberlin-30-kdsbir": (30, 220),
     "quickdraw-30": (30, 80),
+    "quickdraw-30-kdsbir": (30, 80),
 }
 
 
@@ -92,6 +94,16 @@ def test_the_two_families_of_splits_are_far_apart() -> None:
     assert both == {"bell", "squirrel", "tank", "wheelchair"}
     both = set(read_class_split("tuberlin-30").unseen) & set(read_class_split("tuberlin-30-sempcyc").unseen)
     assert both == {"rollerblades"}
+
+
+def test_the_lists_of_kd_sbir_are_others() -> None:
+    """Shared classes as counted from the repositories' lists."""
+    for other, name, shared in (
+        ("tuberlin-30", "tuberlin-30-kdsbir", 3),
+        ("tuberlin-30-sempcyc", "tuberlin-30-kdsbir", 5),
+        ("quickdraw-30", "quickdraw-30-kdsbir", 14),
+    ):
+        assert len(set(read_class_split(other).unseen) & set(read_class_split(name).unseen)) == shared
 
 
 @pytest.mark.parametrize(
