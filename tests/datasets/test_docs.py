@@ -28,11 +28,12 @@ def rows() -> Iterator[str]:
         for name in kind.split_names:
             split = read_class_split(name)
             default = " (default)" if name == kind.split_names[0] else ""
-            sizes = [f"{count:,}" for count in (len(split.unseen), len(split.seen), split.published["queries"])]
+            queries = split.published.get("queries")  # unknown where no file lists are published
+            sizes = [str(len(split.unseen)), str(len(split.seen)), f"{queries:,}" if queries else ""]
             galleries = []
             for gallery in ("full", "unique"):
                 count = f"{found:,}" if (found := split.published.get(f"gallery_{gallery}")) else ""
-                galleries.append(f"**{count}**" if gallery == split.gallery_name else count)
+                galleries.append(f"**{count}**" if count and gallery == split.gallery_name else count)
             cells = [f"`{name}`{default}", code(kind.name), *sizes, *galleries, split.title]
             yield re.sub(" +", " ", f"| {' | '.join(cells)} |")
         for layout in kind.layouts:
