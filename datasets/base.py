@@ -30,13 +30,15 @@ class Whereabouts:
     """The searched folders of a dataset, and what belongs there.
 
     ``root`` is None if it was not found; ``layout`` is the name of its layout. ``expected`` maps each supported layout
-    to its folders. ``archives`` are the published files, ``nearby`` the contents of the searched folders.
+    to its folders. ``missing`` are the folders that an incomplete tree lacks. ``archives`` are the published files,
+    ``nearby`` the contents of the searched folders.
     """
 
     looked: tuple[Path, ...] = ()
     root: Path | None = None
     layout: str = ""
     expected: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
     nearby: tuple[str, ...] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bench.cli.output import print_rows
+from bench.errors import DataError
 
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
@@ -48,6 +50,28 @@ def make_json(dataset: Dataset, found: Findings) -> dict[str, Any]:
         "gallery_photos_from_imagenet": found.photos_from_imagenet,
         "deep": None if deep is None else {"broken": deep.broken, "hashed": len(deep.digests)},
         "repeats": None if found.duplicates is None else asdict(found.duplicates),
+    }
+
+
+def describe_place(dataset: Dataset) -> dict[str, Any]:
+    """Where a dataset is, its number of images, what is missing, and the next command."""
+    name, where = dataset.name, dataset.whereabouts()
+    row: dict[str, Any] = {"dataset": name, "root": str(where.root) if where.root else None, "layout": where.layout}
+    row |= {"sketches": None, "photos": None, "missing": list(where.missing), "next": f"bench data path {name}"}
+    if not where.layout:
+        return row | ({} if where.missing else {"missing": ["all images"]})
+    try:
+        survey = dataset.survey()
+    except DataError as error:
+        return row | {"missing": [str(error)]}
+    empty = Counter(modality for modality, _ in survey.missing)
+    missing = [f"{modality} of {count} class{'es' * (count > 1)}" for modality, count in empty.items()]
+    command = f"bench data check {name}" if missing else f"bench run -m ours -d {name}"
+    return row | {
+        "sketches": survey.total("sketch"),
+        "photos": survey.total("photo"),
+        "missing": missing,
+        "next": command,
     }
 
 

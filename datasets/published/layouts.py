@@ -85,6 +85,21 @@ def find_place(parents: Sequence[tuple[Path, bool]], layouts: Sequence[Layout], 
     return None
 
 
+def missing_folders(parents: Sequence[tuple[Path, bool]], layouts: Sequence[Layout]) -> tuple[str, ...]:
+    """What is missing where only a part of a layout's folders exists, for the layout with most; empty if none exists.
+
+    An archive of photos without that of sketches is such a part.
+    """
+    found: list[tuple[str, ...]] = []
+    for layout in layouts:
+        folders = (*layout.sketches, *layout.photos)
+        for parent, _ in parents:
+            missing = tuple(str(parent / each) for each in folders if not (parent / each).is_dir())
+            if 0 < len(missing) < len(folders):
+                found.append(missing)
+    return min(found, key=len, default=())
+
+
 def _matches(walker: Walker, layout: Layout, names: ClassNames, wanted: int) -> bool:
     if not all(walker.is_folder(folder) for folder in (*layout.sketches, *layout.photos)):
         return False

@@ -13,7 +13,7 @@ from bench.datasets.base import Dataset, Survey, Whereabouts
 from bench.datasets.published.class_names import ClassNames
 from bench.datasets.published.class_splits import ClassSplit, read_class_split
 from bench.datasets.published.files import Walker, needed_for, read_file, stamp_of
-from bench.datasets.published.layouts import Layout, Lists, Place, candidates, find_place
+from bench.datasets.published.layouts import Layout, Lists, Place, candidates, find_place, missing_folders
 from bench.datasets.published.roles import Assembly, Roles
 from bench.errors import DataError
 from bench.settings.run_settings import setting
@@ -73,6 +73,7 @@ class TreeDataset(Dataset):
             where = self.whereabouts()
             layout = self.layouts[0]
             nearby = "; ".join(where.nearby) or "none of these folders exists"
+            nearby += f"; a part is there, but not {', '.join(where.missing)}" if where.missing else ""
             raise DataError(
                 f"Dataset {self.name!r} was not found (searched {_join(where.looked)}; {nearby}): unpack it to "
                 f"{self._root_or_data_root / self.titles[0] if not self.settings.root else self._root_or_data_root} "
@@ -141,6 +142,7 @@ class TreeDataset(Dataset):
             root=place.root if place else None,
             layout=place.layout.name if place else "",
             expected={layout.name: f"{layout.tree} ({layout.source})" for layout in self.layouts},
+            missing=() if place else missing_folders(self._candidates, self.layouts),
             archives=self.archives,
             nearby=() if place else tuple(_contents(folder) for folder in looked if folder.is_dir()),
         )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.data_table import label_items, make_json, print_findings, summarize
+from bench.cli.data_table import describe_place, label_items, make_json, print_findings, summarize
 from bench.cli.options import DatasetSettings, SplitName
-from bench.cli.output import Format, global_option, print_facts, print_json, write_output
+from bench.cli.output import Format, global_option, print_facts, print_json, print_rows, write_output
 from bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -68,11 +68,20 @@ def path(ctx: typer.Context, dataset: Name, assignments: DatasetSettings = None,
         "layout": where.layout,
         "looked_in": [str(each) for each in where.looked],
         "nearby": list(where.nearby),
+        "missing": list(where.missing),
         "expected": dict(where.expected),
         "archives": list(where.archives),
         "licence": chosen.licence,
     }
     (print_json if format == "json" else print_facts)(facts)
+
+
+@data.command(epilog="Example: [bold]bench data where --data-root /data[/bold]")
+def where(ctx: typer.Context, format: Format = "table") -> None:
+    """Show every dataset: where it is, what is missing, and the next command."""
+    from bench.datasets.base import DATASETS
+
+    print_rows("datasets", [describe_place(open_dataset(ctx, name, None)) for name, _ in DATASETS.items()], format)
 
 
 @data.command("list", epilog="Example: [bold]bench data list sketchy --split sketchy-21 -o lists/[/bold]")

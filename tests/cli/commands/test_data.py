@@ -55,6 +55,27 @@ def test_path_of_what_is_not_there_and_of_what_is(runner: CliRunner, tuberlin: P
     assert set(facts["expected"]) == {layout.name for layout in TUBerlin.layouts}
 
 
+def test_where_shows_what_is_missing_and_the_next_command(runner: CliRunner, tuberlin: Path) -> None:
+    (tuberlin / "images" / "bus" / "1 0.JPEG").unlink()
+    touch_all(tuberlin.parent / "QuickDraw", ["images/cat/1.jpg"])
+    rows = json.loads(runner.invoke(app, ["data", "where", "--format", "json"]).stdout)["datasets"]
+    found = {row["dataset"]: row for row in rows}
+    assert found.keys() == set(DATASETS.names())
+    assert (found["emoji"]["photos"], found["emoji"]["missing"]) == (2618, [])
+    assert found["emoji"]["next"] == "bench run -m ours -d emoji"
+    assert (found["tuberlin"]["root"], found["tuberlin"]["sketches"]) == ("data/TU-Berlin", 250)
+    assert (found["tuberlin"]["missing"], found["tuberlin"]["next"]) == (
+        ["photo of 1 class"],
+        "bench data check tuberlin",
+    )
+    assert found["quickdraw"]["missing"] == ["data/QuickDraw/sketches"]
+    assert (found["sketchy"]["missing"], found["sketchy"]["next"]) == (["all images"], "bench data path sketchy")
+    assert "sketchy" in runner.invoke(app, ["data", "where"]).stdout
+    failed = runner.invoke(app, ["data", "check", "quickdraw"])
+    assert failed.exit_code == 3
+    assert "a part is there, but not data/QuickDraw/sketches" in failed.stderr
+
+
 def test_check_of_a_tree_that_is_too_small(runner: CliRunner, tuberlin: Path) -> None:
     touch_all(tuberlin, ["images/unicorn/1.jpg"])
     result = runner.invoke(app, ["data", "check", "tuberlin"])
