@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # torch takes seconds to import and nothing here needs it at 
     from torch import Tensor
 
 Modality = Literal["sketch", "photo"]
+Relevance = Literal["class", "instance"]
 Average = Literal["queries", "classes"]
 AVERAGES: tuple[Average, ...] = ("queries", "classes")
 Floats = npt.NDArray[np.float32]
@@ -29,11 +30,15 @@ GENERALIZED = 0.2  # share of the training images of a class that leave training
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image: its path (relative, or an archive member, with ``/``), its class and its modality."""
+    """One image: its path (relative, or an archive member, with ``/``), its class and its modality.
+
+    ``instance`` names the thing that it shows, unique within the class; only fine-grained splits have it.
+    """
 
     path: str
     class_name: str
     modality: Modality
+    instance: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,11 @@ class Split:
     content: str = ""
     gallery_name: str = "full"
     held_out: tuple[str, ...] = ()
+    relevance: ClassVar[Relevance] = "class"
 
     def __post_init__(self) -> None:
+        self._check_sides()
         seen, unseen, held_out = set(self.seen), set(self.unseen), set(self.held_out)
-        for name in sorted(seen & unseen):
-            raise self._wrong(f"class {name!r} is both seen and unseen")
-        for name in sorted(held_out & (seen | unseen)):
-            raise self._wrong(f"class {name!r} is held out, but also seen or unseen")
         self._check_role("train", self.train, seen, None)
         self._check_role("validation", self.validation, seen | held_out, None)
         self._check_role("queries", self.queries, seen | unseen, "sketch")
@@ -74,6 +77,13 @@ class Split:
             raise self._wrong(f"{path} is listed twice")
         if not self.queries or not self.gallery:
             raise self._wrong("it has no queries or no gallery")
+
+    def _check_sides(self) -> None:
+        seen, unseen = set(self.seen), set(self.unseen)
+        for name in sorted(seen & unseen):
+            raise self._wrong(f"class {name!r} is both seen and unseen")
+        for name in sorted(set(self.held_out) & (seen | unseen)):
+            raise self._wrong(f"class {name!r} is held out, but also seen or unseen")
 
     def _check_role(self, role: str, items: tuple[Item, ...], classes: set[str], modality: Modality | None) -> None:
         for item in items:
@@ -87,13 +97,14 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (64 hex digits) of the sorted list of (role, modality, class, path) and of ``content``.
+        """SHA-256 (64 hex digits) of the sorted list of (role, modality, class, path, any instance) and of ``content``.
 
         Two runs with one fingerprint used the same images.
         """
         digest = hashlib.sha256(f"{self.dataset}\n{self.content}\n".encode())
         lines = [
-            f"{'query' if role == 'queries' else role}\t{item.modality}\t{item.class_name}\t{item.path}\n"
+            f"{'query' if role == 'queries' else role}\t{item.modality}\t{item.class_name}\t{item.path}"
+            f"{item.instance and chr(9)}{item.instance}\n"
             for role in ROLES
             for item in getattr(self, role)
         ]
@@ -109,17 +120,27 @@ class Split:
         """Position of each item's class in ``unseen + seen``: int64 [items]; unseen classes come first."""
         return _labels(items, self.unseen + self.seen)
 
+    @property
+    def zero_shot(self) -> bool:
+        """Whether no class of the test is trained on."""
+        return not set(self.seen) & set(self.unseen)
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """The names of what intervals resample: the classes, in the order of ``test_labels``."""
+        return self.unseen + self.seen
+
+    def cluster_labels(self, items: Sequence[Item]) -> Labels:
+        """Position of each item in ``clusters``: int64 [items]."""
+        return self.test_labels(items)
+
+    def label_arrays(self) -> dict[str, Labels]:
+        """The label arrays of queries and gallery, by their names in ``Embeddings``."""
+        return {"query_labels": self.test_labels(self.queries), "gallery_labels": self.test_labels(self.gallery)}
+
     def limited(self, per_class: int) -> Split:
         """The first ``per_class`` images of each class, role and modality, for smoke tests."""
-
-        def first(items: Sequence[Item]) -> Iterator[Item]:
-            counts: Counter[tuple[str, str]] = Counter()
-            for item in items:
-                counts[item.class_name, item.modality] += 1
-                if counts[item.class_name, item.modality] <= per_class:
-                    yield item
-
-        roles: dict[str, Any] = {role: tuple(first(getattr(self, role))) for role in ROLES}
+        roles: dict[str, Any] = {role: tuple(first_of_class(getattr(self, role), per_class)) for role in ROLES}
         return replace(self, **roles)
 
     def without(self, paths: Iterable[str]) -> Split:
@@ -199,8 +220,17 @@ def salted_order(names: Iterable[str], salt: str) -> list[str]:
 
 
 def _labels(items: Sequence[Item], classes: Sequence[str]) -> Labels:
-    position = {name: label for label, name in enumerate(classes)}
+    position = {name: label for label, name in reversed([*enumerate(classes)])}
     return np.fromiter((position[item.class_name] for item in items), dtype=np.int64, count=len(items))
+
+
+def first_of_class(items: Iterable[Item], per_class: int) -> Iterator[Item]:
+    """The first ``per_class`` items of each class and modality."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        counts[item.class_name, item.modality] += 1
+        if counts[item.class_name, item.modality] <= per_class:
+            yield item
 
 
 @dataclass(frozen=True)

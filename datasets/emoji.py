@@ -16,9 +16,11 @@ from typing import Any, ClassVar
 
 from bench.datasets.base import DATASETS, Dataset
 from bench.errors import DataError
+from bench.fine_grained import FineGrainedSplit
 from bench.types import Item, Modality, Split
 
 ARCHIVE_SHA256 = "f447c57743ce2313a01379e53df20d73fa79ff3602c6decc9544f0a3dad81649"
+FAMILY = "twemoji"  # pictures of the fine-grained gallery: a design family that has every class
 MODALITY_OF_FOLDER: dict[str, Modality] = {"sketch": "sketch", "image": "photo"}
 
 
@@ -29,7 +31,7 @@ class Emoji(Dataset):
     name = "emoji"
     summary = "Embedded: 406 classes of line drawings and colour pictures from emoji sets (313 seen, 93 unseen)."
     licence = "per drawing: CC BY 4.0, CC BY-SA 4.0, MIT, Apache 2.0, OFL 1.1, Symbola (see datasets/emoji/CARD.md)"
-    split_names = ("emoji-93",)
+    split_names = ("emoji-93", "emoji-93-fine", "emoji-93-fine-subgroup")
     caution = (
         "`emoji` holds designers' icons and clip-art, not free-hand sketches and photographs: "
         "its figures do not compare with those of Sketchy, TU-Berlin or QuickDraw."
@@ -59,6 +61,8 @@ class Emoji(Dataset):
         if unknown:
             raise DataError(f"The embedded archive holds class {unknown[0]!r}, which split.csv does not list.")
         unseen = set(classes["unseen"])
+        if name != self.split_names[0]:
+            return self._fine_grained(name, items, unseen)
         return Split(
             dataset=self.name,
             name=name,
@@ -69,6 +73,30 @@ class Emoji(Dataset):
             queries=tuple(item for item in items if item.class_name in unseen and item.modality == "sketch"),
             gallery=tuple(item for item in items if item.class_name in unseen and item.modality == "photo"),
             content=f"sha256:{ARCHIVE_SHA256}",
+        )
+
+    def _fine_grained(self, name: str, items: list[Item], unseen: set[str]) -> Split:
+        """Instances are the classes of ``emoji-93``, classes are their Unicode subgroups: seen and unseen ones.
+
+        The gallery holds one picture of each unseen instance, all of one design family; the other pictures of unseen
+        instances are not used.
+        """
+        subgroups = {row["class"]: row["subgroup"] for row in self._rows("classes.csv")}
+        named = [Item(each.path, subgroups[each.class_name], each.modality, each.class_name) for each in items]
+        test = [item for item in named if item.instance in unseen]
+        train = [item for item in named if item.instance not in unseen]
+        return FineGrainedSplit(
+            dataset=self.name,
+            name=name,
+            seen=tuple(sorted({item.class_name for item in train})),
+            unseen=tuple(sorted({item.class_name for item in test})),
+            train=tuple(train),
+            validation=(),
+            queries=tuple(item for item in test if item.modality == "sketch"),
+            gallery=tuple(item for item in test if item.path.endswith(f"/{FAMILY}.webp")),
+            content=f"sha256:{ARCHIVE_SHA256}",
+            gallery_name=FAMILY,
+            grouped=name.endswith("-subgroup"),
         )
 
     def read(self, path: str) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.datasets.base import DATASETS, Dataset, Survey, Whereabouts
 from bench.datasets.published.class_splits import hash_of_classes
 from bench.datasets.published.files import Walker, check_name, escape, needed_for, read_file, stamp_of
+from bench.datasets.published.instances import by_class, fine_grained, readings, stem, without_number
 from bench.errors import DataError, UsageError, nearest
 from bench.settings.run_settings import setting
 from bench.types import Item, Modality, Split, salted_order
@@ -49,27 +50,30 @@ class Folder(Dataset):
     The name of the split holds the hash of its unseen classes: ``all-<hash>``, ``unseen-<hash>`` or
     ``draw20-seed0-<hash>``. ``bench data list -o`` writes these classes to ``classes.txt``, which ``unseen=@FILE``
     reads. A draw is logged in full.
+
+    ``--split folder-fine`` is fine-grained: the photo of sketch ``<instance>-<number>`` is ``<instance>`` of its class.
     """
 
     name = "folder"
     summary = f"Your own images: {TREE} under --set root=PATH, with --set unseen=all|@FILE|name,name or draw=N."
     licence = "your own"
-    split_names = ("folder",)
+    split_names = ("folder", *readings("folder"))
     Settings = FolderSettings
     locating = frozenset(("root", "unseen", "draw", "seed"))
 
     def split(self, name: str | None = None) -> Split:
-        """The split that the settings describe; ``name`` is its name, ``folder`` or None.
+        """The split that the settings describe; ``name`` is its name, one of ``split_names`` or None.
 
         Raises UsageError for another name or incomplete settings, DataError for an incomplete folder.
         """
-        split = self.load_split(self.split_names[0])
+        base = by_class(name or "folder")
+        split = self.load_split("folder" + (name or base).removeprefix(base))
         if name not in (None, split.name, *self.split_names):
             raise UsageError(f"The folder's split is {split.name!r}, not {name!r}: omit --split.")
         return split
 
     def load_split(self, name: str) -> Split:
-        """Load the split; classes, and images of a class, are in code-point order."""
+        """Load a reading of the split; classes, and images of a class, are in code-point order."""
         if self.settings.name in set(DATASETS.names()) - {self.name} or not self.settings.name.strip():
             raise UsageError(f"--set name={self.settings.name} is taken by another dataset: choose a name of your own.")
         items = {modality: self._items(modality) for modality in FOLDERS}
@@ -86,7 +90,7 @@ class Folder(Dataset):
         chosen = set(unseen)
         seen = tuple(each for each in classes if each not in chosen)
         everything = [item for found in items.values() for item in found]
-        return Split(
+        split = Split(
             dataset=self.settings.name,
             name=f"{title}-{hash_of_classes(unseen)[:8]}",
             seen=seen,
@@ -96,6 +100,15 @@ class Folder(Dataset):
             queries=tuple(item for item in items["sketch"] if item.class_name in chosen),
             gallery=tuple(item for item in items["photo"] if item.class_name in chosen),
         )
+        if name == by_class(name):
+            return split
+        photos = {(item.class_name, stem(item.path)) for item in items["photo"]}
+
+        def instance(item: Item) -> str:
+            own = stem(item.path)
+            return own if item.modality == "photo" or (item.class_name, own) in photos else without_number(own)
+
+        return fine_grained(split, split.name + name.removeprefix("folder"), instance, gallery_name="full")
 
     def read(self, path: str) -> bytes:
         """The file at ``path`` below the root."""

@@ -14,9 +14,9 @@ class QuickDraw(TreeDataset):
     """About 330,000 sketches and 204,000 photos; layouts and counts: docs/datasets.md."""
 
     name = "quickdraw"
-    summary = "QuickDraw Extended: 110 classes; two class splits."
+    summary = "QuickDraw Extended: 110 classes; two class splits, and one for networks of Sketchy."
     licence = "sketches: CC BY 4.0 (Google, Quick, Draw!); photos: research use, see doodle2search"
-    split_names = ("quickdraw-30", "quickdraw-30-kdsbir")
+    split_names = ("quickdraw-30", "quickdraw-30-kdsbir", "quickdraw-11-unseen-by-sketchy")
     titles = ("QuickDraw", "QuickDraw_Extended", "QuickDrawExt", "QuickDraw-Ext")
     archives = (
         "QuickDraw_sketches_final.zip and QuickDraw_images_final.zip of doodle2search",

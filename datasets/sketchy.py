@@ -5,19 +5,23 @@ The layout ``sake`` has published file lists; ``datasets/published/file_lists.py
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.datasets.base import DATASETS
 from bench.datasets.published.class_splits import ClassSplit
+from bench.datasets.published.instances import by_class, fine_grained, readings, stem
 from bench.datasets.published.layouts import Layout, Lists
 from bench.datasets.published.tree_dataset import TreeDataset, TreeSettings
 from bench.errors import DataError
 from bench.settings.run_settings import setting
+from bench.types import Item, Split
 
 # Published file lists; {} is train, test or zero.
 SKETCH_LIST = "sketch_tx_000000000000_ready_filelist_{}.txt"
 PHOTO_LIST = "all_photo_filelist_{}.txt"
+ORIGINAL = re.compile(r"n\d{8}_\d+")  # photos that sketches were drawn from; those of EXTEND are named ext_<number>
 
 
 def _lists(*folders: str) -> tuple[Lists, ...]:
@@ -43,9 +47,12 @@ class Sketchy(TreeDataset):
     """75,481 sketches and 73,002 photos, 85,502 with the originals repeated; layouts and counts: docs/datasets.md."""
 
     name = "sketchy"
-    summary = "Sketchy Extended: 125 classes; three class splits, galleries full and unique."
+    summary = "Sketchy Extended: 125 classes; three class splits, galleries full and unique; fine-grained splits."
     licence = "Sketchy: research use, see the dataset's site; the photos are ImageNet's and Flickr's"
-    split_names = ("sketchy-25", "sketchy-21", "sketchy-25-sempcyc")
+    split_names = (
+        *("sketchy-25", "sketchy-21", "sketchy-25-sempcyc"),
+        *(*readings("sketchy-25"), *readings("sketchy-21")),
+    )
     titles = ("Sketchy", "Sketchy_Extended", "SketchyExt", "Sketchy_Ext")
     archives = (
         "dataset.zip of SAKE, also used by ZSE-SBIR (Sketchy/, TUBerlin/ with file lists)",
@@ -104,3 +111,37 @@ class Sketchy(TreeDataset):
         if photos == "auto":
             return classes.gallery_name if self.place.has_repeated else "unique"
         return photos
+
+    def load_split(self, name: str) -> Split:
+        """As ``TreeDataset.load_split``; a fine-grained split has the original photos and the sketches of them.
+
+        A sketch belongs to the photo whose name stands before the first hyphen of its own. Raises DataError for a
+        sketch without its photo, and for a photo in both a seen and an unseen class.
+        """
+        base = by_class(name)
+        split = super().load_split(base)
+        if base == name:
+            return split
+        split = replace(split, train=_originals(split.train), gallery=_originals(split.gallery))
+        trained = {stem(item.path).partition("-")[0]: item for item in split.train}
+        for item in split.gallery:
+            if (other := trained.get(stem(item.path))) is not None:
+                raise DataError(
+                    f"Photo {stem(item.path)} is in unseen class {item.class_name!r}, and {other.path} in seen class "
+                    f"{other.class_name!r} shows it, too: remove it from one of them."
+                )
+        return fine_grained(split, name, lambda item: stem(item.path).partition("-")[0], gallery_name="originals")
+
+
+def _originals(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """The sketches, and of the photos the originals, each once, although EXTEND repeats them."""
+    known: dict[tuple[str, str], str] = {}
+    return tuple(
+        item
+        for item in items
+        if item.modality == "sketch"
+        or (
+            ORIGINAL.fullmatch(name := stem(item.path))
+            and known.setdefault((item.class_name, name), item.path) == item.path
+        )
+    )

@@ -26,9 +26,9 @@ class TUBerlin(TreeDataset):
     """20,000 sketches, 80 a class, and about 204,000 photos; layouts and counts: docs/datasets.md."""
 
     name = "tuberlin"
-    summary = "TU-Berlin Extended: 250 classes; three class splits."
+    summary = "TU-Berlin Extended: 250 classes; three class splits, and one for networks of Sketchy."
     licence = "sketches: CC BY 4.0 (Eitz, Hays, Alexa 2012); photos: research use, largely ImageNet's"
-    split_names = ("tuberlin-30", "tuberlin-30-sempcyc", "tuberlin-30-kdsbir")
+    split_names = ("tuberlin-30", "tuberlin-30-sempcyc", "tuberlin-30-kdsbir", "tuberlin-21-unseen-by-sketchy")
     titles = ("TUBerlin", "TU-Berlin", "TUBerlin_Extended", "TU-Berlin-Ext", "TUBerlinExt")
     aliases = MISSPELT
     archives = (

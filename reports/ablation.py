@@ -13,8 +13,6 @@ from bench.results.models import RunRecord
 from bench.statistics.intervals import ClassSums
 from bench.statistics.significance import POINTS, Comparison, Results, SeededSums, compare, compare_sums, within_family
 
-METRIC = "mAP@all:plain"
-
 
 @KINDS.register("ablation")
 def ablation_tables(source: Source, options: Options) -> list[Table]:
@@ -59,10 +57,10 @@ def _find_changed_settings(one: RunRecord, full: RunRecord) -> set[str]:
 
 
 def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: int) -> Table:
-    reference = source.results(full, METRIC)
+    reference = source.results(full, full.metric)
     results_of: dict[str, Results] = {}
     for row in changed:
-        results = source.results(row, METRIC)
+        results = source.results(row, row.metric)
         if results is not None and reference is not None:
             results_of[row.name] = results
     comparisons: dict[str, Comparison] = {}
@@ -79,18 +77,18 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
             }
         )
         several = sum(min(len(mine.seeds), len(its.seeds)) > 1 for mine, its in shared.values())
-    rows = [(full.name, format_seeds(full), format_spread(full.values(METRIC), digits), "", "", "")]
-    for row in sorted(changed, key=lambda row: (-mean(row.values(METRIC)), row.name)):
+    rows = [(full.name, format_seeds(full), format_spread(full.values(full.metric), digits), "", "", "")]
+    for row in sorted(changed, key=lambda row: (-mean(row.values(row.metric)), row.name)):
         rows.append(
             (
                 row.name,
                 format_seeds(row),
-                format_spread(row.values(METRIC), digits),
+                format_spread(row.values(row.metric), digits),
                 *_format_comparison(comparisons.get(row.name)),
             )
         )
     notes = [
-        f"{METRIC}, means over queries, ± standard deviation over seeds. Differences to the full method in points "
+        f"{full.metric}, means over queries, ± standard deviation over seeds. Differences to the full method in points "
         "(hundredths), paired by query and seed, with the 95 % interval over "
         f"{_describe_interval(several, len(comparisons))}.",
         f"p: sign flips clustered by class, adjusted after Holm for the {len(comparisons)} rows.",
@@ -99,7 +97,7 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
         notes.append("Seeds differ between rows: each difference is taken on the seeds that both rows have.")
     if group.first.configuration.get("caution"):
         notes.append(str(group.first.configuration["caution"]))
-    columns = ("method", "seeds", METRIC, "difference", "95 % interval", "adjusted p")
+    columns = ("method", "seeds", full.metric, "difference", "95 % interval", "adjusted p")
     title = f"Ablation of {full.name}: {group.title}"
     return Table(title, columns, tuple(rows), tuple(notes), facts=group.facts())
 
@@ -114,7 +112,7 @@ def _describe_interval(several: int, rows: int) -> str:
 
 def compare_seeds(source: Source, row: Row, full: Row) -> tuple[Comparison | None, list[float]]:
     """Compare a row with the full method on their shared seeds; also the difference of each seed in points."""
-    one, other = source.sums(row, METRIC), source.sums(full, METRIC)
+    one, other = source.sums(row, row.metric), source.sums(full, full.metric)
     if one is None or other is None or len(one.sums.counts) != len(other.sums.counts):
         return None, []
     shared = [seed for seed in one.seeds if seed in other.seeds]
@@ -125,7 +123,7 @@ def compare_seeds(source: Source, row: Row, full: Row) -> tuple[Comparison | Non
 
 def value_of_seed(row: Row, seed: int) -> float:
     """The score of one seed."""
-    return next(run.value(METRIC) for run in row.runs if run.seed == seed)
+    return next(run.value(row.metric) for run in row.runs if run.seed == seed)
 
 
 def _select_seeds(each: SeededSums, seeds: list[int]) -> SeededSums:

@@ -97,12 +97,16 @@ class Plot:
 
 @dataclass(frozen=True)
 class RetrievedPhoto:
-    """A retrieved photo; ``right``: it has the class of the query. ``picture`` is a data URI; empty if unreadable."""
+    """A retrieved photo; ``right``: it is relevant. ``picture`` is a data URI; empty if unreadable.
+
+    ``place`` is its rank where that is not its place in the list; 0 otherwise.
+    """
 
     class_name: str
     right: bool
     path: str
     picture: str
+    place: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,15 @@ from bench.reports.footer import make_footer
 from bench.reports.missing_runs import unfinished_notes
 from bench.reports.stored_runs import Source
 
-ORDER = ("main", "protocols", "ablation", "per-class", "gallery", "cost")  # of ``all``; other kinds follow
+ORDER = (
+    "main",
+    "fine-grained",
+    "protocols",
+    "ablation",
+    "per-class",
+    "gallery",
+    "cost",
+)  # of ``all``; other kinds follow
 
 
 def build(source: Source, kinds: Sequence[str], options: Options, *, pictures: bool = False) -> Report:

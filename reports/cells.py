@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.base import Cell, number
 from bench.reports.stored_runs import Row
 
@@ -18,7 +17,7 @@ def select_rows(rows: Sequence[Row], count: int) -> list[Row]:
 
     The untrained baseline is always among them. Full methods come before ablations, which have their own section.
     """
-    ordered = sorted(rows, key=lambda row: (-mean(row.values(MAIN_METRICS[0])), row.name))
+    ordered = sorted(rows, key=lambda row: (-mean(row.values(row.metric)), row.name))
     preferred = sorted(ordered, key=lambda row: (row.name != UNTRAINED_BASELINE, bool(row.runs[0].ablation)))  # stable
     names = {row.name for row in preferred[:count]}
     return [row for row in ordered if row.name in names]

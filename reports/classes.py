@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.errors import IncompleteError
-from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.base import KINDS, Options, Table, number
 from bench.reports.cells import select_rows
 from bench.reports.stored_runs import Group, Row, Source
 from bench.results import details
 from bench.types import Doubles
 
-METRIC = MAIN_METRICS[0]
 METHODS_SHOWN = 6
 CONFUSIONS = 15  # pairs of classes in the table
 
@@ -34,11 +32,11 @@ class ClassScores:
     half: Doubles
 
 
-def score_classes(source: Source, row: Row, metric: str = METRIC) -> ClassScores | None:
+def score_classes(source: Source, row: Row) -> ClassScores | None:
     """Scores of a row by class, over queries with a relevant photo; None if values of queries are not stored."""
     from scipy.special import stdtrit
 
-    results, per_query = source.results(row, metric), source.per_query(row.runs[0].id)
+    results, per_query = source.results(row, row.metric), source.per_query(row.runs[0].id)
     if results is None or per_query is None:
         return None
     values = results.values.mean(axis=0)
@@ -55,7 +53,7 @@ def score_classes(source: Source, row: Row, metric: str = METRIC) -> ClassScores
 
 def find_best_rows(source: Source, group: Group) -> list[tuple[Row, ClassScores]]:
     """The best rows with scores by class on the same classes, best first."""
-    complete = [row for row in group.rows if source.sums(row, METRIC) is not None]
+    complete = [row for row in group.rows if source.sums(row, row.metric) is not None]
     rows = [
         (row, each) for row in select_rows(complete, METHODS_SHOWN) if (each := score_classes(source, row)) is not None
     ]
@@ -86,7 +84,8 @@ def _score_table(group: Group, rows: Sequence[tuple[Row, ClassScores]], digits: 
         (first.classes[n], number(first.queries[n]), *(number(float(each.means[n]), digits) for _, each in rows))
         for n in order
     ]
-    notes = (f"{METRIC}, mean over the queries of a class and over seeds; classes in the order of the first column.",)
+    metric = group.metrics[0]
+    notes = (f"{metric}, mean over the queries of a class and over seeds; classes in the order of the first column.",)
     columns = ("class", "queries", *(row.name for row, _ in rows))
     return Table(f"By class: {group.title}", columns, tuple(cells), notes, facts=group.facts())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 
-from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports.base import KINDS, Options, Table, number
 from bench.reports.cells import format_spread, mean
 from bench.reports.stored_runs import Group, Row, Source
@@ -12,7 +11,7 @@ from bench.reports.stored_runs import Group, Row, Source
 COLUMNS = (
     "method",
     "runs",
-    MAIN_METRICS[0],
+    "score",
     "parameters, M",
     "GFLOP an image",
     "preparing, s",
@@ -32,7 +31,7 @@ def cost_tables(source: Source, options: Options) -> list[Table]:
 
 
 def _table(group: Group, digits: int) -> Table:
-    rows = sorted(group.rows, key=lambda row: (-mean(row.values(MAIN_METRICS[0])), row.name))
+    rows = sorted(group.rows, key=lambda row: (-mean(row.values(row.metric)), row.name))
     notes = (
         "Parameters and operations are those of the network that embeds an image, of multiplications and additions "
         "each; preparing is the knowledge table, near 0 when it came from the cache; images/s is the embedding of "
@@ -42,7 +41,7 @@ def _table(group: Group, digits: int) -> Table:
     cells = [_cells(row, digits) for row in rows]
     # Empty columns are left out, such as device memory on a machine without a GPU.
     used = [column for column in range(len(COLUMNS)) if any(row[column] != "-" for row in cells)]
-    columns = tuple(COLUMNS[column] for column in used)
+    columns = tuple(group.metrics[0] if COLUMNS[column] == "score" else COLUMNS[column] for column in used)
     rows_used = tuple(tuple(row[n] for n in used) for row in cells)
     return Table(f"Cost: {group.title}", columns, rows_used, notes, facts=group.facts())
 
@@ -61,7 +60,7 @@ def _cells(row: Row, digits: int) -> tuple[str, ...]:
     return (
         row.name,
         number(len(row.runs)),
-        format_spread(row.values(MAIN_METRICS[0]), digits),
+        format_spread(row.values(row.metric), digits),
         cost("parameters", 1e6, 1),
         cost("flops", 1e9, 2),
         *(seconds(part) for part in ("preparing", "training", "embedding", "scoring")),

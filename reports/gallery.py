@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 
 from bench.datasets.base import Dataset
 from bench.datasets.published.request_split import reopen_split
 from bench.errors import BenchError, IncompleteError
-from bench.evaluation.metrics.base import MAIN_METRICS
+from bench.evaluation.metrics.base import main_metrics
 from bench.reports.base import (
     KINDS,
     PICTURES,
@@ -28,9 +29,8 @@ from bench.reports.stored_runs import SEED, Group, Source
 from bench.results import details
 from bench.results.models import RunRecord
 from bench.settings.request import Request
-from bench.types import Split
+from bench.types import Item, Split
 
-METRIC = MAIN_METRICS[0]
 EACH = 3  # queries of each choice
 PHOTOS = 10  # photos shown for each query
 SIDE = 96  # pixels, longer side of a picture
@@ -54,7 +54,7 @@ def choose_queries(values: np.ndarray) -> list[tuple[str, int]]:
 
 def find_best_run(source: Source, group: Group) -> tuple[str, RunRecord, details.Top, details.PerQuery] | None:
     """The first seed of the best row with stored photos: name of the row, run, best photos and values of queries."""
-    for row in sorted(group.rows, key=lambda row: (-mean(row.values(METRIC)), row.name)):
+    for row in sorted(group.rows, key=lambda row: (-mean(row.values(row.metric)), row.name)):
         run = row.runs[0]
         content, values = source.detail(run, details.TOP), source.per_query(run.id)
         if content is not None and values is not None:
@@ -74,7 +74,7 @@ def gallery_tables(source: Source, options: Options) -> list[Table]:
         if best is None:
             continue
         name, run, top, per_query = best
-        values = per_query.of(METRIC)
+        values, fine = per_query.of(choice_metric(run)), run.relevance == "instance"
         rows = []
         for choice, query in choose_queries(values):
             photos = zip(top.labels[query][:PHOTOS], top.hits[query], strict=False)
@@ -82,11 +82,14 @@ def gallery_tables(source: Source, options: Options) -> list[Table]:
             marks = ", ".join(f"{RIGHT if right else WRONG} {name}" for name, right in found)
             best_photos = Cell(marks, value=[name for name, _ in found], right=[right for _, right in found])
             sketch, value = top.classes[top.query_labels[query]], number(float(values[query]), options.digits)
-            rows.append((choice, sketch, number(query), value, best_photos))
-        notes = (
-            f"Run {run.id}, seed {run.seed}. {RIGHT} right class, {WRONG} another one; `--format html` shows pictures.",
-        )
-        columns = ("which", "sketch of", "query", METRIC, "best photos")
+            rank = (number(true_rank(float(values[query]))),) if fine else ()
+            rows.append((choice, sketch, number(query), value, *rank, best_photos))
+        legend = f"{RIGHT} right class, {WRONG} another one"
+        if fine:
+            legend = f"{RIGHT} the true photo, {WRONG} another one; photos are named by their class"
+        notes = (f"Run {run.id}, seed {run.seed}. {legend}; `--format html` shows pictures.",)
+        added = ("rank of the true photo",) if fine else ()
+        columns = ("which", "sketch of", "query", choice_metric(run), *added, "best photos")
         title = f"Retrieval of {name}: {group.title}"
         tables.append(Table(title, columns, tuple(rows), notes, facts=group.facts()))
     if not tables:
@@ -110,26 +113,47 @@ def retrieval_examples(source: Source, options: Options) -> list[Plot | Retrieva
         except BenchError as error:
             found.append(RetrievalExamples(title, (), (f"No pictures: {error}",)))
             continue
-        values = per_query.of(METRIC)
+        values = per_query.of(choice_metric(run))
         queries = tuple(
-            _example(dataset, split, top, query, choice, f"{values[query]:.{options.digits}f}")
+            _example(dataset, split, top, query, choice, float(values[query]), options.digits)
             for choice, query in choose_queries(values)
         )
-        notes = (f"Run {run.id}, seed {run.seed}; {METRIC} of each query.", f"Pictures: {dataset.licence}.")
+        notes = (f"Run {run.id}, seed {run.seed}; {choice_metric(run)} of each query.", f"Pictures: {dataset.licence}.")
         found.append(RetrievalExamples(title, queries, notes))
     return found
 
 
-def _example(dataset: Dataset, split: Split, top: details.Top, query: int, choice: str, score: str) -> QueryExample:
-    sketch = split.queries[query]
+def choice_metric(run: RunRecord) -> str:
+    """The metric by which queries are best and worst: of a fine-grained run one that tells every rank apart."""
+    return "MRR" if run.relevance == "instance" else main_metrics(run.relevance)[0]
+
+
+def true_rank(mrr: float) -> int:
+    """The rank of the true photo of a query, from its MRR."""
+    return round(1 / mrr)
+
+
+def _example(
+    dataset: Dataset, split: Split, top: details.Top, query: int, choice: str, value: float, digits: int
+) -> QueryExample:
+    """A query with its best photos; in a fine-grained split also the true photo, wherever it ranks."""
+    sketch, score = split.queries[query], f"{value:.{digits}f}"
     photos = []
     for position, hit in zip(top.positions[query][:PHOTOS], top.hits[query], strict=False):
         if position >= 0:
-            item = split.gallery[position]
-            photos.append(RetrievedPhoto(item.class_name, bool(hit), item.path, encode_picture(dataset, item.path)))
-    return QueryExample(
-        choice, sketch.class_name, score, sketch.path, encode_picture(dataset, sketch.path), tuple(photos)
-    )
+            photos.append(_retrieved(dataset, split.gallery[position], right=bool(hit)))
+    if split.relevance == "instance":
+        rank, wanted = true_rank(value), (sketch.class_name, sketch.instance)
+        score = f"{score}, true photo at rank {rank}"
+        if not any(photo.right for photo in photos):
+            item = next(each for each in split.gallery if (each.class_name, each.instance) == wanted)
+            photos.append(replace(_retrieved(dataset, item, right=True), place=rank))
+    name = sketch.instance or sketch.class_name
+    return QueryExample(choice, name, score, sketch.path, encode_picture(dataset, sketch.path), tuple(photos))
+
+
+def _retrieved(dataset: Dataset, item: Item, *, right: bool) -> RetrievedPhoto:
+    return RetrievedPhoto(item.instance or item.class_name, right, item.path, encode_picture(dataset, item.path))
 
 
 def encode_picture(dataset: Dataset, path: str, side: int = SIDE) -> str:

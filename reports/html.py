@@ -24,6 +24,8 @@ from bench.reports.markdown import flush_right
 FOLDED = 60  # rows; a longer table is collapsed
 HEADINGS = {
     "main": "Results",
+    "fine-grained": "Fine-grained",
+    "cross-dataset": "Other datasets",
     "protocols": "Same ranking, many numbers",
     "ablation": "Ablation",
     "per-class": "Classes",
@@ -123,10 +125,11 @@ def _query(query: QueryExample) -> str:
 
 def _photo(place: int, photo: RetrievedPhoto) -> str:
     state, mark = ("right", RIGHT) if photo.right else ("wrong", WRONG)
-    alt = f"Place {place}: {photo.class_name}, {state} class"
+    place, rank = photo.place or place, f" (rank {photo.place})" if photo.place else ""
+    alt = f"Place {place}: {photo.class_name}, {state}"
     return (
         f'<figure class="{state}">{_picture(photo.picture, alt)}'
-        f'<figcaption><span aria-hidden="true">{mark}</span> {escape(photo.class_name)}</figcaption></figure>'
+        f'<figcaption><span aria-hidden="true">{mark}</span> {escape(photo.class_name)}{rank}</figcaption></figure>'
     )
 
 

@@ -7,7 +7,6 @@ import statistics
 
 import numpy as np
 
-from bench.evaluation.metrics.base import MAIN_METRICS
 from bench.reports import ablation, classes, plots
 from bench.reports.base import PICTURES, Options, Plot, RetrievalExamples
 from bench.reports.cells import UNTRAINED_BASELINE, mean, select_rows
@@ -16,7 +15,6 @@ from bench.results import details
 
 ROWS = 6  # of a table that have curves
 NAMES = 40  # classes in a confusion matrix; of more, the most confused
-METRIC = MAIN_METRICS[0]
 
 
 def assign_styles(source: Source) -> dict[str, int]:
@@ -30,9 +28,9 @@ def assign_styles(source: Source) -> dict[str, int]:
 def draw_main(source: Source, options: Options) -> list[Plot | RetrievalExamples]:
     """For each table: precision and recall, P@K, and the training curve of each loss term."""
     found: list[Plot | RetrievalExamples] = []
-    for group in source.groups:
+    for group in source.of("class"):
         rows = select_rows(group.rows, ROWS)
-        found += _curves(source, group, rows) + _training(source, group, rows)
+        found += _curves(source, group, rows) + draw_training(source, group, rows)
     return found
 
 
@@ -65,7 +63,8 @@ def _curves(source: Source, group: Group, rows: list[Row]) -> list[Plot | Retrie
     ]
 
 
-def _training(source: Source, group: Group, rows: list[Row]) -> list[Plot | RetrievalExamples]:
+def draw_training(source: Source, group: Group, rows: list[Row]) -> list[Plot | RetrievalExamples]:
+    """The training curve of each loss term, one line per row."""
     histories = {row.name: _history(source, row) for row in rows}
     terms = list(dict.fromkeys(term for points in histories.values() for term in points))
     if not terms:
@@ -127,11 +126,11 @@ def _by_class(source: Source, group: Group, rows: list[tuple[Row, classes.ClassS
     names = [best.classes[n] for n in order]
     return plots.draw_dots(
         f"By class: {group.title}",
-        f"Dot plot of {METRIC} for {len(names)} classes of {rows[0][0].name}, from {names[0]} "
+        f"Dot plot of {group.metrics[0]} for {len(names)} classes of {rows[0][0].name}, from {names[0]} "
         f"({best.means[order[0]]:.2f}) down to {names[-1]} ({best.means[order[-1]]:.2f}).",
         names,
         series,
-        METRIC,
+        group.metrics[0],
         styles,
         caption="Mean over the queries of a class; lines are 95 % intervals for other sketches of that class.",
     )
@@ -183,10 +182,10 @@ def draw_ablations(source: Source, options: Options) -> list[Plot | RetrievalExa
                 found.append(
                     plots.draw_dots(
                         f"Ablation of {full.name}: {group.title}",
-                        f"Differences to the full method in points of {METRIC}: {summary}.",
+                        f"Differences to the full method in points of {full.metric}: {summary}.",
                         names,
                         [("mean", middles, lows, highs)],
-                        f"difference in points of {METRIC}",
+                        f"difference in points of {full.metric}",
                         [[style_of[row[0]] for row in rows]],
                         caption="Dots and lines: mean difference and its 95 % interval; ticks: single seeds.",
                         zero=True,
@@ -204,7 +203,7 @@ def draw_cost(source: Source, options: Options) -> list[Plot | RetrievalExamples
         points = []
         for row in select_rows(group.rows, len(group.rows)):
             seconds = statistics.fmean(sum(run.seconds.values()) for run in row.runs)
-            quality = mean(row.values(METRIC))
+            quality = mean(row.values(row.metric))
             if seconds > 0 and quality >= 0 and not math.isnan(quality):
                 points.append((row.name, seconds, quality))
         if len(points) > 1:
@@ -212,10 +211,10 @@ def draw_cost(source: Source, options: Options) -> list[Plot | RetrievalExamples
             found.append(
                 plots.draw_scatter(
                     f"Cost against quality: {group.title}",
-                    f"{METRIC} against the seconds of a run: {summary}.",
+                    f"{group.metrics[0]} against the seconds of a run: {summary}.",
                     points,
                     "seconds of a run (preparing, training, embedding, scoring)",
-                    METRIC,
+                    group.metrics[0],
                     assign_styles(source),
                     caption="Up and to the left is better. Results from a cache count 0 seconds.",
                 )

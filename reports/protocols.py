@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.errors import IncompleteError
 from bench.evaluation.protocols.base import PROTOCOLS, name_over
 from bench.reports.base import KINDS, Options, Table
 from bench.reports.cells import format_spread, select_rows
@@ -13,14 +14,22 @@ METHODS_SHOWN = 6
 
 @KINDS.register("protocols")
 def protocol_tables(source: Source, options: Options) -> list[Table]:
-    """One table per dataset, split and gallery: the best rows under the formulas of every protocol."""
-    return [_table(group, options.digits) for group in source.groups]
+    """One table per dataset, split and gallery: the best rows under the formulas of every protocol.
+
+    Raises IncompleteError if all runs are fine-grained.
+    """
+    groups = source.of("class")
+    if not groups:
+        raise IncompleteError("Only fine-grained runs match: use --kind fine-grained.")
+    return [_table(group, options.digits) for group in groups]
 
 
 def _table(group: Group, digits: int) -> Table:
     ordered = select_rows(group.rows, METHODS_SHOWN)
     rows, other, left_out = [], [], []
     for name, protocol in PROTOCOLS.items():
+        if protocol.relevance != "class":
+            continue
         if protocol.gallery != "full" or protocol.codes != "none":
             left_out.append(name)
             continue

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import IncompleteError
+from bench.evaluation.metrics.base import main_metrics
 from bench.results import details
 from bench.results.models import RunRecord
 from bench.results.store import Store
@@ -17,7 +18,7 @@ from bench.settings.post_processing import PostProcessing
 from bench.settings.request import in_text
 from bench.statistics.intervals import RESAMPLES, ClassSums, Resamples, class_draws
 from bench.statistics.significance import Results, SeededSums
-from bench.types import Average
+from bench.types import Average, Relevance
 
 SEED = 0  # of the resamples, so that a report has the same bytes each time
 
@@ -32,6 +33,11 @@ class Row:
     name: str
     runs: tuple[RunRecord, ...]
     distinct_settings: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def metric(self) -> str:
+        """The first metric of its tables."""
+        return main_metrics(self.runs[0].relevance)[0]
 
     def values(self, metric: str) -> list[float]:
         """The mean over queries of each run that has the metric."""
@@ -49,6 +55,11 @@ class Group:
     def first(self) -> RunRecord:
         """The first run, for the values that all runs share."""
         return self.rows[0].runs[0]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of its table."""
+        return main_metrics(self.first.relevance)
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -131,6 +142,10 @@ class Source:
         for run in self.runs:
             tables.setdefault(table_key(run), []).append(run)
         return [Group(tuple(group_rows(tables[key]))) for key in sorted(tables)]
+
+    def of(self, relevance: Relevance) -> list[Group]:
+        """The tables of retrieval by class, or of fine-grained retrieval."""
+        return [group for group in self.groups if group.first.relevance == relevance]
 
     def _per_query(self, run: int) -> details.PerQuery | None:
         content = self._store.detail(run, details.PER_QUERY)

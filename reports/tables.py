@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.errors import IncompleteError, UsageError, nearest
-from bench.evaluation.metrics.base import MAIN_METRICS, parse_metric
+from bench.evaluation.metrics.base import FINE_GRAINED_METRICS, MAIN_METRICS, parse_metric
 from bench.evaluation.protocols.base import Protocol, name_over, protocol_of
 from bench.reports import missing_runs as missing
 from bench.reports import published
@@ -33,7 +33,8 @@ class View:
 
     def name(self, group: Group) -> str:
         """The name of the protocol for the gallery of a table."""
-        return name_over(self.protocol.name if self.protocol else "standard", group.first.gallery)
+        default = "fine-grained" if group.first.relevance == "instance" else "standard"
+        return name_over(self.protocol.name if self.protocol else default, group.first.gallery)
 
     def values(self, row: Row, metric: str) -> list[float]:
         """The scores of a row, one per run that has the metric."""
@@ -54,21 +55,36 @@ def main_tables(source: Source, options: Options) -> list[Table]:
     Raises UsageError for an unknown protocol or a baseline without runs, and IncompleteError if no run has the gallery
     of a named protocol.
     """
-    if options.baseline and not any(find_baseline(group, options.baseline) for group in source.groups):
-        known = {row.name for group in source.groups for row in group.rows}
+    groups = source.of("class")
+    if not groups:
+        raise IncompleteError("Only fine-grained runs match: use --kind fine-grained.")
+    tables = make_tables(source, groups, options)
+    if options.published:
+        tables += published.make_tables_without_split(sorted({group.first.dataset for group in groups}))
+    return tables
+
+
+def make_tables(source: Source, groups: Sequence[Group], options: Options) -> list[Table]:
+    """A table per group and protocol; raises as ``main_tables``."""
+    if options.baseline and not any(find_baseline(group, options.baseline) for group in groups):
+        known = {row.name for group in groups for row in group.rows}
         raise UsageError(f"No run of {options.baseline!r} is stored. {nearest(options.baseline, known)}")
+    relevance = groups[0].first.relevance
+    shown = MAIN_METRICS if relevance == "class" else FINE_GRAINED_METRICS
     named = [protocol_of(name) for name in options.protocols]
-    views = [View(each.metrics, each, gallery) for each, gallery in named] or [View(MAIN_METRICS, None)]
+    for protocol, _ in named:
+        if protocol.relevance != relevance:
+            splits = "fine-grained splits" if relevance == "class" else "splits by class"
+            raise UsageError(f"Protocol {protocol.name} is for {splits}, and split {groups[0].first.split} is not one.")
+    views = [View(each.metrics, each, gallery) for each, gallery in named] or [View(shown, None)]
     tables = [
         _table(source, group, view, options)
-        for group in source.groups
+        for group in groups
         for view in views
         if view.gallery in (None, group.first.gallery)
     ]
     if not tables:
         raise IncompleteError("No run has a gallery of all classes: use `bench run --gallery all`.")
-    if options.published:
-        tables += published.make_tables_without_split(sorted({group.first.dataset for group in source.groups}))
     return tables
 
 
@@ -180,9 +196,21 @@ def _notes(
     if lacks and first.selection != "oracle":
         command = missing.make_command(group, UNTRAINED_BASELINE, ())
         notes.append(f"This table lacks the untrained baseline: `{command}` adds it.")
+    notes += fine_grained_notes(first)
     if first.configuration.get("caution"):
         notes.append(str(first.configuration["caution"]))
     notes.append(f"Fingerprint of the images: {first.fingerprint[:16]}.")
+    return notes
+
+
+def fine_grained_notes(run: RunRecord) -> list[str]:
+    """What a reader of fine-grained figures must know: the chance level, and whether classes were trained on."""
+    if run.relevance != "instance":
+        return []
+    chance = "" if math.isnan(run.chance) else f"; by chance acc@1 is {run.chance:.3f}"
+    notes = [f"Relevant is the one photo that a sketch was drawn from{chance}."]
+    if not run.configuration.get("zero_shot", True):
+        notes.append("Fine-grained, not zero-shot: classes of the test are trained on, with other instances.")
     return notes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -14,6 +14,7 @@ from bench.cli.output import global_option, make_resources
 from bench.cli.progress import Bars
 from bench.cli.run_table import Done, name_experiment, show_runs
 from bench.cli.sweep import Sweep
+from bench.cli.test_on import find_missing, test_on
 from bench.distributed.failure import LostProcessError
 from bench.distributed.process_group import join_processes
 from bench.errors import DataError, IncompleteError, StorageError, UsageError
@@ -30,10 +31,17 @@ from bench.settings.request import Request
 Show = Callable[[list[Done], str, Store], None]
 
 
-def run_requests(ctx: typer.Context, requests: list[Request], options: RunOptions, show: Show = show_runs) -> None:
+def run_requests(
+    ctx: typer.Context,
+    requests: list[Request],
+    options: RunOptions,
+    show: Show = show_runs,
+    test_datasets: Sequence[str] = (),
+) -> None:
     """Resolve all requests, so that a mistake in the last is found before the first is computed; then run them.
 
-    ``show`` prints the runs. Raises IncompleteError if some failed; the others are stored and shown.
+    ``show`` prints the runs. Each network is then scored on ``test_datasets``, too. Raises IncompleteError if some
+    failed; the others are stored and shown.
     """
     where = str(global_option(ctx, "store"))
     with join_processes(options.device) as processes:
@@ -50,6 +58,9 @@ def run_requests(ctx: typer.Context, requests: list[Request], options: RunOption
         if not processes.leads:
             logging.getLogger("bench").setLevel(logging.ERROR)  # rank 0 logs
         executor = processes.all_succeed(lambda: choose_executor(options, resources))
+        if test_datasets and (executor is not None or processes.size > 1):
+            raise UsageError("--test-on needs one process: leave out --executor and torchrun, or test by --checkpoint.")
+        missing = find_missing(test_datasets, requests, resources.data_root)
         experiments, kept = _resolve_all(requests, resources, options, where, quiet)
         agree(processes, experiments)
         if not processes.leads:
@@ -67,11 +78,13 @@ def run_requests(ctx: typer.Context, requests: list[Request], options: RunOption
             )
         for line in merged.conflicts:
             typer.echo(line, err=True)
-        sweep = Sweep(experiments, resources, store, options, quiet)
+        sweep = Sweep(experiments, resources, store, options, quiet, failures=[*missing.values()])
         lost: StorageError | None = None
         try:
             if executor is None:
                 sweep.run()
+                if test_datasets and not sweep.lost:
+                    test_on(sweep, [each for each in test_datasets if each not in missing], options, resources)
             else:
                 run_jobs(sweep, executor)
         finally:
@@ -86,7 +99,8 @@ def run_requests(ctx: typer.Context, requests: list[Request], options: RunOption
         if lost:
             raise lost
         if sweep.failures:
-            raise IncompleteError(f"{len(sweep.failures)} of {len(experiments)} runs failed, the others are stored.")
+            number = len(sweep.failures) + len(sweep.done) if test_datasets else len(experiments)
+            raise IncompleteError(f"{len(sweep.failures)} of {number} runs failed, the others are stored.")
 
 
 def _resolve_all(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.output import number_or_none, print_json, print_rows, stderr
-from bench.evaluation.metrics.base import MAIN_METRICS
+from bench.evaluation.metrics.base import main_metrics
 from bench.io import facts_of
 from bench.results.models import RunRecord, trained_on
 from bench.results.store import STALE_SECONDS, Store
@@ -17,6 +17,7 @@ from bench.results.store import STALE_SECONDS, Store
 if TYPE_CHECKING:
     from bench.experiments.experiment import Experiment
 
+METRIC = "mAP@all:plain"  # of a list of runs
 STATUSES = ("queued", "running", "done", "failed", "interrupted", "superseded")
 Done = tuple[RunRecord, bool]  # a run, and whether it was stored before
 
@@ -49,7 +50,7 @@ def make_row(run: RunRecord, sign: tuple[float, str] | None, networks: Mapping[s
         "title": name_run(run),
         **_columns(run, "method", "ablation", "dataset", "split", "seed", "selection", "gallery"),
         "limit": run.per_class_limit,
-        "map_all": number_or_none(run.value(MAIN_METRICS[0])),
+        "map_all": number_or_none(run.value(METRIC)),
         **_columns(run, "started", "ended"),
         "seconds": round(sum(run.seconds.values()), 2),
         "seconds_since_heartbeat": None if sign is None else round(sign[0], 1),
@@ -112,8 +113,9 @@ def show_runs(done: list[Done], format: str, store: Store, jobs: Sequence[Mappin
     if not done:
         return
     rows = []
+    metrics = dict.fromkeys(metric for run, _ in done for metric in main_metrics(run.relevance))
     for run, _ in done:
-        figures = {name.removesuffix(":k"): number_or_none(run.value(name)) for name in MAIN_METRICS}
+        figures = {name.removesuffix(":k"): number_or_none(run.value(name)) for name in metrics}
         row = {"run": run.id or None, "method": run.title, "split": run.split, "seed": run.seed, **figures}
         rows.append({**row, "seconds": round(sum(run.seconds.values()))})
     print_rows("runs", rows, digits=3)

@@ -51,11 +51,13 @@ class Figure(Score):
 
 
 def every_protocol() -> list[Protocol]:
-    """Protocols for any embeddings, in alphabetical order.
+    """Protocols of retrieval by class for any embeddings, in alphabetical order.
 
-    Left out are binary codes, since at a width of 2048 fitting takes minutes, and diagonal galleries.
+    Left out are binary codes, since at a width of 2048 fitting takes minutes, and diagonal galleries. A file of
+    embeddings does not tell whether its labels are instances.
     """
-    return [each for _, each in PROTOCOLS.items() if each.codes == "none" and each.gallery != "diagonal"]
+    found = [each for _, each in PROTOCOLS.items() if each.relevance == "class"]
+    return [each for each in found if each.codes == "none" and each.gallery != "diagonal"]
 
 
 def chosen_metrics(metrics: Sequence[str], distance: Distance = "cosine", name: str = "") -> Protocol:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bench.evaluation.metrics.base import METRICS, parse_metric
 from bench.types import Average, Doubles, EmptyQueries, Labels, Score
 
 
@@ -41,18 +42,32 @@ class Ranking:
         return np.where(self.relevant == 0, 0.0, values) if empty == "zero" else values
 
     def per_class(self, metric: str, empty: EmptyQueries = "skip") -> tuple[Labels, Doubles]:
-        """Clusters, ascending int64 [classes], and the mean of each, float64 [classes]; NaN if no query counts."""
+        """Clusters, ascending int64 [classes], and the mean of each, float64 [classes]; NaN if no query counts.
+
+        A metric such as ``median-rank`` has the median of each instead.
+        """
         values = self.per_query(metric, empty)
         labels, position = np.unique(self.clusters, return_inverse=True)
         counts = ~np.isnan(values)
+        if _has_median(metric):
+            own = [values[(position == number) & counts] for number in range(len(labels))]
+            return labels, np.array([np.median(each) if len(each) else np.nan for each in own])
         total = np.bincount(position, weights=np.where(counts, values, 0.0), minlength=len(labels))
         number = np.bincount(position[counts], minlength=len(labels))
         return labels, np.divide(total, number, out=np.full(len(labels), np.nan), where=number > 0)
 
     def score(self, metric: str, average: Average = "queries", empty: EmptyQueries = "skip") -> Score:
-        """The mean over queries, or over classes of the mean within each; NaN if no query counts."""
+        """The mean over queries, or over classes of the mean within each; NaN if no query counts.
+
+        A metric such as ``median-rank`` has the median over queries, or the mean over classes of the median in each.
+        """
         values = self.per_query(metric, empty) if average == "queries" else self.per_class(metric, empty)[1]
         counted = values[~np.isnan(values)]
-        mean = float(counted.mean()) if len(counted) else float("nan")
+        middle = np.median if _has_median(metric) and average == "queries" else np.mean
+        mean = float(middle(counted)) if len(counted) else float("nan")
         skipped = int(np.count_nonzero(self.relevant == 0)) if empty == "skip" else 0
         return Score(metric, average, mean, queries=len(self.relevant), skipped=skipped)
+
+
+def _has_median(metric: str) -> bool:
+    return METRICS.get(parse_metric(metric).definition).median

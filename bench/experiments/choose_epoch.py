@@ -10,6 +10,7 @@ import torch
 
 from bench.datasets.images.loader import Images
 from bench.embeddings.arrays import Embeddings
+from bench.evaluation.metrics.base import main_metrics
 from bench.evaluation.ranking import rank
 from bench.experiments.experiment import Experiment, Resources
 from bench.methods.base import Method
@@ -28,12 +29,15 @@ def selector_of(experiment: Experiment, resources: Resources, device: torch.devi
     items = split.validation if rule.needs == "validation classes" else (*split.queries, *split.gallery)
     label_of = {name: label for label, name in enumerate(sorted({item.class_name for item in items}))}
     sides = [[item for item in items if item.modality == modality] for modality in ("sketch", "photo")]
-    labels = [np.array([label_of[item.class_name] for item in side], dtype=np.int64) for side in sides]
+    query, gallery = (np.array([label_of[item.class_name] for item in side], dtype=np.int64) for side in sides)
+    arrays, metric = {"query_labels": query, "gallery_labels": gallery}, METRIC
+    if rule.needs != "validation classes":
+        arrays, metric = split.label_arrays(), main_metrics(split.relevance)[0]
     size, workers = experiment.run.image_size, resources.workers
     images = [Images(experiment.dataset, processes.part(side), size, workers=workers) for side in sides]
 
     def retrieval(method: Method) -> float:
-        """mAP@all, the same on all ranks."""
+        """The first metric of the split, the same on all ranks; on validation classes mAP@all."""
         where: dict[str, Any] = {"device": device, "precision": experiment.precision, "processes": processes}
         sketches, photos = (
             embed(method, each, is_photo=is_photo, progress=lambda *_: None, **where)
@@ -41,6 +45,6 @@ def selector_of(experiment: Experiment, resources: Resources, device: torch.devi
         )
         if not (np.isfinite(sketches).all() and np.isfinite(photos).all()):
             return math.nan
-        return rank(Embeddings(sketches, photos, *labels), [METRIC]).score(METRIC).value
+        return rank(Embeddings(sketches, photos, **arrays), [metric]).score(metric).value
 
     return BestEpoch(rule, retrieval)

@@ -66,10 +66,11 @@ class Embedder:
         gallery, photos = self.embed_gallery(
             split.gallery, query.shape[1], lambda done: observer.progress(queries + done, total, {}), reuse=reuse
         )
-        labels, gallery_labels = split.test_labels(split.queries), split.test_labels(split.gallery)
+        labels = split.label_arrays()
         if isinstance(gallery, np.ndarray):
-            return Embeddings(query, gallery, labels, gallery_labels), count + photos
-        return StreamedEmbeddings(query, labels, Labelled(gallery, gallery_labels)), count + photos
+            return Embeddings(query, gallery, **labels), count + photos
+        rows = Labelled(gallery, labels.pop("gallery_labels"))
+        return StreamedEmbeddings(query=query, photos=rows, **labels), count + photos
 
     def embed_items(self, items: Sequence[Item], progress: Progress, *, reuse: bool = True) -> tuple[Floats, int]:
         """Embeddings of items of one modality, float32 [items, width], and the number not read from the cache."""

@@ -17,7 +17,7 @@ from bench.devices import choose_device, to_pixels
 from bench.embeddings.arrays import Embeddings, Rows, StreamedEmbeddings
 from bench.embeddings.binary_codes import Itq
 from bench.errors import IncompleteError, StorageError
-from bench.evaluation.metrics.base import STORED_METRICS
+from bench.evaluation.metrics.base import stored_metrics
 from bench.evaluation.ranking import compile_kernels, rank
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.reranking import Icfrr
@@ -161,17 +161,20 @@ class Execution:
         with clock.part("scoring"):
             self._compiling.join()
             ranking = self._rank(embeddings, codes)
-        labels = embeddings.photos.labels(0, embeddings.photos.shape[0])
+        split = experiment.split
+        packed = ranking, split.cluster_labels(split.gallery), split.clusters, self.history, split.relevance
         environment = weights_of(method, initial=experiment.trained is None)
         if self.trained_by:
             environment["trained by"] = self.trained_by
         if self.epoch is not None:
             environment["epoch"] = str(self.epoch)
         return Outcome(
-            scores=[ranking.score(metric, average) for metric in STORED_METRICS for average in AVERAGES],
+            scores=[
+                ranking.score(metric, average) for metric in stored_metrics(split.relevance) for average in AVERAGES
+            ],
             seconds=clock.seconds,
             cost=cost_of(method, experiment.run.image_size, clock.seconds, embedded, self.device),
-            details=details.pack(ranking, labels, experiment.split.unseen + experiment.split.seen, self.history),
+            details=details.pack(*packed),
             environment=environment,
         )
 
@@ -190,7 +193,7 @@ class Execution:
             rescore = Icfrr(embeddings, post) if post.rerank == "icfrr" else None
         return rank(
             embeddings,
-            details.RANKED,
+            details.ranked_metrics(self.experiment.split.relevance),
             distance=post.distance,
             top=self.resources.top,
             rescore=rescore,

@@ -13,6 +13,7 @@ from typing import Any
 from bench.datasets.base import Dataset
 from bench.distributed.process_group import ALONE, Processes
 from bench.errors import DataError
+from bench.fine_grained import FineGrainedSplit
 from bench.io import file_digest
 from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import Method
@@ -94,6 +95,8 @@ class Experiment:
             "dropped": dict(self.dropped),
             "gallery_name": self.split.gallery_name,
         }
+        if isinstance(self.split, FineGrainedSplit):
+            notes |= self.split.facts
         return {
             **columns,
             "ablation": self.ablation,

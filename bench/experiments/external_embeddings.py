@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from bench.datasets.published.published_counts import counts_of_split
 from bench.embeddings.arrays import Embeddings
 from bench.embeddings.files import EmbeddingFile
 from bench.errors import DataError, UsageError, nearest
-from bench.types import Item, Labels, Split
+from bench.fine_grained import FineGrainedSplit
+from bench.types import Item, Labels, Relevance, Split
 
 Pair = tuple[int, int]  # queries and photos of a class
 UNVERIFIED = "unverified"
@@ -32,7 +33,8 @@ class ExternalEmbeddings:
     """Embeddings and their split. Rows follow the split where the file has paths.
 
     ``evidence`` is what they were compared with. ``fingerprint`` is the split's, ``counts:`` and a hash of the
-    published counts if the images are missing, or ``unverified``. ``classes`` name the labels if both sides have paths.
+    published counts if the images are missing, or ``unverified``. ``classes`` name the labels if both sides have paths;
+    ``split_of_rows`` is then the split itself.
     """
 
     embeddings: Embeddings
@@ -43,6 +45,23 @@ class ExternalEmbeddings:
     evidence: Literal["split", "published counts", "none"]
     caution: str
     classes: tuple[str, ...] = ()
+    split_of_rows: Split | None = None
+
+    @property
+    def relevance(self) -> Relevance:
+        """What the split finds relevant."""
+        return self.split_of_rows.relevance if self.split_of_rows else "class"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What reports say of a fine-grained split."""
+        return self.split_of_rows.facts if isinstance(self.split_of_rows, FineGrainedSplit) else {}
+
+    @property
+    def gallery_clusters(self) -> Labels:
+        """The label of each photo in ``classes``: int64 [photos]."""
+        split = self.split_of_rows
+        return self.embeddings.gallery_labels if split is None else split.cluster_labels(split.gallery)
 
     @property
     def verified(self) -> bool:
@@ -68,19 +87,24 @@ def verify(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Ext
             raise
         return published
     title = f"split {split.name} of {split.dataset} (gallery {split.gallery_name})"
+    has_paths = file.query_paths is not None and file.gallery_paths is not None
+    if split.relevance == "instance" and not has_paths:
+        raise DataError(
+            f"The {title} is fine-grained, so each row must name its image: add 'query_paths' and 'gallery_paths' as "
+            "`bench data list` writes them."
+        )
     embeddings = _in_order(file, split, title)
     queries, photos = (Counter(item.class_name for item in items) for items in (split.queries, split.gallery))
     classes = split.unseen + split.seen
     expected = {name: (queries[name], photos[name]) for name in classes if queries[name] or photos[name]}
     if difference := _difference(embeddings, expected, title):
         raise DataError(f"{difference}: {_cure(split.dataset, split.name)}")
-    if file.query_paths is None or file.gallery_paths is None:
-        classes = ()
-    else:
-        own = [split.test_labels(items) for items in (split.queries, split.gallery)]
-        embeddings = Embeddings(embeddings.query, embeddings.gallery, *own)
+    if has_paths:
+        embeddings = Embeddings(embeddings.query, embeddings.gallery, **split.label_arrays())
     about = split.dataset, split.name, split.gallery_name, split.fingerprint
-    return ExternalEmbeddings(embeddings, *about, "split", dataset.caution, classes)
+    if not has_paths:
+        return ExternalEmbeddings(embeddings, *about, "split", dataset.caution)
+    return ExternalEmbeddings(embeddings, *about, "split", dataset.caution, split.clusters, split)
 
 
 def unverified(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> ExternalEmbeddings:

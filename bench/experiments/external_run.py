@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import provenance
 from bench.embeddings.files import digest_of
 from bench.errors import UsageError
-from bench.evaluation.metrics.base import METRICS_VERSION, STORED_METRICS
+from bench.evaluation.metrics.base import METRICS_VERSION, stored_metrics
 from bench.evaluation.protocol_scores import Progress, Rankings, chosen_metrics, rank_protocols, recipe
 from bench.evaluation.protocols.base import Protocol
 from bench.experiments.external_embeddings import ExternalEmbeddings
@@ -50,7 +50,7 @@ def rank_and_store(
     distance and seed identify the run: new embeddings supersede the old ones. Raises StorageError when the database
     cannot be written.
     """
-    stored = chosen_metrics(details.RANKED, distance, "to store")
+    stored = chosen_metrics(details.ranked_metrics(external.relevance), distance, "to store")
     begun = time.perf_counter()
     rankings = rank_protocols(
         external.embeddings, [*protocols, stored], seed=seed, device=device, top=TOP, progress=progress
@@ -75,14 +75,14 @@ def rank_and_store(
         {
             **identity,
             "key": hashlib.sha256(text.encode()).hexdigest(),
-            "configuration": {**settings, "precision": "", "method_version": "", **notes},
+            "configuration": {**settings, "precision": "", "method_version": "", **notes, **external.facts},
             "request": Request(name, external.dataset, external.split, seed).to_json(),
             "environment": {**provenance.collect(device), "metrics": str(METRICS_VERSION)},
         }
     )
-    scores = [ranking.score(metric, average) for metric in STORED_METRICS for average in AVERAGES]
+    scores = [ranking.score(metric, average) for metric in stored_metrics(external.relevance) for average in AVERAGES]
     packed = {}
     if external.classes:
-        packed = details.pack(ranking, external.embeddings.gallery_labels, external.classes, ())
+        packed = details.pack(ranking, external.gallery_clusters, external.classes, (), external.relevance)
     store.finish(run, scores, {"scoring": round(seconds, 2)}, details=packed)
     return rankings, run

@@ -12,6 +12,7 @@ from bench.datasets.checks.broken_images import ROLES, BrokenImageCache, Role
 from bench.datasets.published.request_split import apply_request, remember_folder
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.experiments.experiment import Experiment, Resources, default_settings
+from bench.fine_grained import FineGrainedSplit
 from bench.methods.backbone.architectures import check_backbone, check_network
 from bench.methods.backbone.published_weights import PACKAGED, default_file, find_by_hash, how_to_get
 from bench.methods.backbone.weights import missing_weights, verified_hash
@@ -91,6 +92,11 @@ def resolve(
         raise DataError(
             f"Split {split.name!r} has no seen class to train {request.method!r} on: leave some classes seen, or take "
             "a method that is not trained."
+        )
+    if isinstance(split, FineGrainedSplit) and split.grouped and post.rerank != "none":
+        raise UsageError(
+            f"Re-ranking uses the whole gallery, but in split {split.name!r} a query sees the photos of its class: "
+            "leave out rerank, or take the split that ranks the photos of all classes."
         )
     if trained is None and kind.uses_backbone and {*NETWORK} & {*given(request.assignments)}:
         terms = tuple(each for each in kind.classifier_terms if each in kind.terms and getattr(own, f"weight_{each}"))

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.evaluation.metrics.base import MAIN_METRICS, STORED_METRICS
+from bench.evaluation.metrics.base import main_metrics, stored_metrics
 from bench.evaluation.ranking_result import Ranking
-from bench.types import Floats, Labels
+from bench.types import Floats, Labels, Relevance
 
 PER_QUERY, TOP, CURVE, HISTORY, SUMS = "per-query", "top", "curve", "history", "class-sums"
 # K of the P@K that make a report's curves: about ten for each factor of ten, up to 1,000.
 CURVE_AT = (*dict.fromkeys(round(10 ** (step / 10)) for step in range(29)), 1000)
-RANKED = (*STORED_METRICS, *(f"P@{k}:k" for k in CURVE_AT))  # the metrics of a run: for its scores and its details
 
 
 @dataclass(frozen=True)
@@ -75,18 +74,28 @@ class Curve:
     recall: npt.NDArray[np.float64]
 
 
+def ranked_metrics(relevance: Relevance) -> tuple[str, ...]:
+    """The metrics of a run: for its scores and its details."""
+    return (*stored_metrics(relevance), *(f"P@{k}:k" for k in CURVE_AT))
+
+
 def pack(
-    ranking: Ranking, gallery_labels: Labels, classes: Sequence[str], history: Sequence[Mapping[str, float]]
+    ranking: Ranking,
+    gallery_labels: Labels,
+    classes: Sequence[str],
+    history: Sequence[Mapping[str, float]],
+    relevance: Relevance = "class",
 ) -> dict[str, bytes]:
     """Pack the details of a run, by name; ``classes`` names the labels, ``history`` has the training curves."""
-    values = np.stack([ranking.per_query(metric) for metric in MAIN_METRICS]).astype(np.float32)
+    metrics = main_metrics(relevance)
+    values = np.stack([ranking.per_query(metric) for metric in metrics]).astype(np.float32)
     names = np.array(classes)
     counted = ranking.relevant > 0
     precision = np.stack([ranking.per_query(f"P@{k}:k")[counted] for k in CURVE_AT])  # [ks, queries]
     recall = precision * np.array(CURVE_AT)[:, None] / ranking.relevant[counted]
     packed = {
-        PER_QUERY: _arrays(metrics=np.array(MAIN_METRICS), values=values, labels=ranking.clusters, classes=names),
-        SUMS: _sums(values, ranking.clusters, classes),
+        PER_QUERY: _arrays(metrics=np.array(metrics), values=values, labels=ranking.clusters, classes=names),
+        SUMS: _sums(metrics, values, ranking.clusters, classes),
         CURVE: _arrays(ks=np.array(CURVE_AT), precision=precision.mean(axis=1), recall=recall.mean(axis=1)),
     }
     if ranking.top is not None and ranking.hits is not None:
@@ -114,16 +123,16 @@ def sums(content: bytes) -> Sums:
 
 def sums_of(values: PerQuery) -> Sums:
     """Add up the values of every query by class."""
-    return sums(_sums(values.values, values.labels, values.classes))
+    return sums(_sums(values.metrics, values.values, values.labels, values.classes))
 
 
-def _sums(values: Floats, labels: Labels, classes: Sequence[str]) -> bytes:
+def _sums(metrics: Sequence[str], values: Floats, labels: Labels, classes: Sequence[str]) -> bytes:
     """A line of JSON and the raw numbers: a report reads one of these for each of a thousand runs."""
     counted = ~np.isnan(values[0])
     present, position = np.unique(labels[counted], return_inverse=True)
     rows = [np.bincount(position, minlength=len(present))]
     rows += [np.bincount(position, weights=row[counted], minlength=len(present)) for row in values]
-    head = {"metrics": MAIN_METRICS, "classes": [classes[label] for label in present]}
+    head = {"metrics": metrics, "classes": [classes[label] for label in present]}
     return json.dumps(head).encode() + b"\n" + np.stack(rows).astype("<f8").tobytes()
 
 

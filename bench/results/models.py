@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from bench.settings.post_processing import PostProcessing
 from bench.settings.selection_rules import selection
-from bench.types import AVERAGES, Average, Score
+from bench.types import AVERAGES, Average, Relevance, Score
 
 
 class Base(DeclarativeBase):
@@ -53,8 +53,8 @@ class ScoreRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
-    family: Mapped[str]  # mAP | P
-    k: Mapped[int | None]  # None: all
+    family: Mapped[str]  # mAP | P | acc | MRR | ...
+    k: Mapped[int | None]  # None: all, or no number
     definition: Mapped[str]
     average: Mapped[str]  # queries | classes
     value: Mapped[float | None]  # None: no query had a relevant photo
@@ -121,6 +121,16 @@ class RunRecord:
         return trained_on(self.configuration.get("checkpoint"))
 
     @property
+    def relevance(self) -> Relevance:
+        """What is relevant to a query: photos of its class, or the photo of its instance."""
+        return "instance" if self.configuration.get("relevance") == "instance" else "class"
+
+    @property
+    def chance(self) -> float:
+        """The acc@1 of a random order on a fine-grained split."""
+        return float(self.configuration.get("chance", math.nan))
+
+    @property
     def smoke(self) -> bool:
         """Whether the run or the training of its network was limited to some images a class."""
         checkpoint = self.configuration.get("checkpoint") or {}
@@ -158,7 +168,17 @@ def id_columns(metric: str) -> dict[str, Any]:
     """A metric id as the columns of a score's row."""
     name, _, definition = metric.partition(":")
     family, _, k = name.partition("@")
-    return {"family": family, "k": None if k == "all" else int(k), "definition": definition}
+    return {"family": family, "k": int(k) if k not in ("", "all") else None, "definition": definition}
+
+
+def id_of(family: str, k: int | None, definition: str) -> str:
+    """The metric id of a score's row; ``@all`` always has a definition.
+
+    >>> id_of("mAP", None, "plain"), id_of("acc", 5, ""), id_of("MRR", None, "")
+    ('mAP@all:plain', 'acc@5', 'MRR')
+    """
+    at = f"@{k}" if k is not None else "@all" if definition else ""
+    return f"{family}{at}{definition and ':'}{definition}"
 
 
 def insert_results(session: Session, run: int, scores: Sequence[Score], details: Mapping[str, bytes]) -> None:
@@ -184,8 +204,7 @@ def scores_by_run(
     scores: dict[int, list[Score]] = {}
     for part in parts:
         for run, family, k, definition, average, value, queries, skipped in session.execute(part):
-            metric = f"{family}@{'all' if k is None else k}:{definition}"
-            score = Score(metric, average, math.nan if value is None else value, queries, skipped)
+            score = Score(id_of(family, k, definition), average, math.nan if value is None else value, queries, skipped)
             scores.setdefault(run, []).append(score)
     return scores
 

@@ -41,13 +41,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A photo that matches a sketch: its place from 1, its position among the photos, its class, its similarity."""
+    """A photo that matches a sketch: its place from 1, its position among the photos, its class, its similarity.
+
+    ``instance`` is what the photo shows in a fine-grained split, otherwise empty.
+    """
 
     place: int
     position: int
     path: str
     class_name: str
     similarity: float
+    instance: str = ""
 
 
 class Searcher:
@@ -97,7 +101,7 @@ class Searcher:
             pixels = decode_sketch(content, name, self.experiment.run.image_size)[None]
             best = self.rank(self.embedder.embed_pixels(pixels, is_photo=False), count)
         return [
-            Match(place, n, self.photos[n].path, self.photos[n].class_name, alike)
+            Match(place, n, self.photos[n].path, self.photos[n].class_name, alike, self.photos[n].instance)
             for place, (n, alike) in enumerate(best, start=1)
         ]
 

@@ -1,7 +1,8 @@
 """A local page with a drawing pad and live results.
 
 GET / is the page, GET /photo/N a thumbnail of photo N. POST /query takes a picture file and answers in JSON:
-``{"found": [{"place", "position", "path", "class_name", "similarity"}], "seconds"}`` or ``{"error": one sentence}``.
+``{"found": [{"place", "position", "path", "class_name", "similarity", "instance"}], "seconds"}``, or one sentence in
+``{"error"}``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,15 @@ from bench.results.models import RunRecord
 from bench.settings.run_settings import RunSettings
 from bench.training.state import Checkpoint, load_exactly, read_file
 
-AFTER_TRAINING = ("post", "caution", "dropped", "gallery_name", "checkpoint")  # keys of a run's configuration
+FINE_GRAINED = ("relevance", "zero_shot", "chance")  # what a run notes of its split
+AFTER_TRAINING = (
+    "post",
+    "caution",
+    "dropped",
+    "gallery_name",
+    "checkpoint",
+    *FINE_GRAINED,
+)  # keys of a run's configuration
 COLUMNS = ("method", "dataset", "split", "fingerprint", "seed", "selection")  # of the store, that identify a training
 
 

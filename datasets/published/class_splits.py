@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 
+from bench.datasets.published.instances import by_class
 from bench.errors import DataError
 
 REMEDY = "restore it from the repository or reinstall the project."
@@ -24,7 +25,8 @@ class ClassSplit:
 
     ``published`` holds the known ones of ``queries``, ``gallery_full``, ``gallery_unique``, ``train_sketches``,
     ``train_photos_full``, ``train_photos_unique`` and ``validation_sketches``. ``gallery_name`` is the gallery of the
-    publication: ``full`` or ``unique``.
+    publication: ``full``, ``unique`` or ``originals``. ``subset_of`` is the split whose test images these classes
+    have; such a split has no training images.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ClassSplit:
     notes: tuple[str, ...] = ()
     gallery_name: str = "full"
     published: Mapping[str, int] = field(default_factory=dict)
+    subset_of: str = ""
 
 
 def hash_of_classes(names: Iterable[str]) -> str:
@@ -44,8 +47,17 @@ def hash_of_classes(names: Iterable[str]) -> str:
 
 @cache
 def read_class_split(name: str) -> ClassSplit:
-    """Read ``datasets/splits/<name>.txt``; raises DataError if the file is missing or altered."""
-    return parse_class_split(name, data_file(f"{name}.txt"))
+    """Read ``datasets/splits/<name>.txt``; raises DataError if the file is missing or altered.
+
+    A fine-grained split has the classes of its split by class, and 100 original photos of each (all in Sketchy).
+    """
+    base = by_class(name)
+    found = parse_class_split(base, data_file(f"{base}.txt"))
+    if base == name:
+        return found
+    photos = {"gallery_originals": 100 * len(found.unseen), "train_photos_originals": 100 * len(found.seen)}
+    kept = {title: count for title, count in found.published.items() if not title.partition("_photos")[1]}
+    return replace(found, name=name, gallery_name="originals", published=kept | photos)
 
 
 def data_file(name: str) -> str:
@@ -85,4 +97,5 @@ def parse_class_split(name: str, text: str) -> ClassSplit:
         notes=tuple(headers.get("note", [])),
         gallery_name=gallery_name,
         published={title: int(count) for title, count in published.items()},
+        subset_of=headers.get("subset-of", [""])[0],
     )

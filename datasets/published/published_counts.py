@@ -24,7 +24,9 @@ class ClassCounts:
     repeated_photos: int | None
 
     def gallery(self, gallery_name: str) -> int | None:
-        """Photos of the class in the gallery ``full`` or ``unique``."""
+        """Photos of the class in the gallery ``full``, ``unique`` or ``originals`` (those with sketches)."""
+        if gallery_name == "originals":
+            return self.repeated_photos
         if self.photos is None or gallery_name == "unique":
             return self.photos
         return self.photos + (self.repeated_photos or 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -85,6 +85,8 @@ class TreeDataset(Dataset):
     def load_split(self, name: str) -> Split:
         """The split from its published lists if they exist, else from the class folders."""
         classes = read_class_split(name)
+        if classes.subset_of:
+            return _only_classes(self.load_split(classes.subset_of), classes)
         gallery_name = self.gallery_name(classes)
         assembly = Assembly(self.place, self.names, repeated=gallery_name == "full")
         lists = self.lists(name)
@@ -199,6 +201,16 @@ class TreeDataset(Dataset):
             if ignored:
                 needed = needed_for(ignored)
                 log.warning("%s: ignored %s: %d (%s ...%s)", self.name, kind, len(ignored), ignored[0], needed)
+
+
+def _only_classes(split: Split, classes: ClassSplit) -> Split:
+    """The test images of some unseen classes of a split, without training images."""
+    chosen = set(classes.unseen)
+    queries, gallery = (
+        tuple(item for item in items if item.class_name in chosen) for items in (split.queries, split.gallery)
+    )
+    trained = replace(split, queries=queries, gallery=gallery)  # the roles before the classes, which must contain them
+    return replace(trained, name=classes.name, seen=(), unseen=classes.unseen, train=(), validation=())
 
 
 def other_gallery(classes: ClassSplit, gallery_name: str) -> str:

@@ -61,7 +61,7 @@ function show(found) {
     const item = document.createElement("li"), figure = document.createElement("figure");
     const image = document.createElement("img"), caption = document.createElement("figcaption");
     image.src = "photo/" + each.position;
-    const name = each.class_name || each.path.split("/").pop();
+    const name = each.instance || each.class_name || each.path.split("/").pop();
     image.alt = "Place " + each.place + ": " + name;
     caption.textContent = name + " " + each.similarity.toFixed(2);
     figure.append(image, caption);

@@ -68,7 +68,19 @@ def plant(root: Path, kind: type[TreeDataset], layout: Layout, per_class: int = 
         suffix = ".png" if folder in layout.sketches else ".JPEG"
         for position, name in enumerate((*classes.unseen, *classes.seen)):
             for number in range(per_class):
-                write(root / folder / spell(name) / f"{position} {number}{suffix}", folder in layout.sketches)
+                file = f"{position} {number}{suffix}"
+                if kind.name == "sketchy":  # its names tell which photo a sketch shows
+                    file = f"n{position:08}_{number}{'-1' * (folder in layout.sketches)}{suffix}"
+                write(root / folder / spell(name) / file, folder in layout.sketches)
+
+
+def plant_qmul(root: Path, photos: int = 3) -> None:
+    """A QMUL dataset: in each half ``photos`` photos and two sketches of each."""
+    for half, first in (("train", 0), ("test", photos)):
+        for number in range(first, first + photos):
+            write(root / f"{half}B" / f"10{number}.png")
+            for drawing in (1, 2):
+                write(root / f"{half}A" / f"10{number}_{drawing}.png", sketch=True)
 
 
 def write(path: Path, sketch: bool = False) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.reports.ablation import METRIC, ablation_tables
+from bench.reports.ablation import ablation_tables
 from bench.reports.base import Options
 from bench.reports.cells import select_rows
 from bench.reports.stored_runs import Source
@@ -28,11 +28,11 @@ def test_rows_of_an_ablation_are_one_family_of_tests_whatever_seeds_they_have(st
     (table,) = ablation_tables(source, Options())
     rows = {row.name: row for row in source.groups[0].rows}
     labels = query_labels(source, rows["ours"])
-    full = source.results(rows["ours"], METRIC)
+    full = source.results(rows["ours"], "mAP@all:plain")
     assert full is not None
     raw = []
     for name, (seeds, _) in ablations.items():
-        mine = source.results(rows[f"ours {name}"], METRIC)
+        mine = source.results(rows[f"ours {name}"], "mAP@all:plain")
         assert mine is not None
         its = Results(full.values[:seeds], full.seeds[:seeds])
         raw.append(compare(mine, its, labels, "queries", np.random.default_rng(0)).p)

@@ -56,7 +56,8 @@ def query(
         write(searcher, run, sketch.name, content, matches, output)
     if format == "json" or output is None:
         rows = [asdict(each) for each in matches]
-        print_rows("photos", rows, format, ("place", "path", "class_name", "similarity"), digits=3)
+        instance = ("instance",) * any(each.instance for each in matches)
+        print_rows("photos", rows, format, ("place", "path", "class_name", *instance, "similarity"), digits=3)
 
 
 def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
@@ -79,7 +80,7 @@ def write(searcher: Searcher, run: int, name: str, sketch: bytes, matches: list[
 
     results = []
     for each in matches:
-        what = each.class_name or each.path.rpartition("/")[2]
+        what = each.instance or each.class_name or each.path.rpartition("/")[2]
         small = make_thumbnail(searcher.dataset.read(each.path), each.path, PICTURE)
         results.append((small, f"{what} {each.similarity:.2f}"))
     drawn = render_sketch(sketch, name, PICTURE)

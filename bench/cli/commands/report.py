@@ -30,7 +30,7 @@ def report(
     kind: Annotated[
         Many,
         typer.Option(
-            help="main, protocols, ablation, per-class, gallery, cost, or all; repeatable.",
+            help="main, fine-grained, protocols, ablation, per-class, gallery, cost, or all; repeatable.",
             show_default="main; all for html",
         ),
     ] = None,
@@ -52,7 +52,7 @@ def report(
     check: Annotated[Path | None, typer.Option(help="Exit 4 unless the report equals this file.")] = None,
 ) -> None:
     """Print stored results: one table for each dataset, split, gallery and protocol."""
-    from bench.evaluation.metrics.base import MAIN_METRICS
+    from bench.evaluation.metrics.base import FINE_GRAINED_METRICS, MAIN_METRICS
     from bench.evaluation.protocols.base import protocol_of
     from bench.reports.base import FORMATS, KINDS, Options
     from bench.reports.build import build
@@ -76,7 +76,7 @@ def report(
     selection = {"dataset": dataset, "method": methods, "split": split}
     selected: dict[str, Any] = {column: values for column, values in selection.items() if values}
     all_ids = bool(protocols or {"all", "protocols"} & set(kinds))
-    metrics = tuple(dict.fromkeys((*MAIN_METRICS, *(all_metric_ids() if all_ids else ()))))
+    metrics = tuple(dict.fromkeys((*MAIN_METRICS, *FINE_GRAINED_METRICS, *(all_metric_ids() if all_ids else ()))))
     averages = AVERAGES if all_ids else AVERAGES[:1]
     with open_store(ctx) as store:
         runs = store.runs(metrics=metrics, averages=averages, **selected)
@@ -85,6 +85,9 @@ def report(
         root = global_option(ctx, "data_root")
         included = {"include_smoke": include_smoke, "include_oracle": include_oracle}
         source = Source(store, runs, data_root=root, every_method=not method, **included)
+        if not kind and not writer.pictures:
+            own = {"main": source.of("class"), "fine-grained": source.of("instance")}
+            kinds = [name for name, groups in own.items() if groups]
         built = build(source, kinds, Options(digits, protocols, baseline, published), pictures=writer.pictures)
         text = "" if on_screen else writer.write(built)
     if on_screen:

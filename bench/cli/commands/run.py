@@ -27,6 +27,9 @@ def run(
     checkpoint: Annotated[
         Many, typer.Option(metavar="RUN|PATH", help="Score a trained network as it is; repeatable.", show_default=False)
     ] = None,
+    test_on: Annotated[
+        Many, typer.Option(metavar="DATASET", help="Then test each network on this dataset, too; repeatable.")
+    ] = None,
     options: RunOptions,
 ) -> None:
     """Run methods on datasets: train (if needed), embed, rank, score, store.
@@ -37,6 +40,8 @@ def run(
     from bench.cli.run_requests import run_requests
 
     methods, terms = method or [], tuple(without or ())
+    if checkpoint and test_on:
+        raise UsageError("--test-on follows a training: with --checkpoint, name the datasets by -d.")
     if checkpoint:
         requests = checkpoint_requests(ctx, checkpoint, methods, terms, options)
     elif methods:
@@ -48,7 +53,7 @@ def run(
         ]
     else:
         raise UsageError("Name a method by -m ('bench list methods' shows them), or a trained network by --checkpoint.")
-    run_requests(ctx, requests, options)
+    run_requests(ctx, requests, options, test_datasets=test_on or ())
 
 
 def checkpoint_requests(

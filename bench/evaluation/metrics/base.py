@@ -18,13 +18,13 @@ import numpy.typing as npt
 
 from bench.errors import UsageError, nearest
 from bench.registry import Registry, not_a
-from bench.types import Average, Doubles, Labels
+from bench.types import Average, Doubles, Labels, Relevance
 
 # Stored with every run; counts up when a corrected mistake changes the value of an id.
 METRICS_VERSION = 1
 LONGEST_K = 18  # digits: ranks are 64-bit integers
 SHAPE = re.compile(
-    r"(?P<family>[A-Za-z]+)@(?P<k>all|[0-9]+)(?P<definition>:[a-z-]+)?(?:@(?P<average>queries|classes))?"
+    r"(?P<family>[A-Za-z-]+)(?:@(?P<k>all|[0-9]+))?(?P<definition>:[a-z-]+)?(?:@(?P<average>queries|classes))?"
 )
 
 # Fixed lists: a new metric or a plug-in does not change what a run stores.
@@ -36,6 +36,20 @@ DEFAULT_METRICS = (
 )
 STORED_METRICS = (*DEFAULT_METRICS, "P@5:k")  # small datasets have few photos of a class
 MAIN_METRICS = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")  # in tables, and stored for every query
+# The same of fine-grained splits, where one photo is relevant.
+FINE_GRAINED_METRICS = ("acc@1", "acc@5", "acc@10", "MRR", "median-rank")
+MAIN_FINE_GRAINED_METRICS = FINE_GRAINED_METRICS[:-1]  # intervals are those of means
+
+
+def stored_metrics(relevance: Relevance) -> tuple[str, ...]:
+    """What a run stores the means of."""
+    return FINE_GRAINED_METRICS if relevance == "instance" else STORED_METRICS
+
+
+def main_metrics(relevance: Relevance) -> tuple[str, ...]:
+    """What tables show, and a run stores for every query."""
+    return MAIN_FINE_GRAINED_METRICS if relevance == "instance" else MAIN_METRICS
+
 
 Function = Callable[..., None]
 HELPERS: list[Callable[..., float]] = []
@@ -53,11 +67,14 @@ class Definition:
     - ``relevant``: R. Arrays may be longer: only the first R entries count;
     - ``k``, for an id with ``@K``;
     - ``value`` float64 [1]: write the result to ``value[0]``.
+
+    ``median``: a value is a rank, lower is better, and queries are summarised by their median instead of their mean.
     """
 
     name: str
     used_by: str
     function: Function
+    median: bool = False
 
     @property
     def summary(self) -> str:
@@ -84,9 +101,9 @@ class Definition:
 METRICS: Registry[Definition] = Registry("metric", "bench.evaluation.metrics", "bench.metrics", wrong=not_a(Definition))
 
 
-def metric(name: str, *, used_by: str) -> Callable[[Function], Definition]:
+def metric(name: str, *, used_by: str, median: bool = False) -> Callable[[Function], Definition]:
     """Decorator that registers a function as a metric; ``Definition`` has its arguments."""
-    return lambda function: METRICS.register(name)(Definition(name, used_by, function))
+    return lambda function: METRICS.register(name)(Definition(name, used_by, function, median))
 
 
 def helper(function: Callable[..., float]) -> Callable[..., float]:
@@ -102,7 +119,7 @@ def definitions() -> list[Definition]:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A parsed id: name of the definition, K (None for ``@all``), average (None where the id has none)."""
+    """A parsed id: name of the definition, K (None without a number), average (None where the id has none)."""
 
     definition: str
     k: int | None
@@ -131,10 +148,11 @@ def parse_metric(text: str) -> Metric:
     found = SHAPE.fullmatch(text)
     if found is None:
         raise _unknown(text)
-    k = None if found["k"] == "all" else int(found["k"])
+    k = int(found["k"]) if found["k"] and found["k"] != "all" else None
     if k is not None and (k < 1 or len(found["k"]) > LONGEST_K):
         raise UsageError(f"K in {text!r} must be a number from 1 with at most {LONGEST_K} digits.")
-    name = f"{found['family']}@{'all' if k is None else 'K'}{found['definition'] or ''}"
+    at = "@K" if k is not None else "@all" if found["k"] else ""
+    name = f"{found['family']}{at}{found['definition'] or ''}"
     if name not in METRICS.names():
         raise _unknown(text)
     return Metric(name, k, cast("Average | None", found["average"]))

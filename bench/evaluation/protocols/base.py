@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from bench.evaluation.metrics.base import parse_metric
 from bench.registry import Registry, not_a
-from bench.types import Distance
+from bench.types import Distance, Relevance
 
 GENERALIZED = "generalized-"  # prefix of a protocol over a gallery that includes seen classes
 Gallery = Literal["full", "paired", "diagonal"]
@@ -31,6 +31,7 @@ class Protocol:
       refuses them (``refuse``);
     - ``codes``: embeddings are ranked as they are (``none``), or as binary codes that are fitted on the test queries by
       ITQ (``itq-test``), or as published code does on queries or gallery; ``unit``: vectors get length 1 before;
+    - ``relevance``: relevant are photos of a query's ``class``, or the one photo of its ``instance``;
     - ``source``: repository, file and lines; ``notes``: what a reader of the figures should know.
 
     Raises UsageError for an unknown metric, ValueError for a metric without average and for an unknown rule.
@@ -50,6 +51,7 @@ class Protocol:
     small: Small = "k"
     codes: Codes = "none"
     unit: bool = False
+    relevance: Relevance = "class"
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -57,7 +59,8 @@ class Protocol:
             if parse_metric(text).average is None:
                 raise ValueError(f"metric {text} of protocol {self.name} needs @queries or @classes")
         rules = ((self.distance, Distance), (self.gallery, Gallery), (self.small, Small), (self.codes, Codes))
-        for value, allowed in (*rules, (self.empty, Empty), (self.empty_precision or "skip", Empty)):
+        empty = ((self.empty, Empty), (self.empty_precision or "skip", Empty))
+        for value, allowed in (*rules, *empty, (self.relevance, Relevance)):
             if value not in get_args(allowed):
                 raise ValueError(f"{value!r} in protocol {self.name} is none of {', '.join(get_args(allowed))}")
         if self.codes != "none" and self.distance != "hamming":

@@ -18,7 +18,7 @@ from bench.results.store import Store
 from tests.bench.evaluation.clouds import clouds
 
 EMBEDDINGS = clouds(queries=50, photos=100, width=8)
-RANKING = rank(EMBEDDINGS, details.RANKED, top=TOP)
+RANKING = rank(EMBEDDINGS, details.ranked_metrics("class"), top=TOP)
 CLASSES = tuple(f"class {label}" for label in range(13))
 CHECKED = ExternalEmbeddings(
     EMBEDDINGS, "emoji", "emoji-93", "full", "ab" * 32, "split", "Icons, not photographs.", CLASSES
