@@ -24,6 +24,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "list backbones *lite0": ("backbones",),
     "doctor": ("findings",),
     "data path sketchy": (),
+    "data where": ("datasets",),
     "data list emoji": ("train", "validation", "queries", "gallery"),
     "show 1": ("scores",),
     f"run {' '.join(SMALL)}": ("runs",),
