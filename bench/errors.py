@@ -6,7 +6,7 @@ Everything else that goes wrong is a bug and ends in a traceback (exit code 1).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class BenchError(Exception):
@@ -58,13 +58,19 @@ class LoadingError(BenchError):
 MOST_NAMED = 40  # names that a sentence lists
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint about an unknown name: the nearest known name, otherwise all of them."""
+def nearest(name: str, names: Iterable[str], meanings: Mapping[str, str] | None = None) -> str:
+    """A hint about an unknown name: the nearest known name, otherwise all of them.
+
+    ``meanings`` are the helps of the names: one that contains the words of ``name`` is near, too.
+    """
     known = sorted(names)
     by_lower_case = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
-    if close:
-        return f"Did you mean {by_lower_case[close[0]]!r}?"
+    words = name.lower().replace("_", " ").replace("-", " ")
+    found = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.8)
+    found += [each.lower() for each, meaning in (meanings or {}).items() if len(words) > 2 and words in meaning.lower()]
+    found += difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+    if found:
+        return f"Did you mean {by_lower_case[found[0]]!r}?"
     if len(known) > MOST_NAMED:
         return f"{len(known)} others exist, none of them similar."
     return f"Available: {', '.join(known) or 'none'}."

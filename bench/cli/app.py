@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,22 +16,26 @@ import typer
 from typer.core import TyperGroup
 
 from bench import __version__
-from bench.cli.config import read_configuration
-from bench.errors import BenchError
+from bench.cli.config import expand_home, read_configuration
+from bench.errors import BenchError, UsageError
 from bench.signals import Terminated
 
 GLOBAL_WITH_VALUE = ("--store", "--data-root", "--cache-dir", "--config")
 GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--version")
 
 
+METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH"}  # of values, by typer's name of their type
+
+
 class Program(TyperGroup):
     """Accepts global options anywhere on the line; a BenchError becomes one sentence and its exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Move global options in front of the command, where click expects them."""
+        """Expand ``~``, and move global options in front of the command, where click expects them."""
+        os.environ.update({k: expand_home(v) for k, v in os.environ.items() if k.startswith("BENCH_")})
         front: list[str] = []
         rest: list[str] = []
-        words = iter(args)
+        words = iter([expand_home(word) for word in args])
         for word in words:
             if word == "--":
                 rest += [word, *words]
@@ -40,20 +46,49 @@ class Program(TyperGroup):
             else:
                 rest.append(word)
         with exit_codes():
+            self._refuse_repeated(front, rest)
             return super().parse_args(ctx, front + rest)
 
+    def _refuse_repeated(self, front: list[str], rest: list[str]) -> None:
+        """Raise UsageError for an option that takes one value and is given two; click would take the last."""
+        command: Any = self
+        for word in rest:
+            command = getattr(command, "commands", {}).get(word, command)
+        words = [word.partition("=")[0] for word in (*front, *rest[: [*rest, "--"].index("--")])]
+        for option in (*self.params, *command.params):
+            given = [word for word in words if word in option.opts and word.startswith("-")]
+            if len(given) > 1 and not (option.multiple or option.is_flag):
+                raise UsageError(f"Option {given[0]} takes one value, but is given {len(given)} times.")
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command whose help names no environment variable: the help of the program gives the rule."""
+        """A command with compact help: short words for values, options by panel, no environment variables."""
         command: Any = super().get_command(ctx, cmd_name)
         for each in (command, *getattr(command, "commands", {}).values()) if command is not None else ():
-            for parameter in each.params:
-                parameter.show_envvar = False
+            each.format_options = functools.partial(_format_options, each, each.format_options)
+            for option in (parameter for parameter in each.params if parameter.param_type_name == "option"):
+                option.show_envvar = False
+                kind = re.sub(r"list\[(.*)\]|<|>| range", r"\1", option.display_type_rich(ctx=ctx))
+                option.metavar = option.metavar or METAVARS.get(kind)
         return command
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         with exit_codes():
             return super().invoke(ctx)
+
+
+def _format_options(command: Any, others: Any, ctx: Any, formatter: Any) -> None:
+    """Write the options by panel; without panels as click does."""
+    panels: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(ctx):
+        if record := parameter.get_help_record(ctx):
+            panels.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
+    if len(panels) == 1 or hasattr(command, "commands"):
+        others(ctx, formatter)
+        return
+    for title, records in panels.items():
+        with formatter.section(title):
+            formatter.write_dl(records)
 
 
 @contextmanager
@@ -95,10 +130,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"auto_envvar_prefix": "BENCH", "help_option_names": ["-h", "--help"]},
     epilog="Global options may be anywhere on the line. Option --some-thing of run is also BENCH_RUN_SOME_THING. "
-    "Example: [bold]bench run -m imagenet -m ours -d emoji[/bold]",
+    "Example: bench run -m imagenet -m ours -d emoji",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,14 @@ from bench.errors import UsageError, nearest
 
 HERE = Path("bench.toml")
 NONE = Path(os.devnull)
+HOME = re.compile(r"^((?:[\w-]+=)?)~(?=[/\\]|$)")
+
+
+def expand_home(value: Any) -> Any:
+    """A value, or the values in a list, with ``~`` as the home folder: ``~/x``, ``--store=~/x``, ``root=~/x``."""
+    if isinstance(value, list):
+        return [expand_home(each) for each in value]
+    return HOME.sub(lambda found: found[1] + str(Path.home()), value) if isinstance(value, str) else value
 
 
 def read_configuration(ctx: typer.Context, config: Path | None) -> Path | None:
@@ -25,7 +34,7 @@ def read_configuration(ctx: typer.Context, config: Path | None) -> Path | None:
     for path in (HERE if HERE.is_file() else None, config):  # later files win
         if path is not None and config != NONE:
             try:
-                _join(values, _defaults(path, "", ctx.command, tomllib.loads(path.read_text())))
+                _join(values, _defaults(path, "", ctx.command, tomllib.loads(path.read_text(encoding="utf-8-sig"))))
             except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
                 raise UsageError(f"Configuration file {path} cannot be read ({error}).") from error
     ctx.default_map = values
@@ -44,10 +53,14 @@ def _defaults(path: Path, words: str, command: Any, values: dict[str, Any]) -> d
             found[name] = _defaults(path, f"{words} {key}", below[name], value)
         elif name in known:
             parameter = known[name]
-            found[str(parameter.name)] = [value] if parameter.multiple and not isinstance(value, list) else value
+            if parameter.name in found:
+                raise UsageError(f"Configuration file {path} sets {key!r} twice: leave one out.")
+            value = expand_home(value)
+            found[parameter.name] = [value] if parameter.multiple and not isinstance(value, list) else value
         else:
-            place, names = f" for{words}" * bool(words), [*known, *below]
-            raise UsageError(f"Configuration file {path} has an unknown key {key!r}{place}. {nearest(name, names)}")
+            place, helps = f" for{words}" * bool(words), {option: each.help or "" for option, each in known.items()}
+            hint = nearest(name, [*known, *below], helps)
+            raise UsageError(f"Configuration file {path} has an unknown key {key!r}{place}. {hint}")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import typing
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.models import OptionInfo
 
 from bench.cli.output import Format
 from bench.errors import UsageError
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
 
 SETTINGS = ("backbone", "weights", "image_size", "epochs", "batch_size", "lr")  # settings with an option of their own
 
+# The panels of the help, by the first option of each.
+PANELS = {
+    "method": "What to run",
+    "backbone": "Training",
+    "select": "Evaluation",
+    "workers": "Machine",
+    "executor": "Jobs",
+    "dry_run": "Output",
+}
 Many = list[str] | None
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -34,7 +45,7 @@ Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Backbone wei
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The options that ``run`` and ``ablate`` share; the annotation of a field is its help."""
+    """The options that ``run`` and ``ablate`` share; the annotation of a field is its help, ``PANELS`` its panel."""
 
     dataset: Annotated[Many, typer.Option("-d", "--dataset", help="Dataset; repeatable.", show_default="emoji")] = None
     split: SplitName = None
@@ -49,17 +60,17 @@ class RunOptions:
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None
     batch_size: Annotated[int | None, typer.Option(min=4, help="Batch size: half sketches, half photos.")] = None
     lr: Annotated[float | None, typer.Option(help="Highest learning rate of the backbone.")] = None
-    select: Annotated[str, typer.Option(help="Epoch to keep: last, seen-validation or oracle (test classes).")] = "last"
-    gallery: Annotated[str, typer.Option(help="Classes of the gallery: unseen, or all (generalized).")] = "unseen"
-    on_bad_image: Annotated[str, typer.Option(help="Unreadable image: error, or drop (changes fingerprint).")] = "error"
-    workers: Workers = 0
-    device: Device = "auto"
     precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option(help="Number format of the forward pass.")] = (
         "fp32"
     )
     compile: Annotated[bool, typer.Option("--compile", help="Train with torch.compile.")] = False
+    select: Annotated[str, typer.Option(help="Epoch to keep: last, seen-validation or oracle (test classes).")] = "last"
+    gallery: Annotated[str, typer.Option(help="Classes of the gallery: unseen, or all (generalized).")] = "unseen"
+    on_bad_image: Annotated[str, typer.Option(help="Unreadable image: error, or drop (changes fingerprint).")] = "error"
     limit: Annotated[int | None, typer.Option(min=1, help="N images per class: a smoke test, not reported.")] = None
     save_topk: Annotated[int, typer.Option(min=0, help="Best photos of each query to store.")] = 10
+    workers: Workers = 0
+    device: Device = "auto"
     force: Annotated[bool, typer.Option(help="Run again what is stored; the old run is kept, superseded.")] = False
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Resume an interrupted training.")] = True
     keep_going: Annotated[bool, typer.Option("--keep-going/--fail-fast", help="Continue after a failed run.")] = True
@@ -111,8 +122,14 @@ def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
     hints = typing.get_type_hints(command, include_extras=True)
     shared = typing.get_type_hints(RunOptions, include_extras=True)
     own = [each for each in inspect.signature(command).parameters.values() if each.name != "options"]
-    both = [*own, *inspect.signature(RunOptions).parameters.values()]
-    parameters = [each.replace(annotation=(hints | shared)[each.name]) for each in both]
+    panel, parameters = "", []
+    for each in (*own, *inspect.signature(RunOptions).parameters.values()):
+        annotation, panel = (hints | shared)[each.name], PANELS.get(each.name, panel)
+        if isinstance(option := (typing.get_args(annotation) or (None,))[-1], OptionInfo):
+            option = copy.copy(option)
+            option.rich_help_panel = panel
+            annotation = Annotated[typing.get_args(annotation)[0], option]
+        parameters.append(each.replace(annotation=annotation))
 
     @functools.wraps(command)
     def call(**values: Any) -> None:

@@ -15,6 +15,7 @@ from bench.cli.progress import Bars
 from bench.cli.run_table import Done, name_experiment, show_runs
 from bench.cli.sweep import Sweep
 from bench.cli.test_on import find_missing, test_on
+from bench.devices import choose_device
 from bench.distributed.failure import LostProcessError
 from bench.distributed.process_group import join_processes
 from bench.errors import DataError, IncompleteError, StorageError, UsageError
@@ -45,6 +46,7 @@ def run_requests(
     """
     where = str(global_option(ctx, "store"))
     with join_processes(options.device) as processes:
+        choose_device(options.device)  # raises for an unknown one, also in a dry run
         resources = make_resources(
             ctx,
             device=processes.device(options.device),

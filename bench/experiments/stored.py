@@ -49,6 +49,10 @@ def load_experiment(
         assignments = (*assignments, f"weights={weights}")
     stored = [f"{name}={in_text(v)}" for part in parts for name, v in run.configuration.get(part, {}).items()]
     request = replace(request, assignments=(*stored, *request.assignments, *assignments))
+    for registry, name in ((METHODS, run.method), (DATASETS, request.dataset)):
+        if name not in registry.names() and "plug-ins" in run.environment:
+            needed = run.environment["plug-ins"]
+            raise LoadingError(f"Run {run.id} needs the plug-in {needed}, which is not installed: install it.")
     request = locate_folder(request, resources.data_root, remembered_folder(run.fingerprint, resources.cache_dir))
     experiment = resolve(request, resources, dropped=run.configuration.get("dropped", {}))
     check_fingerprint(experiment.split, run.fingerprint)

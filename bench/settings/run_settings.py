@@ -103,8 +103,8 @@ def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:
             raise UsageError(f"--set takes KEY=VALUE, not {assignment!r}.")
         owners = [position for position, each in enumerate(changed) if key in names(each)]
         if not owners:
-            known = [name for each in changed for name in names(each)]
-            raise UsageError(f"There is no setting {key!r} here. {nearest(key, known)}")
+            meanings = {name.name: name.metadata.get("help", "") for each in changed for name in fields(each)}
+            raise UsageError(f"There is no setting {key!r} here. {nearest(key, meanings, meanings)}")
         for position in owners:
             value = convert(key, text.strip(), typing.get_type_hints(type(changed[position]))[key])
             changed[position] = replace(changed[position], **{key: value})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.results.store import Store
 
 
-@app.command(epilog="Example: [bold]bench ablate -d emoji --seeds 5[/bold]")
+@app.command(epilog="Example: bench ablate -d emoji --seeds 5")
 @takes_run_options
 def ablate(
     ctx: typer.Context,

@@ -24,7 +24,7 @@ app.add_typer(data, name="data")
 Name = Annotated[str, typer.Argument(metavar="DATASET", help="Dataset, see `bench list datasets`.")]
 
 
-@data.command(epilog="Example: [bold]bench data check tuberlin --deep[/bold]")
+@data.command(epilog="Example: bench data check tuberlin --deep")
 def check(
     ctx: typer.Context,
     dataset: Name,
@@ -56,7 +56,7 @@ def check(
         raise typer.Exit(DataError.exit_code)
 
 
-@data.command(epilog="Example: [bold]bench data path sketchy --data-root /data[/bold]")
+@data.command(epilog="Example: bench data path sketchy --data-root /data")
 def path(ctx: typer.Context, dataset: Name, assignments: DatasetSettings = None, format: Format = "table") -> None:
     """Show where a dataset is searched, what was found, the accepted folder trees, archives and licence."""
     chosen = open_dataset(ctx, dataset, assignments)
@@ -76,7 +76,7 @@ def path(ctx: typer.Context, dataset: Name, assignments: DatasetSettings = None,
     (print_json if format == "json" else print_facts)(facts)
 
 
-@data.command(epilog="Example: [bold]bench data where --data-root /data[/bold]")
+@data.command(epilog="Example: bench data where --data-root /data")
 def where(ctx: typer.Context, format: Format = "table") -> None:
     """Show every dataset: where it is, what is missing, and the next command."""
     from bench.datasets.base import DATASETS
@@ -84,7 +84,7 @@ def where(ctx: typer.Context, format: Format = "table") -> None:
     print_rows("datasets", [describe_place(open_dataset(ctx, name, None)) for name, _ in DATASETS.items()], format)
 
 
-@data.command("list", epilog="Example: [bold]bench data list sketchy --split sketchy-21 -o lists/[/bold]")
+@data.command("list", epilog="Example: bench data list sketchy --split sketchy-21 -o lists/")
 def list_(
     ctx: typer.Context,
     dataset: Name,

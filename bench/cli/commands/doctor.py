@@ -10,7 +10,7 @@ from bench.cli.app import app
 from bench.cli.output import Format, cache_dir, global_option, print_rows
 
 
-@app.command(epilog="Example: [bold]bench doctor --format json[/bold]")
+@app.command(epilog="Example: bench doctor --format json")
 def doctor(ctx: typer.Context, format: Format = "table") -> None:
     """Check devices, weights, datasets, free disk space, the results database and packages; change nothing."""
     from bench.cli.machine_check import examine

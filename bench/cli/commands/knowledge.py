@@ -11,7 +11,7 @@ from bench.cli.options import DatasetSettings, Device, RunNumber, Weights, Worke
 from bench.cli.output import Format, global_option, load_run, make_resources, print_rows
 
 
-@showing.command(epilog="Example: [bold]bench show knowledge 3 -k 5[/bold]")
+@showing.command(epilog="Example: bench show knowledge 3 -k 5")
 def knowledge(
     ctx: typer.Context,
     number: RunNumber,

@@ -37,13 +37,14 @@ def datasets(format: Format = "table") -> None:
 
 @listing.command()
 def splits(format: Format = "table") -> None:
-    """Class splits of every dataset."""
-    from bench.datasets.base import DATASETS
+    """Class splits of every dataset; NAME:tuning is for choosing settings."""
+    from bench.datasets.base import DATASETS, TUNING
 
     rows = [
         {"split": split, "dataset": name, "default": split == dataset.split_names[0]}
         for name, dataset in DATASETS.items()
-        for split in dataset.split_names
+        for each in dataset.split_names
+        for split in (each, *([f"{each}:{TUNING}"] if name != "folder" else ()))
     ]
     print_rows("splits", rows, format)
 

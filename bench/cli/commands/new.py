@@ -41,7 +41,7 @@ PARTS = {
 }
 
 
-@app.command(no_args_is_help=True, epilog="Example: [bold]bench new method proxy-anchor[/bold]")
+@app.command(no_args_is_help=True, epilog="Example: bench new method proxy-anchor")
 def new(
     kind: Annotated[Literal["method", "dataset", "protocol", "report"], typer.Argument(help="What to write.")],
     name: Annotated[str, typer.Argument(help="Its name on the command line, such as proxy-anchor.")],

@@ -24,7 +24,7 @@ Photos = Annotated[
 ]
 
 
-@app.command(epilog="Example: [bold]bench query 3 banana.png --photos ~/Pictures -o found.html[/bold]")
+@app.command(epilog="Example: bench query 3 banana.png --photos ~/Pictures -o found.html")
 def query(
     ctx: typer.Context,
     run: RunNumber,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.results.store import Store
 
 
-@app.command(epilog="Example: [bold]bench report -d emoji --kind all --format html -o report.html[/bold]")
+@app.command(epilog="Example: bench report -d emoji --kind all --format html -o report.html")
 def report(
     ctx: typer.Context,
     dataset: Annotated[Many, typer.Option("-d", "--dataset", help="Only this dataset; repeatable.")] = None,

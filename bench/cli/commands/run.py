@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.settings.request import Request
 
 
-@app.command(epilog="Example: [bold]bench run -m imagenet -m ours -d emoji --seeds 3[/bold]")
+@app.command(epilog="Example: bench run -m imagenet -m ours -d emoji --seeds 3")
 @takes_run_options
 def run(
     ctx: typer.Context,

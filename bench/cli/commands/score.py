@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.experiments.external_embeddings import ExternalEmbeddings
 
 
-@app.command(epilog="Example: [bold]bench score embeddings.npz --protocol all[/bold]")
+@app.command(epilog="Example: bench score embeddings.npz --protocol all")
 def score(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="A .npz or .safetensors file, or a folder of shards.")],

@@ -12,7 +12,7 @@ from bench.cli.options import Device, RunNumber, Weights
 from bench.signals import Terminated
 
 
-@app.command(epilog="Example: [bold]bench serve 3 --photos ~/Pictures[/bold]")
+@app.command(epilog="Example: bench serve 3 --photos ~/Pictures")
 def serve(
     ctx: typer.Context,
     run: RunNumber,

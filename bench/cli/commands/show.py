@@ -28,7 +28,7 @@ showing = typer.Typer(cls=Show, no_args_is_help=True, help="One stored run: `ben
 app.add_typer(showing, name="show")
 
 
-@showing.command("run", epilog="Example: [bold]bench show 3[/bold]")
+@showing.command("run", epilog="Example: bench show 3")
 def show_run(ctx: typer.Context, number: RunNumber, format: Format = "table") -> None:
     """Show everything stored of one run: request, settings, machine, how it ended, scores, loss curve.
 

@@ -15,7 +15,7 @@ storing = typer.Typer(no_args_is_help=True, help="Back up, merge and migrate the
 app.add_typer(storing, name="store")
 
 
-@storing.command(epilog="Example: [bold]bench store backup monday.db[/bold]")
+@storing.command(epilog="Example: bench store backup monday.db")
 def backup(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="The copy; must not exist yet.")]) -> None:
     """Copy the database as it is at one moment, also while runs write to it."""
     from bench.results.backup import backup as copy
@@ -24,7 +24,7 @@ def backup(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="The co
     typer.echo(f"{file}: {runs} runs")
 
 
-@storing.command(epilog="Example: [bold]bench store merge node1.db node2.db --store all.db[/bold]")
+@storing.command(epilog="Example: bench store merge node1.db node2.db --store all.db")
 def merge(
     ctx: typer.Context,
     sources: Annotated[list[str], typer.Argument(help="Databases to read runs from: paths or URLs.")],
@@ -56,7 +56,7 @@ def merge(
     print_rows("sources", rows, format)
 
 
-@storing.command(epilog="Example: [bold]bench store migrate --store old.db[/bold]")
+@storing.command(epilog="Example: bench store migrate --store old.db")
 def migrate(ctx: typer.Context) -> None:
     """Migrate a database of an older version; every command that writes does it too."""
     from bench.results.database import database_file, plain

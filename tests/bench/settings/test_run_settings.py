@@ -37,6 +37,7 @@ def test_each_assignment_goes_where_its_key_belongs_and_is_converted() -> None:
         ("margin", "--set takes KEY=VALUE, not 'margin'"),
         ("margn=1", "There is no setting 'margn' here. Did you mean 'margin'"),
         ("image_size=big", "Setting 'image_size' takes a whole number, not 'big'"),
+        ("learning-rate=1", "There is no setting 'learning_rate' here. Did you mean 'lr'"),
         ("margin=wide", "Setting 'margin' takes a number, not 'wide'"),
         ("flip=maybe", "Setting 'flip' takes true or false, not 'maybe'"),
         ("mining=hrd", "Setting 'mining' has no choice 'hrd'. Did you mean 'hard'"),

@@ -27,6 +27,12 @@ def test_lists_name_what_there_is(what: str, name: str, runner: CliRunner) -> No
     assert name in [next(iter(row.values())) for row in rows]
 
 
+def test_splits_for_choosing_settings_are_listed_and_load(runner: CliRunner) -> None:
+    rows = json.loads(runner.invoke(app, ["list", "splits", "--format", "json"]).stdout)["splits"]
+    assert [row["split"] for row in rows if row["dataset"] == "emoji"] == ["emoji-93", "emoji-93:tuning"]
+    assert runner.invoke(app, ["data", "list", "emoji", "--split", "emoji-93:tuning"]).exit_code == 0
+
+
 def test_settings_have_the_defaults_of_their_dataset(runner: CliRunner) -> None:
     def default(name: str, *words: str) -> str:
         found = runner.invoke(app, ["list", "settings", *words, "--format", "json"])

@@ -100,6 +100,7 @@ def test_a_backbone_without_weights_enters_no_run(runner: CliRunner) -> None:
         (["run", "-m", "ours", "--seed", "1", "--seeds", "3"], 2, "Give either --seed or --seeds, not both."),
         (["run", "-m", "ours", "--device", "cuda:7"], 2, "Device 'cuda:7' is not on this machine"),
         (["run", "-m", "ours", "--device", "tpu9"], 2, "There is no device 'tpu9'"),
+        (["run", "-m", "ours", "--device", "tpu9", "--dry-run"], 2, "There is no device 'tpu9'"),
         (
             ["run", "-m", "ours", "--backbone", "resnet5000"],
             2,
@@ -173,6 +174,7 @@ def test_two_configuration_files_are_joined_key_by_key(runner: CliRunner) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[run]\nlearning-rate = 1", "unknown key 'learning-rate' for run. Did you mean 'lr'?"),
         ("[data.chekc]\ndeep = true", "unknown key 'chekc' for data. Did you mean 'check'?"),
         ("[data.check]\ndep = true", "unknown key 'dep' for data check. Did you mean 'deep'?"),
         ("stroe = 'x'", "unknown key 'stroe'. Did you mean 'store'?"),
