@@ -97,7 +97,7 @@ def about(words: list[str], command: Any, context: Any, shared: Sequence[Any] = 
         if same:
             yield f"Also these options of [`bench run`](#bench-run): {', '.join(f'`{name}`' for name in same)}.\n"
     if command.epilog:
-        yield code_in(re.sub(r"\[/?bold\]", "`", command.epilog)) + "\n"
+        yield code_in(re.sub(r"(?<=Example: )(.+)", r"`\1`", command.epilog)) + "\n"
 
 
 def argument(parameter: Any) -> str:

@@ -32,6 +32,7 @@ class Program(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Expand ``~``, and move global options in front of the command, where click expects them."""
+        _shorten(self, ctx)
         os.environ.update({k: expand_home(v) for k, v in os.environ.items() if k.startswith("BENCH_")})
         front: list[str] = []
         rest: list[str] = []
@@ -65,16 +66,21 @@ class Program(TyperGroup):
         command: Any = super().get_command(ctx, cmd_name)
         for each in (command, *getattr(command, "commands", {}).values()) if command is not None else ():
             each.format_options = functools.partial(_format_options, each, each.format_options)
-            for option in (parameter for parameter in each.params if parameter.param_type_name == "option"):
-                option.show_envvar = False
-                kind = re.sub(r"list\[(.*)\]|<|>| range", r"\1", option.display_type_rich(ctx=ctx))
-                option.metavar = option.metavar or METAVARS.get(kind)
+            _shorten(each, ctx)
         return command
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         with exit_codes():
             return super().invoke(ctx)
+
+
+def _shorten(command: Any, ctx: Any) -> None:
+    """Give the options of a command short words for their values, and no environment variables, in its help."""
+    for option in (parameter for parameter in command.params if parameter.param_type_name == "option"):
+        option.show_envvar = False
+        kind = re.sub(r"list\[(.*)\]|<|>| range", r"\1", option.display_type_rich(ctx=ctx))
+        option.metavar = option.metavar or METAVARS.get(kind)
 
 
 def _format_options(command: Any, others: Any, ctx: Any, formatter: Any) -> None:
@@ -132,7 +138,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"auto_envvar_prefix": "BENCH", "help_option_names": ["-h", "--help"]},
-    epilog="Global options may be anywhere on the line. Option --some-thing of run is also BENCH_RUN_SOME_THING. "
+    epilog="Global options may be anywhere on the line. Option --some-thing of run is also BENCH_RUN_SOME_THING, "
+    "--store is BENCH_STORE. "
     "Example: bench run -m imagenet -m ours -d emoji",
 )
 

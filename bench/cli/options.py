@@ -97,17 +97,19 @@ class RunOptions:
         return list(range(self.seeds)) if self.seeds else list(dict.fromkeys(self.seed or [0]))
 
     def make_request(self, method: str, dataset: str, seed: int, without: Sequence[str], **more: str) -> Request:
-        """The request of one run; named settings come before those of ``--set``."""
+        """The request of one run; raises UsageError for a setting that is given twice."""
         from bench.settings.request import Request
 
         named = [f"{name}={value}" for name in SETTINGS if (value := getattr(self, name)) is not None]
+        assignments = (*named, *(self.assignments or ()))
+        refuse_repeated(assignments)
         return Request(
             method=method,
             dataset=dataset,
             split=self.split,
             seed=seed,
             without=tuple(without),
-            assignments=(*named, *(self.assignments or ())),
+            assignments=assignments,
             selection=self.select,
             gallery=self.gallery,
             per_class_limit=self.limit,
@@ -115,6 +117,14 @@ class RunOptions:
             precision=self.precision,
             **more,
         )
+
+
+def refuse_repeated(assignments: Sequence[str]) -> None:
+    """Raise UsageError if two ``key=value`` texts have one key."""
+    keys = [each.partition("=")[0].strip().replace("-", "_") for each in assignments]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UsageError(f"Setting {key!r} is given twice, by --set or its own option: leave one out.")
 
 
 def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:

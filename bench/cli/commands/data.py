@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.data_table import describe_place, label_items, make_json, print_findings, summarize
-from bench.cli.options import DatasetSettings, SplitName
+from bench.cli.options import DatasetSettings, SplitName, refuse_repeated
 from bench.cli.output import Format, global_option, print_facts, print_json, print_rows, write_output
 from bench.errors import DataError
 
@@ -120,6 +120,7 @@ def open_dataset(ctx: typer.Context, name: str, assignments: list[str] | None) -
     from bench.settings.run_settings import assign
 
     kind = DATASETS.get(name)
+    refuse_repeated(assignments or [])
     (settings,) = assign([kind.Settings()], assignments or [])
     return kind(Path(global_option(ctx, "data_root")), settings)
 

@@ -219,7 +219,7 @@ def test_a_gallery_of_all_classes_has_tables_and_protocols_of_its_own(runner: Cl
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["run", "-m", "ours", "--backbone", "nope"], 2, "There is no backbone 'nope'. There are "),
+        (["run", "-m", "ours", "--backbone", "nope"], 2, "There is no backbone 'nope'. "),
         (
             ["run", "-m", "ours", "--backbone", "resnet5O"],
             2,
