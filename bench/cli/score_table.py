@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Figures = Mapping[str, Sequence["Figure"]]  # by protocol; "" without one
 BOUNDS = ("pessimistic", "optimistic", "tied")
+EQUAL = 1e-6  # relative difference of numbers that count as equal
 AVERAGES, TIED = ("queries", "classes"), "mAP@all:tied"
 
 
@@ -75,6 +76,19 @@ def print_skipped(found: Figures, embeddings: Rankable) -> None:
     typer.echo(
         f"{empty} of {len(embeddings.query)} queries have no relevant photo: left out of means{counted}.", err=True
     )
+
+
+def find_warnings(embeddings: Rankable) -> list[str]:
+    """Sentences about sides whose vectors are all equal, so that the figures mean nothing."""
+    import numpy as np
+
+    from bench.embeddings.arrays import Rows, ScoreMatrix, Whole, all_equal
+
+    if isinstance(embeddings, ScoreMatrix):
+        return []
+    sides: dict[str, Rows] = {"photos": embeddings.photos, "queries": Whole(embeddings.query, embeddings.query_labels)}
+    equal = [name for name, rows in sides.items() if all_equal(rows, EQUAL * float(np.abs(rows.vectors(0, 1)).max()))]
+    return [f"All {name} have the same embedding: the figures say nothing about the method." for name in equal]
 
 
 def count_rows(embeddings: Rankable) -> dict[str, int]:

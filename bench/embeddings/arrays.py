@@ -279,3 +279,12 @@ def labels_within_groups(embeddings: Rankable) -> tuple[Labels, Labels]:
     pairs = np.stack((np.concatenate((wanted, labels)), groups))
     _, numbers = np.unique(pairs, axis=1, return_inverse=True)
     return numbers[: len(wanted)], numbers[len(wanted) :]
+
+
+def all_equal(rows: Rows, tolerance: float) -> bool:
+    """Whether all of several vectors are equal, up to ``tolerance`` in each number."""
+    count, first = rows.shape[0], rows.vectors(0, 1)
+    for begin in range(0, count, AT_ONCE):
+        if np.abs(rows.vectors(begin, min(begin + AT_ONCE, count)) - first).max() > tolerance:
+            return False
+    return count > 1

@@ -7,14 +7,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bench import provenance
 from bench.datasets.images.loader import Images
 from bench.devices import choose_device, to_pixels
-from bench.embeddings.arrays import Embeddings, Rows, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings, StreamedEmbeddings, all_equal
 from bench.embeddings.binary_codes import Itq
 from bench.errors import IncompleteError, StorageError
 from bench.evaluation.metrics.base import stored_metrics
@@ -41,7 +40,6 @@ log = logging.getLogger("bench.experiments.execute")
 
 LOADING = "loading the network"
 TOLERANCE = 1e-6  # between embeddings that count as equal
-BLOCK_PHOTOS = 2**16  # compared at once
 
 
 @dataclass(frozen=True)
@@ -181,11 +179,15 @@ class Execution:
     def _rank(self, embeddings: Embeddings | StreamedEmbeddings, codes: Itq | None) -> Ranking:
         """Rank after post-processing; raises IncompleteError when all photos have one embedding."""
         post, rescore, device = self.experiment.post, None, "cpu"
-        if _collapsed(embeddings.photos):
+        if all_equal(embeddings.photos, TOLERANCE):
+            if not self.method.weights or self.experiment.trained is not None:
+                raise IncompleteError(
+                    "All photos have the same embedding, and nothing was trained: check the images, or use another "
+                    "--backbone, --weights or --checkpoint."
+                )
             raise IncompleteError(
                 f"The embeddings have collapsed: all photos have the same one after epoch "
-                f"{self.experiment.run.epochs:g} of {' + '.join(self.method.weights) or 'no training'}; lower --lr or "
-                "--set head_lr=..."
+                f"{self.experiment.run.epochs:g} of {' + '.join(self.method.weights)}; lower --lr or --set head_lr=..."
             )
         if isinstance(embeddings, Embeddings):  # codes and re-ranking never use embeddings on disk
             device = str(self.device)
@@ -246,12 +248,3 @@ def weights_of(method: Method, *, initial: bool = True) -> dict[str, str]:
     network = {"network": network_hash(method)[:16]} if method.state_dict() else {}
     built = [module.weights_hash[:16] for module in method.modules() if isinstance(module, Backbone)]
     return {"weights": " ".join(dict.fromkeys(built)), **network} if initial and built else network
-
-
-def _collapsed(photos: Rows) -> bool:
-    """Whether all photos have the same embedding, within ``TOLERANCE``."""
-    count, first = photos.shape[0], photos.vectors(0, 1)
-    for begin in range(0, count, BLOCK_PHOTOS):
-        if np.abs(photos.vectors(begin, min(begin + BLOCK_PHOTOS, count)) - first).max() > TOLERANCE:
-            return False
-    return count > 1

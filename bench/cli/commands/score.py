@@ -12,7 +12,7 @@ from bench.cli.app import app
 from bench.cli.commands.data import open_dataset
 from bench.cli.options import DatasetSettings, Many, SplitName
 from bench.cli.output import Format, cache_dir, global_option, print_json
-from bench.cli.score_table import count_rows, make_rows, print_figures, print_skipped, report_stored
+from bench.cli.score_table import count_rows, find_warnings, make_rows, print_figures, print_skipped, report_stored
 from bench.errors import MemoryExhaustedError, UsageError
 
 if TYPE_CHECKING:
@@ -100,8 +100,11 @@ def score(
     stored: dict[str, Any] = {}
     if name is not None and run is not None and external is not None:
         stored = report_stored(run, name, external, seed)
+    warnings = find_warnings(embeddings)
+    for warning in warnings:
+        typer.echo(f"WARNING: {warning}", err=True)
     if format == "json":
-        print_json({**stored, **count_rows(embeddings), "scores": make_rows(found)})
+        print_json({**stored, **count_rows(embeddings), "scores": make_rows(found), "warnings": warnings})
     else:
         print_figures(found)
         print_skipped(found, embeddings)

@@ -19,6 +19,7 @@ from bench.experiments.execute import execute
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
 from bench.experiments.run import run_and_store
+from bench.methods.base import METHODS
 from bench.methods.imagenet import ImageNet
 from bench.results import details
 from bench.results.models import DetailRow
@@ -88,12 +89,21 @@ def test_embeddings_that_are_no_numbers_are_told_with_the_epoch(
     assert not (own.cache_dir / "embeddings").exists()  # nothing of it is kept
 
 
-def test_embeddings_that_collapsed_are_told_with_epoch_and_terms(
+def test_equal_embeddings_of_a_method_without_training_blame_no_learning_rate(
     pictures: Path, own: Resources, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ImageNet, "embed", lambda self, images, is_photo: torch.ones(len(images), 4))
-    with pytest.raises(IncompleteError, match=r"have collapsed: .* after epoch \d+ of no training; lower --lr"):
+    with pytest.raises(IncompleteError, match="nothing was trained: check the images"):
         execute(asked(pictures, own), own, quiet)
+
+
+def test_embeddings_that_collapsed_in_training_are_told_with_epoch_and_terms(
+    pictures: Path, own: Resources, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(METHODS.get("softmax"), "embed", lambda self, images, is_photo: torch.ones(len(images), 4))
+    experiment = asked(pictures, own, "softmax", "epochs=1")
+    with pytest.raises(IncompleteError, match=r"have collapsed: .* after epoch 1 of classification; lower --lr"):
+        execute(experiment, own, quiet)
 
 
 def test_a_loss_that_is_no_number_is_told_with_epoch_and_term(

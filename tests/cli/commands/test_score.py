@@ -96,6 +96,20 @@ def test_the_table_holds_the_same_figures_and_nothing_else(runner: CliRunner, fi
     assert "2 of 60 queries have no relevant photo: left out of means." in result.stderr
 
 
+@pytest.mark.parametrize(("side", "what"), [("gallery", "photos"), ("query", "queries")])
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_equal_embeddings_are_a_warning_beside_the_figures(
+    side: str, what: str, distance: str, runner: CliRunner
+) -> None:
+    noise = 1e-9 * np.random.default_rng(0).standard_normal(ARRAYS[side].shape)
+    np.savez("e.npz", **{**ARRAYS, side: np.full_like(ARRAYS[side], 0.3) + noise})  # type: ignore[arg-type]
+    words = ["score", "e.npz", "--metric", "P@5:k", "--distance", distance]
+    result = runner.invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    assert f"WARNING: All {what} have the same embedding" in result.stderr
+    assert len(scored(runner, *words[1:])["warnings"]) == 1
+
+
 def test_all_protocols(runner: CliRunner, file: str) -> None:
     found = scored(runner, file, "--protocol", "all")["scores"]
     asked = [(each.name, text) for each in every_protocol() if each.name != "sake" for text in each.metrics]
