@@ -32,6 +32,7 @@ PANELS = {
     "executor": "Jobs",
     "dry_run": "Output",
 }
+LARGEST = 2**63 - 1  # integer of a database
 Many = list[str] | None
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode images.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -49,7 +50,9 @@ class RunOptions:
 
     dataset: Annotated[Many, typer.Option("-d", "--dataset", help="Dataset; repeatable.", show_default="emoji")] = None
     split: SplitName = None
-    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed; repeatable.", show_default="0")] = None
+    seed: Annotated[list[int] | None, typer.Option(min=0, max=LARGEST, help="Seed; repeatable.", show_default="0")] = (
+        None
+    )
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1.")] = None
     assignments: Annotated[Many, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable.")] = None
     backbone: Annotated[str | None, typer.Option(help="Network, by timm's name.", show_default="the dataset's")] = None
@@ -67,7 +70,9 @@ class RunOptions:
     select: Annotated[str, typer.Option(help="Epoch to keep: last, seen-validation or oracle (test classes).")] = "last"
     gallery: Annotated[str, typer.Option(help="Classes of the gallery: unseen, or all (generalized).")] = "unseen"
     on_bad_image: Annotated[str, typer.Option(help="Unreadable image: error, or drop (changes fingerprint).")] = "error"
-    limit: Annotated[int | None, typer.Option(min=1, help="N images per class: a smoke test, not reported.")] = None
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST, help="N images per class: a smoke test, not reported.")
+    ] = None
     save_topk: Annotated[int, typer.Option(min=0, help="Best photos of each query to store.")] = 10
     workers: Workers = 0
     device: Device = "auto"

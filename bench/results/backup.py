@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bench.errors import IncompleteError, StorageError, UsageError
-from bench.results.database import database_file, failures, plain
+from bench.results.database import database_file, failures, plain, reading_uri
 
 
 def backup(where: str, target: Path) -> int:
@@ -44,9 +44,10 @@ def backup(where: str, target: Path) -> int:
 
 def _copy(source: Path, target: Path) -> int:
     # Absolute paths, since some builds of SQLite take "file:x" for a URL.
-    with closing(sqlite3.connect(source.absolute())) as reader, closing(sqlite3.connect(target.absolute())) as writer:
-        reader.execute("PRAGMA busy_timeout = 30000")
-        reader.backup(writer)  # in one step, without what others commit meanwhile
+    reader = closing(sqlite3.connect(reading_uri(source), uri=True))
+    with reader as source_database, closing(sqlite3.connect(target.absolute())) as writer:
+        source_database.execute("PRAGMA busy_timeout = 30000")
+        source_database.backup(writer)  # in one step, without what others commit meanwhile
         writer.execute("PRAGMA journal_mode = DELETE")  # one file, without a log
         if writer.execute("PRAGMA quick_check").fetchone()[0] != "ok":
             raise StorageError(f"The results database {source} is damaged: its copy did not pass the check.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -33,8 +35,11 @@ REASONS = {
 SHORT_URL = "postgresql://"  # for which SQLAlchemy would take psycopg2, and bench has psycopg
 
 
-def open_engine(where: str) -> Engine:
-    """An engine for a path or URL; raises StorageError for a folder or a missing one, UsageError for a wrong URL."""
+def open_engine(where: str, *, reads: bool = False) -> Engine:
+    """An engine for a path or URL; one that only ``reads`` changes no byte of a SQLite file.
+
+    Raises StorageError for a folder or a missing one, UsageError for a wrong URL.
+    """
     if "://" not in where:
         path = Path(where)
         if path.is_dir() or not path.parent.is_dir():
@@ -48,6 +53,10 @@ def open_engine(where: str) -> Engine:
         url = where
     try:
         url = make_url(url)
+        file = database_file(where)
+        if reads and file is not None and not url.query:
+            name, _, mode = reading_uri(file).partition("?")
+            url = URL.create("sqlite", database=name, query={**dict([mode.split("=")]), "uri": "true"})
         arguments = {"connect_timeout": CONNECT_SECONDS, "options": f"-c lock_timeout={BUSY_MILLISECONDS}"}
         server = {"pool_pre_ping": True, "connect_args": arguments}
         engine = create_engine(url, **(server if url.get_backend_name() == "postgresql" else {}))
@@ -125,6 +134,18 @@ def _url(where: str) -> URL | None:
         return make_url(where)
     except (ArgumentError, ValueError):
         return None
+
+
+def reading_uri(file: Path) -> str:
+    """The URI by which SQLite reads a file without changing it, also where nothing can be written."""
+    logs = [file.with_name(f"{file.name}-{kind}") for kind in ("wal", "journal")]
+    in_wal, in_journal = (log.is_file() and log.stat().st_size > 0 for log in logs)
+    mode = "mode=rw"
+    if in_wal:  # of a process that writes now, or was killed: the last reader would move it into the file
+        mode = "mode=ro"
+    elif not in_journal and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+        mode = "immutable=1"  # without it SQLite makes files beside the database
+    return f"file:{quote(os.fsencode(file.absolute()))}?{mode}"
 
 
 def inode(file: Path | None) -> tuple[int, int] | None:

@@ -33,7 +33,7 @@ from bench.errors import StorageError
 from bench.results.details import PER_QUERY, per_query
 from bench.results.request_of_row import request_of_row
 
-CURRENT = 3
+CURRENT = 4
 LOCK = 0x5A5B  # PostgreSQL's advisory lock for whoever makes or alters tables
 
 VERSIONS = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
@@ -74,6 +74,13 @@ def _requests(connection: Connection) -> None:
         connection.execute(update(run).where(run.c.id == row["id"]).values(request=request.to_json()))
 
 
+def _long_integers(connection: Connection) -> None:
+    """Version 4: seeds and limits of 64 bits, which SQLite's integers have anyway."""
+    if connection.dialect.name == "postgresql":
+        for column in ("seed", "per_class_limit"):
+            connection.execute(text(f"ALTER TABLE run ALTER COLUMN {column} TYPE BIGINT"))
+
+
 def _queried_classes(connection: Connection, run: int) -> list[str]:
     detail = Table("detail", MetaData(), Column("run_id"), Column("name"), Column("content", LargeBinary))
     kept = select(detail.c.content).where(detail.c.run_id == run, detail.c.name == PER_QUERY)
@@ -84,7 +91,7 @@ def _queried_classes(connection: Connection, run: int) -> list[str]:
     return [queries.classes[label] for label in np.unique(queries.labels)]
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {2: _details_and_leases, 3: _requests}
+STEPS: dict[int, Callable[[Connection], None]] = {2: _details_and_leases, 3: _requests, 4: _long_integers}
 
 
 def found_version(connection: Connection) -> int | None:

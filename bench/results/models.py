@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, LargeBinary, String, and_, false, or_, select
+from sqlalchemy import JSON, BigInteger, ForeignKey, Integer, LargeBinary, String, and_, false, or_, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from bench.settings.post_processing import PostProcessing
 from bench.settings.selection_rules import selection
 from bench.types import AVERAGES, Average, Relevance, Score
+
+LONG = BigInteger().with_variant(Integer, "sqlite")  # 64 bits; SQLite's integers have them anyway
 
 
 class Base(DeclarativeBase):
@@ -31,10 +33,10 @@ class RunRow(Base):
     dataset: Mapped[str]
     split: Mapped[str]
     fingerprint: Mapped[str] = mapped_column(String(64))
-    seed: Mapped[int]
+    seed: Mapped[int] = mapped_column(LONG)
     selection: Mapped[str]
     gallery: Mapped[str]
-    per_class_limit: Mapped[int | None]
+    per_class_limit: Mapped[int | None] = mapped_column(LONG)
     configuration: Mapped[dict[str, Any]] = mapped_column(JSON)
     request: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     environment: Mapped[dict[str, Any]] = mapped_column(JSON)

@@ -58,7 +58,7 @@ class Store:
     def __init__(self, where: str, *, changes: bool = True) -> None:
         self.where = where
         self.closing = ExitStack()  # closed with the connections
-        self._engine = open_engine(where)
+        self._engine = open_engine(where, reads=not changes)
         self._writing = self._engine.execution_options(writes=True)
         try:
             with failures(where):

@@ -129,7 +129,7 @@ def _batches(
 
 def _seed_draws(seed: int, step: int) -> torch.Generator:
     """Seed torch (for dropout) by seed and step, and return a generator for the augmentation."""
-    number = seed * 1_000_003 + step
+    number = (seed * 1_000_003 + step) % 2**63  # the largest that torch takes
     torch.manual_seed(number)
     return torch.Generator().manual_seed(number)
 

@@ -15,6 +15,7 @@ from bench.cli.main import app
 from bench.errors import StorageError, UsageError
 from bench.results import database, migrations
 from bench.results.backup import backup
+from bench.results.merge import merge
 from bench.results.outcomes import enter_left, outcome_folder
 from bench.results.reading import existing
 from bench.results.store import Claim, Store
@@ -161,6 +162,18 @@ def test_version_1_is_brought_up_to_date_and_has_the_shape_of_a_new_one(url: str
     new = shape(engine)
     engine.dispose()
     assert upgraded == new
+
+
+def test_the_largest_seed_and_limit_are_merged(url: str, tmp_path: Path) -> None:
+    """Of an integer of 64 bits, which a column of PostgreSQL's type INTEGER does not take."""
+    source = str(tmp_path / "source.db")
+    store = Store(source)
+    store.finish(store.begin({**IDENTITY, "seed": 2**63 - 1, "per_class_limit": 2**63 - 1}), SCORES, {})
+    store.close()
+    (merged,) = merge(url, tmp_path, [source])
+    store = Store(url)
+    assert (merged.new, [(run.seed, run.per_class_limit) for run in store.runs()]) == (1, [(2**63 - 1, 2**63 - 1)])
+    store.close()
 
 
 def test_a_newer_database_is_refused(url: str) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from bench.cli.main import app
 from bench.errors import StorageError, UsageError
 from bench.results.store import Store
 from bench.settings.request import Request
@@ -141,3 +143,13 @@ def test_a_wrong_url_never_shows_its_password() -> None:
     with pytest.raises(UsageError) as caught:
         Store("nosuchdb://user:secret@host/base")
     assert "secret" not in str(caught.value)
+
+
+def test_a_network_is_trained_with_the_largest_seed(runner: CliRunner) -> None:
+    settings = ["--limit", "2", "--epochs", "0.1", "--batch-size", "8", "--image-size", "32", "--set", "per_class=1"]
+    words = ["run", "-m", "softmax", "--backbone", "test_efficientnet", "--weights", "none", *settings]
+    result = runner.invoke(app, [*words, "--seed", str(2**63 - 1)])
+    assert result.exit_code == 0, result.output
+    store = Store("bench.db")
+    assert [run.seed for run in store.runs(status="done")] == [2**63 - 1]
+    store.close()

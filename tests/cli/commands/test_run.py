@@ -246,3 +246,10 @@ def test_one_unknown_dataset_among_others_is_named(runner: CliRunner) -> None:
     found = runner.invoke(app, ["report", "--include-smoke", "-d", "emoji", "-d", "emojj"])
     assert found.exit_code == 4, found.output
     assert "No run of dataset 'emojj' is stored. Did you mean 'emoji'?" in found.stderr
+
+
+@pytest.mark.parametrize("option", ["--seed", "--limit"])
+def test_a_number_that_no_database_holds_is_refused(option: str, runner: CliRunner) -> None:
+    result = runner.invoke(app, ["run", "-m", "ours", option, str(2**63)])
+    assert result.exit_code == 2
+    assert "9223372036854775807" in result.stderr

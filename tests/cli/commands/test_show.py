@@ -108,7 +108,7 @@ def test_what_works_here(filled: CliRunner, tmp_path: Path) -> None:
     assert rows["dataset", "emoji"]["usable"] is True
     assert rows["dataset", "sketchy"]["usable"] is False
     assert "bench data path sketchy" in rows["dataset", "sketchy"]["found"]
-    assert rows["store", "./bench.db"]["found"] == "schema version 3; 1 done, 1 failed, 1 running"
+    assert rows["store", "./bench.db"]["found"] == "schema version 4; 1 done, 1 failed, 1 running"
     assert "GB free" in rows["disk", "cache"]["found"]
     assert rows["package", "torch"]["found"]
     assert sorted(tmp_path.rglob("*")) == before
