@@ -23,6 +23,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     **{f"list {name}": (name,) for name in LISTS},
     "list backbones *lite0": ("backbones",),
     "doctor": ("findings",),
+    "cache": ("kinds",),
     "data path sketchy": (),
     "data where": ("datasets",),
     "data list emoji": ("train", "validation", "queries", "gallery"),
