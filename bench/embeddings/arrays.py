@@ -15,8 +15,20 @@ from bench.types import Floats, Labels
 AT_ONCE = 2**16  # photos that ``Part`` reads together
 
 
+class Clustered:
+    """What intervals resample and means over classes count once."""
+
+    query_labels: Labels
+    query_clusters: Labels | None
+
+    @property
+    def clusters(self) -> Labels:
+        """``query_clusters``, by default the labels: int64 [queries]."""
+        return self.query_labels if self.query_clusters is None else self.query_clusters
+
+
 @dataclass(frozen=True)
-class Embeddings:
+class Embeddings(Clustered):
     """Vectors and labels of queries and gallery.
 
     - ``query`` float32 [queries, width], ``gallery`` float32 [photos, width];
@@ -46,11 +58,6 @@ class Embeddings:
     def photos(self) -> Whole:
         """The gallery, for code that reads blocks."""
         return Whole(np.ascontiguousarray(self.gallery, dtype=np.float32), self.gallery_labels)
-
-    @property
-    def clusters(self) -> Labels:
-        """``query_clusters``, by default the labels."""
-        return self.query_labels if self.query_clusters is None else self.query_clusters
 
 
 def as_vectors(name: str, array: npt.NDArray[Any]) -> Floats:
@@ -193,7 +200,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class StreamedEmbeddings:
+class StreamedEmbeddings(Clustered):
     """As ``Embeddings``, with photos that are read in blocks and checked while they are ranked.
 
     Raises DataError as ``Embeddings``, and for a gallery without photos.
@@ -211,14 +218,9 @@ class StreamedEmbeddings:
             raise DataError("The gallery has no photos.")
         _check(self)
 
-    @property
-    def clusters(self) -> Labels:
-        """``query_clusters``, by default the labels."""
-        return self.query_labels if self.query_clusters is None else self.query_clusters
-
 
 @dataclass(frozen=True)
-class ScoreMatrix:
+class ScoreMatrix(Clustered):
     """Scores of every query and photo in place of vectors, for networks that compare pairs and for mixed distances.
 
     ``scores`` are numbers [queries, photos], in memory or mapped from a file: higher is more similar. They are ranked
@@ -249,11 +251,6 @@ class ScoreMatrix:
     def photos(self) -> Labelled:
         """The gallery, with vectors of width 0."""
         return Labelled(np.empty((len(self.gallery_labels), 0), dtype=np.float32), self.gallery_labels)
-
-    @property
-    def clusters(self) -> Labels:
-        """``query_clusters``, by default the labels."""
-        return self.query_labels if self.query_clusters is None else self.query_clusters
 
     def rows(self, queries: Labels) -> Floats:
         """The scores of some queries, float32 [rows, photos]; raises DataError for NaN and infinity."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.embeddings.arrays import Embeddings, Part, Rankable, ScoreMatrix, labels_within_groups
 from bench.embeddings.binary_codes import fit, fit_published
-from bench.errors import DataError, UsageError
+from bench.errors import BenchError, DataError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS, parse_metric
 from bench.evaluation.protocols.base import PROTOCOLS, Gallery, Protocol
 from bench.evaluation.ranking import rank
@@ -98,40 +98,43 @@ def ranked_by(protocol: Protocol, distance: Distance) -> Protocol:
     return protocol if distance == protocol.distance else replace(protocol, distance=distance, eps=0.0)
 
 
-def refusal(embeddings: Rankable, protocol: Protocol) -> str:
-    """Why a protocol cannot evaluate these embeddings, as its code could not; empty if it can."""
-    photos = len(embeddings.query_labels) if protocol.gallery == "paired" else embeddings.photos.shape[0]
+def refusal(embeddings: Rankable, protocol: Protocol) -> BenchError | None:
+    """Why a protocol cannot evaluate these embeddings, as its code could not; None if it can."""
+    photos, queries = embeddings.photos.shape[0], len(embeddings.query_labels)
     parsed = [parse_metric(text) for text in protocol.metrics]
     needed = max((each.k or 0) + each.definition.endswith(":index") for each in parsed)
     if protocol.small == "refuse" and photos < needed:
-        return f"Protocol {protocol.name} needs {needed} photos, but there are {photos}: choose another protocol."
+        return DataError(
+            f"Protocol {protocol.name} needs {needed} photos, but there are {photos}: choose another protocol."
+        )
     if "refuse" in {protocol.empty_rule(each.id) for each in parsed}:
-        wanted, labels = labels_within_groups(embeddings)
-        missing = int(np.count_nonzero(~np.isin(wanted, labels)))
+        missing = int(np.count_nonzero(~np.isin(*labels_within_groups(embeddings))))
         if missing:
-            return (
+            return DataError(
                 f"Protocol {protocol.name} stops at queries without a relevant photo, and there are {missing}: "
                 "leave these queries out, or choose another protocol."
             )
-    if protocol.gallery == "diagonal" and photos != len(embeddings.query_labels):
-        return f"A diagonal gallery has photo i for query i, but there are {photos} photos: give as many as queries."
+    if protocol.gallery == "diagonal" and photos != queries:
+        return DataError(
+            f"A diagonal gallery has photo i for query i, but there are {photos} photos and {queries} queries."
+        )
     if protocol.codes != "none" and not isinstance(embeddings, Embeddings):
-        return (
+        return UsageError(
             f"Protocol {protocol.name} makes binary codes, which needs all embeddings in memory: give a file of "
             "embeddings that fits, or leave the protocol out."
         )
-    return ""
+    return None
 
 
 def without_refusing(embeddings: Rankable, protocols: Sequence[Protocol], named: Sequence[str]) -> list[Protocol]:
     """The protocols without those that refuse the embeddings; a warning for each, but not for ``named`` ones."""
     kept = []
     for protocol in protocols:
-        reason = "" if protocol.name in named else refusal(embeddings, protocol)
-        if reason:
-            log.warning("Left out: %s", reason)
-        else:
+        reason = None if protocol.name in named else refusal(embeddings, protocol)
+        if reason is None:
             kept.append(protocol)
+        else:
+            log.warning("Left out: %s", reason)
     return kept
 
 
@@ -149,12 +152,11 @@ def rank_protocols(
     ``seed`` draws paired galleries and the first rotation of binary codes; other protocols do not change the draw.
     ``top`` is as in ``rank``. ``progress`` gets the queries done and their number, over all passes.
 
-    Raises what ``rank`` and ``fit`` raise, DataError when no query has a photo to pair with, and UsageError for what a
-    protocol refuses.
+    Raises what ``rank``, ``fit`` and ``refusal`` name, and DataError when no query has a photo to pair with.
     """
-    for reason in (refusal(embeddings, protocol) for protocol in protocols):
-        if reason:
-            raise UsageError(reason)
+    for protocol in protocols:
+        if (reason := refusal(embeddings, protocol)) is not None:
+            raise reason
     shared: dict[Recipe, list[Protocol]] = {}
     for protocol in protocols:
         shared.setdefault(recipe(protocol), []).append(protocol)

@@ -10,7 +10,7 @@ import pytest
 
 from bench.embeddings.arrays import Embeddings, ScoreMatrix
 from bench.embeddings.binary_codes import fit, fit_published
-from bench.errors import UsageError
+from bench.errors import DataError
 from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols, without_refusing
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.types import Doubles, Floats
@@ -54,7 +54,7 @@ def test_equals_its_restatement(name: str, kind: str) -> None:
     if protocol.gallery == "diagonal":
         made = dataclasses.replace(made, gallery=made.gallery[:60], gallery_labels=made.query_labels.copy())
     if (name, kind) in REFUSED:
-        with pytest.raises(UsageError, match=f"Protocol {name} (needs|stops)"):
+        with pytest.raises(DataError, match=f"Protocol {name} (needs|stops)"):
             rank_protocols(made, [protocol])
         return
     exact = -distances(how, made.query.astype(np.float64), made.gallery.astype(np.float64))

@@ -164,7 +164,7 @@ def test_another_gallery_than_the_protocols(runner: CliRunner, file: str) -> Non
     own = scored(runner, file, "--protocol", "sketch-lvm")["scores"][0]
     assert paired["value"] == pytest.approx(own["value"] * 60 / 58)  # where queries without photo count 0
     result = runner.invoke(app, ["score", file, "--gallery", "diagonal"])
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert "photo i for query i" in result.stderr
 
 

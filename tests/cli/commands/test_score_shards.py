@@ -90,7 +90,7 @@ def test_a_dataset_is_held_against_shards_too(runner: CliRunner) -> None:
         (["altered", "--deep"], 3, "its SHA-256 is not that of the JSON"),
         (["nan"], 3, "Array 'gallery' holds NaN or infinity, first in row 7"),
         (["s", "--distance", "hamming"], 3, "Array 'query' is no binary code"),
-        (["s", "--protocol", "dsn-itq"], 2, "makes binary codes of the whole gallery, which shards are too large for"),
+        (["s", "--protocol", "dsn-itq"], 2, "makes binary codes, which needs all embeddings in memory"),
         (["s", "--device", "cuda"], 2, "ranked on the cpu, not on cuda: leave --device out"),
         (["s", "--to-shards", "t"], 2, "s is a folder already"),
         (["e.npz", "--to-shards", "s"], 2, "shards.json exists"),
