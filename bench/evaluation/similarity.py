@@ -2,9 +2,7 @@
 
 cosine
     dot(query / |query|, photo) / |photo|, with norms in float64. A length within 1e-6 of 1 counts as 1, so normalised
-    embeddings are ranked by their plain product. A vector of length 0 scores 0. With ``eps``, query / |query| + eps
-    replaces query / |query|: the order of torch's ``pairwise_distance`` of unit vectors, which adds eps to each
-    difference.
+    embeddings are ranked by their plain product. A vector of length 0 scores 0.
     Where the photos lie in a narrow cone, both sides are centred: (query' - m) (photo' - c) + m (photo' - c), with c
     the mean photo' and m the mean query'. The order is the same, and float32 keeps its digits for the differences.
 euclidean
@@ -14,6 +12,9 @@ euclidean
 hamming
     dot(query, photo) - |photo|^2 / 2, on codes of 0 and 1 or of -1 and 1. The order is that of the number of different
     bits.
+
+With ``eps``, it is added to each coordinate of the query (of length 1 for cosine). The order is then that of torch's
+``pairwise_distance``, which adds eps to each difference.
 
 Vectors of integers (``bench.evaluation.integers``) are neither normalised nor shifted: their scores are exact.
 """
@@ -124,7 +125,7 @@ def measure(query: Floats, gallery: Rows, distance: Distance, *, eps: float = 0.
         return _cosine(query, gallery, eps, cosines) if whole is None else _exact_cosine(whole)
     if whole is not None and whole.largest + whole.squares.max() / 2 <= EXACT / 2:
         return Measure(distance, unit=whole.unit, offset=(whole.squares / 2).astype(np.float32))
-    return _euclidean(query, gallery)
+    return _euclidean(query, gallery, eps)
 
 
 def _exact_cosine(whole: Integers) -> Measure:
@@ -176,7 +177,7 @@ def _narrow_cosine(query: Floats, gallery: Rows, eps: float, centre: Doubles) ->
     return Measure("cosine", eps, shift=shift, centre=centre, offset=offset)
 
 
-def _euclidean(query: Floats, gallery: Rows) -> Measure:
+def _euclidean(query: Floats, gallery: Rows, eps: float) -> Measure:
     shift, longest, longest_shifted = _mean(gallery), 0.0, 0.0
     offset: Floats = np.empty(gallery.shape[0], dtype=np.float32)
     for begin, rows in _parts(gallery):
@@ -186,7 +187,7 @@ def _euclidean(query: Floats, gallery: Rows) -> Measure:
         with np.errstate(over="ignore"):  # such lengths are refused below
             offset[begin : begin + len(rows)] = lengths**2 / 2
     _check_size(max(longest, longest_shifted), max(longest_shifted, float(_lengths(query, shift).max())))
-    return Measure("euclidean", shift=shift, offset=offset)
+    return Measure("euclidean", eps, shift=shift, offset=offset)
 
 
 def _parts(gallery: Rows) -> Iterator[tuple[int, Floats]]:

@@ -28,7 +28,7 @@ def ranked(scores: npt.NDArray[np.float32], relevant: npt.NDArray[np.bool_], tie
 
 def value(metric: str, flags: Flags) -> float:
     """Value of one query by the published formulas, from the relevance of its photos in ranking order."""
-    family, rest = metric.split("@")
+    family, _, rest = metric.partition("@")
     relevant = sum(flags)
     if relevant == 0:
         return math.nan

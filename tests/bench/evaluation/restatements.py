@@ -67,6 +67,11 @@ def column(index: int) -> Formula:
     return lambda scores, flags: float(flags[index])
 
 
+def among_first(k: int) -> Formula:
+    """Whether at most K photos are as near as the nearest relevant one or nearer."""
+    return lambda scores, flags: float((scores >= scores[flags].max()).sum() <= k) if flags.any() else math.nan
+
+
 # By protocol: how photos are ranked, and the formula of each metric with its mean. "nanmean" skips queries, "mean" does
 # not, "classes" is the mean over classes of the nanmean within each.
 TORCH = {"mAP@all:plain": (torchmetrics, "mean"), "mAP@200:hits": (lambda s, f: torchmetrics(s, f, 200), "mean")}
@@ -141,14 +146,23 @@ RULES: Mapping[str, tuple[str, Mapping[str, tuple[Formula, str]]]] = {
     ),
     "zs-sbir-samirkthakur": ("cosine", {"mAP@all:tied": (scikit, "mean"), "P@1:k": (precision(1, "K"), "mean")}),
     "zse-sbir-clip": ("cosine", {"mAP@100:hits": (lambda s, f: torchmetrics(s, f, 100), "mean")}),
+    "baseline-fgsbir": (
+        "raw pairwise",
+        {"acc@1": (among_first(1), "nanmean"), "acc@10": (among_first(10), "nanmean")},
+    ),
+    "hicropl-fg": (
+        "cosine",
+        {"acc@1@classes": (among_first(1), "skip classes"), "acc@5@classes": (among_first(5), "skip classes")},
+    ),
     "sketch-retrieval": ("euclidean", {"mAP@200:hits": (lambda s, f: torchmetrics(s, f, 200), "mean")}),
 }
 
 
 def distances(kind: str, query: Scores, gallery: Scores) -> Scores:
     """Distances float64 [queries, photos] of raw embeddings."""
-    if kind == "euclidean":
-        return np.sqrt(((query[:, None] - gallery[None]) ** 2).sum(axis=2))
+    if kind in ("euclidean", "raw pairwise"):
+        eps = 1e-6 if kind == "raw pairwise" else 0.0
+        return np.sqrt(((query[:, None] - gallery[None] + eps) ** 2).sum(axis=2))
     query, gallery = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (query, gallery))
     if kind == "pairwise":
         return np.sqrt(((query[:, None] - gallery[None] + 1e-6) ** 2).sum(axis=2))

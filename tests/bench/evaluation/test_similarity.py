@@ -141,15 +141,16 @@ def test_collapsed_embeddings_are_a_warning(caplog: pytest.LogCaptureFixture) ->
 
 
 @pytest.mark.parametrize("kind", ["cone", "clouds"])
-def test_eps_is_that_of_torchs_pairwise_distance(kind: str) -> None:
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_eps_is_that_of_torchs_pairwise_distance(kind: str, distance: Distance) -> None:
     embeddings = clouds(queries=20, photos=900, width=64) if kind != "cone" else cone(0.95, seed=3)
     sides = (torch.from_numpy(each).double() for each in (embeddings.query, embeddings.gallery))
-    query, gallery = (torch.nn.functional.normalize(each) for each in sides)
-    eps = 1e-3  # large, so that it changes the order
+    query, gallery = (torch.nn.functional.normalize(each) if distance == "cosine" else each for each in sides)
+    eps = 1e-3 if distance == "cosine" else 1e-1  # large, so that it changes the order
     distances = torch.stack([torch.nn.functional.pairwise_distance(row[None], gallery, eps=eps) for row in query])
-    found = rank(embeddings, [], top=2000, eps=eps).top
+    found = rank(embeddings, [], top=2000, distance=distance, eps=eps).top
     assert found is not None
     order = np.argsort(distances.numpy(), axis=1, kind="stable")
     assert (found == order).mean() > 0.999
-    plain = rank(embeddings, [], top=2000).top
+    plain = rank(embeddings, [], top=2000, distance=distance).top
     assert (plain == order).mean() < 0.99
