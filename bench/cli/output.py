@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.results.store import Store
 
 
-SCHEMA = 1  # of all JSON that commands print; docs/output.md describes it
+SCHEMA = 1  # of all JSON that commands print; docs/json.md describes it
 Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 
 
@@ -43,7 +43,12 @@ def make_resources(ctx: typer.Context, **options: Any) -> Resources:
     """Where and how to compute: the global folders, and ``options`` of the command."""
     from bench.experiments.experiment import Resources
 
-    return Resources(global_option(ctx, "data_root"), cache_dir(ctx), **options)
+    given = []
+    for option in ctx.command.params:
+        source, value = ctx.get_parameter_source(str(option.name)), ctx.params.get(str(option.name))
+        if source is not None and source.name in ("ENVIRONMENT", "DEFAULT_MAP"):
+            given += [f"{option.opts[-1]}={each}" for each in (value if isinstance(value, list) else [value])]
+    return Resources(global_option(ctx, "data_root"), cache_dir(ctx), given=tuple(given), **options)
 
 
 @contextmanager

@@ -101,12 +101,16 @@ def count_rows(embeddings: Rankable) -> dict[str, int]:
     }
 
 
-def report_stored(run: int, name: str, external: ExternalEmbeddings, seed: int) -> dict[str, Any]:
-    """Print as which run the scores are stored; the same for JSON."""
+def report_stored(
+    run: int, name: str, external: ExternalEmbeddings, seed: int, superseded: int | None
+) -> dict[str, Any]:
+    """Print as which run the scores are stored, and which run they supersede; the same for JSON."""
     mark = ", unverified" * (not external.verified)
     text = f"stored as run {run}: {name} (external{mark}) on {external.split}"
+    if superseded is not None:
+        text += f"; it supersedes run {superseded} of that name, split and seed"
     if not external.classes:
         text += "; reports show no interval for it, which needs query_paths, gallery_paths and the images"
     stderr().print(text, markup=False)
     facts = {each: getattr(external, each) for each in ("dataset", "split", "fingerprint", "verified")}
-    return {"run": run, "method": name, "seed": seed, **facts}
+    return {"run": run, "supersedes": superseded, "method": name, "seed": seed, **facts}

@@ -36,6 +36,7 @@ class Resources:
     top: int = 10  # gallery positions that are stored for each query
     compiled: bool = False  # torch.compile for the networks that train
     processes: Processes = ALONE
+    given: tuple[str, ...] = ()  # options of the command line that a file or the environment gave
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,8 @@ def _environment(experiment: Experiment, resources: Resources) -> dict[str, str]
         "metrics": str(METRICS_VERSION),
         "classes": hash_of_classes(experiment.split.unseen)[:16],
     }
+    if resources.given:
+        facts["command"] += f" # and by file or environment: {provenance.command(['', *resources.given]).strip()}"
     optional = {
         "plug-ins": ", ".join(dict.fromkeys(filter(None, plugins))),
         "sizes": hash_of_sizes(experiment.dataset, experiment.split, trains=experiment.trains),

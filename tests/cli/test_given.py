@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.main import app
+from bench.results.store import Store
 from tests.pictures import write_folder
 
 RUN = ["run", "-m", "hog", "-d", "folder", "--image-size", "32", "--format", "json"]
@@ -73,6 +74,20 @@ def test_a_setting_of_a_dataset_or_a_file_is_refused_twice_too(home: Path, runne
     Path("bench.toml").write_text("[run]\nimage-size = 32\nimage_size = 64\n")
     twice = runner.invoke(app, RUN)
     assert (twice.exit_code, "sets 'image_size' twice" in twice.stderr) == (2, True)
+
+
+def test_a_run_keeps_what_a_file_and_the_environment_gave(
+    home: Path, runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("bench.toml").write_text(f'[run]\nset = ["root={home}/pictures", "unseen=all"]\nworkers = 1\n')
+    monkeypatch.setenv("BENCH_RUN_SEED", "7")
+    assert runner.invoke(app, RUN).exit_code == 0
+    store = Store("bench.db")
+    (run,) = store.runs()
+    store.close()
+    command, _, given = run.environment["command"].partition(" # and by file or environment: ")
+    assert command
+    assert sorted(given.split()) == ["--seed=7", "--set=root=.../pictures", "--set=unseen=all", "--workers=1"]
 
 
 def test_what_may_be_repeated_still_may(runner: CliRunner) -> None:

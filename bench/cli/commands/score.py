@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.datasets.base import Dataset
     from bench.embeddings.arrays import Rankable
     from bench.experiments.external_embeddings import ExternalEmbeddings
+    from bench.results.models import RunRecord
 
 
 @app.command(epilog="Example: bench score embeddings.npz --protocol all")
@@ -78,6 +79,7 @@ def score(
     embeddings, external = read(file, to_shards, chosen, split, unverified, quiet)
     protocols = without_refusing(embeddings, protocols, [*(protocol or []), ""])
     run: int | None = None
+    older: list[RunRecord] = []
     # The store is opened first: a mistake in --store shows before minutes of ranking.
     store = open_store(global_option(ctx, "store"), cache_dir(ctx))[0] if name is not None else None
     with closing(store) if store else nullcontext(), Bars(f"scoring {file.name}", quiet=quiet) as bars:
@@ -91,6 +93,7 @@ def score(
             else:
                 how |= {"distance": distance or "cosine", "file": file}
                 rankings, run = rank_and_store(store, name, external, protocols, **how)
+                older = store.runs(metrics=(), key=store.run(run).key, status="superseded")
         except MemoryError as error:
             raise MemoryExhaustedError(
                 f"Memory does not suffice to rank {embeddings.photos.shape[0]} photos ({error}): free some, or write "
@@ -99,7 +102,7 @@ def score(
     found = {each.name: figures_of(rankings, each) for each in protocols}
     stored: dict[str, Any] = {}
     if name is not None and run is not None and external is not None:
-        stored = report_stored(run, name, external, seed)
+        stored = report_stored(run, name, external, seed, older[-1].id if older else None)
     warnings = find_warnings(embeddings)
     for warning in warnings:
         typer.echo(f"WARNING: {warning}", err=True)

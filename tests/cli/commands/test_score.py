@@ -248,6 +248,9 @@ def test_a_checked_file_is_stored_and_reported(runner: CliRunner) -> None:
     store.close()
     assert {score.metric for score in run.scores} == set(STORED_METRICS)
     assert len(run.scores) == 2 * len(STORED_METRICS)
+    again = runner.invoke(app, ["score", "emoji.npz", "--as", "theirs", "-d", "emoji", "--seed", "4"])
+    assert "stored as run 2" in again.stderr
+    assert "it supersedes run 1" in " ".join(again.stderr.split())
     report = runner.invoke(app, ["report", "-d", "emoji"])
     assert report.exit_code == 0, report.stderr
     row = next(line for line in report.stdout.splitlines() if line.startswith("| theirs (external)"))
