@@ -85,6 +85,14 @@ class Method(nn.Module):
         every = {term: float(getattr(self.settings, f"weight_{term}")) for term in self.terms}
         return {term: weight for term, weight in every.items() if weight != 0}
 
+    @property
+    def by_instance(self) -> bool:
+        """Whether a positive is the photo that a sketch was drawn from (setting ``positives=instance``).
+
+        Batches then hold such pairs, and ``losses`` finds their ``instance`` int64 [batch] among the outputs.
+        """
+        return getattr(self.settings, "positives", "class") == "instance"
+
     def prepare(self, photos: TrainingPhotos) -> None:
         """Prepare training; the method is on its device."""
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.methods.base import METHODS, Context, TrainingPhotos
-from bench.methods.modules import heads, losses
+from bench.methods.modules import heads, losses, single_network
 from bench.methods.modules.class_knowledge import class_knowledge
 from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
 from bench.methods.modules.teacher import Teacher
@@ -41,6 +41,7 @@ class OursSettings(NetworkSettings):
     teacher: Literal["prepared", "online"] = setting(
         "prepared", "prepared: a table of classes; online: the frozen network beside the student"
     )
+    positives: Literal["class", "instance"] = single_network.positives()
     weight_quadruplet: float = 1.0
     weight_classification: float = 1.0
     weight_preservation: float = 1.0
@@ -99,7 +100,8 @@ class Ours(SingleNetwork):
         embedding = outputs["embedding"]  # [batch, dim]
         terms: dict[str, Tensor] = {}
         if "quadruplet" in computed:
-            terms["quadruplet"] = self._quadruplet(embedding, labels, is_photo)
+            alike = outputs["instance"] if self.by_instance else labels
+            terms["quadruplet"] = self._quadruplet(embedding, alike, is_photo)
         if "classification" in computed:
             terms["classification"] = losses.normalised_softmax(embedding, self.prototypes, labels, settings.scale)
         if "preservation" in computed:

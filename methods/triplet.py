@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from bench.methods.base import METHODS
-from bench.methods.modules import losses
+from bench.methods.modules import losses, single_network
 from bench.methods.modules.single_network import NetworkSettings, SingleNetwork
 from bench.settings.run_settings import setting
 
@@ -30,6 +30,7 @@ class TripletSettings(NetworkSettings):
 
     margin: float = setting(0.3, "margin of the triplet, in units of 1 - cosine", least=0)
     mining: Literal["hard", "all"] = setting("hard", "which triplets of a batch count")
+    positives: Literal["class", "instance"] = single_network.positives()
     weight_triplet: float = 1.0
 
 
@@ -45,4 +46,5 @@ class Triplet(SingleNetwork):
     def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The only term."""
         margin, mining = self.settings.margin, self.settings.mining
-        return {"triplet": losses.cross_domain_triplet(outputs["embedding"], labels, is_photo, margin, mining)}
+        alike = outputs["instance"] if self.by_instance else labels
+        return {"triplet": losses.cross_domain_triplet(outputs["embedding"], alike, is_photo, margin, mining)}

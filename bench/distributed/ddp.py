@@ -26,10 +26,14 @@ class WholeBatchLosses(nn.Module):
         self._processes, self._rows = processes, list(rows)
         self._outputs = torch.compile(method.outputs) if compiled else method.outputs
 
-    def forward(self, images: Tensor, labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
-        """Terms by name, scalars: of own images [own, 3, size, size], labels and is_photo of the batch, [batch]."""
+    def forward(
+        self, images: Tensor, labels: Tensor, is_photo: Tensor, instances: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Terms by name, scalars: of own images [own, 3, size, size]; labels and the rest of the batch, [batch]."""
         outputs = self._outputs(Batch(images, labels[self._rows], is_photo[self._rows]))
         whole = {name: self._processes.gather_batch(value, self._rows, len(labels)) for name, value in outputs.items()}
+        if instances is not None:
+            whole["instance"] = instances
         return self.method.losses(whole, labels, is_photo)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from bench.errors import IncompleteError
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.progress import Observer
 from bench.methods.base import Method
+from bench.settings.run_settings import in_key
 from bench.training.embed import embed
 from bench.training.trained_networks import network_hash
 from bench.types import Floats, Item
@@ -146,7 +147,7 @@ class Embedder:
         """
         method, run = self.experiment.method, self.experiment.run
         backbone = run.backbone if self.method.uses_backbone else ""
-        network = [method.name, method.version, asdict(self.experiment.own), backbone, network_hash(self.method)]
+        network = [method.name, method.version, in_key(self.experiment.own), backbone, network_hash(self.method)]
         return _hash([*network, run.image_size, self.experiment.precision, *images])
 
     def _embed(self, items: Sequence[Item], progress: Progress, before: int = 0) -> Floats:

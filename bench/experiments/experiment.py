@@ -19,7 +19,7 @@ from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import Method
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request, in_text
-from bench.settings.run_settings import RunSettings, recipe_for, with_recipe
+from bench.settings.run_settings import RunSettings, in_key, recipe_for, with_recipe
 from bench.training.trained_networks import Trained, describe_training
 from bench.types import Split
 
@@ -185,7 +185,7 @@ def configuration_of(
     """Every setting of a run except images, seed, selection rule and gallery."""
     return {
         "run": {**asdict(run), "weights": weights_identity(run.weights)},
-        "method": {**asdict(own), **{name: _file_identity(name, getattr(own, name)) for name in method.files}},
+        "method": {**in_key(own), **{name: _file_identity(name, getattr(own, name)) for name in method.files}},
         "dataset": dataset.identity(),
         "post": asdict(post),
         "precision": precision,

@@ -93,6 +93,8 @@ def resolve(
             f"Split {split.name!r} has no seen class to train {request.method!r} on: leave some classes seen, or take "
             "a method that is not trained."
         )
+    if trains:
+        _check_positives(split, request.method, getattr(own, "positives", ""))
     if isinstance(split, FineGrainedSplit) and split.grouped and post.rerank != "none":
         raise UsageError(
             f"Re-ranking uses the whole gallery, but in split {split.name!r} a query sees the photos of its class: "
@@ -103,6 +105,18 @@ def resolve(
         check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, terms)
     same = {name: getattr(request, name) for name in ("seed", "selection", "gallery", "precision", "per_class_limit")}
     return Experiment(kind, dataset, split, run=run, own=own, post=post, dropped=dropped, trained=trained, **same)
+
+
+def _check_positives(split: Split, method: str, positives: str) -> None:
+    """UsageError if the split cannot give the positives and negatives that a method learns from."""
+    if positives == "instance" and split.relevance != "instance":
+        raise UsageError(
+            f"Split {split.name!r} names no instances, from which positives=instance learns: take a fine-grained "
+            "split, such as emoji-93-fine."
+        )
+    if split.relevance == "instance" and positives != "instance" and len(split.seen) == 1:
+        cure = "pass --set positives=instance" if positives else "take -m triplet with --set positives=instance"
+        raise UsageError(f"Split {split.name!r} trains on one class, from which {method!r} learns nothing: {cure}.")
 
 
 def choose_weights(request: Request) -> tuple[Request, str]:

@@ -6,7 +6,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from bench.errors import UsageError, nearest
@@ -48,16 +48,27 @@ def setting(
     above: float | None = None,
     most: float = math.inf,
     names: Registry[Any] | None = None,
+    later: bool = False,
 ) -> T:
     """A field of a settings dataclass: its default, the help that ``bench list settings`` prints, and its limits.
 
     A number is at least ``least``, or more than ``above``, and at most ``most``; a text is one of the registry's
-    ``names``.
+    ``names``. ``later``: runs were stored before the setting existed, so their keys must not change (``in_key``).
     """
     lower = above if least is None else least
     limits = None if lower is None else Range(lower, most, open=least is None)
-    declared: T = field(default=default, metadata={"help": help, "range": limits, "names": names})
+    declared: T = field(default=default, metadata={"help": help, "range": limits, "names": names, "later": later})
     return declared
+
+
+def in_key(settings: Any) -> dict[str, Any]:
+    """Settings as a run's key has them: without a ``later`` one that is at its default."""
+    left_out = {each.name for each in fields(settings) if each.metadata.get("later")}
+    return {
+        name: value
+        for name, value in asdict(settings).items()
+        if name not in left_out or value != getattr(type(settings), name)
+    }
 
 
 @dataclass(frozen=True)

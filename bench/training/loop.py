@@ -13,11 +13,12 @@ from torch import Tensor
 
 from bench.datasets.images.augmentation import Augmentation
 from bench.datasets.images.loader import Images
-from bench.datasets.images.samplers import BalancedBatches
+from bench.datasets.images.samplers import BalancedBatches, InstanceBatches
 from bench.devices import autocast, to_pixels
 from bench.distributed.ddp import WholeBatchLosses, spread
 from bench.distributed.failure import LostProcessError
 from bench.distributed.process_group import ALONE, Processes
+from bench.fine_grained import number_instances
 from bench.methods.base import Method
 from bench.settings.run_settings import SCHEDULES, RunSettings
 from bench.signals import Deferred, deferred_signals
@@ -32,17 +33,22 @@ OnStep = Callable[[int, int, dict[str, float]], None]  # gets steps done, all st
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Training images with their labels, int64 [images], and domains, bool [images], in the order of the split."""
+    """Training images with their labels, int64 [images], and domains, bool [images], in the order of the split.
+
+    ``instances`` int64 [images] numbers what images show, in a fine-grained split.
+    """
 
     images: Images
     labels: Tensor
     is_photo: Tensor
+    instances: Tensor | None = None
 
     @classmethod
     def of(cls, split: Split, images: Images) -> TrainingData:
         """Add labels and domains to ``images``, which are those of ``split.train``."""
         domains = torch.tensor([item.modality == "photo" for item in split.train])
-        return cls(images, torch.from_numpy(split.train_labels(split.train)), domains)
+        instances = torch.from_numpy(number_instances(split.train)[0]) if split.relevance == "instance" else None
+        return cls(images, torch.from_numpy(split.train_labels(split.train)), domains, instances)
 
 
 def train(
@@ -68,9 +74,11 @@ def train(
     Raises IncompleteError if a loss is not finite, StorageError if a checkpoint cannot be written, UsageError if a
     batch cannot be split, and LostProcessError, after saving the last full step, if another process ended.
     """
-    sampler = BalancedBatches(
-        data.labels.numpy(), data.is_photo.numpy(), batch_size=run.batch_size, per_class=run.per_class
-    )
+    instances = data.instances if method.by_instance else None
+    sizes = {"batch_size": run.batch_size, "per_class": run.per_class}
+    sampler = BalancedBatches(data.labels.numpy(), data.is_photo.numpy(), **sizes)
+    if instances is not None:
+        sampler = InstanceBatches(data.labels.numpy(), data.is_photo.numpy(), instances.numpy(), **sizes)
     rows = sampler.share(processes.rank, processes.size)
     steps = max(1, round(run.epochs * len(sampler)))
     augment = Augmentation(run.rotation, run.scaling, run.shift, run.mirror, run.grayscale)
@@ -92,7 +100,8 @@ def train(
             labels = data.labels[positions].to(device)  # [batch]
             is_photo = data.is_photo[positions].to(device)  # [batch]
             with autocast(device, precision):
-                terms = losses(pixels, labels, is_photo)  # each a scalar
+                shown = instances[positions].to(device) if instances is not None else None  # [batch]
+                terms = losses(pixels, labels, is_photo, shown)  # each a scalar
                 loss = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
             values = check_finite(terms, state.step, len(sampler))
             for group, lr in zip(optimiser.param_groups, highest, strict=True):

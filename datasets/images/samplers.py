@@ -83,6 +83,47 @@ class BalancedBatches:
             ]
 
 
+class InstanceBatches(BalancedBatches):
+    """As ``BalancedBatches``; each sketch of a batch stands beside a photo of its instance.
+
+    ``instances`` int64 [images]. An instance without a sketch or a photo is not drawn. Of few classes more instances
+    are drawn, so that a batch is as large as with many. Raises DataError for a class without such a pair.
+    """
+
+    def __init__(
+        self, labels: Labels, is_photo: npt.NDArray[np.bool_], instances: Labels, *, batch_size: int, per_class: int
+    ) -> None:
+        super().__init__(labels, is_photo, batch_size=batch_size, per_class=per_class)
+        self.per_class = max(per_class, batch_size // (2 * self.classes_per_batch))
+        self.steps = max(1, len(labels) // self.batch)
+        self.instances: dict[int, Labels] = {}
+        self.images: dict[tuple[int, bool], Labels] = {}
+        for photo in (False, True):
+            own = np.flatnonzero(is_photo == photo)
+            own = own[np.argsort(instances[own], kind="stable")]
+            numbers, begins = np.unique(instances[own], return_index=True)
+            self.images |= {(int(n), photo): part for n, part in zip(numbers, np.split(own, begins[1:]), strict=True)}
+        for label in self.classes.tolist():
+            found = np.unique(instances[labels == label])
+            pairs = [n for n in found.tolist() if (n, False) in self.images and (n, True) in self.images]
+            if not pairs:
+                raise DataError(
+                    f"Seen class number {label} has no sketch beside its photo to train on: add one, or pass "
+                    "--set positives=class."
+                )
+            self.instances[label] = np.array(pairs, dtype=np.int64)
+
+    def epoch(self, seed: int, epoch: int) -> Iterator[list[int]]:
+        """Positions of each batch: sketches, then the photos of the same instances."""
+        random = np.random.default_rng((seed, epoch))
+        classes = _Deck(self.classes, random)
+        decks = {label: _Deck(found, random) for label, found in self.instances.items()}
+        images = {key: _Deck(found, random) for key, found in self.images.items()}
+        for _ in range(self.steps):
+            chosen = [n for label in classes.deal(self.classes_per_batch) for n in decks[label].deal(self.per_class)]
+            yield [images[instance, photo].deal(1)[0] for photo in (False, True) for instance in chosen]
+
+
 class _Deck:
     """Deals cards in random order and reshuffles an empty deck; a hand repeats a card only if the deck is smaller."""
 

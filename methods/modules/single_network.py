@@ -27,6 +27,13 @@ class NetworkSettings:
     rank_by: Literal["embedding", "feature"] = setting("embedding", "what images are ranked by")
 
 
+def positives() -> Literal["class", "instance"]:
+    """The setting of methods that can learn from single instances."""
+    return setting(
+        "class", "positives are images of the class, or of the instance (on fine-grained splits)", later=True
+    )
+
+
 class SingleNetwork(Method):
     """A backbone and a linear projection to ``settings.dim`` numbers, the same for sketches and photos."""
 
