@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 ABANDONED_SECONDS = 3600.0  # an older temporary file belongs to a process that was killed
 
 
+def default_cache_folder() -> Path:
+    """The platform's folder for what is safe to delete."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("zs-sbir-bench", appauthor=False))
+
+
 def write_whole(path: Path, content: bytes | memoryview, option: str = "--cache-dir") -> None:
     """Write ``content`` so that readers see the old file or the new one, even after a power failure.
 

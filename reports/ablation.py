@@ -7,10 +7,10 @@ import numpy as np
 from bench.errors import IncompleteError
 from bench.reports.base import KINDS, Cell, Options, Table
 from bench.reports.cells import format_seeds, format_spread, mean
-from bench.reports.stored_runs import SEED, Group, Row, Source, collect_settings
+from bench.reports.stored_runs import Group, Row, Source, collect_settings
 from bench.reports.tables import query_labels
 from bench.results.models import RunRecord
-from bench.statistics.intervals import ClassSums
+from bench.statistics.intervals import SEED, ClassSums
 from bench.statistics.significance import POINTS, Comparison, Results, SeededSums, compare, compare_sums, within_family
 
 
@@ -84,7 +84,7 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
                 row.name,
                 format_seeds(row),
                 format_spread(row.values(row.metric), digits),
-                *_format_comparison(comparisons.get(row.name)),
+                *format_comparison(comparisons.get(row.name)),
             )
         )
     notes = [
@@ -142,7 +142,8 @@ def _pair_seeds(one: Results, other: Results) -> tuple[Results, Results]:
     return tuple(Results(each.values[[each.seeds.index(s) for s in shared]], shared) for each in (one, other))  # type: ignore[return-value]
 
 
-def _format_comparison(comparison: Comparison | None) -> tuple[str, str, str]:
+def format_comparison(comparison: Comparison | None) -> tuple[str, str, str]:
+    """Difference, 95 % interval and adjusted p as text; ``-`` without a comparison."""
     if comparison is None:
         return "-", "-", "-"
     points, low, high, p = comparison.points, comparison.low, comparison.high, comparison.adjusted

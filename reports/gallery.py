@@ -25,10 +25,11 @@ from bench.reports.base import (
     number,
 )
 from bench.reports.cells import mean
-from bench.reports.stored_runs import SEED, Group, Source
+from bench.reports.stored_runs import Group, Source
 from bench.results import details
 from bench.results.models import RunRecord
 from bench.settings.request import Request
+from bench.statistics.intervals import SEED
 from bench.types import Item, Split
 
 EACH = 3  # queries of each choice

@@ -16,11 +16,9 @@ from bench.results.models import RunRecord
 from bench.results.store import Store
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import in_text
-from bench.statistics.intervals import RESAMPLES, ClassSums, Resamples, class_draws
+from bench.statistics.intervals import RESAMPLES, SEED, ClassSums, Resamples, class_draws
 from bench.statistics.significance import Results, SeededSums
 from bench.types import Average, Relevance
-
-SEED = 0  # of the resamples, so that a report has the same bytes each time
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from bench.reports import published
 from bench.reports.base import KINDS, Cell, Options, Table
 from bench.reports.cells import UNTRAINED_BASELINE, format_seeds, format_spread, mean
 from bench.reports.protocol_values import has_same_ranking, row_values
-from bench.reports.stored_runs import SEED, Group, Row, Source
+from bench.reports.stored_runs import Group, Row, Source
 from bench.results.models import RunRecord
-from bench.statistics.intervals import interval_of, seed_spread
+from bench.statistics.intervals import SEED, interval_of, seed_spread
 from bench.statistics.significance import SeededSums, clear_best, compare_sums
 from bench.types import Labels
 

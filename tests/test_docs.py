@@ -105,8 +105,12 @@ def run_python_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         exec(compile(code, page.name, "exec"), {})
 
 
-def test_the_example_of_the_readme_is_a_method(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_the_readme_are_figures_and_a_method(
+    folder: Path, resources: Resources, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
     run_python_blocks(ROOT / "README.md", monkeypatch)
+    assert "mAP@all:plain" in capsys.readouterr().out
     kind = METHODS.get("gem")
     run = RunSettings(backbone="tf_efficientnet_lite0", image_size=64)
     method = kind(kind.Settings(), Context(run, ("ant",), resources.cache_dir)).eval()

@@ -88,3 +88,43 @@ def test_it_runs_and_reports_and_leaves_other_packages_importable(own: bool, ins
     *owners, ours = json.loads(call(installed / "python", "-c", look, cwd=tmp_path))
     assert set(owners) == {"current folder" if own else "environment"}
     assert Path(ours).is_relative_to(installed.parent)
+
+
+TYPED = """
+import bench
+
+result: bench.Evaluation = bench.evaluate([[1.0]], [[1.0]], ["a"], ["a"], metrics=["P@5:k"], distance="cosine")
+value: float = result.scores["P@5:k"] + result.interval("P@5:k").low + bench.compare(result, [1.0]).points
+split: bench.LoadedSplit = bench.load_split("emoji").limited(2)
+runs: list[bench.Run] = [bench.run("hog", seed=1, epochs=2.0), *bench.ablate(seeds=2), *bench.runs(method="hog")]
+network: bench.Network = bench.load_network(runs[0])
+"""
+UNTYPED = """
+import bench
+
+bench.evaluate(distance="cosin")
+bench.run(seed="0")
+bench.compare(1)
+bench.load_splits
+"""
+
+
+def test_mypy_sees_the_types_of_the_api_from_outside(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "typed.py").write_text(TYPED)
+    (tmp_path / "untyped.py").write_text(UNTYPED)
+    # Packages below ours are not read: that would take a minute.
+    others = ("torch", "PIL", "numba", "rich", "scipy", "sqlalchemy", "timm", "torchvision", "safetensors", "typer")
+    skipped = "".join(f"[mypy-{name}.*]\nfollow_imports = skip\n" for name in others)
+    (tmp_path / "mypy.ini").write_text(f"[mypy]\nstrict = true\nfollow_imports = silent\n{skipped}")
+    words = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--python-executable",
+        installed / "python",
+        "--cache-dir",
+        tmp_path / "cache",
+    ]
+    done = subprocess.run([*words, "typed.py", "untyped.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    wrong = [line.partition(": ")[0] for line in done.stdout.splitlines() if ": error: " in line]
+    assert wrong == ["untyped.py:4", "untyped.py:5", "untyped.py:6", "untyped.py:7"], done.stdout + done.stderr

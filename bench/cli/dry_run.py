@@ -13,7 +13,6 @@ from sqlalchemy import make_url
 
 from bench.cli.options import RunOptions
 from bench.cli.output import cache_dir, global_option, print_rows, stderr
-from bench.cli.run_table import name_experiment
 from bench.datasets.images.loader import CACHE_BYTES
 from bench.experiments.experiment import Experiment
 from bench.results.database import database_file, plain
@@ -41,7 +40,7 @@ def show_plan(ctx: typer.Context, experiments: list[Experiment], options: RunOpt
             state = "done" if stored else "running" if experiment.key in running else "to run"
             rows.append(
                 {
-                    "experiment": name_experiment(experiment),
+                    "experiment": experiment.title,
                     "state": state,
                     "run": stored.id if stored else running.get(experiment.key),
                     "seconds": 0 if stored else seconds_like(experiment, alike),

@@ -9,13 +9,12 @@ import torch
 
 from bench.cli.options import RunOptions
 from bench.cli.output import stderr
-from bench.cli.progress import Bars
-from bench.cli.run_table import name_experiment
 from bench.cli.sweep import Sweep
 from bench.cluster.launch import EXECUTORS, Executor, Job, gpus_here
 from bench.errors import DatabaseError, IncompleteError, StorageError, UsageError, nearest
 from bench.evaluation.ranking import available_processors
 from bench.experiments.experiment import Resources
+from bench.experiments.progress_bars import Bars
 from bench.results.models import RunRecord
 from bench.results.outcomes import find_outcome
 from bench.results.store import ELSEWHERE
@@ -52,7 +51,7 @@ def run_jobs(sweep: Sweep, executor: Executor) -> None:
     """Run what is not stored as jobs: wait for those of this machine, submit those of a cluster."""
     jobs, force, store = Named(), sweep.options.force, sweep.store
     for experiment in sweep.experiments:
-        name = name_experiment(experiment)
+        name = experiment.title
         if (stored := None if force else store.find(experiment.key)) is not None:
             sweep.add_stored(name, experiment, stored)
             continue

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bench.errors import IncompleteError, UsageError
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,10 +33,10 @@ def global_option(ctx: typer.Context, name: str) -> Any:
 
 def cache_dir(ctx: typer.Context) -> Path:
     """The folder of ``--cache-dir``, by default the platform's."""
-    import platformdirs
+    from bench.io import default_cache_folder  # imports safetensors
 
     chosen = global_option(ctx, "cache_dir")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("zs-sbir-bench", appauthor=False))
+    return Path(chosen) if chosen else default_cache_folder()
 
 
 def make_resources(ctx: typer.Context, **options: Any) -> Resources:
@@ -54,14 +54,9 @@ def make_resources(ctx: typer.Context, **options: Any) -> Resources:
 @contextmanager
 def open_store(ctx: typer.Context) -> Iterator[Store]:
     """Open the results database for reading; raises IncompleteError if there is none."""
-    from bench.results.database import plain
-    from bench.results.reading import existing
+    from bench.results.reading import open_existing
 
-    where = str(global_option(ctx, "store"))
-    found = existing(where)
-    if found is None:
-        raise IncompleteError(f"There is no results database {plain(where)}: run something, or name one by --store.")
-    with closing(found) as store:
+    with closing(open_existing(str(global_option(ctx, "store")))) as store:
         yield store
 
 

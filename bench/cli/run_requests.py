@@ -11,8 +11,7 @@ from bench.cli.dry_run import show_plan
 from bench.cli.jobs import choose_executor, run_jobs
 from bench.cli.options import RunOptions
 from bench.cli.output import global_option, make_resources
-from bench.cli.progress import Bars
-from bench.cli.run_table import Done, name_experiment, show_runs
+from bench.cli.run_table import Done, show_runs
 from bench.cli.sweep import Sweep
 from bench.cli.test_on import find_missing, test_on
 from bench.devices import choose_device
@@ -21,6 +20,7 @@ from bench.distributed.process_group import join_processes
 from bench.errors import DataError, IncompleteError, StorageError, UsageError
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.preflight import agree
+from bench.experiments.progress_bars import Bars
 from bench.experiments.resolve import Splits, choose_weights, resolve
 from bench.experiments.run import follow
 from bench.experiments.stored import find_run
@@ -141,14 +141,8 @@ def _resolve_all(
 
 def _warn(experiments: list[Experiment]) -> None:
     """Print warnings for test classes that a network saw in training, and the images that were dropped."""
-    for each in experiments:
-        if each.trained and (saw := each.trained.identity(each.split.unseen)["saw"]):
-            names = f"{', '.join(saw[:5])}{', ...' * (len(saw) > 5)}"
-            typer.echo(
-                f"WARNING: {name_experiment(each)}: the network saw {len(saw)} of {len(each.split.unseen)} test "
-                f"classes in training ({names}): for these the run is not zero-shot, and every table marks it.",
-                err=True,
-            )
+    for warning in filter(None, (each.warning for each in experiments)):
+        typer.echo(f"WARNING: {warning}", err=True)
     for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
         typer.echo(f"dropped: {reason}", err=True)
 

@@ -6,30 +6,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.cli.output import number_or_none, print_json, print_rows, stderr
 from bench.evaluation.metrics.base import main_metrics
 from bench.io import facts_of
-from bench.results.models import RunRecord, trained_on
+from bench.results.models import RunRecord
 from bench.results.store import STALE_SECONDS, Store
-
-if TYPE_CHECKING:
-    from bench.experiments.experiment import Experiment
 
 METRIC = "mAP@all:plain"  # of a list of runs
 STATUSES = ("queued", "running", "done", "failed", "interrupted", "superseded")
 Done = tuple[RunRecord, bool]  # a run, and whether it was stored before
-
-
-def name_experiment(experiment: Experiment) -> str:
-    """The name of an experiment on the screen."""
-    trained = trained_on(experiment.identity["configuration"].get("checkpoint"))
-    words = [experiment.method.name, experiment.ablation, experiment.post.title, trained]
-    facts = [f"seed {experiment.seed}"]
-    facts += [f"selection {experiment.selection}"] * (experiment.selection != "last")
-    facts += ["generalized"] * (experiment.gallery != "unseen") + ["smoke"] * (experiment.per_class_limit is not None)
-    return f"{' '.join(filter(None, words))} on {experiment.split.name} ({', '.join(facts)})"
 
 
 def name_run(run: RunRecord) -> str:

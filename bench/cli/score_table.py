@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bench.cli.output import number_or_none, print_rows, stderr
+from bench.cli.output import print_rows, stderr
 
 if TYPE_CHECKING:
     from bench.embeddings.arrays import Rankable
-    from bench.evaluation.protocol_scores import Figure
+    from bench.evaluation.score_json import Figures
     from bench.experiments.external_embeddings import ExternalEmbeddings
 
-Figures = Mapping[str, Sequence["Figure"]]  # by protocol; "" without one
-BOUNDS = ("pessimistic", "optimistic", "tied")
-EQUAL = 1e-6  # relative difference of numbers that count as equal
 AVERAGES, TIED = ("queries", "classes"), "mAP@all:tied"
-
-
-def make_rows(found: Figures) -> list[dict[str, Any]]:
-    """One row per figure, with its protocol if it has one and bounds if it was ranked by hamming."""
-    rows = []
-    for name, figures in found.items():
-        for each in figures:
-            values = {key: number_or_none(v) if isinstance(v, float) else v for key, v in asdict(each).items()}
-            shown = values if each.distance == "hamming" else {k: v for k, v in values.items() if k not in BOUNDS}
-            rows.append({"protocol": name, **shown} if name else shown)
-    return rows
 
 
 def print_figures(found: Figures) -> None:
     """Print a table of figures ranked by vectors, and one with bounds of those ranked by binary codes."""
+    from bench.evaluation.score_json import figure_rows
+
     vectors: dict[tuple[str, str, str], dict[str, Any]] = {}
     codes = []
-    for row in make_rows(found):
+    for row in figure_rows(found):
         facts = {"protocol": row.get("protocol", ""), "distance": row["distance"], "metric": row["metric"]}
         if row["distance"] == "hamming":
             codes.append({**row, **facts, "mean_over": row["average"], TIED: row["tied"]})
@@ -76,29 +63,6 @@ def print_skipped(found: Figures, embeddings: Rankable) -> None:
     typer.echo(
         f"{empty} of {len(embeddings.query)} queries have no relevant photo: left out of means{counted}.", err=True
     )
-
-
-def find_warnings(embeddings: Rankable) -> list[str]:
-    """Sentences about sides whose vectors are all equal, so that the figures mean nothing."""
-    import numpy as np
-
-    from bench.embeddings.arrays import Rows, ScoreMatrix, Whole, all_equal
-
-    if isinstance(embeddings, ScoreMatrix):
-        return []
-    sides: dict[str, Rows] = {"photos": embeddings.photos, "queries": Whole(embeddings.query, embeddings.query_labels)}
-    equal = [name for name, rows in sides.items() if all_equal(rows, EQUAL * float(np.abs(rows.vectors(0, 1)).max()))]
-    return [f"All {name} have the same embedding: the figures say nothing about the method." for name in equal]
-
-
-def count_rows(embeddings: Rankable) -> dict[str, int]:
-    """The sizes of what was ranked, for JSON."""
-    return {
-        "queries": len(embeddings.query),
-        "photos": embeddings.photos.shape[0],
-        "width": embeddings.query.shape[1],
-        "classes": len(set(embeddings.clusters.tolist())),
-    }
 
 
 def report_stored(

@@ -11,11 +11,11 @@ import typer
 
 from bench.cli.options import RunOptions
 from bench.cli.output import stderr
-from bench.cli.progress import Bars
-from bench.cli.run_table import Done, name_experiment
+from bench.cli.run_table import Done
 from bench.distributed.failure import LostProcessError
 from bench.errors import BenchError, DatabaseError, IncompleteError, StorageError
 from bench.experiments.experiment import Experiment, Resources
+from bench.experiments.progress_bars import Bars
 from bench.experiments.run import other_images, run_and_store, run_without_store
 from bench.results.models import RunRecord
 from bench.results.outcomes import UnstoredError, open_store, outcome_folder
@@ -47,7 +47,7 @@ class Sweep:
         """Run all; those that another process computes are awaited at the end."""
         busy = [number for number in range(len(self.experiments)) if not self._run_one(number)]
         for number in busy:
-            name = name_experiment(self.experiments[number])
+            name = self.experiments[number].title
             stderr().print(f"{name}: another process computes it, waiting", markup=False)
             while not self._run_one(number):
                 time.sleep(POLL_SECONDS)
@@ -55,7 +55,7 @@ class Sweep:
     def _run_one(self, number: int) -> bool:
         """Run one experiment; False if another process computes it."""
         experiment = self.experiments[number]
-        name = f"[{number + 1}/{len(self.experiments)}] {name_experiment(experiment)}"
+        name = f"[{number + 1}/{len(self.experiments)}] {experiment.title}"
         try:
             found = self._find_or_compute(name, number)
         except UnstoredError as error:
@@ -72,7 +72,7 @@ class Sweep:
             shared = self.resources.processes.size == 1 or isinstance(error, IncompleteError)
             if not self.options.keep_going or len(self.experiments) == 1 or ends or not shared:
                 raise
-            self.fail(f"{name_experiment(experiment)}: {error}")
+            self.fail(f"{experiment.title}: {error}")
             return True
         if found is None:
             return False

@@ -46,15 +46,7 @@ class Ranking:
 
         A metric such as ``median-rank`` has the median of each instead.
         """
-        values = self.per_query(metric, empty)
-        labels, position = np.unique(self.clusters, return_inverse=True)
-        counts = ~np.isnan(values)
-        if _has_median(metric):
-            own = [values[(position == number) & counts] for number in range(len(labels))]
-            return labels, np.array([np.median(each) if len(each) else np.nan for each in own])
-        total = np.bincount(position, weights=np.where(counts, values, 0.0), minlength=len(labels))
-        number = np.bincount(position[counts], minlength=len(labels))
-        return labels, np.divide(total, number, out=np.full(len(labels), np.nan), where=number > 0)
+        return class_means(metric, self.per_query(metric, empty), self.clusters)
 
     def score(self, metric: str, average: Average = "queries", empty: EmptyQueries = "skip") -> Score:
         """The mean over queries, or over classes of the mean within each; NaN if no query counts.
@@ -67,6 +59,18 @@ class Ranking:
         mean = float(middle(counted)) if len(counted) else float("nan")
         skipped = int(np.count_nonzero(self.relevant == 0)) if empty == "skip" else 0
         return Score(metric, average, mean, queries=len(self.relevant), skipped=skipped)
+
+
+def class_means(metric: str, values: Doubles, clusters: Labels) -> tuple[Labels, Doubles]:
+    """As ``Ranking.per_class``, from the ``values`` of every query, float64 [queries]."""
+    labels, position = np.unique(clusters, return_inverse=True)
+    counts = ~np.isnan(values)
+    if _has_median(metric):
+        own = [values[(position == number) & counts] for number in range(len(labels))]
+        return labels, np.array([np.median(each) if len(each) else np.nan for each in own])
+    total = np.bincount(position, weights=np.where(counts, values, 0.0), minlength=len(labels))
+    number = np.bincount(position[counts], minlength=len(labels))
+    return labels, np.divide(total, number, out=np.full(len(labels), np.nan), where=number > 0)
 
 
 def _has_median(metric: str) -> bool:

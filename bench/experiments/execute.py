@@ -32,8 +32,7 @@ from bench.results.models import RunRecord
 from bench.results.store import now
 from bench.training.embed import BATCH
 from bench.training.loop import TrainingData, train
-from bench.training.state import load_exactly
-from bench.training.trained_networks import Networks, network_hash
+from bench.training.trained_networks import Networks, load_method, network_hash
 from bench.types import AVERAGES, Score
 
 log = logging.getLogger("bench.experiments.execute")
@@ -232,14 +231,13 @@ class Execution:
 
 def build(experiment: Experiment, resources: Resources, device: torch.device) -> Method:
     """The method with freshly drawn new layers (a function of the seed), on its device."""
-    run, seen = experiment.run, experiment.split.seen
-    if experiment.trained is not None:  # whose file has all tensors
-        run, seen = replace(run, weights="none"), experiment.trained.seen
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
-        method = experiment.method(experiment.own, Context(run, seen, resources.cache_dir))
-    if experiment.trained is not None:
-        load_exactly(method, experiment.trained.tensors, experiment.trained.path)
+        if experiment.trained is not None:
+            method = load_method(experiment.trained, resources.cache_dir)
+        else:
+            context = Context(experiment.run, experiment.split.seen, resources.cache_dir)
+            method = experiment.method(experiment.own, context)
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

@@ -17,6 +17,7 @@ from bench.fine_grained import FineGrainedSplit
 from bench.io import file_digest
 from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import Method
+from bench.results.models import trained_on
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request, in_text
 from bench.settings.run_settings import RunSettings, in_key, recipe_for, with_recipe
@@ -70,6 +71,28 @@ class Experiment:
     def ablation(self) -> str:
         """The loss terms that are left out and the structural ablations, in words; empty for none."""
         return " and ".join(ablations_of(self.method, self.own))
+
+    @property
+    def title(self) -> str:
+        """The name of the experiment on the screen."""
+        trained = trained_on(self.identity["configuration"].get("checkpoint"))
+        words = [self.method.name, self.ablation, self.post.title, trained]
+        facts = [f"seed {self.seed}"]
+        facts += [f"selection {self.selection}"] * (self.selection != "last")
+        facts += ["generalized"] * (self.gallery != "unseen") + ["smoke"] * (self.per_class_limit is not None)
+        return f"{' '.join(filter(None, words))} on {self.split.name} ({', '.join(facts)})"
+
+    @property
+    def warning(self) -> str:
+        """A sentence on test classes that a trained network saw in training; empty if there are none."""
+        saw = self.trained.identity(self.split.unseen)["saw"] if self.trained is not None else []
+        if not saw:
+            return ""
+        return (
+            f"{self.title}: the network saw {len(saw)} of {len(self.split.unseen)} test classes in training "
+            f"({', '.join(saw[:5])}{', ...' * (len(saw) > 5)}): for these the run is not zero-shot, and every table "
+            "marks it."
+        )
 
     @cached_property
     def identity(self) -> dict[str, Any]:

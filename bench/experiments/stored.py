@@ -30,8 +30,23 @@ def load_experiment(
     """The experiment of a stored run, with the same images and weights; later defaults do not change it.
 
     ``assignments`` (key=value) come after the run's own settings; ``weights`` is its initial weights file, if that is
-    not in torch's folder. Raises UsageError for an external run, LoadingError when the weights or the network are
-    missing, DataError when the images are missing or differ.
+    not in torch's folder. Raises as ``stored_request``, LoadingError when the weights are missing, DataError when the
+    images are missing or differ.
+    """
+    request = stored_request(run, resources.cache_dir, assignments, weights)
+    request = locate_folder(request, resources.data_root, remembered_folder(run.fingerprint, resources.cache_dir))
+    experiment = resolve(request, resources, dropped=run.configuration.get("dropped", {}))
+    check_fingerprint(experiment.split, run.fingerprint)
+    return experiment
+
+
+def stored_request(
+    run: RunRecord, cache_dir: Path, assignments: Sequence[str] = (), weights: Path | None = None
+) -> Request:
+    """The request of a stored run with every setting, also those that were defaults; see ``load_experiment``.
+
+    Raises UsageError for embeddings that another program made, LoadingError for another weights file, a missing
+    network and a missing plug-in.
     """
     if run.origin:
         raise UsageError(f"Run {run.id} holds embeddings of another program: it has no network.")
@@ -39,7 +54,7 @@ def load_experiment(
     initial = str(run.configuration["run"].get("weights", ""))
     parts = ["dataset", "run", "method", "post"]
     if request.checkpoint:
-        request = replace(request, checkpoint=str(find_network(run, resources.cache_dir)))
+        request = replace(request, checkpoint=str(find_network(run, cache_dir)))
         parts, initial = ["dataset", "post"], ""
     if weights is not None:
         if not initial.startswith(HASH):
@@ -48,15 +63,11 @@ def load_experiment(
             raise LoadingError(f"Weights file {weights} is not that of run {run.id} ({initial[:19]}...).")
         assignments = (*assignments, f"weights={weights}")
     stored = [f"{name}={in_text(v)}" for part in parts for name, v in run.configuration.get(part, {}).items()]
-    request = replace(request, assignments=(*stored, *request.assignments, *assignments))
     for registry, name in ((METHODS, run.method), (DATASETS, request.dataset)):
         if name not in registry.names() and "plug-ins" in run.environment:
             needed = run.environment["plug-ins"]
             raise LoadingError(f"Run {run.id} needs the plug-in {needed}, which is not installed: install it.")
-    request = locate_folder(request, resources.data_root, remembered_folder(run.fingerprint, resources.cache_dir))
-    experiment = resolve(request, resources, dropped=run.configuration.get("dropped", {}))
-    check_fingerprint(experiment.split, run.fingerprint)
-    return experiment
+    return replace(request, assignments=(*stored, *request.assignments, *assignments))
 
 
 def find_run(request: Request, where: str) -> RunRecord | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench.errors import StorageError
+from bench.errors import IncompleteError, StorageError
 from bench.results import migrations
 from bench.results.backup import backup
 from bench.results.database import database_file, plain
@@ -38,4 +38,12 @@ def existing(where: str) -> Store | None:
     store = Store(str(copy))
     store.where = where
     store.closing.callback(folder.cleanup)
+    return store
+
+
+def open_existing(where: str) -> Store:
+    """As ``existing``; raises IncompleteError without a database."""
+    store = existing(where)
+    if store is None:
+        raise IncompleteError(f"There is no results database {plain(where)}: run something, or name one by --store.")
     return store

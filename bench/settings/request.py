@@ -75,11 +75,13 @@ class Request:
 def in_text(value: object) -> str:
     """The value of a setting as ``--set`` takes it.
 
-    >>> [in_text(value) for value in (6.0, 0.0003, True, None, "adamw")]
-    ['6', '0.0003', 'true', 'none', 'adamw']
+    >>> [in_text(value) for value in (6.0, 0.0003, True, None, "adamw", ["cat", "dog"])]
+    ['6', '0.0003', 'true', 'none', 'adamw', 'cat,dog']
     """
     if isinstance(value, bool) or value is None:
         return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 

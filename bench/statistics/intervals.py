@@ -17,6 +17,7 @@ from numpy.random import Generator
 from bench.types import Average, Doubles, Labels
 
 LEVEL = 0.95
+SEED = 0  # of the resamples, so that the same values have the same interval
 RESAMPLES = 9_999  # the ends are then the 250th values from either side
 DEGENERATE = 0.01  # with more resamples without spread than this fraction, Student's t is used
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.distributed.process_group import ALONE, Processes
 from bench.errors import LoadingError, UsageError
 from bench.io import digest_of, facts_of, read_tensors, write_tensors
-from bench.methods.base import METHODS, Method
+from bench.methods.base import METHODS, Context, Method
 from bench.results.models import RunRecord
 from bench.settings.run_settings import RunSettings
 from bench.training.state import Checkpoint, load_exactly, read_file
@@ -72,8 +72,8 @@ class Networks:
 class Trained:
     """A trained network from a file, with the settings of its training.
 
-    ``training`` is what ``describe_training`` returned. ``seen`` are its seen classes by label. ``limit`` is the number
-    of images per class in a smoke run.
+    ``training`` is what ``describe_training`` returned, ``dataset`` has the settings of the dataset. ``seen`` are its
+    seen classes by label. ``limit`` is the number of images per class in a smoke run.
     """
 
     path: Path
@@ -84,6 +84,7 @@ class Trained:
     seen: tuple[str, ...]
     limit: int | None
     training: Mapping[str, Any]
+    dataset: Mapping[str, Any]
 
     @property
     def seed(self) -> int:
@@ -149,11 +150,23 @@ def open_trained(path: Path) -> Trained:
             seen=tuple(facts["seen"]),  # type: ignore[arg-type]
             limit=facts["limit"],  # type: ignore[arg-type]
             training=trained["training"],
+            dataset=settings.get("dataset", {}),
         )
     except (KeyError, TypeError) as error:
         raise LoadingError(
             f"Checkpoint {path} has other settings than this version ({error}): train it again."
         ) from error
+
+
+def load_method(trained: Trained, cache_dir: Path) -> Method:
+    """A method with the network of a file; raises LoadingError if the tensors do not fit.
+
+    Its new layers are drawn first, which takes random numbers from torch.
+    """
+    run = replace(trained.run, weights="none")  # the file has all tensors
+    method = trained.method(trained.own, Context(run, trained.seen, cache_dir))
+    load_exactly(method, trained.tensors, trained.path)
+    return method
 
 
 def find_network(run: RunRecord, cache_dir: Path) -> Path:

@@ -35,7 +35,7 @@ def decode(data: bytes, name: str) -> Tensor:
                 f"Image {name} has {image.width}x{image.height} pixels, more than {MAX_PIXELS}: reduce or remove it."
             )
         pixels = _decode_fast(data, image)
-        return _decode_with_pillow(image) if pixels is None else pixels
+        return pixels_of(image) if pixels is None else pixels
 
 
 def _decode_fast(data: bytes, image: Image.Image) -> Tensor | None:
@@ -63,7 +63,8 @@ def _jpeg_decoder() -> Callable[[Tensor, int], Tensor] | None:
         return None
 
 
-def _decode_with_pillow(image: Image.Image) -> Tensor:
+def pixels_of(image: Image.Image) -> Tensor:
+    """A picture of Pillow as RGB on white: uint8 [3, height, width]."""
     values = np.array(_to_rgb_on_white(image))  # a copy, so that torch may own it
     return torch.from_numpy(values).permute(2, 0, 1)
 

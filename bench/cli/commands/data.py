@@ -38,8 +38,8 @@ def check(
 
     Exits with 3 if the split is not usable.
     """
-    from bench.cli.progress import Bars
     from bench.datasets.checks.check import check as find
+    from bench.experiments.progress_bars import Bars
 
     chosen = open_dataset(ctx, dataset, assignments)
     if split is not None and split not in chosen.split_names and dataset != "folder":

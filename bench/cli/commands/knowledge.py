@@ -26,7 +26,7 @@ def knowledge(
 
     The table is read from the cache, or computed again from the training photos.
     """
-    from bench.cli.progress import Bars
+    from bench.experiments.progress_bars import Bars
     from bench.experiments.stored import load_experiment, load_knowledge
     from bench.methods.modules.class_knowledge import top_classes
 

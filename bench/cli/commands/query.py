@@ -62,7 +62,7 @@ def query(
 
 def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
     """Load the network of a run and embed the photos, with a progress bar on stderr."""
-    from bench.cli.progress import Bars
+    from bench.experiments.progress_bars import Bars
     from bench.search.searcher import open_searcher
 
     record = load_run(ctx, run, finished=True)

@@ -12,7 +12,7 @@ from bench.cli.app import app
 from bench.cli.commands.data import open_dataset
 from bench.cli.options import DatasetSettings, Many, SplitName
 from bench.cli.output import Format, cache_dir, global_option, print_json
-from bench.cli.score_table import count_rows, find_warnings, make_rows, print_figures, print_skipped, report_stored
+from bench.cli.score_table import print_figures, print_skipped, report_stored
 from bench.errors import MemoryExhaustedError, UsageError
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ def score(
     """
     check_options(name, dataset, split, assignments, unverified)
     check_shards(file, to_shards, deep)
-    from bench.cli.progress import Bars
     from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols, without_refusing
+    from bench.evaluation.score_json import count_rows, figure_rows, find_warnings
+    from bench.experiments.progress_bars import Bars
 
     if name is not None:  # imports torch and SQLAlchemy
         from bench.experiments.external_run import check_name, rank_and_store
@@ -107,7 +108,7 @@ def score(
     for warning in warnings:
         typer.echo(f"WARNING: {warning}", err=True)
     if format == "json":
-        print_json({**stored, **count_rows(embeddings), "scores": make_rows(found), "warnings": warnings})
+        print_json({**stored, **count_rows(embeddings), "scores": figure_rows(found), "warnings": warnings})
     else:
         print_figures(found)
         print_skipped(found, embeddings)

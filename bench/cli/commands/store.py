@@ -35,7 +35,7 @@ def merge(
     The same key with the same scores is the same run. Different scores under one key are a conflict, which is printed:
     both runs are kept, and the older one in --store counts. Merging again adds nothing.
     """
-    from bench.cli.progress import Bars
+    from bench.experiments.progress_bars import Bars
     from bench.results.database import plain
     from bench.results.merge import merge as merge_into
 

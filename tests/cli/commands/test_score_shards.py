@@ -127,7 +127,7 @@ CAPPED = f"""
 import resource, sys
 from pathlib import Path
 import bench.cli.main, bench.embeddings.files, bench.evaluation.protocol_scores
-import bench.embeddings.memmap, bench.cli.progress
+import bench.embeddings.memmap, bench.experiments.progress_bars
 status = Path("/proc/self/status").read_text().splitlines()
 used = next(int(line.split()[1]) * 2**10 for line in status if line.startswith("VmSize:"))
 resource.setrlimit(resource.RLIMIT_AS, (used + {ALLOWED_MB} * 2**20,) * 2)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-from bench.cli.output import stderr
 
 SMOOTHING = 0.9  # of the loss terms shown
 SECONDS_BETWEEN_LINES = 30.0  # without a terminal
@@ -20,7 +20,9 @@ class Bars:
     def __init__(self, title: str, *, quiet: bool) -> None:
         self.title = title
         self.quiet = quiet
-        self.console = stderr()
+        self.console = Console(file=sys.stderr, highlight=False)
+        if self.console.is_jupyter:  # lines: a notebook shows stderr, but moves no cursor
+            self.console = Console(file=sys.stderr, highlight=False, force_jupyter=False, force_terminal=False)
         self.bars: Progress | None = None
         self.task: TaskID | None = None
         self.part = ""

@@ -1,0 +1,115 @@
+"""``bench.compare``: the paired difference of two results on the same queries, as reports show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.api.arguments import as_array
+from bench.api.result import Result
+from bench.errors import UsageError
+from bench.evaluation.metrics.base import MAIN_METRICS, METRICS, parse_metric
+from bench.statistics import significance
+from bench.statistics.intervals import SEED
+from bench.statistics.significance import Comparison, Results
+from bench.types import Labels
+
+if TYPE_CHECKING:
+    from bench.api.arguments import Array
+
+    Side: TypeAlias = Result | Sequence[Result] | Array
+
+
+def compare(a: Side, b: Side, metric: str = MAIN_METRICS[0], *, labels: Array | None = None) -> Comparison:
+    """The difference of a metric, ``a`` minus ``b``, in points (hundredths), paired by query.
+
+    ``a`` and ``b`` are results of ``evaluate``, stored runs, lists of these with one for each seed, or values of every
+    query from elsewhere: [queries] or [seeds, queries]. For such values, ``labels`` [queries] are the classes. The
+    interval ``low`` to ``high`` and ``p`` are those of reports: over other classes and, with several seeds, other
+    trainings (docs/statistics.md).
+
+    Raises BenchError that names the argument, also for results of other queries.
+
+    >>> labels = ["cat", "cat", "dog", "dog", "owl", "owl"]
+    >>> found = compare([0.9, 0.8, 0.7, 0.9, 0.8, 0.6], [0.5, 0.6, 0.5, 0.4, 0.3, 0.6], labels=labels)
+    >>> round(found.points, 1), found.p
+    (30.0, 0.25)
+    """
+    parsed = parse_metric(metric)
+    average = parsed.average or "queries"
+    if METRICS.get(parsed.definition).median:
+        raise UsageError(
+            f"Argument 'metric' is {metric}: differences of medians have no interval, choose another metric."
+        )
+    sides = {"a": _results("a", a, metric), "b": _results("b", b, metric)}
+    known = {name: clusters for name, (_, clusters) in sides.items() if clusters is not None}
+    if labels is not None:
+        known["labels"] = _numbers(as_array("labels", labels))
+    if not known:
+        raise UsageError("Argument 'labels' is missing: values of queries are compared by class.")
+    for name, (results, _) in sides.items():
+        _check_queries(name, results, known)
+    one, other = sides["a"][0], sides["b"][0]
+    try:
+        clusters = next(iter(known.values()))
+        return significance.compare(one, other, clusters, average, np.random.default_rng(SEED))
+    except ValueError as error:  # other queries without a relevant photo
+        raise UsageError(
+            f"Arguments 'a' and 'b' cannot be compared ({error}): give results of the same queries."
+        ) from error
+
+
+def _results(name: str, side: Side, metric: str) -> tuple[Results, Labels | None]:
+    """Values [seeds, queries] of one side, and the classes of its queries if it knows them."""
+    each = [side] if isinstance(side, Result) else side
+    if isinstance(each, list | tuple) and each and all(isinstance(result, Result) for result in each):
+        members: list[Any] = sorted(each, key=lambda result: int(getattr(result, "seed", 0)))
+        seeds = tuple(getattr(result, "seed", number) for number, result in enumerate(members))
+        if len(set(seeds)) < len(seeds):
+            raise UsageError(f"Argument {name!r} has two runs of one seed: give each seed once.")
+        rows = [result.values(metric) for result in members]
+        if len({row.shape for row in rows}) > 1:
+            raise UsageError(f"Argument {name!r} has results of other numbers of queries: give results of one split.")
+        return _as_stored(np.stack(rows), seeds), members[0].clusters
+    values: npt.NDArray[Any] = np.atleast_2d(as_array(name, side))
+    if values.dtype.kind not in "fiub" or values.ndim != 2 or not values.size:
+        raise UsageError(
+            f"Argument {name!r} must be a result of evaluate, a run, a list of these, or numbers [queries] or "
+            f"[seeds, queries]; it is {values.dtype} {values.shape}."
+        )
+    return _as_stored(values, tuple(range(len(values)))), None
+
+
+def _as_stored(values: npt.NDArray[Any], seeds: tuple[int, ...]) -> Results:
+    """In the precision of stored runs: otherwise a run would differ from its own embeddings by rounding."""
+    return Results(values.astype(np.float32), seeds)
+
+
+def _check_queries(name: str, results: Results, known: dict[str, Labels]) -> None:
+    """Raise UsageError unless a side has as many queries as there are classes, and these agree."""
+    first, *others = known.items()
+    if results.values.shape[1:] != first[1].shape:
+        raise UsageError(
+            f"Argument {name!r} has {results.values.shape[1]} queries, {first[0]!r} has {len(first[1])}: give the same "
+            "queries."
+        )
+    for other, clusters in others:
+        if clusters.shape != first[1].shape or not _same_classes(clusters, first[1]):
+            raise UsageError(
+                f"Arguments {first[0]!r} and {other!r} have other classes: give the same queries in order."
+            )
+
+
+def _same_classes(one: Labels, other: Labels) -> bool:
+    """Whether two numberings put the same queries together."""
+    pairs = len(np.unique(np.stack((one, other)), axis=1).T)
+    return pairs == len(np.unique(one)) == len(np.unique(other))
+
+
+def _numbers(labels: npt.NDArray[Any]) -> Labels:
+    if labels.ndim != 1:
+        raise UsageError(f"Argument 'labels' must have one dimension, not shape {labels.shape}.")
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,62 @@
+"""``bench compare``: the paired difference of two runs or score files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.output import Format, global_option, print_json, print_rows
+from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.api.result import Result
+
+Side = Annotated[str, typer.Argument(metavar="RUN|FILE", help="Number of a stored run, or a file as in `score`.")]
+
+
+@app.command(epilog="Example: [bold]bench compare 2 1 --metric mAP@200:min[/bold]")
+def compare(
+    ctx: typer.Context,
+    a: Side,
+    b: Side,
+    metric: Annotated[str, typer.Option(metavar="ID", help="Metric such as P@100:k@classes.")] = "mAP@all:plain",
+    format: Format = "table",
+) -> None:
+    """Compare two results on the same queries: A minus B in points (hundredths), 95 % interval over classes, p.
+
+    Runs and files can be mixed; the queries of a file must be in the order of the split.
+    """
+    from bench.api.comparison import compare as compare_results
+    from bench.evaluation.metrics.base import parse_metric
+    from bench.reports.ablation import format_comparison
+
+    average = parse_metric(metric).average or "queries"
+    sides = [_open(each, metric, str(global_option(ctx, "store"))) for each in (a, b)]
+    found = compare_results(sides[0], sides[1], metric)
+    values = [result.score(metric) for result in sides]
+    if format == "json":
+        names = {"a": a, "b": b, "value_a": values[0], "value_b": values[1]}
+        numbers = {"points": found.points, "low": found.low, "high": found.high, "p": found.p}
+        print_json({"metric": parse_metric(metric).id, "average": average, **names, **numbers})
+        return
+    difference, limits, p = format_comparison(found)
+    row = {"A": values[0], "B": values[1], "difference": difference, "95 % interval": limits, "p": p}
+    print_rows("comparison", [{"metric": metric, **row}])
+    typer.echo("Difference: A minus B in points (hundredths), paired by query. Interval and p: over classes.")
+
+
+def _open(side: str, metric: str, where: str) -> Result:
+    """A stored run by its number, or the figures of a file of embeddings."""
+    if side.isdecimal():
+        from bench.api.runs import Run, stored_run
+
+        return Run(stored_run(int(side), where), where)
+    from bench.api.evaluation import evaluate_file
+
+    path = Path(side)
+    if not path.exists():
+        raise UsageError(f"There is no file {side}: give the number of a run, or a file of embeddings.")
+    return evaluate_file(path, metric)
