@@ -130,7 +130,7 @@ def test_tables_of_classes(files: dict[str, Path]) -> None:
     assert not Path("exploded").exists()
 
 
-def test_what_lies_in_the_cache(files: dict[str, Path], tmp_path: Path) -> None:
+def test_files_in_the_cache(files: dict[str, Path], tmp_path: Path) -> None:
     """Checkpoints, networks, knowledge tables and embeddings: somebody else may write to a shared cache."""
     cache = EmbeddingCache(tmp_path)
     cache.path("key").parent.mkdir()
@@ -144,7 +144,7 @@ def test_what_lies_in_the_cache(files: dict[str, Path], tmp_path: Path) -> None:
     assert not Path("exploded").exists()
 
 
-def test_what_lies_in_the_database(files: dict[str, Path]) -> None:
+def test_files_in_the_database(files: dict[str, Path]) -> None:
     file = io.BytesIO()
     np.savez(file, positions=np.array([Bomb()], dtype=object))
     for content in (file.getvalue(), *(path.read_bytes() for path in files.values())):

@@ -139,7 +139,7 @@ LISTS = {  # what of the project and of the example is listed under which word, 
 
 
 @pytest.mark.parametrize("group", LISTS)
-def test_lists_show_what_works_and_warn_of_what_does_not(group: str, bench: Bench) -> None:
+def test_lists_show_usable_plug_ins_and_warn_about_others(group: str, bench: Bench) -> None:
     word, kind, good = LISTS[group]
     listed = bench("list", group, "--format", "json")
     assert listed.returncode == 0, listed.stderr
@@ -195,7 +195,7 @@ def test_a_file_of_embeddings_is_scored_under_the_protocol(bench: Bench, tmp_pat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_asked_for_by_name_what_is_bad_ends_with_7(name: str, bench: Bench) -> None:
+def test_a_bad_plug_in_that_is_named_ends_with_7(name: str, bench: Bench) -> None:
     calls = [
         ("method", ["run", "-m", name]),
         ("dataset", ["data", "check", name]),
@@ -213,7 +213,7 @@ def test_asked_for_by_name_what_is_bad_ends_with_7(name: str, bench: Bench) -> N
         assert (done.returncode, done.stderr) == (7, f"error: {unusable(kind, name)}\n"), call
 
 
-def test_the_doctor_tells_which_plug_ins_can_be_used(bench: Bench) -> None:
+def test_the_doctor_lists_usable_plug_ins(bench: Bench) -> None:
     found = json.loads(bench("doctor", "--format", "json").stdout)["findings"]
     plugins = {each["name"]: (each["usable"], each["found"]) for each in found if each["part"] == "plug-in"}
     assert {name: fine for name, (fine, _) in plugins.items()} == {

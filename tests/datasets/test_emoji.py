@@ -40,7 +40,7 @@ class Folder:
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"PK broken", "is damaged"), (None, "is missing or unreadable")])
-def test_an_archive_that_is_damaged_or_gone(
+def test_a_damaged_or_missing_archive(
     content: bytes | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(emoji.resources, "files", lambda package: Folder(content))

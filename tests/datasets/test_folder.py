@@ -88,7 +88,7 @@ def test_a_name_composed_here_and_decomposed_there_is_one_class(root: Path) -> N
     assert "caf\u00e9" in split(root, "unseen=cafe\u0301").unseen
 
 
-def test_the_split_may_be_asked_for_by_its_own_name_only(root: Path) -> None:
+def test_the_split_has_one_name(root: Path) -> None:
     dataset = folder(root, "unseen=cat")
     name = dataset.split().name
     assert dataset.split(name) == dataset.split("folder") == dataset.split(None)
@@ -189,7 +189,7 @@ def test_counts_and_ignored_entries(root: Path, caplog: pytest.LogCaptureFixture
     assert folder(root / "none").whereabouts().root is None
 
 
-def test_an_image_that_is_gone_is_named(root: Path) -> None:
+def test_a_missing_image_is_named(root: Path) -> None:
     with pytest.raises(DataError, match=r"Image sketch/cat/9\.png cannot be read"):
         folder(root).read("sketch/cat/9.png")
 

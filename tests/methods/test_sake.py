@@ -64,7 +64,7 @@ def test_the_student_starts_as_its_teacher(resources: Resources) -> None:
     assert torch.allclose(student, method.teacher.logits(batch.images), atol=1e-3)
 
 
-def test_without_wordnet_the_teachers_word_stands_and_a_note_says_so(
+def test_without_wordnet_the_teacher_is_unchanged_and_a_note_is_logged(
     resources: Resources, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="bench"):

@@ -120,7 +120,7 @@ def test_a_training_that_was_stopped_keeps_the_best_epoch_of_before(resources: R
     assert counted[0] == done + 1  # the second epoch is judged, and not trained again
 
 
-def test_an_epoch_that_cannot_be_judged_is_named(method: Method) -> None:
+def test_an_epoch_without_a_score_is_named(method: Method) -> None:
     scores = iter([0.5, math.nan])
     chooser = BestEpoch(selection("oracle"), lambda _: next(scores))
     chooser.after_epoch(method)
@@ -149,7 +149,7 @@ def test_what_each_rule_looks_at(resources: Resources) -> None:
     assert selector_of(resolve(Request("softmax", "emoji"), resources), resources, device) is None
 
 
-def test_a_network_gone_wrong_is_no_data_error(method: Method, resources: Resources) -> None:
+def test_nan_embeddings_are_no_data_error(method: Method, resources: Resources) -> None:
     request = Request("softmax", "emoji", assignments=SMALL, selection="oracle", per_class_limit=1)
     chooser = selector_of(resolve(request, resources), resources, choose_device("cpu"))
     assert chooser is not None

@@ -84,7 +84,7 @@ def test_a_split_needs_queries(own: Folder) -> None:
         split.without([item.path for item in split.queries])
 
 
-def test_a_file_that_is_gone_is_broken_and_has_no_hash(own: Folder) -> None:
+def test_a_missing_file_is_broken_and_has_no_hash(own: Folder) -> None:
     items = [Item("photo/b/9.png", "b", "photo"), Item("photo/b/0.png", "b", "photo")]
     found = check_images(own, items)
     assert list(found.broken) == ["photo/b/9.png"]

@@ -41,7 +41,7 @@ def longer(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"\0")
 
 
-def test_one_flipped_bit_of_one_file_is_seen_and_where_it_lies_is_not(root: Path, tmp_path: Path) -> None:
+def test_one_flipped_bit_changes_the_hash_and_the_folder_does_not(root: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
     shutil.copytree(root, there, copy_function=shutil.copyfile)  # other times
     assert hash_folder(there) == hash_folder(root)

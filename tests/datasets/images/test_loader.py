@@ -87,7 +87,7 @@ def test_warm_decodes_once_and_reports_progress(own: tuple[Folder, list[Item]]) 
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_what_does_not_fit_into_memory_is_not_held_there(
+def test_images_that_do_not_fit_are_not_kept_in_memory(
     own: tuple[Folder, list[Item]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, items = own

@@ -70,7 +70,7 @@ def test_lists_keep_their_order_and_the_gallery_unique_leaves_originals_out(root
     assert "originals/cat/z.jpg" not in paths(unique.train)
 
 
-def test_without_lists_of_seen_classes_these_are_rebuilt_and_said_so(root: Path) -> None:
+def test_without_lists_of_seen_classes_these_are_rebuilt_with_a_warning(root: Path) -> None:
     put(root)
     roles = assembly(root).from_lists(CLASSES, LISTS)
     assert roles.rebuilt == ("training sketches", "training photos")

@@ -82,7 +82,7 @@ def test_a_copy_without_the_originals_has_the_gallery_unique_and_warns(
         opened(without_originals, "sketchy", "photos=full").split()
 
 
-def test_lists_that_were_asked_for_and_are_not_there(without_originals: Path, sake: Path) -> None:
+def test_missing_lists_are_an_error_if_required(without_originals: Path, sake: Path) -> None:
     for root, split in ((without_originals, "sketchy-25"), (sake, "sketchy-21"), (sake, "sketchy-25-sempcyc")):
         with pytest.raises(DataError, match=rf"Split '{split}' has no file lists below .*: put them there"):
             opened(root, "sketchy", "files=lists").split(split)
@@ -135,7 +135,7 @@ def test_an_unknown_split_and_an_unknown_setting(tmp_path: Path) -> None:
         opened(tmp_path, "sketchy", "photos=uniqe")
 
 
-def test_an_image_that_is_gone_is_named(sake: Path) -> None:
+def test_a_missing_image_is_named(sake: Path) -> None:
     with pytest.raises(DataError, match=r"Image nowhere/1.png cannot be read \(No such file"):
         opened(sake, "sketchy").read("nowhere/1.png")
 

@@ -43,7 +43,7 @@ def test_the_map_is_copied_only_where_it_must_be(monkeypatch: pytest.MonkeyPatch
     assert padded[1] == (4, 6, 7, 8)
 
 
-def test_a_network_keeps_its_tensors_and_what_it_says() -> None:
+def test_a_network_keeps_its_tensors_and_its_outputs() -> None:
     torch.manual_seed(0)
     network = timm.create_model(PACKAGED).eval()
     images = torch.rand(2, 3, 96, 96)

@@ -44,7 +44,7 @@ def test_larger_maps_and_evaluation_take_the_usual_way() -> None:
     assert quick(torch.rand(1, 4, 3, 3)).grad_fn is None
 
 
-def test_a_network_keeps_its_tensors_and_what_it_says() -> None:
+def test_a_network_keeps_its_tensors_and_its_outputs() -> None:
     torch.manual_seed(0)
     network = timm.create_model(PACKAGED).eval()
     images = torch.rand(2, 3, 96, 96)

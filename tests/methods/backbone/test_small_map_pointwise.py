@@ -58,7 +58,7 @@ def test_only_plain_pointwise_convolutions_are_replaced() -> None:
     assert [isinstance(each, SmallMapPointwise) for each in network] == [True] + [False] * 5
 
 
-def test_a_network_keeps_its_tensors_and_what_it_says() -> None:
+def test_a_network_keeps_its_tensors_and_its_outputs() -> None:
     torch.manual_seed(0)
     network = timm.create_model(PACKAGED).eval()
     images = torch.rand(2, 3, 96, 96)
