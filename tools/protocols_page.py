@@ -130,7 +130,7 @@ def repositories_table() -> str:
         known = [PROTOCOLS.get(name) for name in each["protocols"]]
         computes = each.get("computes") or " ".join(protocol.summary for protocol in known)
         names = ", ".join(f"`{protocol.name}`" for protocol in known) or "-"
-        rows.append([each["name"], each.get("commit", "-"), names, computes, each.get("difference", "not run")])
+        rows.append([each["name"], each.get("commit", "-"), names, computes, each.get("difference", "not compared")])
     return markdown(["repository", "commit", "protocol", "what it computes", "largest difference"], rows)
 
 

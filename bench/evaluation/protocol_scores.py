@@ -40,8 +40,8 @@ class Figure(Score):
     The distance of a matrix of scores is ``scores``.
 
     ``pessimistic`` and ``optimistic`` rank irrelevant photos first or last among equal ones. They bound every metric
-    except ``mAP@K:hits`` and ``P@K:index``, which a better ranking can lower. ``tied`` is ``mAP@all:tied``, given for
-    every ``mAP@all``.
+    except ``mAP@K:hits``, ``mAP@K:hits-tied`` and ``P@K:index``, which a better ranking can lower. ``tied`` is
+    ``mAP@all:tied``, given for every ``mAP@all``. The distance of a matrix of scores is ``scores``.
     """
 
     distance: Distance | Literal["scores"] = "cosine"

@@ -122,6 +122,15 @@ RULES: Mapping[str, tuple[str, Mapping[str, tuple[Formula, str]]]] = {
             "P@200:min": (precision(200, "R"), "nanmean"),
         },
     ),
+    "ma-zs-sbir": (
+        "cosine",
+        {
+            "mAP@all:voc": (voc, "nanmean"),
+            "mAP@200:voc-min": (VOC_200, "nanmean"),
+            "P@100:min": (precision(100, "R"), "nanmean"),
+            "P@200:min": (precision(200, "R"), "nanmean"),
+        },
+    ),
     "acnet": (
         "cosine",
         {
