@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 SCHEMA = 1  # of all JSON that commands print; docs/json.md describes it
+WHOLE = 32  # letters of a cell that a narrow terminal does not break
 Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 
 
@@ -137,7 +138,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     for position, column in enumerate(columns):
         digits = [row[position].translate(dict.fromkeys(map(ord, ".-,"))) for row in rows if row[position] != "-"]
         numeric = bool(rows) and all(each.isdigit() for each in digits)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        cells = [row[position] for row in rows]
+        whole = all(" " not in cell and len(cell) <= WHOLE for cell in cells)  # keys, numbers: copied, so never broken
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(each) for each in row))
     Console(file=sys.stdout, highlight=False).print(table)
