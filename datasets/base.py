@@ -17,6 +17,7 @@ from bench.errors import UsageError, nearest
 from bench.registry import Registry, not_derived_from
 from bench.types import Item, Modality, Split
 
+AVAILABLE = "available"  # NAME:available is the part of a split whose classes are on disk
 TUNING = "tuning"  # NAME:tuning is the variant of a split for choosing settings
 
 
@@ -86,6 +87,8 @@ class Dataset(ABC):
     def split(self, name: str | None = None) -> Split:
         """The split ``name``, or the default one; in ``NAME:tuning`` some of its seen classes are the unseen ones.
 
+        ``NAME:available`` has only the classes that are on disk.
+
         Raises UsageError for an unknown name, DataError if the data is missing or contradicts the split.
         """
         name, colon, variant = (name or self.split_names[0]).partition(":")
@@ -93,9 +96,17 @@ class Dataset(ABC):
             raise UsageError(f"Dataset {self.name!r} has no split {name!r}. {nearest(name, self.split_names)}")
         if not colon:
             return self.load_split(name)
+        if variant.partition("-")[0] == AVAILABLE:  # the split's own name ends in its number of classes
+            return self.load_available(name)
         if variant != TUNING:
-            raise UsageError(f"Split {name!r} has no variant {variant!r}. Available: {name}:{TUNING}.")
+            raise UsageError(
+                f"Split {name!r} has no variant {variant!r}. Available: {name}:{TUNING}, {name}:{AVAILABLE}."
+            )
         return self.load_split(name).for_tuning(f"{name}:{TUNING}")
+
+    def load_available(self, name: str) -> Split:
+        """The split of the classes that are on disk; its name ends in their number. Raises UsageError without such."""
+        raise UsageError(f"Dataset {self.name!r} always has all of its classes: leave out --available-classes.")
 
     def identity(self) -> dict[str, Any]:
         """The settings that are part of a run's key; the folder is not, so moved data stays the same data."""

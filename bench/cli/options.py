@@ -50,6 +50,9 @@ class RunOptions:
 
     dataset: Annotated[Many, typer.Option("-d", "--dataset", help="Dataset; repeatable.", show_default="emoji")] = None
     split: SplitName = None
+    available_classes: Annotated[
+        bool, typer.Option("--available-classes", help="Only the classes on disk; tables mark the subset.")
+    ] = False
     seed: Annotated[list[int] | None, typer.Option(min=0, max=LARGEST, help="Seed; repeatable.", show_default="0")] = (
         None
     )
@@ -101,6 +104,13 @@ class RunOptions:
             raise UsageError("Give either --seed or --seeds, not both.")
         return list(range(self.seeds)) if self.seeds else list(dict.fromkeys(self.seed or [0]))
 
+    def _split_of(self, dataset: str) -> str | None:
+        if not self.available_classes:
+            return self.split
+        from bench.datasets.base import AVAILABLE, DATASETS
+
+        return f"{self.split or DATASETS.get(dataset).split_names[0]}:{AVAILABLE}"
+
     def make_request(self, method: str, dataset: str, seed: int, without: Sequence[str], **more: str) -> Request:
         """The request of one run; raises UsageError for a setting that is given twice."""
         from bench.settings.request import Request
@@ -111,7 +121,7 @@ class RunOptions:
         return Request(
             method=method,
             dataset=dataset,
-            split=self.split,
+            split=self._split_of(dataset),
             seed=seed,
             without=tuple(without),
             assignments=assignments,

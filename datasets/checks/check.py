@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from bench.datasets.base import Dataset, Survey, count_by_class
+from bench.datasets.base import AVAILABLE, Dataset, Survey, count_by_class
 from bench.datasets.checks.broken_images import Duplicates, ImageCheck, Progress, check_images, find_duplicates
 from bench.datasets.checks.imagenet_overlap import Overlap, count_imagenet_photos, find_overlaps
 from bench.datasets.published.class_splits import read_class_split
@@ -79,13 +79,20 @@ def check(
         split = dataset.split(split_name)
     except DataError as error:
         problems.append(str(error))
-    problems += [
+    absent = [
         f"{len(names)} {'class has' if len(names) == 1 else 'classes have'} no {modality} on disk ({_some(names)})"
         for modality in MODALITIES
         if (names := [name for each, name in survey.missing if each == modality])
     ]
+    subset = split is not None and f":{AVAILABLE}" in split.name
+    problems += [] if subset else absent
     rows = tuple(_class_rows(dataset.name, survey, split))
-    remarks = [*_report_ignored(survey), *_report_totals(dataset.name, survey), *_report_differences(rows)]
+    remarks = [
+        *(absent if subset else []),
+        *_report_ignored(survey),
+        *_report_totals(dataset.name, survey),
+        *_report_differences(rows),
+    ]
     if split is None:
         return Findings(survey, None, rows, tuple(problems), tuple(remarks))
     remarks += [*_report_split(split), *_report_case_twins(split)]
@@ -161,7 +168,7 @@ def _report_differences(rows: Iterable[ClassRow]) -> Iterator[str]:
 
 
 def _report_split(split: Split) -> Iterator[str]:
-    if not class_counts(split.dataset):
+    if not class_counts(split.dataset) or ":" in split.name:  # a variant of a published split
         return
     classes = read_class_split(split.name)
     published = classes.published

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from bench.datasets.base import Dataset, Survey, Whereabouts
+from bench.datasets.base import AVAILABLE, Dataset, Survey, Whereabouts
 from bench.datasets.published.class_names import ClassNames
 from bench.datasets.published.class_splits import ClassSplit, read_class_split
 from bench.datasets.published.files import Walker, needed_for, read_file, stamp_of
@@ -102,6 +102,38 @@ class TreeDataset(Dataset):
             queries=roles.queries,
             gallery=roles.gallery,
             gallery_name=gallery_name,
+        )
+
+    def load_available(self, name: str) -> Split:
+        """The split of the classes with a sketch and a photo, from the class folders: ``NAME:available-12-of-250``.
+
+        Raises DataError if no seen or no unseen class is there.
+        """
+        classes, survey = read_class_split(name), self.survey()
+        absent = {class_name for _, class_name in survey.missing}
+        kept = replace(
+            classes,
+            seen=tuple(each for each in classes.seen if each not in absent),
+            unseen=tuple(each for each in classes.unseen if each not in absent),
+        )
+        if not kept.unseen or not kept.seen:
+            side = "unseen" if not kept.unseen else "seen"
+            raise DataError(
+                f"No {side} class of split {name!r} has a sketch and a photo in {self.place.root}: add class folders, "
+                "or take them as a dataset of your own, -d folder."
+            )
+        roles = Assembly(self.place, self.names, repeated=True).from_folders(kept)
+        here, all_classes = len(kept.seen) + len(kept.unseen), len(classes.seen) + len(classes.unseen)
+        log.warning("%s: a subset, %d of the %d classes of split %s", self.name, here, all_classes, name)
+        return Split(
+            dataset=self.name,
+            name=f"{name}:{AVAILABLE}-{here}-of-{all_classes}",
+            seen=kept.seen,
+            unseen=kept.unseen,
+            train=roles.train,
+            validation=roles.validation,
+            queries=roles.queries,
+            gallery=roles.gallery,
         )
 
     def gallery_name(self, classes: ClassSplit) -> str:
