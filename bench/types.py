@@ -71,10 +71,7 @@ class Split:
         self._check_role("validation", self.validation, seen | held_out, None)
         self._check_role("queries", self.queries, seen | unseen, "sketch")
         self._check_role("gallery", self.gallery, seen | unseen, "photo")
-        paths = Counter(item.path for role in ROLES for item in getattr(self, role))
-        path, count = max(paths.items(), key=lambda each: each[1], default=("", 0))
-        if count > 1:
-            raise self._wrong(f"{path} is listed twice")
+        self._check_paths()
         if not self.queries or not self.gallery:
             raise self._wrong("it has no queries or no gallery")
 
@@ -84,6 +81,15 @@ class Split:
             raise self._wrong(f"class {name!r} is both seen and unseen")
         for name in sorted(set(self.held_out) & (seen | unseen)):
             raise self._wrong(f"class {name!r} is held out, but also seen or unseen")
+
+    def _check_paths(self) -> None:
+        self._check_once([item for role in ROLES for item in getattr(self, role)])
+
+    def _check_once(self, items: Iterable[Item]) -> None:
+        paths = Counter(item.path for item in items)
+        path, count = max(paths.items(), key=lambda each: each[1], default=("", 0))
+        if count > 1:
+            raise self._wrong(f"{path} is listed twice")
 
     def _check_role(self, role: str, items: tuple[Item, ...], classes: set[str], modality: Modality | None) -> None:
         for item in items:
@@ -197,6 +203,7 @@ class Split:
             held_out=tuple(name for name in self.seen if name in chosen),
             train=tuple(item for item in self.train if item.class_name not in chosen),
             validation=tuple(item for item in (*self.train, *self.validation) if item.class_name in chosen),
+            queries=tuple(item for item in self.queries if item.class_name not in chosen),
             gallery=tuple(item for item in self.gallery if item.class_name not in chosen),
         )
 

@@ -120,8 +120,16 @@ class Sketchy(TreeDataset):
         """
         base = by_class(name)
         split = super().load_split(base)
-        if base == name:
-            return split
+        return split if base == name else self._fine_grained(split, name)
+
+    def load_available(self, name: str) -> Split:
+        """As ``TreeDataset.load_available``, also of a fine-grained split."""
+        base = by_class(name)
+        split = super().load_available(base)
+        return split if base == name else self._fine_grained(split, name + split.name.removeprefix(base))
+
+    @staticmethod
+    def _fine_grained(split: Split, name: str) -> Split:
         split = replace(split, train=_originals(split.train), gallery=_originals(split.gallery))
         trained = {stem(item.path).partition("-")[0]: item for item in split.train}
         for item in split.gallery:

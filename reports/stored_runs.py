@@ -82,7 +82,8 @@ class Group:
     def title(self) -> str:
         """The title of the table."""
         first = self.first
-        title = f"{first.dataset}, split {first.split}, gallery: {first.gallery} classes"
+        gallery = f"{first.gallery} classes" if first.gallery in ("unseen", "all") else f"{first.gallery} (generalized)"
+        title = f"{first.dataset}, split {first.split}, gallery: {gallery}"
         if first.configuration.get("gallery_name", "full") != "full":
             title += f" ({first.configuration['gallery_name']} photos)"
         if first.selection == "oracle":
@@ -185,6 +186,18 @@ class Source:
         if average == "classes":
             values, counts = values / counts, np.ones_like(counts)
         return SeededSums(ClassSums(values, counts), tuple(run.seed for run in row.runs))
+
+    def seen_and_unseen(self, row: Row, metric: str) -> list[tuple[float, float]]:
+        """The mean over the queries of seen classes and over those of unseen ones, for each run that stores both."""
+        found = []
+        for run in row.runs:
+            each, tested = self._sums.get(run.id), set(run.configuration.get("seen_tested", ()))
+            if each is not None and metric in each.metrics:
+                seen = np.array([name in tested for name in each.classes])
+                sums = each.sums[each.metrics.index(metric)]
+                if seen.any() and not seen.all():
+                    found.append(tuple(float(sums[m].sum() / each.counts[m].sum()) for m in (seen, ~seen)))
+        return found  # type: ignore[return-value]
 
     def results(self, row: Row, metric: str) -> Results | None:
         """Values of each query and seed; None if a run of the row lacks them."""

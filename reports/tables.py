@@ -95,6 +95,7 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
     bold = find_clear_best(source, sums)
     unfinished = missing.group_by_title(missing.find_unfinished(source, group))
     baseline = find_baseline(group, options.baseline) if options.baseline else None
+    tested = bool(group.first.configuration.get("seen_tested"))
     cells: list[list[str]] = []
     for position, row in enumerate(rows):
         figures = [format_spread(view.values(row, metric), digits) for metric in view.metrics]
@@ -102,12 +103,15 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
         figures[0] = Cell(f"**{figures[0]}**" if best else figures[0], **figures[0].values, clear_best=best)
         seeds = format_seeds(row, missing.describe_runs(unfinished[row.name]) if row.name in unfinished else "")
         cells.append([row.name, seeds, figures[0], format_interval(source, sums[position], digits), *figures[1:]])
+        if tested:
+            cells[-1] += _format_sides(source.seen_and_unseen(row, parse_metric(first).id), digits)
         if options.baseline:
             other = None if baseline is None else view.sums(source, baseline)
             cells[-1].append(_format_difference(source, sums[position], other) if row is not baseline else "")
     titles = {row.name for row in rows}
     alone = {title: runs for title, runs in unfinished.items() if title not in titles}
     columns = ["method", "seeds", _heading(first), "95 % interval", *(_heading(metric) for metric in view.metrics[1:])]
+    columns += [f"{_heading(first)} {side}" for side in ("seen", "unseen", "harmonic mean")] * tested
     if options.baseline:
         columns.append(f"difference to {options.baseline}")
     for title, runs in sorted(alone.items()):
@@ -147,6 +151,13 @@ def _commands(group: Group, rows: Sequence[Row], alone: dict[str, list[RunRecord
         if missing_seeds and trained and not row.runs[0].origin:
             commands.append(missing.make_command(group, row.runs[0].method, missing_seeds, row.runs[0]))
     return commands
+
+
+def _format_sides(values: Sequence[tuple[float, float]], digits: int) -> list[Cell]:
+    """The means over queries of seen and of unseen classes, and their harmonic mean."""
+    harmonic = [2 * seen * unseen / (seen + unseen) if seen + unseen else 0.0 for seen, unseen in values]
+    columns = ([seen for seen, _ in values], [unseen for _, unseen in values], harmonic)
+    return [format_spread(each, digits) for each in columns]
 
 
 def _heading(metric: str) -> str:

@@ -71,7 +71,9 @@ class RunOptions:
     )
     compile: Annotated[bool, typer.Option("--compile", help="Train with torch.compile.")] = False
     select: Annotated[str, typer.Option(help="Epoch to keep: last, seen-validation or oracle (test classes).")] = "last"
-    gallery: Annotated[str, typer.Option(help="Classes of the gallery: unseen, or all (generalized).")] = "unseen"
+    gallery: Annotated[
+        str, typer.Option(help="unseen; generalized: all, sem-pcyc, ocean, dr-clip, all-seen or amf.")
+    ] = "unseen"
     on_bad_image: Annotated[str, typer.Option(help="Unreadable image: error, or drop (changes fingerprint).")] = "error"
     limit: Annotated[
         int | None, typer.Option(min=1, max=LARGEST, help="N images per class: a smoke test, not reported.")

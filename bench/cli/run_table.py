@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.cli.output import number_or_none, print_json, print_rows, stderr
 from bench.evaluation.metrics.base import main_metrics
+from bench.generalized import mark_of
 from bench.io import facts_of
 from bench.results.models import RunRecord
 from bench.results.store import STALE_SECONDS, Store
@@ -21,8 +22,8 @@ Done = tuple[RunRecord, bool]  # a run, and whether it was stored before
 
 def name_run(run: RunRecord) -> str:
     """The name of a run in a list, with marks for a generalized gallery and a smoke test."""
-    marks = ["(generalized)"] * (run.gallery != "unseen") + ["(smoke)"] * (run.per_class_limit is not None)
-    return " ".join([run.title, *marks])
+    marks = mark_of(run.gallery) + ["smoke"] * (run.per_class_limit is not None)
+    return " ".join([run.title, *(f"({mark})" for mark in marks)])
 
 
 def make_row(run: RunRecord, sign: tuple[float, str] | None, networks: Mapping[str, str]) -> dict[str, Any]:

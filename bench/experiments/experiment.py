@@ -14,6 +14,7 @@ from bench.datasets.base import Dataset
 from bench.distributed.process_group import ALONE, Processes
 from bench.errors import DataError
 from bench.fine_grained import FineGrainedSplit
+from bench.generalized import GeneralizedSplit, mark_of
 from bench.io import file_digest
 from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import Method
@@ -79,7 +80,7 @@ class Experiment:
         words = [self.method.name, self.ablation, self.post.title, trained]
         facts = [f"seed {self.seed}"]
         facts += [f"selection {self.selection}"] * (self.selection != "last")
-        facts += ["generalized"] * (self.gallery != "unseen") + ["smoke"] * (self.per_class_limit is not None)
+        facts += mark_of(self.gallery) + ["smoke"] * (self.per_class_limit is not None)
         return f"{' '.join(filter(None, words))} on {self.split.name} ({', '.join(facts)})"
 
     @property
@@ -119,7 +120,7 @@ class Experiment:
             "dropped": dict(self.dropped),
             "gallery_name": self.split.gallery_name,
         }
-        if isinstance(self.split, FineGrainedSplit):
+        if isinstance(self.split, FineGrainedSplit | GeneralizedSplit):
             notes |= self.split.facts
         return {
             **columns,

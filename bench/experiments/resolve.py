@@ -13,6 +13,7 @@ from bench.datasets.published.request_split import apply_request, remember_folde
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.experiments.experiment import Experiment, Resources, default_settings
 from bench.fine_grained import FineGrainedSplit
+from bench.generalized import GALLERIES
 from bench.methods.backbone.architectures import check_backbone, check_network
 from bench.methods.backbone.published_weights import PACKAGED, default_file, find_by_hash, how_to_get
 from bench.methods.backbone.weights import missing_weights, verified_hash
@@ -23,7 +24,7 @@ from bench.settings.run_settings import assign, given
 from bench.training.trained_networks import Trained, open_trained
 from bench.types import Split
 
-CHOICES = {"gallery": ("unseen", "all"), "on-bad-image": ("error", "drop")}  # of options that no type checks
+CHOICES = {"gallery": GALLERIES, "on-bad-image": ("error", "drop")}  # of options that no type checks
 NETWORK = ("backbone", "image_size", "frozen_blocks")  # settings that a network may not support
 
 

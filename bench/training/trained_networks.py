@@ -18,14 +18,14 @@ from bench.results.models import RunRecord
 from bench.settings.run_settings import RunSettings
 from bench.training.state import Checkpoint, load_exactly, read_file
 
-FINE_GRAINED = ("relevance", "zero_shot", "chance")  # what a run notes of its split
+OF_THE_SPLIT = ("relevance", "zero_shot", "chance", "seen_tested")  # what a run notes of its split
 AFTER_TRAINING = (
     "post",
     "caution",
     "dropped",
     "gallery_name",
     "checkpoint",
-    *FINE_GRAINED,
+    *OF_THE_SPLIT,
 )  # keys of a run's configuration
 COLUMNS = ("method", "dataset", "split", "fingerprint", "seed", "selection")  # of the store, that identify a training
 

@@ -59,7 +59,7 @@ def fine_grained(split: Split, name: str, named: Callable[[Item], str], *, galle
         gallery=gallery,
         content=split.content,
         gallery_name=gallery_name,
-        grouped=not name.endswith(ALL),
+        grouped=not name.partition(":")[0].endswith(ALL),
     )
 
 

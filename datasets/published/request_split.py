@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.datasets.base import DATASETS, Dataset
 from bench.errors import DataError
+from bench.generalized import extend
 from bench.settings.request import Request
 from bench.settings.run_settings import assign, given, names
 from bench.settings.selection_rules import selection
@@ -22,12 +23,11 @@ VALIDATION = 0.1  # fraction of the seen classes held out if they select the epo
 def apply_request(split: Split, request: Request, dropped: Collection[str] = ()) -> Split:
     """Apply a request's limit, gallery and selection rule to a split, and remove the images at ``dropped``.
 
-    Raises UsageError for an unknown rule, DataError if there are too few seen classes to hold some out.
+    Raises UsageError for an unknown rule or gallery, DataError if there are too few seen classes to hold some out.
     """
     if request.per_class_limit is not None:
         split = split.limited(request.per_class_limit)
-    if request.gallery == "all":
-        split = split.generalized()
+    split = extend(split, request.gallery)
     if selection(request.selection).needs == "validation classes":
         split = split.hold_out_classes(VALIDATION)
     return split.without(dropped) if dropped else split

@@ -116,7 +116,7 @@ class TreeDataset(Dataset):
             seen=tuple(each for each in classes.seen if each not in absent),
             unseen=tuple(each for each in classes.unseen if each not in absent),
         )
-        if not kept.unseen or not kept.seen:
+        if not kept.unseen or (classes.seen and not kept.seen):
             side = "unseen" if not kept.unseen else "seen"
             raise DataError(
                 f"No {side} class of split {name!r} has a sketch and a photo in {self.place.root}: add class folders, "

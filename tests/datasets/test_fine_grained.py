@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -62,6 +63,15 @@ def test_a_sketch_whose_photo_is_missing_is_refused(sketchy: Path) -> None:
     with pytest.raises(DataError, match=r"n00000000_0-1\.png .* missing"):
         fine("sketchy", sketchy.parent, "sketchy-25-fine")
     assert any("missing" in each for each in check(Sketchy(sketchy.parent), "sketchy-25-fine").problems)
+
+
+def test_the_classes_on_disk_are_a_fine_grained_subset(sketchy: Path) -> None:
+    for folder in (SKETCHES, ORIGINALS, EXTEND):
+        shutil.rmtree(sketchy / folder / "swan")
+    split = fine("sketchy", sketchy.parent, "sketchy-25-fine-all:available")
+    assert split.name == "sketchy-25-fine-all:available-124-of-125"
+    assert not split.grouped
+    assert len(split.gallery) == 2 * 24
 
 
 def test_a_photo_without_a_sketch_stays_in_the_gallery(sketchy: Path) -> None:

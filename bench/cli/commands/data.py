@@ -92,6 +92,9 @@ def list_(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for one file per role.", show_default="stdout")
     ] = None,
+    gallery: Annotated[
+        str, typer.Option(help="unseen; generalized: all, sem-pcyc, ocean, dr-clip, all-seen or amf.")
+    ] = "unseen",
     assignments: DatasetSettings = None,
     format: Format = "table",
 ) -> None:
@@ -101,7 +104,9 @@ def list_(
     the seen ones; in train and validation they count the seen classes. With -o: queries.tsv, gallery.tsv, train.tsv,
     validation.tsv, classes.txt (for `--set unseen=@FILE` of dataset folder) and split.json.
     """
-    found = open_dataset(ctx, dataset, assignments).split(split)
+    from bench.generalized import extend
+
+    found = extend(open_dataset(ctx, dataset, assignments).split(split), gallery)
     if output is not None:
         write_lists(found, output)
         typer.echo(f"wrote {found.name} (fingerprint {found.fingerprint}) to {output}", err=True)

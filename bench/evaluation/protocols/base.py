@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from bench.evaluation.metrics.base import parse_metric
+from bench.generalized import RULES
 from bench.registry import Registry, not_a
 from bench.types import Distance, Relevance
 
@@ -92,14 +93,20 @@ def declare(protocol: Protocol) -> Protocol:
 
 
 def protocol_of(name: str) -> tuple[Protocol, str | None]:
-    """The protocol of a name, and its gallery: "all" with ``GENERALIZED``; raises UsageError for an unknown name."""
-    return PROTOCOLS.get(name.removeprefix(GENERALIZED)), "all" if name.startswith(GENERALIZED) else None
+    """The protocol of a name, and its gallery, which ``name_over`` wrote; raises UsageError for an unknown name."""
+    rest = name.removeprefix(GENERALIZED)
+    if rest == name or rest in PROTOCOLS.names():
+        return PROTOCOLS.get(rest), "all" if rest != name else None
+    gallery = next((each for each in RULES if rest.startswith(f"{each}-")), None)
+    return PROTOCOLS.get(rest if gallery is None else rest.removeprefix(f"{gallery}-")), gallery or "all"
 
 
 def name_over(name: str, gallery: str) -> str:
-    """The name of a protocol over the gallery of ``unseen`` or of ``all`` classes.
+    """The name of a protocol over a gallery: of ``unseen`` classes, or a generalized one.
 
-    >>> name_over("sake", "unseen"), name_over("sake", "all")
-    ('sake', 'generalized-sake')
+    >>> name_over("sake", "unseen"), name_over("sake", "all"), name_over("sake", "ocean")
+    ('sake', 'generalized-sake', 'generalized-ocean-sake')
     """
-    return f"{GENERALIZED}{name}" if gallery == "all" else name
+    if gallery == "unseen":
+        return name
+    return f"{GENERALIZED}{name}" if gallery == "all" else f"{GENERALIZED}{gallery}-{name}"
