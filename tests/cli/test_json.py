@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -28,6 +29,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "data where": ("datasets",),
     "data list emoji": ("train", "validation", "queries", "gallery"),
     "show 1": ("scores",),
+    "compare e.npz e.npz": (),
     f"run {' '.join(SMALL)}": ("runs",),
     f"run {' '.join(SMALL)} --dry-run": ("runs",),
 }
@@ -59,6 +61,8 @@ def test_json_is_one_object_of_documented_snake_case_keys(call: str, runner: Cli
     store = Store("bench.db")
     store.finish(store.begin(IDENTITY), SCORES, {"training": 1.5}, environment={"trained by": "abc"})
     store.close()
+    labels = np.arange(8) % 2
+    np.savez("e.npz", query=np.eye(8), gallery=np.eye(8), query_labels=labels, gallery_labels=labels)
     found = runner.invoke(app, [*call.split(), "--format", "json"])
     assert found.exit_code == 0, found.stderr
     facts = json.loads(found.stdout)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.output import Format, global_option, print_json, print_rows
+from bench.cli.output import Format, global_option, number_or_none, print_json, print_rows
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,11 +38,14 @@ def compare(
     found = compare_results(sides[0], sides[1], metric)
     values = [result.score(metric) for result in sides]
     if format == "json":
-        names = {"a": a, "b": b, "value_a": values[0], "value_b": values[1]}
-        numbers = {"points": found.points, "low": found.low, "high": found.high, "p": found.p}
-        print_json({"metric": parse_metric(metric).id, "average": average, **names, **numbers})
+        numbers = {"value_a": values[0], "value_b": values[1]}
+        numbers |= {name: getattr(found, name) for name in ("points", "low", "high", "p")}
+        facts = {"metric": parse_metric(metric).id, "average": average, "a": a, "b": b}
+        print_json({**facts, **{name: number_or_none(value) for name, value in numbers.items()}})
         return
     difference, limits, p = format_comparison(found)
+    if found.low != found.low:  # a single class
+        limits = "-"
     row = {"A": values[0], "B": values[1], "difference": difference, "95 % interval": limits, "p": p}
     print_rows("comparison", [{"metric": metric, **row}])
     typer.echo("Difference: A minus B in points (hundredths), paired by query. Interval and p: over classes.")

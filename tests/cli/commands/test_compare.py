@@ -72,3 +72,13 @@ def test_other_queries_and_missing_sides_are_refused(
         done = runner.invoke(app, ["compare", *sides])
         assert (done.exit_code, done.stdout) == (code, "")
         assert named in done.stderr
+
+
+def test_one_class_has_no_interval(runner: CliRunner) -> None:
+    draw, labels = np.random.default_rng(0), np.zeros(5, dtype=np.int64)
+    for name in ("a.npz", "b.npz"):
+        sides = {side: draw.normal(size=(5, 4)) for side in ("query", "gallery")}
+        np.savez(name, **sides, query_labels=labels, gallery_labels=labels)  # type: ignore[arg-type]
+    found = compared(runner, "a.npz", "b.npz")
+    assert (found["schema"], found["low"], found["high"]) == (1, None, None)
+    assert "nan" not in runner.invoke(app, ["compare", "a.npz", "b.npz"]).stdout
