@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from bench.errors import UsageError, nearest
 from bench.registry import Registry, not_derived_from
-from bench.types import Item, Modality, Split
+from bench.types import Item, Modality, Relevance, Split
 
 AVAILABLE = "available"  # NAME:available is the part of a split whose classes are on disk
 TUNING = "tuning"  # NAME:tuning is the variant of a split for choosing settings
@@ -107,6 +107,11 @@ class Dataset(ABC):
     def load_available(self, name: str) -> Split:
         """The split of the classes that are on disk; its name ends in their number. Raises UsageError without such."""
         raise UsageError(f"Dataset {self.name!r} always has all of its classes: leave out --available-classes.")
+
+    @classmethod
+    def relevance_of(cls, split_name: str) -> Relevance:
+        """What a split of this name finds relevant; fine-grained ones have ``-fine`` in their name."""
+        return "instance" if "-fine" in split_name else "class"
 
     def identity(self) -> dict[str, Any]:
         """The settings that are part of a run's key; the folder is not, so moved data stays the same data."""

@@ -75,6 +75,8 @@ def verify(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Ext
     Raises DataError where numbers per class differ, a path is unknown, missing or listed twice, or nothing is there to
     compare with; UsageError for an unknown split.
     """
+    if dataset.relevance_of(split_name or dataset.split_names[0]) == "instance":
+        return _verify_instances(file, dataset, dataset.split(split_name))
     _check_category_level(file.embeddings)
     try:
         split = dataset.split(split_name)
@@ -87,32 +89,42 @@ def verify(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Ext
             raise
         return published
     title = f"split {split.name} of {split.dataset} (gallery {split.gallery_name})"
-    has_paths = file.query_paths is not None and file.gallery_paths is not None
-    if split.relevance == "instance" and not has_paths:
-        raise DataError(
-            f"The {title} is fine-grained, so each row must name its image: add 'query_paths' and 'gallery_paths' as "
-            "`bench data list` writes them."
-        )
     embeddings = _in_order(file, split, title)
     queries, photos = (Counter(item.class_name for item in items) for items in (split.queries, split.gallery))
     classes = split.unseen + split.seen
     expected = {name: (queries[name], photos[name]) for name in classes if queries[name] or photos[name]}
     if difference := _difference(embeddings, expected, title):
         raise DataError(f"{difference}: {_cure(split.dataset, split.name)}")
-    if has_paths:
-        embeddings = Embeddings(embeddings.query, embeddings.gallery, **split.label_arrays())
     about = split.dataset, split.name, split.gallery_name, split.fingerprint
-    if not has_paths:
+    if file.query_paths is None or file.gallery_paths is None:
         return ExternalEmbeddings(embeddings, *about, "split", dataset.caution)
+    embeddings = Embeddings(embeddings.query, embeddings.gallery, **split.label_arrays())
+    return ExternalEmbeddings(embeddings, *about, "split", dataset.caution, split.clusters, split)
+
+
+def _verify_instances(file: EmbeddingFile, dataset: Dataset, split: Split) -> ExternalEmbeddings:
+    """The embeddings of a fine-grained split: paths tell which image a row is, and the file's labels do not count."""
+    title = f"split {split.name} of {split.dataset} (gallery {split.gallery_name})"
+    if file.query_paths is None or file.gallery_paths is None:
+        raise DataError(
+            f"The {title} is fine-grained, so each row must name its image: add 'query_paths' and 'gallery_paths' as "
+            "`bench data list` writes them."
+        )
+    query = file.embeddings.query[_rows(file.query_paths, split.queries, "query_paths", title)]
+    gallery = file.embeddings.gallery[_rows(file.gallery_paths, split.gallery, "gallery_paths", title)]
+    embeddings = Embeddings(query, gallery, **split.label_arrays())
+    about = split.dataset, split.name, split.gallery_name, split.fingerprint
     return ExternalEmbeddings(embeddings, *about, "split", dataset.caution, split.clusters, split)
 
 
 def unverified(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> ExternalEmbeddings:
-    """Embeddings without a comparison; raises UsageError for an unknown split."""
-    _check_category_level(file.embeddings)
+    """Embeddings without a comparison; raises UsageError for an unknown split, DataError for a fine-grained one."""
     name = split_name or dataset.split_names[0]
     if name.partition(":")[0] not in dataset.split_names:
         raise UsageError(f"Dataset {dataset.name!r} has no split {name!r}. {nearest(name, dataset.split_names)}")
+    if dataset.relevance_of(name) == "instance":
+        raise DataError(f"Only the images of split {name!r} tell the true photos: leave out --unverified.")
+    _check_category_level(file.embeddings)
     return ExternalEmbeddings(file.embeddings, dataset.name, name, UNVERIFIED, UNVERIFIED, "none", dataset.caution)
 
 

@@ -16,7 +16,7 @@ from bench.datasets.published.tree_dataset import PUBLISHED_RECIPE
 from bench.errors import DataError
 from bench.fine_grained import FineGrainedSplit
 from bench.settings.run_settings import setting
-from bench.types import Item, Modality, Split
+from bench.types import Item, Modality, Relevance, Split
 
 SIDES = ("train", "test")
 FOLDERS: dict[str, dict[Modality, str]] = {
@@ -46,6 +46,11 @@ class QmulDataset(Dataset):
     Settings = QmulSettings
     recipe: ClassVar[dict[str, Any]] = {**PUBLISHED_RECIPE, "positives": "instance"}
     caution = "Fine-grained, not zero-shot: training and test hold other instances of one class."
+
+    @classmethod
+    def relevance_of(cls, split_name: str) -> Relevance:
+        """Every split is fine-grained."""
+        return "instance"
 
     def load_split(self, name: str) -> Split:
         """The published halves; names in code-point order."""

@@ -229,3 +229,19 @@ def test_damaged_images_are_not_replaced_by_published_counts(tmp_path: Path) -> 
         pytest.fail("the tree is not recognised")
     with pytest.raises(DataError, match="classes"):
         verify(file(*published("tuberlin", "tuberlin-30", "full")), opened, None)
+
+
+def test_paths_tell_the_instances_of_a_fine_grained_split(emoji: Dataset) -> None:
+    split = emoji.split("emoji-93-fine-subgroup")
+    shuffled = np.random.default_rng(0).permutation(len(split.queries))
+    paths = [split.queries[row].path for row in shuffled], [item.path for item in split.gallery]
+    own = np.zeros(len(split.queries), dtype=np.int64), np.zeros(len(split.gallery), dtype=np.int64)
+    found = verify(file(*own, query_paths=paths[0], gallery_paths=paths[1]), emoji, split.name)
+    assert found.relevance == "instance"
+    assert found.classes == split.clusters
+    np.testing.assert_array_equal(found.embeddings.query[:, 0], np.argsort(shuffled))
+    for name, expected in split.label_arrays().items():
+        np.testing.assert_array_equal(getattr(found.embeddings, name), expected)
+    for refused in (lambda: verify(file(*own), emoji, split.name), lambda: unverified(file(*own), emoji, split.name)):
+        with pytest.raises(DataError, match=r"query_paths|leave out --unverified"):
+            refused()
