@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -64,6 +65,12 @@ def as_pair_of_labels(what: str, query: object, gallery: object) -> tuple[Labels
     known, numbers = np.unique(np.concatenate(sides), return_inverse=True)
     numbers = numbers.astype(np.int64, copy=False)
     return numbers[: len(sides[0])], numbers[len(sides[0]) :], tuple(known.tolist())
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Raise UsageError unless an argument is a whole number from ``least``."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not least <= int(value) < 2**63:
+        raise UsageError(f"Argument {name!r} must be a whole number from {least}, not {value!r}.")
 
 
 def is_tensor(value: object) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from bench.api.arguments import as_array, as_pair_of_labels, common_device
+from bench.api.arguments import as_array, as_pair_of_labels, check_whole, common_device
 from bench.api.result import Result
 from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, as_vectors
 from bench.embeddings.files import read_file
@@ -126,6 +126,8 @@ def evaluate(
     >>> result.scores["mAP@all:plain"], result.per_class["mAP@all:plain"]
     (1.0, {'cat': 1.0, 'dog': 1.0})
     """
+    check_whole("seed", seed, 0)
+    check_whole("top", top, 0)
     chosen = _protocol(protocol, metrics, distance, pairing)
     labels, gallery_numbers, names = as_pair_of_labels("labels", query_labels, gallery_labels)
     marks = _groups(groups)

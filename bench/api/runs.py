@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.api.arguments import check_whole
 from bench.api.places import cache_folder, data_folder, store_url
 from bench.api.result import Result
-from bench.errors import DataError, UsageError
+from bench.errors import DataError, UsageError, nearest
 from bench.results import details
 from bench.results.models import RunRecord
 from bench.results.reading import open_existing
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bench.experiments.experiment import Experiment, Resources
 
 log = logging.getLogger("bench.api.runs")
+PRECISIONS = ("fp32", "bf16", "fp16")
 POLL_SECONDS = 2.0  # between two looks at a run that another process computes
 
 
@@ -108,7 +110,7 @@ def run(
     *,
     seed: int = 0,
     split: str | None = None,
-    without: Sequence[str] = (),
+    without: str | Sequence[str] = (),
     checkpoint: Run | int | str | Path | None = None,
     select: str = "last",
     gallery: str = "unseen",
@@ -135,6 +137,12 @@ def run(
     """
     if not method and checkpoint is None:
         raise UsageError("Argument 'method' is missing: 'bench list methods' shows the methods.")
+    check_whole("seed", seed, 0)
+    check_whole("workers", workers, 0)
+    if limit is not None:
+        check_whole("limit", limit, 1)
+    if precision not in PRECISIONS:
+        raise UsageError(f"Argument 'precision' is {precision!r}. {nearest(precision, PRECISIONS)}")
     from bench.experiments.experiment import Resources  # imports torch, which takes seconds
 
     where = store_url(store)
@@ -145,8 +153,8 @@ def run(
         method,
         dataset,
         split,
-        seed,
-        without=tuple(without),
+        int(seed),
+        without=(without,) if isinstance(without, str) else tuple(without),
         assignments=tuple(f"{key}={in_text(value)}" for key, value in settings.items()),
         selection=select,
         gallery=gallery,
@@ -164,7 +172,7 @@ def ablate(
     dataset: str = "emoji",
     *,
     seeds: int = 1,
-    without: Sequence[str] = (),
+    without: str | Sequence[str] = (),
     all_subsets: bool = False,
     structural: bool = False,
     **options: Any,
@@ -176,6 +184,8 @@ def ablate(
     from bench.experiments.ablations import ablations
     from bench.methods.base import METHODS
 
+    check_whole("seeds", seeds, 1)
+    without = [without] if isinstance(without, str) else without
     rows = ablations(method, without=without, all_subsets=all_subsets, structural=structural)
     changes = METHODS.get(method).structural
     return [

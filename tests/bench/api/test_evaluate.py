@@ -138,6 +138,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown pairing": ({"pairing": "pairs"}, "pairing"),
     "all protocols": ({"protocol": "all"}, "protocol"),
     "photos that are no pairs": ({"pairing": "diagonal"}, "60|400"),
+    "a negative seed": ({"seed": -1}, "seed"),
+    "a part of a photo": ({"top": 1.5}, "top"),
     "an unknown distance": ({"distance": "cosin"}, "distance"),
     "an unknown device": ({"device": "gpu"}, "gpu"),
     "scores beside embeddings": ({"scores": np.ones((60, 400))}, "'query'"),

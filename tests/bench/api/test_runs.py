@@ -64,7 +64,7 @@ def test_ablations_are_runs_with_a_part_left_out() -> None:
         "ours unbalanced",
         "ours online-teacher",
     ]
-    assert bench.run("ours", without=["quadruplet"], quiet=True, **tiny).number == without.number
+    assert bench.run("ours", without="quadruplet", quiet=True, **tiny).number == without.number
 
 
 def test_stored_runs_by_column_and_as_rows() -> None:
@@ -110,6 +110,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "an unknown setting": (lambda: bench.run("hog", epoch=3), "'epochs'"),
     "a wrong type": (lambda: bench.run("softmax", epochs="many"), "epochs"),
     "an unknown term": (lambda: bench.run("ours", without=["triplet"]), "'triplet'"),
+    "a negative seed": (lambda: bench.run("hog", seed=-1), "seed"),
+    "a limit of nothing": (lambda: bench.run("hog", limit=0), "limit"),
+    "an unknown precision": (lambda: bench.run("hog", precision="fp8"), "precision"),
+    "no seeds": (lambda: bench.ablate(seeds=0), "seeds"),
     "a missing dataset": (lambda: bench.run("hog", "sketchy", data_root="nowhere"), "sketchy"),
     "a missing checkpoint": (lambda: bench.run(checkpoint="no.safetensors"), "no.safetensors"),
     "no database": (lambda: bench.runs(store="none.db"), "none.db"),
