@@ -29,9 +29,12 @@ class Quiet:
 
 @pytest.fixture(autouse=True, scope="session")
 def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Torch's folder of downloaded weights is empty, so that no test depends on the machine."""
+    """The folders of downloaded weights are empty, so that no test depends on the machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        folder = str(tmp_path_factory.mktemp("huggingface"))
+        patch.setenv("HF_HUB_CACHE", folder)
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", folder)  # read when it was imported
         yield
 
 

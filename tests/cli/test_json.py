@@ -27,6 +27,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "cache": ("kinds",),
     "data path sketchy": (),
     "data where": ("datasets",),
+    "weights list": ("weights",),
     "data list emoji": ("train", "validation", "queries", "gallery"),
     "show 1": ("scores",),
     "compare e.npz e.npz": (),

@@ -71,9 +71,9 @@ def test_the_default_file_is_taken_and_its_content_is_in_the_key(
 
 
 def test_a_backbone_that_was_asked_for_never_gives_way(asked: Request, resources: Resources) -> None:
-    with pytest.raises(LoadingError, match="No ImageNet weights of 'resnet50' are on this machine: put torchvision's"):
+    with pytest.raises(LoadingError, match="No ImageNet weights of 'resnet50' are on this machine: run `bench"):
         resolve(with_settings(asked, "backbone=resnet50"), resources)
-    with pytest.raises(LoadingError, match="No ImageNet weights of 'convnext_atto' are on this machine: give a file"):
+    with pytest.raises(LoadingError, match="No ImageNet weights of 'convnext_atto' are on this machine: run"):
         resolve(with_settings(asked, "backbone=convnext_atto"), resources)
     assert resolve(with_settings(asked, "weights=none"), resources).run.backbone == "resnet50"
 

@@ -79,7 +79,7 @@ def test_the_error_for_missing_weights_names_file_and_folder(torchs_folder: Path
     with pytest.raises(LoadingError) as caught:
         Backbone("resnet50")
     assert str(caught.value) == (
-        "No ImageNet weights of 'resnet50' are on this machine: put "
+        "No ImageNet weights of 'resnet50' are on this machine: run `bench weights get resnet50`, put "
         f"torchvision's resnet50-0676ba61.pth into {torchs_folder}, give a file by --weights "
         f"FILE, random ones by --weights none, or choose --backbone {PACKAGED}, whose weights come with the project."
     )

@@ -1,0 +1,56 @@
+"""``bench weights``: published ImageNet weights of backbones, and their download."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.output import Format, global_option, print_rows
+from bench.errors import UsageError, nearest
+
+weights = typer.Typer(no_args_is_help=True, help="ImageNet weights of backbones: list and download.")
+app.add_typer(weights, name="weights")
+
+
+@weights.command("list", epilog="Example: [bold]bench weights list 'convnext_*'[/bold]")
+def list_(
+    pattern: Annotated[
+        str | None,
+        typer.Argument(metavar="[PATTERN]", help="timm's names, such as 'vit_*'.", show_default="those of torchvision"),
+    ] = None,
+    format: Format = "table",
+) -> None:
+    """List published weights: source, size, licence, and the file on this machine."""
+    import timm
+
+    from bench.methods.backbone.published_weights import PACKAGED, PUBLISHED, default_file, source_of
+
+    names = [PACKAGED, *PUBLISHED] if pattern is None else timm.list_models(pattern)
+    if not names:
+        raise UsageError(f"There is no backbone {pattern!r}. {nearest(str(pattern), timm.list_models())}")
+    rows = []
+    for name in names:
+        source, mebibytes, licence = source_of(name)
+        file = default_file(name)
+        if file is not None:
+            mebibytes = round(file.stat().st_size / 2**20, 3)
+        row = {"backbone": name, "source": source, "mebibytes": mebibytes, "licence": licence}
+        rows.append({**row, "file": str(file) if file else None})
+    print_rows("weights", rows, format, digits=1)
+
+
+@weights.command(epilog="Example: [bold]bench weights get resnet50[/bold]")
+def get(
+    ctx: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Backbones, by timm's names.")],
+) -> None:
+    """Download weights into the folders of torchvision and timm, which `bench run` reads."""
+    from bench.methods.backbone.architectures import check_backbone
+    from bench.methods.backbone.fetch_weights import fetch_weights
+
+    for name in names:
+        check_backbone(name)
+    for name in names:
+        typer.echo(f"{name}\t{fetch_weights(name, progress=not global_option(ctx, 'quiet'))}")
