@@ -51,6 +51,8 @@ def score(
     seed: Annotated[int, typer.Option(min=0, help="Seed of random protocols, and of a stored run.")] = 0,
     device: Annotated[str, typer.Option(help="Where to rank: cpu, auto, cuda, cuda:N or mps.")] = "cpu",
     to_shards: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the embeddings as shards, too.")] = None,
+    trec_run: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all ranks as a TREC run.")] = None,
+    trec_qrels: Annotated[Path | None, typer.Option(metavar="FILE", help="Write relevance as TREC qrels.")] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Check the SHA-256 of every shard.")] = False,
     format: Format = "table",
 ) -> None:
@@ -62,11 +64,13 @@ def score(
 
     With -d, each class must have as many sketches and photos as in the split; arrays query_paths and gallery_paths
     (as `bench data list` writes them) put rows into its order. --as stores the default figures as well.
+    --trec-run and --trec-qrels write files for ranx, ir_measures and trec_eval; ranked by --distance.
     """
     check_options(name, dataset, split, assignments, unverified)
     check_shards(file, to_shards, deep)
     from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols, without_refusing
     from bench.evaluation.score_json import count_rows, figure_rows, find_warnings
+    from bench.evaluation.trec import write_qrels, write_run
     from bench.experiments.progress_bars import Bars
 
     if name is not None:  # imports torch and SQLAlchemy
@@ -100,6 +104,10 @@ def score(
                 f"Memory does not suffice to rank {embeddings.photos.shape[0]} photos ({error}): free some, or write "
                 "the embeddings as shards on a larger machine (--to-shards) and rank those here."
             ) from error
+    if trec_run is not None:
+        write_run(trec_run, embeddings, distance or "cosine", device)
+    if trec_qrels is not None:
+        write_qrels(trec_qrels, embeddings)
     found = {each.name: figures_of(rankings, each) for each in protocols}
     stored: dict[str, Any] = {}
     if name is not None and run is not None and external is not None:
