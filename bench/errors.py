@@ -55,6 +55,12 @@ class LoadingError(BenchError):
     exit_code = 7
 
 
+def missing_extra(what: str, extra: str) -> LoadingError:
+    """The error of ``what`` when a package of an extra of this project is not installed."""
+    cure = f"run `pip install '.[{extra}]'` in the checkout"
+    return LoadingError(f"{what} needs packages that are not installed: {cure}.")
+
+
 MOST_NAMED = 40  # names that a sentence lists
 
 

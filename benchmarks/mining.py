@@ -27,7 +27,7 @@ from torch import Tensor
 
 from bench.experiments.execute import Execution
 from bench.experiments.experiment import Experiment, Resources
-from bench.experiments.progress import NoObserver
+from bench.experiments.progress import Observer
 from bench.experiments.resolve import resolve
 from bench.settings.request import Request
 
@@ -64,7 +64,7 @@ def count_choices(embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: f
 
 def record_choices(experiment: Experiment, resources: Resources) -> np.ndarray:
     """``count_choices`` of each training step: [steps, columns]."""
-    execution = Execution(experiment, resources, NoObserver(), reuse=False)
+    execution = Execution(experiment, resources, Observer(), reuse=False)
     method = execution.method
     shares: list[list[float]] = []
     losses = method.losses

@@ -9,15 +9,17 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.experiments.experiment import Resources
+from bench.experiments.progress import Observer
 from bench.results.store import Store
 
 
-class Quiet:
+class Quiet(Observer):
     """An observer that records its calls."""
 
     def __init__(self) -> None:
         self.phases: list[str] = []
         self.terms: list[dict[str, float]] = []
+        self.measured: list[tuple[int, dict[str, float]]] = []
 
     def phase(self, name: str) -> None:
         self.phases.append(name)
@@ -25,6 +27,9 @@ class Quiet:
     def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
         if terms:
             self.terms.append(dict(terms))
+
+    def measure(self, step: int, values: Mapping[str, float]) -> None:
+        self.measured.append((step, dict(values)))
 
 
 @pytest.fixture(autouse=True, scope="session")

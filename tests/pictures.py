@@ -34,5 +34,6 @@ def write_folder(root: Path, classes: int = CLASSES, images: int = IMAGES) -> Pa
 def words_of(root: Path, *more: str) -> list[str]:
     """The words of a call of ``bench run`` on such a folder, with settings that take a second."""
     settings = [f"root={root}", "draw=4", "batch_size=16", "image_size=32", "frozen_blocks=5", "per_class=2"]
-    backbone = ["--backbone", "tf_efficientnet_lite0", "--device", "cpu"]
-    return ["-d", "folder", *(word for each in settings for word in ("--set", each)), *backbone, *more]
+    backbone = [] if "--backbone" in more else ["--backbone", "tf_efficientnet_lite0"]
+    words = [word for each in settings for word in ("--set", each)]
+    return ["-d", "folder", *words, *backbone, "--device", "cpu", *more]

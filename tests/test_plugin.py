@@ -160,6 +160,11 @@ def test_the_commands_of_its_page_work(bench: Bench, tmp_path: Path) -> None:
     for call in calls:
         done = bench(*call[1:], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+    curves = [json.loads(line) for line in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    begun = [each for each in curves if "title" in each]
+    assert [each["settings"]["method"] for each in begun] == ["proxy-anchor", "imagenet"]
+    assert any("loss/proxies" in each for each in curves)
+    assert len([each for each in curves if each.get("scores")]) == 2
 
 
 def test_a_method_trains_on_a_dataset_and_a_report_shows_both_under_a_protocol(bench: Bench) -> None:
@@ -221,6 +226,7 @@ def test_the_doctor_lists_usable_plug_ins(bench: Bench) -> None:
         "dataset shapes": True,
         "protocol every-class": True,
         "metric MRR@all": True,
+        "logger json-lines": True,
         "kind of report runs": True,
         "report format tsv": True,
         **{f"{kind} {name}": False for _, kind, _ in LISTS.values() for name in NAMES},

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import torch
 
+from bench.cli.observe import observe
 from bench.cli.options import RunOptions
 from bench.cli.output import stderr
 from bench.cli.sweep import Sweep
@@ -14,7 +15,6 @@ from bench.cluster.launch import EXECUTORS, Executor, Job, gpus_here
 from bench.errors import DatabaseError, IncompleteError, StorageError, UsageError, nearest
 from bench.evaluation.ranking import available_processors
 from bench.experiments.experiment import Resources
-from bench.experiments.progress_bars import Bars
 from bench.results.models import RunRecord
 from bench.results.outcomes import find_outcome
 from bench.results.store import ELSEWHERE
@@ -55,8 +55,9 @@ def run_jobs(sweep: Sweep, executor: Executor) -> None:
         if (stored := None if force else store.find(experiment.key)) is not None:
             sweep.add_stored(name, experiment, stored)
             continue
-        observer = functools.partial(Bars, name, quiet=False)  # shows progress in the log
         resources, identity = sweep.resources, experiment.identity
+        logs = sweep.options.log or ()
+        observer = functools.partial(observe, name, identity, logs, quiet=False)  # shows progress in the log
         jobs.append((name, Job(experiment.request, resources, store.where, identity, force=force, observer=observer)))
     if executor.name == "local":
         _run_local(sweep, executor, jobs)

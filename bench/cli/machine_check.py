@@ -16,6 +16,7 @@ from bench.datasets.base import DATASETS
 from bench.errors import BenchError
 from bench.evaluation.metrics.base import METRICS
 from bench.evaluation.protocols.base import PROTOCOLS
+from bench.loggers.base import LOGGERS
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import PACKAGED, PUBLISHED, default_file, how_to_get
 from bench.methods.backbone.weights import verified_hash
@@ -132,7 +133,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    for registry in (METHODS, OPTIMISERS, SCHEDULES, DATASETS, PROTOCOLS, METRICS, KINDS, PICTURES, FORMATS):
+    for registry in (METHODS, OPTIMISERS, SCHEDULES, DATASETS, PROTOCOLS, METRICS, LOGGERS, KINDS, PICTURES, FORMATS):
         for plugin in registry.plugins():
             note = plugin.trouble or f"of {plugin.source}"
             yield Finding("plug-in", f"{plugin.kind} {plugin.name}", not plugin.trouble, note)

@@ -91,6 +91,9 @@ class RunOptions:
         int | None, typer.Option(min=1, help="Jobs at once.", show_default="local: one per GPU, or one; slurm: all")
     ] = None
     job: Annotated[Many, typer.Option(metavar="KEY=VALUE", help="Parameter of the executor; repeatable.")] = None
+    log: Annotated[
+        Many, typer.Option(metavar="NAME[:PLACE]", help="Live curves: tensorboard[:DIR] or mlflow[:URI]; repeatable.")
+    ] = None
     dry_run: Annotated[bool, typer.Option(help="Print what would run; write nothing.")] = False
     format: Format = "table"
 

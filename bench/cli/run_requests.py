@@ -24,6 +24,7 @@ from bench.experiments.progress_bars import Bars
 from bench.experiments.resolve import Splits, choose_weights, resolve
 from bench.experiments.run import follow
 from bench.experiments.stored import find_run
+from bench.loggers.base import make_logger
 from bench.results.models import RunRecord
 from bench.results.outcomes import open_store
 from bench.results.store import Store
@@ -59,6 +60,8 @@ def run_requests(
         quiet = bool(global_option(ctx, "quiet")) or not processes.leads
         if not processes.leads:
             logging.getLogger("bench").setLevel(logging.ERROR)  # rank 0 logs
+        # Raises now what would be a warning later.
+        processes.all_succeed(lambda: [make_logger(text) for text in options.log or ()])
         executor = processes.all_succeed(lambda: choose_executor(options, resources))
         if test_datasets and (executor is not None or processes.size > 1):
             raise UsageError("--test-on needs one process: leave out --executor and torchrun, or test by --checkpoint.")

@@ -16,7 +16,7 @@ from bench.results.models import RunRecord
 from bench.results.store import STALE_SECONDS, Store
 
 METRIC = "mAP@all:plain"  # of a list of runs
-STATUSES = ("queued", "running", "done", "failed", "interrupted", "superseded")
+STATUSES = ("queued", "running", "done", "failed", "interrupted", "pruned", "superseded")
 Done = tuple[RunRecord, bool]  # a run, and whether it was stored before
 
 

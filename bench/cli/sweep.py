@@ -9,13 +9,13 @@ from typing import Any
 
 import typer
 
+from bench.cli.observe import observe
 from bench.cli.options import RunOptions
 from bench.cli.output import stderr
 from bench.cli.run_table import Done
 from bench.distributed.failure import LostProcessError
 from bench.errors import BenchError, DatabaseError, IncompleteError, StorageError
 from bench.experiments.experiment import Experiment, Resources
-from bench.experiments.progress_bars import Bars
 from bench.experiments.run import other_images, run_and_store, run_without_store
 from bench.results.models import RunRecord
 from bench.results.outcomes import UnstoredError, open_store, outcome_folder
@@ -90,7 +90,7 @@ class Sweep:
         def begin() -> None:
             self.resources.processes.broadcast(number)  # to ``_follow_all`` of the other ranks
 
-        with Bars(name, quiet=self.quiet) as observer:
+        with observe(name, experiment.identity, self.options.log or (), quiet=self.quiet) as observer:
             if self.lost:
                 where = self.store.where
                 return run_without_store(experiment, where, self.resources, observer, force=force, begin=begin), False

@@ -22,11 +22,15 @@ METRIC = "mAP@all:plain"
 
 
 def selector_of(experiment: Experiment, resources: Resources, device: torch.device) -> BestEpoch | None:
-    """The scorer of epochs for the experiment's selection rule; None if the rule is the last epoch."""
+    """The scorer of epochs for the experiment's selection rule.
+
+    None if the rule is the last epoch, unless ``Resources.score_epochs``: then it scores the split's test classes.
+    """
     split, rule, processes = experiment.split, selection(experiment.selection), resources.processes
-    if rule.needs == "nothing":
+    if rule.needs == "nothing" and not resources.score_epochs:
         return None
-    items = split.validation if rule.needs == "validation classes" else (*split.queries, *split.gallery)
+    validates = rule.needs == "validation classes"
+    items = split.validation if validates else (*split.queries, *split.gallery)
     label_of = {name: label for label, name in enumerate(sorted({item.class_name for item in items}))}
     sides = [[item for item in items if item.modality == modality] for modality in ("sketch", "photo")]
     query, gallery = (np.array([label_of[item.class_name] for item in side], dtype=np.int64) for side in sides)
@@ -47,4 +51,4 @@ def selector_of(experiment: Experiment, resources: Resources, device: torch.devi
             return math.nan
         return rank(Embeddings(sketches, photos, **arrays), [metric]).score(metric).value
 
-    return BestEpoch(rule, retrieval)
+    return BestEpoch(rule, retrieval, f"{'validation' if validates else 'test'}/{metric}")

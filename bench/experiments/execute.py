@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,7 +26,7 @@ from bench.experiments.choose_epoch import selector_of
 from bench.experiments.cost import cost_of, forget_peak
 from bench.experiments.embed_split import Embedder
 from bench.experiments.experiment import Experiment, Resources
-from bench.experiments.progress import Clock, Observer
+from bench.experiments.progress import Clock, Observer, PrunedError
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.base import Context, Method, TrainingPhotos
 from bench.results import details
@@ -32,6 +34,7 @@ from bench.results.models import RunRecord
 from bench.results.store import now
 from bench.training.embed import BATCH
 from bench.training.loop import TrainingData, train
+from bench.training.state import Checkpoint
 from bench.training.trained_networks import Networks, load_method, network_hash
 from bench.types import AVERAGES, Score
 
@@ -107,7 +110,7 @@ class Execution:
             checkpoint.remove()
         self._compiling.start()  # training is long enough to compile beside it
         selector = selector_of(experiment, resources, self.device)
-        with clock.part("training"):
+        with clock.part("training"), _removed_if_pruned(checkpoint):
             history = train(
                 method,
                 data,
@@ -116,6 +119,7 @@ class Execution:
                 device=self.device,
                 precision=experiment.precision,
                 on_step=self.observer.progress,
+                on_values=self.observer.measure,
                 checkpoint=checkpoint,
                 selector=selector,
                 processes=processes,
@@ -165,10 +169,12 @@ class Execution:
             environment["trained by"] = self.trained_by
         if self.epoch is not None:
             environment["epoch"] = str(self.epoch)
+        metrics = stored_metrics(split.relevance)
+        scores = [ranking.score(metric, average) for metric in metrics for average in AVERAGES]
+        over_queries = {each.metric: each.value for each in scores if each.average == "queries"}
+        self.observer.finish({metric: value for metric, value in over_queries.items() if not math.isnan(value)})
         return Outcome(
-            scores=[
-                ranking.score(metric, average) for metric in stored_metrics(split.relevance) for average in AVERAGES
-            ],
+            scores=scores,
             seconds=clock.seconds,
             cost=cost_of(method, experiment.run.image_size, clock.seconds, embedded, self.device),
             details=details.pack(*packed),
@@ -246,3 +252,13 @@ def weights_of(method: Method, *, initial: bool = True) -> dict[str, str]:
     network = {"network": network_hash(method)[:16]} if method.state_dict() else {}
     built = [module.weights_hash[:16] for module in method.modules() if isinstance(module, Backbone)]
     return {"weights": " ".join(dict.fromkeys(built)), **network} if initial and built else network
+
+
+@contextmanager
+def _removed_if_pruned(checkpoint: Checkpoint) -> Iterator[None]:
+    """Remove the checkpoint of a training that an observer ends: nobody resumes it."""
+    try:
+        yield
+    except PrunedError:
+        checkpoint.remove()
+        raise

@@ -39,6 +39,7 @@ class Resources:
     compiled: bool = False  # torch.compile for the networks that train
     processes: Processes = ALONE
     given: tuple[str, ...] = ()  # options of the command line that a file or the environment gave
+    score_epochs: bool = False  # for observers, also where the last epoch is kept; it changes no network
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from bench.errors import StorageError
-from bench.results.store import Store
+from bench.errors import IncompleteError, StorageError
+
+if TYPE_CHECKING:
+    from bench.results.store import Store
 
 SECONDS = 5.0  # between two heartbeats
 
 
-class Observer(Protocol):
-    """Receives the progress of a run."""
+class Observer:
+    """Receives the progress of a run, and ignores it: rank 0 shows that of all ranks."""
 
     def phase(self, name: str) -> None:
         """A part of the run begins, such as training."""
@@ -24,15 +26,15 @@ class Observer(Protocol):
     def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
         """Progress within the part; while training, with the loss terms of the last step."""
 
+    def measure(self, step: int, values: Mapping[str, float]) -> None:
+        """Other values of a training step: ``lr/0``; after an epoch, ``epoch`` and its validation score."""
 
-class NoObserver:
-    """Ignores the progress: rank 0 shows that of all ranks."""
+    def finish(self, scores: Mapping[str, float]) -> None:
+        """The scores of the run by metric id, means over queries."""
 
-    def phase(self, name: str) -> None:
-        """As ``Observer.phase``."""
 
-    def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
-        """As ``Observer.progress``."""
+class PrunedError(IncompleteError):
+    """An observer ended the run, because other settings do better; the run is stored as pruned."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ class Clock:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
 
 
-class Heartbeat:
+class Heartbeat(Observer):
     """Passes progress on to ``observer``, while a thread renews the lease of ``run``.
 
     An unreachable store does not stop the run.
@@ -71,6 +73,14 @@ class Heartbeat:
         """As ``Observer.progress``."""
         self._activity = f"{self._activity.split(' (')[0]} ({done}/{total})"
         self._observer.progress(done, total, terms)
+
+    def measure(self, step: int, values: Mapping[str, float]) -> None:
+        """As ``Observer.measure``."""
+        self._observer.measure(step, values)
+
+    def finish(self, scores: Mapping[str, float]) -> None:
+        """As ``Observer.finish``."""
+        self._observer.finish(scores)
 
     def __enter__(self) -> Heartbeat:
         self._thread.start()

@@ -10,11 +10,13 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from bench.experiments.progress import Observer
+
 SMOOTHING = 0.9  # of the loss terms shown
 SECONDS_BETWEEN_LINES = 30.0  # without a terminal
 
 
-class Bars:
+class Bars(Observer):
     """An observer with bars on a terminal, lines elsewhere, and nothing if quiet."""
 
     def __init__(self, title: str, *, quiet: bool) -> None:

@@ -15,7 +15,7 @@ from bench.errors import MemoryExhaustedError, StorageError
 from bench.evaluation.metrics.base import METRICS_VERSION
 from bench.experiments.execute import Execution, execute
 from bench.experiments.experiment import Experiment, Resources
-from bench.experiments.progress import Heartbeat, NoObserver, Observer
+from bench.experiments.progress import Heartbeat, Observer, PrunedError
 from bench.methods.base import METHODS
 from bench.results.models import RunRecord
 from bench.results.outcomes import outcome_folder, store_outcome, write_outcome
@@ -51,14 +51,15 @@ def run_and_store(
             outcome = execute(experiment, resources, heartbeat, reuse=not force)
         return store_outcome(store, outcome.finish(run), outcome.details, resources.cache_dir), False
     except (Exception, KeyboardInterrupt) as error:
-        interrupted = isinstance(error, KeyboardInterrupt | LostProcessError)
-        reason = f"{type(error).__name__}: {error}"
-        if interrupted:
-            reason = str(error) if isinstance(error, LostProcessError) else "stopped by a signal"
+        status, reason = "failed", f"{type(error).__name__}: {error}"
+        if isinstance(error, KeyboardInterrupt):
+            status, reason = "interrupted", "stopped by a signal"
+        elif isinstance(error, LostProcessError | PrunedError):
+            status, reason = "interrupted" if isinstance(error, LostProcessError) else "pruned", str(error)
         elif isinstance(error, MemoryExhaustedError):
             reason = "out of memory"
         with suppress(StorageError):  # it must not hide the error that is raised
-            store.fail(claim.run, "interrupted" if interrupted else "failed", reason)
+            store.fail(claim.run, status, reason)
         raise
 
 
@@ -89,7 +90,7 @@ def follow(experiment: Experiment, resources: Resources, *, force: bool = False)
     """Do this rank's part of a run that rank 0 claimed; raises as ``run_and_store`` does, and stores nothing."""
     be_deterministic(choose_device(resources.device))
     with _memory_errors():
-        execution = Execution(experiment, resources, NoObserver(), reuse=not force)
+        execution = Execution(experiment, resources, Observer(), reuse=not force)
         execution.train()
         execution.embed()
 

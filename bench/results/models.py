@@ -87,7 +87,10 @@ class LeaseRow(Base):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A stored run. ``status`` is queued, running, done, failed, interrupted or superseded; times are UTC, ISO 8601."""
+    """A stored run. Times are UTC, ISO 8601.
+
+    ``status`` is queued, running, done, failed, interrupted, pruned or superseded.
+    """
 
     id: int
     key: str

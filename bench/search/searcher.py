@@ -20,19 +20,16 @@ from bench.datasets.images.user_sketch import decode_sketch
 from bench.devices import choose_device
 from bench.embeddings.arrays import Embeddings, Gallery, Labelled, Part, Rows, StreamedEmbeddings, Whole
 from bench.embeddings.binary_codes import Itq
-from bench.errors import DataError, LoadingError
+from bench.errors import DataError
 from bench.evaluation.ranking import rank
 from bench.evaluation.reranking import Icfrr
 from bench.evaluation.similarity import Measure, measure
 from bench.experiments.embed_split import Embedder
-from bench.experiments.execute import build
 from bench.experiments.experiment import Resources
-from bench.experiments.stored import load_experiment
+from bench.experiments.stored import load_network
 from bench.results.models import RunRecord
 from bench.search.photo_folder import PhotoFolder
-from bench.settings.request import Request
 from bench.training.embed import embed
-from bench.training.trained_networks import Networks
 from bench.types import Floats, Item
 
 log = logging.getLogger("bench.search.searcher")
@@ -133,16 +130,8 @@ def open_searcher(
     Raises UsageError for a run that has no network, LoadingError when its network is not in the cache (with the way to
     train it again), DataError for photos or images of the run that are missing.
     """
-    device = choose_device(resources.device)
-    experiment = load_experiment(run, resources, weights=weights)
-    method = build(experiment, resources, device).eval()
-    trains = bool(method.weights) and experiment.trained is None
-    if trains and Networks(resources.cache_dir).load(experiment.training_key, method) is None:
-        raise LoadingError(
-            f"The network of run {run.id} is not in the cache folder {resources.cache_dir}: name the one that it was "
-            f"trained with by --cache-dir, or train it again by `{Request.from_json(run.request).command()} --force`."
-        )
-    embedder = Embedder(method, experiment, resources, device)
+    experiment, method = load_network(run, resources, weights)
+    embedder = Embedder(method, experiment, resources, choose_device(resources.device))
     codes = embedder.fit_codes() if experiment.post.codes != "none" else None
     if photos is None:
         items = experiment.split.gallery

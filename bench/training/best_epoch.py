@@ -14,10 +14,10 @@ from bench.settings.selection_rules import Selection
 
 
 class BestEpoch:
-    """Keeps the parameters and buffers of the epoch that ``rule`` chooses by ``score``."""
+    """Keeps the parameters and buffers of the epoch that ``rule`` chooses by ``score``; ``figure`` names the score."""
 
-    def __init__(self, rule: Selection, score: Callable[[Method], float]) -> None:
-        self._rule, self._score = rule, score
+    def __init__(self, rule: Selection, score: Callable[[Method], float], figure: str = "validation") -> None:
+        self._rule, self._score, self.figure = rule, score, figure
         # One assignment replaces both, so that a signal cannot leave half of them.
         self._memory: tuple[list[float], dict[str, Tensor]] = [], {}
 
@@ -31,8 +31,8 @@ class BestEpoch:
         """The epoch whose state is kept, from 1."""
         return self._rule.choose(self._memory[0]) + 1
 
-    def after_epoch(self, method: Method) -> None:
-        """Score the method, and keep its state if the rule chooses it."""
+    def after_epoch(self, method: Method) -> float:
+        """Score the method, and keep its state if the rule chooses it; returns the score."""
         method.eval()
         value = self._score(method)
         method.train()
@@ -45,6 +45,7 @@ class BestEpoch:
         if self._rule.choose(scores) == len(scores) - 1:
             best = {name: tensor.detach().clone() for name, tensor in method.state_dict().items()}
         self._memory = scores, best
+        return value
 
     def tensors(self) -> dict[str, Tensor]:
         """The scores so far and the best state, for a checkpoint."""

@@ -29,6 +29,7 @@ from bench.types import Split
 log = logging.getLogger("bench.training.loop")
 
 OnStep = Callable[[int, int, dict[str, float]], None]  # gets steps done, all steps, unweighted loss terms by name
+OnValues = Callable[[int, dict[str, float]], None]  # gets steps done; learning rates, or an epoch's number and score
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def train(
     device: torch.device,
     precision: str,
     on_step: OnStep,
+    on_values: OnValues = lambda step, values: None,
     checkpoint: Checkpoint | None = None,
     selector: BestEpoch | None = None,
     processes: Processes = ALONE,
@@ -93,7 +95,7 @@ def train(
     method.train()
     losses = spread(WholeBatchLosses(method, processes, rows, compiled), optimiser, processes, device)
     with deferred_signals() as signals, torch.random.fork_rng(devices=[]), _save_when_lost(state, signals):
-        _select(state, _epochs(state.step, steps, len(sampler)), signals)
+        _select(state, _epochs(state.step, steps, len(sampler)), signals, on_values)
         for positions, images in _batches(sampler, data.images, seed, state.step, steps, rows):
             draws = _seed_draws(seed, state.step)
             pixels = augment(to_pixels(images, device), draws, rows, sampler.batch)  # [own, 3, size, size]
@@ -113,8 +115,9 @@ def train(
             state.step += 1
             history.add(state.step, values)
             on_step(state.step, steps, values)
+            on_values(state.step, {f"lr/{n}": float(group["lr"]) for n, group in enumerate(optimiser.param_groups)})
             epoch_ends = state.step % len(sampler) == 0 or state.step == steps
-            _select(state, _epochs(state.step, steps, len(sampler)), signals)
+            _select(state, _epochs(state.step, steps, len(sampler)), signals, on_values)
             if signals.pending or (epoch_ends and state.step < steps):
                 state.save(every_rank=signals.pending is not None)
             signals.raise_pending()
@@ -148,16 +151,17 @@ def _epochs(step: int, steps: int, steps_per_epoch: int) -> int:
     return step // steps_per_epoch + (step == steps and step % steps_per_epoch > 0)
 
 
-def _select(state: TrainingState, epochs: int, signals: Deferred) -> None:
+def _select(state: TrainingState, epochs: int, signals: Deferred, on_values: OnValues) -> None:
     """Score the last epoch unless it is scored; a signal interrupts scoring, and a resumed training repeats it."""
     if state.selector is None or state.selector.epochs == epochs:
         return
     try:
         with signals.at_once():
-            state.selector.after_epoch(state.method)
+            value = state.selector.after_epoch(state.method)
     except KeyboardInterrupt:
         state.save(every_rank=True)
         raise
+    on_values(state.step, {"epoch": float(epochs), state.selector.figure: value})
 
 
 @contextmanager

@@ -36,6 +36,14 @@ def datasets(format: Format = "table") -> None:
 
 
 @listing.command()
+def loggers(format: Format = "table") -> None:
+    """Programs that show live curves: `bench run --log NAME`."""
+    from bench.loggers.base import LOGGERS
+
+    print_rows("loggers", [{"logger": name, "summary": each.summary} for name, each in LOGGERS.items()], format)
+
+
+@listing.command()
 def splits(format: Format = "table") -> None:
     """Class splits of every dataset; NAME:tuning is for choosing settings."""
     from bench.datasets.base import DATASETS, TUNING

@@ -1,0 +1,1 @@
+"""Live curves of runs in other programs: one file for each logger."""
