@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.datasets.base import DATASETS, Dataset, Survey, Whereabouts
+from bench.datasets.base import DATASETS, TUNING, Dataset, Survey, Whereabouts
 from bench.datasets.published.class_splits import hash_of_classes
 from bench.datasets.published.files import Walker, check_name, escape, needed_for, read_file, stamp_of
 from bench.datasets.published.instances import by_class, fine_grained, readings, stem, without_number
@@ -64,13 +64,15 @@ class Folder(Dataset):
     def split(self, name: str | None = None) -> Split:
         """The split that the settings describe; ``name`` is its name, one of ``split_names`` or None.
 
-        Raises UsageError for another name or incomplete settings, DataError for an incomplete folder.
+        A name may end in ``:tuning``. Raises UsageError for another name or incomplete settings, DataError for an
+        incomplete folder.
         """
-        base = by_class(name or "folder")
-        split = self.load_split("folder" + (name or base).removeprefix(base))
-        if name not in (None, split.name, *self.split_names):
+        wanted = (name or "folder").removesuffix(f":{TUNING}")
+        base = by_class(wanted)
+        split = self.load_split("folder" + wanted.removeprefix(base))
+        if wanted not in (split.name, *self.split_names):
             raise UsageError(f"The folder's split is {split.name!r}, not {name!r}: omit --split.")
-        return split
+        return split.for_tuning(f"{split.name}:{TUNING}") if name not in (None, wanted) else split
 
     def load_split(self, name: str) -> Split:
         """Load a reading of the split; classes, and images of a class, are in code-point order."""

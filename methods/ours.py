@@ -30,8 +30,8 @@ from bench.types import Batch
 class OursSettings(NetworkSettings):
     """Settings of the framework; weights multiply the loss terms, and a term of weight 0 is not computed."""
 
-    scale: float = setting(16.0, "multiplies the cosines of the semantic classification", above=0)
-    margin: float = setting(0.3, "margin of the quadruplet, in units of 1 - cosine", least=0)
+    scale: float = setting(16.0, "multiplies the cosines of the semantic classification", above=0, search=(4, 64))
+    margin: float = setting(0.3, "margin of the quadruplet, in units of 1 - cosine", least=0, search=(0.05, 1))
     mining: Literal["hard", "all"] = setting("hard", "which quadruplets of a batch count")
     temperature: float = setting(1.0, "temperature of the prepared ImageNet probabilities", above=0)
     agreement: int = setting(

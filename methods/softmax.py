@@ -28,7 +28,7 @@ from bench.settings.run_settings import setting
 class SoftmaxSettings(NetworkSettings):
     """Settings of the normalised softmax."""
 
-    scale: float = setting(16.0, "multiplies the cosines", above=0)
+    scale: float = setting(16.0, "multiplies the cosines", above=0, search=(4, 64))
     weight_classification: float = 1.0
 
 

@@ -29,7 +29,7 @@ from bench.settings.run_settings import setting
 class SupConSettings(SakeSettings):
     """Settings of SAKE and of the contrastive loss."""
 
-    temperature: float = setting(0.07, "divides the cosines", above=0)
+    temperature: float = setting(0.07, "divides the cosines", above=0, search=(0.02, 0.5))
     weight_contrastive: float = 0.1
 
 

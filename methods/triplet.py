@@ -28,7 +28,7 @@ from bench.settings.run_settings import setting
 class TripletSettings(NetworkSettings):
     """Settings of the triplet loss."""
 
-    margin: float = setting(0.3, "margin of the triplet, in units of 1 - cosine", least=0)
+    margin: float = setting(0.3, "margin of the triplet, in units of 1 - cosine", least=0, search=(0.05, 1))
     mining: Literal["hard", "all"] = setting("hard", "which triplets of a batch count")
     positives: Literal["class", "instance"] = single_network.positives()
     weight_triplet: float = 1.0

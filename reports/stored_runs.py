@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -158,6 +159,10 @@ class Source:
             if not run.ablation and run.title == run.method:
                 found.setdefault(run.per_class_limit, set()).add(run.method)
         return found
+
+    def stored(self, **equal: Any) -> list[RunRecord]:
+        """Other runs of the store whose columns equal these values, without scores."""
+        return self._store.runs(metrics=(), **equal)
 
     def detail(self, run: RunRecord, name: str) -> bytes | None:
         """A stored detail of a run; names are in ``bench.results.details``."""

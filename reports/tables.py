@@ -17,6 +17,7 @@ from bench.reports.base import KINDS, Cell, Options, Table
 from bench.reports.cells import UNTRAINED_BASELINE, format_seeds, format_spread, mean
 from bench.reports.protocol_values import has_same_ranking, row_values
 from bench.reports.stored_runs import Group, Row, Source
+from bench.reports.trials import make_trial_notes
 from bench.results.models import RunRecord
 from bench.statistics.intervals import SEED, interval_of, seed_spread
 from bench.statistics.significance import SeededSums, clear_best, compare_sums
@@ -120,6 +121,7 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
     absent = missing.find_missing_methods(source, group)
     cells += [[name, *["-"] * (len(columns) - 1)] for name in absent]
     notes = _notes(source, group, view, bold is not None, any(each is not None for each in sums), options, absent)
+    notes += make_trial_notes(source, group)
     if options.published and (reported := published.select_published_rows(group.first, view.metrics)):
         columns.append("definition")
         cells = [[*row, view.name(group)] for row in cells]

@@ -49,15 +49,18 @@ def setting(
     most: float = math.inf,
     names: Registry[Any] | None = None,
     later: bool = False,
+    search: tuple[float, float] | None = None,
 ) -> T:
     """A field of a settings dataclass: its default, the help that ``bench list settings`` prints, and its limits.
 
     A number is at least ``least``, or more than ``above``, and at most ``most``; a text is one of the registry's
     ``names``. ``later``: runs were stored before the setting existed, so their keys must not change (``in_key``).
+    ``search``: the range in which ``bench tune`` looks for a better value.
     """
     lower = above if least is None else least
     limits = None if lower is None else Range(lower, most, open=least is None)
-    declared: T = field(default=default, metadata={"help": help, "range": limits, "names": names, "later": later})
+    facts = {"help": help, "range": limits, "names": names, "later": later, "search": search}
+    declared: T = field(default=default, metadata=facts)
     return declared
 
 
@@ -82,9 +85,9 @@ class RunSettings:
     batch_size: int = setting(96, "images per batch, half of them sketches", least=2)
     per_class: int = setting(2, "sketches of each class in a batch, and as many photos", least=1)
     optimiser: str = setting("adam", "adamw decays weights apart from the gradients", names=OPTIMISERS)
-    lr: float = setting(1e-4, "highest learning rate of the backbone", least=0)
-    head_lr: float = setting(1e-3, "highest learning rate of new layers", least=0)
-    weight_decay: float = setting(5e-4, "weight decay of every trained weight", least=0)
+    lr: float = setting(1e-4, "highest learning rate of the backbone", least=0, search=(1e-5, 1e-3))
+    head_lr: float = setting(1e-3, "highest learning rate of new layers", least=0, search=(1e-4, 1e-2))
+    weight_decay: float = setting(5e-4, "weight decay of every trained weight", least=0, search=(1e-5, 1e-2))
     schedule: str = setting(
         "exponential",
         "of the learning rates; exponential: down to 1/1000; one-cycle: linear warm-up, cosine to 0",

@@ -1,0 +1,1 @@
+"""Search for settings on the tuning variant of a split, by Optuna."""

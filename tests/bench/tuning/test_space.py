@@ -1,0 +1,74 @@
+"""The search space: what settings declare, and what a file says."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from bench.errors import UsageError
+from bench.methods.base import METHODS
+from bench.methods.ours import OursSettings
+from bench.settings.run_settings import RunSettings
+from bench.tuning.space import declared_space, read_space
+
+SETTINGS = (RunSettings(), OursSettings())
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+def test_a_declared_range_is_one_that_the_setting_takes(method: str) -> None:
+    for part in (RunSettings(), METHODS.get(method).Settings()):
+        for each in fields(part):
+            if search := each.metadata.get("search"):
+                assert search[0] < search[1]
+                assert all(end in each.metadata["range"] for end in search)
+
+
+def test_what_settings_declare_without_what_is_given() -> None:
+    space = declared_space(SETTINGS, ("quadruplet", "classification"), ["head-lr=0.1"])
+    assert "head_lr" not in space
+    assert space["lr"] == FloatDistribution(1e-5, 1e-3, log=True)
+    # Only the ratio of two weights matters.
+    assert "weight_quadruplet" not in space
+    assert space["weight_classification"] == FloatDistribution(0.1, 10, log=True)
+
+
+def test_a_term_that_is_left_out_stays_out() -> None:
+    settings = (RunSettings(), OursSettings(weight_preservation=0))
+    assert "weight_preservation" not in declared_space(settings, METHODS.get("ours").terms, [])
+
+
+def test_a_file_names_the_values(tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(
+        'lr = {low = 1e-5, high = 1e-3, log = true}\ndim = {low = 64, high = 512}\nmining = ["hard", "all"]\n'
+    )
+    assert read_space(file, SETTINGS) == {
+        "lr": FloatDistribution(1e-5, 1e-3, log=True),
+        "dim": IntDistribution(64, 512),
+        "mining": CategoricalDistribution(["hard", "all"]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("lr = {low = -1.0, high = 1.0}", "at least 0"),
+        ("margn = [0.1, 0.2]", "'margin'"),
+        ('mining = ["hard", "soft"]', "'soft'"),
+        ("lr = {low = 1e-5}", "lr"),
+        ("lr = {low = 1.0, high = 0.5}", "lr"),
+        ("lr = 0.1", "lr"),
+        ("lr = {low = 0.0, high = 0.5, log = true}", "lr"),
+        ("dim = []", "dim"),
+        ("", "names no setting"),
+        ("lr = ", "cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, word: str) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=word):
+        read_space(file, SETTINGS)
