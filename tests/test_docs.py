@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+import bench
 from bench.cli.main import app
 from bench.evaluation.metrics.base import METRICS
 from bench.experiments.experiment import Resources
+from bench.loggers.base import LOGGERS
 from bench.methods.base import METHODS, Context
 from bench.reports.base import KINDS
 from bench.results.store import Store
@@ -98,7 +102,7 @@ def test_the_results_are_those_of_the_stored_runs(runner: CliRunner, tmp_path: P
 
 def run_python_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they register is forgotten after the test."""
-    for registry in (METHODS, METRICS, SCHEDULES, OPTIMISERS, KINDS):
+    for registry in (METHODS, METRICS, SCHEDULES, OPTIMISERS, LOGGERS, KINDS):
         registry.names()  # imports the project's own first
         monkeypatch.setattr(registry, "_known", dict(registry._known))
     for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
@@ -123,10 +127,26 @@ def test_the_examples_of_the_readme_are_figures_and_a_method(
 def test_the_examples_of_extending_train_and_report(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     run_python_blocks(ROOT / "docs" / "extending.md", monkeypatch)
     small = ["--limit", "1", "--epochs", "0.05", "--image-size", "32", "--device", "cpu"]
-    for words in (["run", "-m", "centre", "-d", "emoji", *small], ["report", "--kind", "seeds", "--include-smoke"]):
+    run = ["run", "-m", "centre", "-d", "emoji", *small, "--log", "lines:curves.jsonl"]
+    for words in (run, ["report", "--kind", "seeds", "--include-smoke"]):
         done = runner.invoke(app, words)
         assert done.exit_code == 0, done.output
     assert "largest difference" in done.stdout
+    assert "loss/centre" in Path("curves.jsonl").read_text()
+
+
+def test_the_line_for_pandas_has_a_row_for_each_of_the_report(
+    folder: Path, runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert runner.invoke(app, ["report", "--kind", "all", "--format", "json", "-o", "report.json"]).exit_code == 0
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tools.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec("\n".join(code), names)
+    assert len(names["values"]) == len(bench.runs()[0].clusters)
+    tables = json.loads((folder / "report.json").read_text())["tables"]
+    assert len(names["tables"]) == sum(len(each["rows"]) for each in tables) > 0
+    assert names["tables"]["map_all_plain"].dtype == float
 
 
 def test_the_shards_of_the_example_are_scored(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def render() -> str:
     context = program.make_context("bench", ["doctor"], resilient_parsing=True)
     parts = [HEAD, "## Global options\n\nThey may be anywhere on the line.\n", options_table(program, context)]
     for words, command in commands(program):
-        shared = program.commands["run"].params if words == ["bench", "ablate"] else []
+        shared = program.commands["run"].params if words[1] in ("ablate", "tune") else []
         parts += [f"## `{' '.join(words)}`\n", *about(words, command, context, shared)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 

@@ -70,6 +70,6 @@ class SingleNetwork(Method):
 
     def embed(self, images: Tensor, is_photo: bool) -> Tensor:
         """The L2-normalised embedding [batch, dim], or pooled feature [batch, width], as ``rank_by`` says."""
-        domain = torch.full((len(images),), is_photo, device=images.device)
+        domain = torch.full((images.shape[0],), is_photo, device=images.device)  # len() would fix it in an export
         by_feature = self.settings.rank_by == "feature"
         return F.normalize(self.feature(images, domain) if by_feature else self.project(images, domain), dim=1)

@@ -1,0 +1,41 @@
+"""``bench export``: the network of a run as ONNX or safetensors."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bench.cli.app import app
+from bench.cli.options import RunNumber, Weights
+from bench.cli.output import make_resources, open_store, stderr
+
+
+@app.command(epilog="Example: [bold]bench export 3 --format onnx -o model[/bold]")
+def export(
+    ctx: typer.Context,
+    run: RunNumber,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="New or empty folder.")],
+    format: Annotated[Literal["onnx", "safetensors"], typer.Option(help="Format of the network.")] = "onnx",
+    weights: Weights = None,
+) -> None:
+    """Write the network of a run, its preprocessing and a model card into a folder.
+
+    The file is loaded again and must embed 32 images of the test as the run did; otherwise nothing is left.
+    """
+    from bench.export.card import make_card
+    from bench.export.export import export as write
+    from bench.export.onnx import check_packages, write_onnx
+    from bench.export.safetensors import write_safetensors
+    from bench.results.details import PER_QUERY
+
+    if format == "onnx":
+        check_packages()
+    with open_store(ctx) as store:
+        record, per_query = store.run(run, finished=True), store.detail(run, PER_QUERY)
+    card = partial(make_card, record, per_query=per_query, format=format)
+    how = write_onnx if format == "onnx" else write_safetensors
+    difference = write(record, make_resources(ctx, device="cpu"), output, how, card, weights)
+    stderr().print(f"{output}: embeds as run {run}, within {difference:.1e}", markup=False, soft_wrap=True)

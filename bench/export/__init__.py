@@ -1,0 +1,1 @@
+"""Networks for other programs: a file, its preprocessing, a model card."""

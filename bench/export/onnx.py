@@ -1,0 +1,94 @@
+"""A network as ONNX, which onnxruntime runs without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.errors import LoadingError, missing_extra
+from bench.experiments.experiment import Experiment, Resources
+from bench.export.export import Embed, Exported
+from bench.methods.backbone.same_padding import without_kernel_padding
+from bench.methods.base import Method
+from bench.types import Floats, Modality
+
+
+class Embedding(nn.Module):
+    """The embedding of one modality as a forward pass."""
+
+    def __init__(self, method: Method, *, is_photo: bool) -> None:
+        super().__init__()
+        self.method, self.is_photo = method, is_photo
+
+    def forward(self, images: Tensor) -> Tensor:
+        """float32 [batch, 3, size, size] in 0..1 to [batch, width]."""
+        embeddings = self.method.embed(images, self.is_photo)
+        assert isinstance(embeddings, Tensor)
+        return embeddings
+
+
+def check_packages() -> None:
+    """Raise LoadingError without the packages of the extra ``onnx``."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("--format onnx", "onnx") from error
+
+
+def write_onnx(experiment: Experiment, resources: Resources, method: Method, folder: Path, *, shared: bool) -> Exported:
+    """Write ``model.onnx``, or one file for sketches and one for photos.
+
+    Raises LoadingError for a network that ONNX cannot express.
+    """
+    files: dict[Modality, str] = {"sketch": "sketch.onnx", "photo": "photo.onnx"}
+    if shared:
+        files = {"sketch": "model.onnx", "photo": "model.onnx"}
+    for file, is_photo in {file: modality == "photo" for modality, file in files.items()}.items():
+        _write(Embedding(method, is_photo=is_photo).eval(), experiment.run.image_size, folder / file)
+    return Exported(files, {modality: load(folder / file) for modality, file in files.items()})
+
+
+def load(path: Path) -> Embed:
+    """How an exported file embeds images."""
+    import onnxruntime
+
+    with _loading_errors():
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def embed(pixels: Tensor) -> Floats:
+        with _loading_errors():
+            embeddings: Floats = session.run(["embeddings"], {"images": pixels.numpy().astype("float32") / 255})[0]
+        return embeddings
+
+    return embed
+
+
+def _write(module: nn.Module, size: int, path: Path) -> None:
+    example = torch.zeros(2, 3, size, size)
+    with _loading_errors(), torch.no_grad(), without_kernel_padding():
+        torch.onnx.export(
+            module,
+            (example,),
+            path,
+            input_names=["images"],
+            output_names=["embeddings"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            external_data=False,
+            verbose=False,
+        )
+
+
+@contextmanager
+def _loading_errors() -> Iterator[None]:
+    """An exception of the exporter or of onnxruntime, of any kind, becomes a LoadingError."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LoadingError(f"ONNX cannot express this network ({reason}): take --format safetensors.") from error
