@@ -37,8 +37,6 @@ TIED = "mAP@all:tied"
 class Figure(Score):
     """A score with its distance and, for ``hamming``, its bounds; None where they do not apply.
 
-    The distance of a matrix of scores is ``scores``.
-
     ``pessimistic`` and ``optimistic`` rank irrelevant photos first or last among equal ones. They bound every metric
     except ``mAP@K:hits``, ``mAP@K:hits-tied`` and ``P@K:index``, which a better ranking can lower. ``tied`` is
     ``mAP@all:tied``, given for every ``mAP@all``. The distance of a matrix of scores is ``scores``.
