@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import time
@@ -12,15 +13,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from bench.errors import StorageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+LARGEST_HEADER = 100_000_000  # bytes, as in the library safetensors
 ABANDONED_SECONDS = 3600.0  # an older temporary file belongs to a process that was killed
 
 
@@ -80,10 +82,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]] | None:
     """Tensors and facts of ``write_tensors``; None if the file is absent, cut off or altered."""
+    from safetensors.torch import load
+
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-            metadata = file.metadata() or {}
+        content = path.read_bytes()  # ``safe_open`` takes no path whose bytes are not UTF-8
+        tensors, metadata = load(content), _metadata(io.BytesIO(content))
         facts = json.loads(metadata["facts"])
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
@@ -93,10 +96,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, object]] | No
 def facts_of(path: Path) -> dict[str, object] | None:
     """The facts of ``write_tensors``, without reading the tensors or checking the digest."""
     try:
-        with safe_open(path, framework="np") as file:  # which needs no torch
-            return json.loads((file.metadata() or {})["facts"])  # type: ignore[no-any-return]
-    except (OSError, SafetensorError, KeyError, ValueError):
+        with path.open("rb") as file:
+            return json.loads(_metadata(file)["facts"])  # type: ignore[no-any-return]
+    except (OSError, KeyError, ValueError):
         return None
+
+
+def _metadata(file: BinaryIO) -> dict[str, str]:
+    """The texts in the header of a safetensors file: its length in 8 bytes, then JSON."""
+    length = int.from_bytes(file.read(8), "little")
+    if length > LARGEST_HEADER:
+        raise ValueError("no safetensors file")
+    header = json.loads(file.read(length))
+    return dict(header["__metadata__"]) if isinstance(header, dict) else {}
 
 
 def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:

@@ -100,7 +100,7 @@ def command(words: Sequence[str]) -> str:
     program = Path(words[0]).parent.name if Path(words[0]).name == "__main__.py" else Path(words[0]).name
     plain = [URL.sub(r"\1://...", SECRET.sub(r"\1=...", word)) for word in words[1:]]
     plain = [word if "://" in word else PATH.sub(r".../\1", word) for word in plain]
-    return " ".join([program, *map(shlex.quote, plain)])
+    return " ".join([program, *map(shlex.quote, plain)]).encode(errors="backslashreplace").decode()
 
 
 def processor() -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import importlib
+import os
 import pkgutil
 import signal
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 import bench.cli.commands
 from bench.cli.app import app
+from bench.errors import StorageError
 from bench.signals import Terminated, ignore_signals
 
 for _module in sorted(pkgutil.iter_modules(bench.cli.commands.__path__), key=lambda each: each.name):
@@ -21,11 +26,21 @@ for _module in sorted(pkgutil.iter_modules(bench.cli.commands.__path__), key=lam
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``bench``; the process ends with an exit code of ``bench/errors.py``."""
     signal.signal(signal.SIGTERM, _raise_terminated)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: its number must not become that of the database
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end
+        getattr(sys, name).reconfigure(errors="backslashreplace")  # for characters that the terminal does not have
     # torch makes a million objects that stay: garbage collection while it is imported would cost a second.
     gc.set_threshold(50_000, 20, 100)
     atexit.register(gc.freeze)
     try:
         app(args=None if arguments is None else list(arguments), prog_name="bench")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written
+        print(f"error: The output cannot be written ({error.strerror}): free some space.", file=sys.stderr)
+        sys.exit(StorageError.exit_code)
     finally:
         ignore_signals()  # a Ctrl-C while the interpreter exits must not change the exit code
 

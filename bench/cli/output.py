@@ -156,6 +156,6 @@ def write_output(path: Path, content: str | bytes | None, option: str = "-o") ->
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if content is not None:
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
+            path.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror}): choose another {option}.") from error

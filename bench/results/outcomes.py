@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -118,7 +119,7 @@ def outcome_folder(where: str, cache_dir: Path) -> Path:
     """The folder for outcomes of the store ``where``, below the cache folder."""
     file = database_file(where)
     name = repr(make_url(where)) if file is None else str(file.resolve())  # repr masks the password
-    return cache_dir.resolve() / "outcomes" / hashlib.sha256(name.encode()).hexdigest()[:16]
+    return cache_dir.resolve() / "outcomes" / hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
 
 
 def write_outcome(folder: Path, run: RunRecord, details: Mapping[str, bytes]) -> Path:

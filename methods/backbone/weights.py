@@ -8,7 +8,7 @@ from collections.abc import Set
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 from timm.models import clean_state_dict
 from torch import Tensor, nn
 
@@ -132,7 +132,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], str]:
     digest = verified_hash(path)
     try:
         if path.suffix == ".safetensors":
-            return load_file(path), digest
+            return load(path.read_bytes()), digest
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each library raises its own
         if type(error).__name__ == "UnpicklingError":

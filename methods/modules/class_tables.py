@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from bench.errors import DataError, nearest
 
@@ -41,7 +41,7 @@ def read_class_table(path: Path, seen: Sequence[str], columns: int) -> npt.NDArr
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         if path.suffix == ".safetensors":
-            return dict(load_file(path))
+            return dict(load(path.read_bytes()))
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             found = {NAME: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}

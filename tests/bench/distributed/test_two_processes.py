@@ -31,7 +31,8 @@ from tests.processes import Constant, Ended, Fault, Planted, bench, team
 
 # 30 training images of 10 classes a modality, 16 a batch: 3 steps an epoch, 10 in all. The learning rates are low:
 # Adam's first steps turn the rounding of a tiny gradient into a step of the whole rate.
-TRAINING = ("--epochs", "3.34", "--lr", "1e-5", "--set", "head_lr=1e-4")
+RATES = ("--lr", "1e-5", "--set", "head_lr=1e-4")
+TRAINING = ("--epochs", "3.34", *RATES)
 STEPS = 10
 
 
@@ -127,7 +128,7 @@ def test_at_the_usual_rates_two_processes_do_what_one_does(pictures: Path, tmp_p
 def test_in_mixed_precision_two_processes_do_what_one_does_but_for_rounding(
     precision: str, losses: float, pictures: Path, tmp_path: Path
 ) -> None:
-    call = ("run", "-m", "softmax", *words_of(pictures, *SMALL), *TRAINING, "--epochs", "2", "--precision", precision)
+    call = ("run", "-m", "softmax", *words_of(pictures, *SMALL), *RATES, "--epochs", "2", "--precision", precision)
     assert bench(tmp_path, *call).code == 0
     assert [each.code for each in pair(tmp_path, call)] == [0, 0]
     same(tmp_path, tmp_path / "rank0", losses=losses, scores=0.05, first=1e-3)
