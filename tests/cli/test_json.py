@@ -24,7 +24,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     **{f"list {name}": (name,) for name in LISTS},
     "list backbones *lite0": ("backbones",),
     "doctor": ("findings",),
-    "cache": ("kinds",),
+    "cache": (),
     "data path sketchy": (),
     "data where": ("datasets",),
     "weights list": ("weights",),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Side = Annotated[str, typer.Argument(metavar="RUN|FILE", help="Number of a stored run, or a file as in `score`.")]
 
 
-@app.command(epilog="Example: [bold]bench compare 2 1 --metric mAP@200:min[/bold]")
+@app.command(epilog="Example: bench compare 2 1 --metric mAP@200:min")
 def compare(
     ctx: typer.Context,
     a: Side,

@@ -13,7 +13,7 @@ from bench.cli.options import RunNumber, Weights
 from bench.cli.output import make_resources, open_store, stderr
 
 
-@app.command(epilog="Example: [bold]bench export 3 --format onnx -o model[/bold]")
+@app.command(epilog="Example: bench export 3 --format onnx -o model")
 def export(
     ctx: typer.Context,
     run: RunNumber,

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from bench.cli.app import app
-from bench.cli.options import RunNumber
-from bench.cli.output import Format, cache_dir, open_store, print_facts, print_json, print_rows
+from bench.cli.options import Device, RunNumber, Weights
+from bench.cli.output import (
+    Format,
+    cache_dir,
+    global_option,
+    load_run,
+    make_resources,
+    open_store,
+    print_facts,
+    print_json,
+    print_rows,
+    write_output,
+)
+from bench.errors import UsageError
 
+SIDES = {"query": "queries", "gallery": "gallery"}
 SHOWN = 10  # points of the loss curve in a table
 
 
@@ -29,11 +43,27 @@ app.add_typer(showing, name="show")
 
 
 @showing.command("run", epilog="Example: bench show 3")
-def show_run(ctx: typer.Context, number: RunNumber, format: Format = "table") -> None:
+def show_run(
+    ctx: typer.Context,
+    number: RunNumber,
+    embeddings: Annotated[bool, typer.Option("--embeddings", help="Write the run's embeddings to -o.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="A .npz file for --embeddings.")
+    ] = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    format: Format = "table",
+) -> None:
     """Show everything stored of one run: request, settings, machine, how it ended, scores, loss curve.
 
-    Also the files of this machine: the trained network, and the folder of your own images.
+    Also the files of this machine: the trained network, and the folder of your own images. --embeddings -o FILE writes
+    the embeddings of queries and gallery instead, as `bench score FILE` takes them, before binary codes and re-ranking.
     """
+    if embeddings or output is not None:
+        if not embeddings or output is None:
+            raise UsageError("--embeddings and -o FILE belong together.")
+        write_embeddings(ctx, number, output, weights, device)
+        return
     from bench.cli.run_table import find_networks, make_page, make_scores
     from bench.datasets.published.request_split import remembered_folder
     from bench.results import details
@@ -52,3 +82,27 @@ def show_run(ctx: typer.Context, number: RunNumber, format: Format = "table") ->
         if rows:
             typer.echo()
             print_rows(name, rows)
+
+
+def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path | None, device: str) -> None:
+    """Write the embeddings of a run, from the cache or computed again, with labels and paths."""
+    import numpy as np
+
+    from bench.devices import choose_device
+    from bench.experiments.embed_split import Embedder
+    from bench.experiments.progress_bars import Bars
+    from bench.experiments.stored import load_network
+
+    write_output(path, b"")  # a mistake shows before thousands of images are embedded
+    run = load_run(ctx, number, finished=True)
+    with Bars(f"{run.title}, run {number}", quiet=bool(global_option(ctx, "quiet"))) as bars:
+        bars.phase("embedding")
+        resources = make_resources(ctx, device=device)
+        experiment, method = load_network(run, resources, weights)
+        found, _ = Embedder(method, experiment, resources, choose_device(device)).embed_split(bars)
+    split, count = experiment.split, found.photos.shape[0]
+    arrays: dict[str, Any] = {"query": found.query, "gallery": found.photos.vectors(0, count), **split.label_arrays()}
+    arrays |= {f"{side}_paths": [item.path for item in getattr(split, role)] for side, role in SIDES.items()}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    typer.echo(f"wrote {len(found.query)} queries and {count} photos to {path}", err=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TUNING = ":tuning"
 
 
-@app.command(epilog="Example: [bold]bench tune ours -d emoji --trials 20 > best.toml[/bold]")
+@app.command(epilog="Example: bench tune ours -d emoji --trials 20 > best.toml")
 @takes_run_options
 def tune(
     ctx: typer.Context,

@@ -14,7 +14,7 @@ weights = typer.Typer(no_args_is_help=True, help="ImageNet weights of backbones:
 app.add_typer(weights, name="weights")
 
 
-@weights.command("list", epilog="Example: [bold]bench weights list 'convnext_*'[/bold]")
+@weights.command("list", epilog="Example: bench weights list 'convnext_*'")
 def list_(
     pattern: Annotated[
         str | None,
@@ -41,7 +41,7 @@ def list_(
     print_rows("weights", rows, format, digits=1)
 
 
-@weights.command(epilog="Example: [bold]bench weights get resnet50[/bold]")
+@weights.command(epilog="Example: bench weights get resnet50")
 def get(
     ctx: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Backbones, by timm's names.")],
