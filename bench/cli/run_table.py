@@ -39,6 +39,7 @@ def make_row(run: RunRecord, sign: tuple[float, str] | None, networks: Mapping[s
         **_columns(run, "method", "ablation", "dataset", "split", "seed", "selection", "gallery"),
         "limit": run.per_class_limit,
         "map_all": number_or_none(run.value(METRIC)),
+        **({"acc_1": number_or_none(run.value("acc@1"))} if run.relevance == "instance" else {}),
         **_columns(run, "started", "ended"),
         "seconds": round(sum(run.seconds.values()), 2),
         "seconds_since_heartbeat": None if sign is None else round(sign[0], 1),

@@ -22,6 +22,7 @@ from tests.processes import Ended, ended, start
 NUMBER = r"[-\d.,]+"
 SMALLEST = {
     "evaluation": "--limit 4 --dim 8 --repeats 1 --sample 20",
+    "fine_grained": "--limit 2 --dim 8",
     "intervals": "--trials 2",
     "loading": "--images 12 --size 32 --repeats 1",
     "mining": "--limit 2 --epochs 0.05 --set image_size=32",
@@ -40,6 +41,11 @@ PRINTS = {
         rf"engine( +{NUMBER}){{7}}",
         rf"bare product( +{NUMBER}){{5}}",
         r"engine / bare product: .* by the clock, .* of the processors",
+    ],
+    "fine_grained": [
+        rf"sketchy-21-fine: {NUMBER} queries x {NUMBER} photos, 8-d",
+        rf"own class +acc@1 {NUMBER} +{NUMBER} s +{NUMBER} s of processors +{NUMBER} MB",
+        rf"all photos +acc@1 {NUMBER} .*",
     ],
     "intervals": [
         r"\*\*Table `one-seed`\*\*",

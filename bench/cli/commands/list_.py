@@ -163,4 +163,5 @@ def runs(
         found, doing = store.runs(status=status or list(STATUSES)), store.doing()
     networks = find_networks(cache_dir(ctx)) if format == "json" else {}
     rows = [make_row(run, doing.get(run.id), networks) for run in found]
-    print_rows("runs", rows, format, ("run", "status", "title", "split", "seed", "map_all", "note"))
+    figures = [name for name in ("map_all", "acc_1") if any(row.get(name) is not None for row in rows)] or ["map_all"]
+    print_rows("runs", rows, format, ("run", "status", "title", "split", "seed", *figures, "note"))
