@@ -26,7 +26,7 @@ from bench.types import Doubles, Labels
 if TYPE_CHECKING:
     from bench.experiments.experiment import Experiment, Resources
 
-log = logging.getLogger("bench.api.runs")
+_log = logging.getLogger("bench.api.runs")
 PRECISIONS = ("fp32", "bf16", "fp16")
 POLL_SECONDS = 2.0  # between two looks at a run that another process computes
 
@@ -122,6 +122,7 @@ def run(
     force: bool = False,
     resume: bool = True,
     quiet: bool = False,
+    log: str | Sequence[str] = (),
     store: str | Path | None = None,
     data_root: str | Path | None = None,
     cache_dir: str | Path | None = None,
@@ -131,7 +132,8 @@ def run(
 
     Arguments are the options of the command; ``settings`` are those of ``bench list settings``, such as ``epochs``,
     ``backbone`` or ``margin``. ``checkpoint`` scores a trained network: a run, its number or a file. Progress goes to
-    stderr unless ``quiet``. An interrupted run resumes at the next call.
+    stderr unless ``quiet``, and to the loggers of ``log`` (``tensorboard``, ``mlflow:URI``). An interrupted run resumes
+    at the next call.
 
     Raises BenchError for what the command would refuse, and for a run that fails.
     """
@@ -143,8 +145,12 @@ def run(
         check_whole("limit", limit, 1)
     if precision not in PRECISIONS:
         raise UsageError(f"Argument 'precision' is {precision!r}. {nearest(precision, PRECISIONS)}")
-    from bench.experiments.experiment import Resources  # imports torch, which takes seconds
+    from bench.experiments.experiment import Experiment, Resources  # imports torch, which takes seconds
+    from bench.loggers.base import make_logger
 
+    loggers = (log,) if isinstance(log, str) else tuple(log)
+    for each in loggers:
+        make_logger(each)  # raises before anything is computed
     where = store_url(store)
     resources = Resources(
         data_folder(data_root), cache_folder(cache_dir), device=device, workers=workers, resume=resume
@@ -164,7 +170,9 @@ def run(
         checkpoint=_file(checkpoint, where, resources.cache_dir),
     )
     found = _resolve(request, resources, where, force)
-    return Run(found if isinstance(found, RunRecord) else _compute(found, resources, where, force, quiet), where)
+    if isinstance(found, Experiment):
+        found = _compute(found, resources, where, force, quiet, loggers)
+    return Run(found, where)
 
 
 def ablate(
@@ -246,26 +254,29 @@ def _resolve(request: Request, resources: Resources, where: str, force: bool) ->
     except DataError as error:
         if force or (found := find_run(request, where)) is None:
             raise
-        log.warning("%s This is stored run %d (%s): same settings.", error, found.id, found.ended)
+        _log.warning("%s This is stored run %d (%s): same settings.", error, found.id, found.ended)
         return found
     for text in filter(None, (warning, experiment.warning, *dict.fromkeys(experiment.dropped.values()))):
-        log.warning("%s", text)
+        _log.warning("%s", text)
     return experiment
 
 
-def _compute(experiment: Experiment, resources: Resources, where: str, force: bool, quiet: bool) -> RunRecord:
+def _compute(
+    experiment: Experiment, resources: Resources, where: str, force: bool, quiet: bool, loggers: Sequence[str]
+) -> RunRecord:
     """The stored run of an experiment; one that another process computes is awaited."""
     from bench.experiments.progress_bars import Bars
     from bench.experiments.run import other_images, run_and_store
+    from bench.loggers.base import log_curves
     from bench.results.outcomes import open_store
 
     store, _ = open_store(where, resources.cache_dir)
     with closing(store):
         if not force and (stored := store.find(experiment.key)) is not None:
             if changed := other_images(experiment, stored):
-                log.warning("%s", changed)
+                _log.warning("%s", changed)
             return stored
-        with Bars(experiment.title, quiet=quiet) as bars:
-            while (found := run_and_store(experiment, store, resources, bars, force=force)) is None:
+        with Bars(experiment.title, quiet=quiet) as bars, log_curves(bars, loggers, experiment.identity) as observer:
+            while (found := run_and_store(experiment, store, resources, observer, force=force)) is None:
                 time.sleep(POLL_SECONDS)
         return found[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import bench
 from bench.cli.main import app
 from bench.experiments.progress_bars import Bars
+from bench.loggers.base import LOGGERS, Logger
 from bench.results.store import Store
 
 SMALL: dict[str, Any] = {"limit": 2, "epochs": 0.05, "image_size": 32, "device": "cpu"}
@@ -84,6 +85,30 @@ def test_stored_runs_by_column_and_as_rows() -> None:
     assert json.loads(json.dumps(rows, allow_nan=False))[0]["mAP@all:plain"] == bench.runs()[0].scores["mAP@all:plain"]
 
 
+class Notes(Logger):
+    """Keeps the last values."""
+
+    name, summary = "notes", "keeps the last values"
+    values: ClassVar[dict[str, float]] = {}
+
+    def begin(self, title: str, key: str, settings: Any) -> None:
+        self.values.clear()
+
+    def add(self, step: int, values: Any) -> None:
+        self.values.update(values)
+
+    def end(self, scores: Any) -> None:
+        self.values.update(scores)
+
+
+def test_loggers_get_the_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    LOGGERS.names()
+    monkeypatch.setitem(LOGGERS._known, "notes", Notes)
+    run = bench.run("softmax", seed=12, quiet=True, log="notes", **SMALL)
+    assert Notes.values["loss/classification"] > 0
+    assert Notes.values["mAP@all:plain"] == run.scores["mAP@all:plain"]
+
+
 @pytest.mark.parametrize("method", ["softmax", "hog"], ids=["while it trains", "while it embeds"])
 def test_an_interrupted_call_leaves_no_lock_and_resumes(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(self: Bars, done: int, total: int, terms: Any = None) -> None:
@@ -112,6 +137,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "an unknown term": (lambda: bench.run("ours", without=["triplet"]), "'triplet'"),
     "a negative seed": (lambda: bench.run("hog", seed=-1), "seed"),
     "a limit of nothing": (lambda: bench.run("hog", limit=0), "limit"),
+    "an unknown logger": (lambda: bench.run("hog", log="tensorbord"), "tensorboard"),
     "an unknown precision": (lambda: bench.run("hog", precision="fp8"), "precision"),
     "no seeds": (lambda: bench.ablate(seeds=0), "seeds"),
     "a missing dataset": (lambda: bench.run("hog", "sketchy", data_root="nowhere"), "sketchy"),
