@@ -13,6 +13,7 @@ from bench.errors import DataError
 from bench.types import Floats, Labels
 
 AT_ONCE = 2**16  # photos that ``Part`` reads together
+COMPARED_AT_ONCE = 2**12  # rows that ``all_equal`` reads together; the first ones nearly always differ
 
 
 class Clustered:
@@ -281,7 +282,7 @@ def labels_within_groups(embeddings: Rankable) -> tuple[Labels, Labels]:
 def all_equal(rows: Rows, tolerance: float) -> bool:
     """Whether all of several vectors are equal, up to ``tolerance`` in each number."""
     count, first = rows.shape[0], rows.vectors(0, 1)
-    for begin in range(0, count, AT_ONCE):
-        if np.abs(rows.vectors(begin, min(begin + AT_ONCE, count)) - first).max() > tolerance:
+    for begin in range(0, count, COMPARED_AT_ONCE):
+        if np.abs(rows.vectors(begin, min(begin + COMPARED_AT_ONCE, count)) - first).max() > tolerance:
             return False
     return count > 1
