@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -179,3 +181,28 @@ def test_an_error_is_raised_in_place_of_its_result() -> None:
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(results)
+
+
+STREAM = """
+import logging, pathlib, torch, bench.datasets.images.loader as loader
+from bench.datasets.emoji import Emoji
+logging.basicConfig()
+loader.CACHE_BYTES = 0
+dataset = Emoji(pathlib.Path())
+items = dataset.split().queries[:24]
+batches = [list(range(first, first + 8)) for first in range(0, 24, 8)]
+one, two = (list(loader.Images(dataset, items, 256, workers=workers).stream(batches)) for workers in (0, 2))
+assert all(torch.equal(a, b) and a.stride() == b.stride() for a, b in zip(one, two, strict=True))
+"""
+SMALL_MEMORY = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"', "sh"]
+
+
+@pytest.mark.skipif(
+    subprocess.run([*SMALL_MEMORY, "true"], capture_output=True, check=False).returncode != 0,
+    reason="/dev/shm can be made small by root only",
+)
+def test_workers_finish_with_a_small_shared_memory() -> None:
+    words = [*SMALL_MEMORY, sys.executable, "-c", STREAM]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "/dev/shm is too small for --workers 2" in done.stderr
