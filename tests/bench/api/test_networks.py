@@ -63,6 +63,15 @@ def test_it_is_a_plain_module_on_its_own(shared_cache: Path) -> None:
     assert torch.equal(bench.load_network(file).embed_photos(images), photos)
 
 
+def test_an_exported_file_is_the_same_network(runner: CliRunner) -> None:
+    run = bench.run("softmax", quiet=True, **SMALL)
+    exported = runner.invoke(app, ["export", str(run.number), "--format", "safetensors", "-o", "out"])
+    assert exported.exit_code == 0, exported.stderr
+    images = torch.rand(2, 3, 32, 32)
+    same = bench.load_network("out/model.safetensors").embed_sketches(images)
+    assert torch.equal(same, bench.load_network(run).embed_sketches(images))
+
+
 def test_pictures_paths_and_bytes_are_preprocessed_alike() -> None:
     network = bench.load_network(bench.run("imagenet", quiet=True, **SMALL))
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 4), dtype=np.uint8), "RGBA")

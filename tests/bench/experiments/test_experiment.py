@@ -190,7 +190,7 @@ def test_data_that_a_hash_pins_needs_no_stamp(asked: Experiment) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gallery": "seen"}, "Option --gallery takes unseen or all, not 'seen'."),
+        ({"gallery": "seen"}, "Option --gallery takes unseen or all"),
         ({"on_bad_image": "skip"}, "Option --on-bad-image takes error or drop, not 'skip'."),
         ({"selection": "first"}, "There is no selection rule 'first'."),
         ({"structural": "unbalance"}, "has no structural ablation 'unbalance'. Did you mean 'unbalanced'?"),

@@ -69,7 +69,13 @@ def test_a_result_outlives_its_data(runner: CliRunner, monkeypatch: pytest.Monke
     assert again.exit_code == 0, again.stderr
     assert json.loads(again.stdout)["runs"][0]["already_done"] is True
     assert "same settings" in again.stderr
-    for other in (["--seed", "1"], ["--set", "codes=itq-test"], ["--limit", "2"], ["--force"], ["--precision", "bf16"]):
+    for other in (
+        ["--seed", "1"],
+        ["--set", "codes=itq-test"],
+        ["--epochs", "2"],
+        ["--force"],
+        ["--precision", "bf16"],
+    ):
         refused = runner.invoke(app, [*RUN, *other])
         assert refused.exit_code == 3, refused.output
         assert "Dataset 'emoji' was not found." in refused.stderr
