@@ -93,6 +93,8 @@ def _lines(dataset: Dataset, found: Findings) -> Iterator[tuple[str, str]]:
     yield "on disk", f"{survey.total('sketch'):,} sketches, {survey.total('photo'):,} photos"
     if split is not None:
         sizes = f"{len(split.unseen)} unseen classes and {len(split.seen)} seen, disjoint"
+        if not split.zero_shot:
+            sizes = f"{len(split.unseen)} test classes, also trained on with other instances: not zero-shot"
         yield "split", f"{split.name}, gallery {split.gallery_name}: {sizes}"
         yield "images", ", ".join(f"{len(getattr(split, role)):,} {role}" for role in ROLES)
         yield "fingerprint", split.fingerprint

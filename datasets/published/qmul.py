@@ -151,7 +151,7 @@ class QmulDataset(Dataset):
         found = self._find()
         if found is None:
             where = self.whereabouts()
-            looked = ", ".join(map(str, where.looked))
+            looked = ", ".join(map(str, where.looked)) or f"{self.data_root} for a folder {self.title}"
             raise DataError(
                 f"Dataset {self.name!r} was not found (searched {looked}): unpack it to {self.data_root / self.title} "
                 f"as {where.expected['sides']}, or as {where.expected['lists']}, or pass --set root=PATH."

@@ -7,7 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from bench.cli.main import app
 from bench.datasets.base import DATASETS
 from bench.datasets.checks.check import check
 from bench.datasets.folder import Folder, FolderSettings
@@ -159,8 +161,15 @@ def test_the_copies_of_shoev2_in_circulation_are_named(tmp_path: Path) -> None:
     remarks = " ".join(check(DATASETS.get("shoev2")(tmp_path)).remarks)
     assert "6,648" in remarks
     assert "6,730" in remarks
-    with pytest.raises(DataError, match="not found"):
+    with pytest.raises(DataError, match=r"not found .* for a folder ChairV2"):
         DATASETS.get("chairv2")(tmp_path).split()
+
+
+def test_the_check_says_that_a_split_is_not_zero_shot(tmp_path: Path, runner: CliRunner) -> None:
+    plant_qmul(tmp_path / "ShoeV2")
+    found = runner.invoke(app, ["--data-root", str(tmp_path), "data", "check", "shoev2"])
+    assert found.exit_code == 0
+    assert "not zero-shot" in found.stdout
 
 
 @pytest.mark.parametrize(
