@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from bench.cli.main import app
+from bench.datasets.emoji import Emoji
 from tests.pictures import words_of, write_folder
 
 PLACES = ("--store", "bench.db", "--cache-dir", "cache", "-q")
@@ -94,3 +96,19 @@ def test_a_query_of_a_fine_grained_run_names_instances(stored: Path) -> None:
     words = ("query", number, str(sketch), "-k", "2", "--format", "json")
     (best, _) = json.loads(call(stored, "--data-root", str(stored / "instances"), *words))["photos"]
     assert best["instance"] == Path(best["path"]).stem
+
+
+def test_embeddings_of_a_fine_grained_split_are_stored_by_their_paths(stored: Path, tmp_path: Path) -> None:
+    split = Emoji(tmp_path).split("emoji-93-fine")
+    arrays, width = split.label_arrays(), len(split.gallery)
+    query, gallery = np.eye(width)[arrays["query_labels"]], np.eye(width)
+    paths = {
+        "query_paths": [item.path for item in split.queries],
+        "gallery_paths": [item.path for item in split.gallery],
+    }
+    labels = {name: arrays[name] for name in ("query_labels", "gallery_labels")}
+    np.savez(stored / "own.npz", query=query, gallery=gallery, **labels, **paths)
+    words = ("score", "own.npz", "--as", "mine", "-d", "emoji", "--protocol", "fine-grained", "--split")
+    assert "acc@1\t1.0000\t1.0000" in call(stored, *words, split.name)
+    assert "| mine (external) " in call(stored, "report", "--kind", "fine-grained", "--split", split.name)
+    assert "names no instances" in call(stored, *words, "emoji-93", code=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,6 +19,7 @@ from bench.errors import MemoryExhaustedError, UsageError
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
     from bench.embeddings.arrays import Rankable
+    from bench.evaluation.protocols.base import Protocol
     from bench.experiments.external_embeddings import ExternalEmbeddings
     from bench.results.models import RunRecord
 
@@ -81,6 +83,8 @@ def score(
     protocols = requested_protocols(protocol or [], metric or [], distance, gallery)
     quiet = bool(global_option(ctx, "quiet"))
     chosen = open_dataset(ctx, dataset, assignments) if dataset is not None else None
+    if chosen is not None:
+        check_relevance(protocols, chosen, split or chosen.split_names[0])
     embeddings, external = read(file, to_shards, chosen, split, unverified, quiet)
     protocols = without_refusing(embeddings, protocols, [*(protocol or []), ""])
     run: int | None = None
@@ -132,6 +136,13 @@ def check_options(
         raise UsageError("--unverified is a mark of a stored run: name the method with --as.")
     if dataset is None and (split or assignments):
         raise UsageError("--split and --set belong to a dataset: name it with -d.")
+
+
+def check_relevance(protocols: Sequence[Protocol], dataset: Dataset, split: str) -> None:
+    """Raise UsageError for a fine-grained protocol on a split that names no instances."""
+    fine = [each.name for each in protocols if each.relevance == "instance"]
+    if fine and dataset.relevance_of(split) == "class":
+        raise UsageError(f"Protocol {fine[0]} is for fine-grained splits, and {split!r} names no instances.")
 
 
 def check_shards(file: Path, to_shards: Path | None, deep: bool) -> None:
