@@ -23,7 +23,9 @@ def folder(runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
     scores = iter((0.2, 0.5, 0.3))
     init = BestEpoch.__init__
-    monkeypatch.setattr(BestEpoch, "__init__", lambda self, rule, _: init(self, rule, lambda _: next(scores)))
+    monkeypatch.setattr(
+        BestEpoch, "__init__", lambda self, rule, _, *more: init(self, rule, lambda _: next(scores), *more)
+    )
     pictures = write_folder(tmp_path / "pictures", classes=12, images=2)
     call = ["run", "-m", "softmax", *words_of(pictures, "--epochs", "3", "--select", "seen-validation")]
     ran = runner.invoke(app, call)
