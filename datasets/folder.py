@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.datasets.base import DATASETS, TUNING, Dataset, Survey, Whereabouts
-from bench.datasets.published.class_splits import hash_of_classes
+from bench.datasets.published.class_splits import hash_of_classes, split_classes, unquote_class
 from bench.datasets.published.files import Walker, check_name, escape, needed_for, read_file, stamp_of
 from bench.datasets.published.instances import by_class, fine_grained, readings, stem, without_number
 from bench.errors import DataError, UsageError, nearest
@@ -37,7 +37,10 @@ class FolderSettings:
 
     root: str = setting("", "the folder, with sketch/<class>/* and photo/<class>/*")
     name: str = setting("folder", "name of the dataset in results")
-    unseen: str = setting("", "test classes: all, names separated by commas, or @FILE with one per line")
+    unseen: str = setting(
+        "",
+        "test classes: all, names separated by commas (in double quotes if they have one), or @FILE with one per line",
+    )
     draw: int = setting(0, "number of test classes to draw instead")
     seed: int = setting(0, "seed of that draw")
     ink_crop: bool = setting(False, "crop each sketch to its ink")
@@ -227,9 +230,7 @@ class Folder(Dataset):
                 hash_of_classes(drawn),
             )
             return f"draw{draw}-seed{seed}", drawn
-        names = (
-            _read_names(Path(chosen[1:])) if chosen.startswith("@") else [each.strip() for each in chosen.split(",")]
-        )
+        names = _read_names(Path(chosen[1:])) if chosen.startswith("@") else split_classes(chosen)
         wanted = {unicodedata.normalize("NFC", each) for each in names if each}
         unknown = sorted(wanted - set(classes))
         if unknown:
@@ -240,16 +241,26 @@ class Folder(Dataset):
 
 
 def _read_names(path: Path) -> list[str]:
-    """One class per line; of a file with sections, as ``bench data list`` writes it, those of ``[unseen]``."""
+    """One class per line; of a file with sections, as ``bench data list`` writes it, those of ``[unseen]``.
+
+    Raises UsageError if they do not match the SHA-256 that such a file has.
+    """
     try:
         lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The list of unseen classes {path} cannot be read ({error}).") from error
     names: list[str] = []
-    wanted = True
+    wanted, expected = True, ""
     for line in (each.strip() for each in lines):
         if line in ("[unseen]", "[seen]"):
             wanted = line == "[unseen]"
+        elif line.startswith("# sha256-unseen:"):
+            expected = line.partition(":")[2].strip()
         elif line and not line.startswith("#") and wanted:
-            names.append(line)
+            names.append(unquote_class(line))
+    if expected not in ("", hash_of_classes(names)):
+        raise UsageError(
+            f"The unseen classes of {path} do not match its sha256-unseen: write class names as `bench data list` does "
+            "(in double quotes if they begin with #), or remove that line."
+        )
     return names

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.datasets.base import Dataset
+from bench.datasets.published.class_splits import quote_class
 from bench.distributed.process_group import ALONE, Processes
 from bench.errors import DataError
 from bench.fine_grained import FineGrainedSplit
@@ -152,7 +153,7 @@ class Experiment:
         for term in without:
             del changed[f"weight_{term}"]
         if str(changed.get("unseen", "")).startswith("@"):
-            changed["unseen"] = ",".join(self.split.unseen)
+            changed["unseen"] = ",".join(map(quote_class, self.split.unseen))
         hashes = {"root": HASH, "weights": configuration["run"]["weights"]}
         hashes |= {name: configuration["method"][name] for name in self.method.files}
         for name in [name for name in changed if str(hashes.get(name, "")).startswith(HASH)]:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.datasets.base import DATASETS
+from bench.datasets.published.class_splits import quote_class
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request, in_text
 from bench.settings.run_settings import RunSettings, recipe_for, with_recipe
@@ -64,7 +65,7 @@ def _choice(split: str, queried_classes: Callable[[], Sequence[str]]) -> dict[st
     drawn = re.match(r"draw(\d+)-seed(\d+)-", split)
     if drawn:
         return {"draw": int(drawn[1]), "seed": int(drawn[2])}
-    return {"unseen": "all" if split.startswith("all-") else ",".join(queried_classes())}
+    return {"unseen": "all" if split.startswith("all-") else ",".join(map(quote_class, queried_classes()))}
 
 
 def _defaults(dataset: str, backbone: str | None) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ which is verified on reading.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -43,6 +44,32 @@ class ClassSplit:
 def hash_of_classes(names: Iterable[str]) -> str:
     """SHA-256 (64 hex digits) of the sorted names in UTF-8, joined by line feeds."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+
+
+def quote_class(name: str) -> str:
+    """A class name for text: in double quotes if it would be read as something else.
+
+    >>> quote_class("ice cream"), quote_class("t-shirt, red"), quote_class("#1 fan"), quote_class("all")
+    ('ice cream', '"t-shirt, red"', '"#1 fan"', '"all"')
+    """
+    plain = name == name.strip() and name != "all" and not {*',"'} & {*name} and not name.startswith(("#", "@", "["))
+    return name if plain else '"' + name.replace('"', '""') + '"'
+
+
+def unquote_class(text: str) -> str:
+    """The class name of a text: what is between double quotes, or the text without blanks around it."""
+    quoted = re.fullmatch(r'\s*"((?:[^"]|"")*)"\s*', text)
+    return quoted[1].replace('""', '"') if quoted else text.strip()
+
+
+def split_classes(text: str) -> list[str]:
+    """The class names of a text that separates them by commas.
+
+    >>> split_classes('cat, "t-shirt, red",#1 fan')
+    ['cat', 't-shirt, red', '#1 fan']
+    """
+    parts = re.findall(r'\s*"(?:[^"]|"")*"\s*(?=,|$)|[^,]+', text)
+    return [name for name in map(unquote_class, parts) if name]
 
 
 @cache

@@ -132,13 +132,13 @@ def open_dataset(ctx: typer.Context, name: str, assignments: list[str] | None) -
 
 def write_lists(split: Split, folder: Path) -> None:
     """Write one file per role, the classes and a summary."""
-    from bench.datasets.published.class_splits import hash_of_classes
+    from bench.datasets.published.class_splits import hash_of_classes, quote_class
 
     classes = [
         f"# {split.dataset}, split {split.name}",
         f"# sha256-unseen: {hash_of_classes(split.unseen)}",
         f"# sha256-seen: {hash_of_classes(split.seen)}",
-        *("[unseen]", *split.unseen, "[seen]", *split.seen),
+        *("[unseen]", *map(quote_class, split.unseen), "[seen]", *map(quote_class, split.seen)),
     ]
     texts = {
         f"{role}.tsv": "".join(
