@@ -156,7 +156,8 @@ def test_the_commands_of_its_page_work(bench: Bench, tmp_path: Path) -> None:
     pip, *calls = commands(EXAMPLE / "README.md")
     assert pip == ["pip", "install", "--no-build-isolation", "."]
     assert [call[1] for call in calls] == ["list", "run", "report", "report"]
-    calls[1] += SMALL.replace("--set dim=16 ", "").split()
+    place = calls[1].index("--epochs")
+    calls[1][place : place + 2] = SMALL.replace("--set dim=16 ", "").split()
     for call in calls:
         done = bench(*call[1:], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
