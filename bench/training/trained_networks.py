@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.datasets.published.class_names import shared_classes
 from bench.distributed.process_group import ALONE, Processes
 from bench.errors import LoadingError, UsageError
 from bench.io import digest_of, facts_of, read_tensors, write_tensors
@@ -195,17 +195,3 @@ def find_network(run: RunRecord, cache_dir: Path) -> Path:
         f"The network of run {run.id} is not in the cache folder {cache_dir}: pass the folder of its training with "
         "--cache-dir, or train it again."
     )
-
-
-def shared_classes(seen: Sequence[str], unseen: Sequence[str]) -> list[str]:
-    """The unseen classes with the name of a seen class, ignoring case and punctuation.
-
-    >>> shared_classes(["hot-air_balloon", "cat"], ["Hot air balloon", "dog"])
-    ['Hot air balloon']
-    """
-    known = {_plain(name) for name in seen}
-    return [name for name in unseen if _plain(name) in known]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()

@@ -27,6 +27,25 @@ def key(name: str) -> str:
     return SEPARATORS.sub("", unicodedata.normalize("NFC", name).casefold())
 
 
+def shared_classes(seen: Iterable[str], unseen: Iterable[str]) -> list[str]:
+    """The unseen classes that were seen under any spelling of their name.
+
+    Case and separators do not count, nor does a qualifier in brackets that only one of the names has.
+
+    >>> shared_classes(["hot-air_balloon", "mouse", "crane (bird)"], ["Hot air balloon", "mouse (pet)", "crane (hoist)"])
+    ['Hot air balloon', 'mouse (pet)']
+    """
+    seen = list(seen)
+    known, short = {key(name) for name in seen}, {key(QUALIFIER.sub("", name)) for name in seen}
+
+    def was_seen(name: str) -> bool:
+        if QUALIFIER.search(name):
+            return key(name) in known or key(QUALIFIER.sub("", name)) in known
+        return key(name) in short
+
+    return [name for name in unseen if was_seen(name)]
+
+
 class ClassNames:
     """The canonical class names of a dataset and their other spellings.
 

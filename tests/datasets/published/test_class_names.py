@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.datasets.base import DATASETS
-from bench.datasets.published.class_names import ClassNames, key
+from bench.datasets.published.class_names import ClassNames, key, shared_classes
 from bench.datasets.published.tree_dataset import TreeDataset
 from bench.errors import DataError
 from tests.datasets.trees import as_in_the_photo_archive, as_published, with_underscores
@@ -83,3 +83,9 @@ def test_twin_folders_are_refused_by_name(pair: tuple[str, str]) -> None:
 def test_a_declaration_with_two_spellings_of_one_class_is_a_bug() -> None:
     with pytest.raises(ValueError, match="are spellings of one name"):
         ClassNames(["palm tree", "palm_tree"]).find("palm tree")
+
+
+def test_a_class_that_a_network_saw_is_found_under_any_spelling() -> None:
+    seen = ["car_(sedan)", "teddy_bear", "東京", "Café"]
+    unseen = ["car (sedan)", "car", "car (toy)", "teddy-bear", "bear", "大阪", "東京", "cafe\u0301"]
+    assert shared_classes(seen, unseen) == ["car (sedan)", "car", "teddy-bear", "東京", "cafe\u0301"]
