@@ -32,7 +32,7 @@ def shared_classes(seen: Iterable[str], unseen: Iterable[str]) -> list[str]:
 
     Case and separators do not count, nor does a qualifier in brackets that only one of the names has.
 
-    >>> shared_classes(["hot-air_balloon", "mouse", "crane (bird)"], ["Hot air balloon", "mouse (pet)", "crane (hoist)"])
+    >>> shared_classes(["hot-air_balloon", "mouse", "crane (bird)"], ["Hot air balloon", "mouse (pet)", "crane (big)"])
     ['Hot air balloon', 'mouse (pet)']
     """
     seen = list(seen)
