@@ -85,10 +85,9 @@ def export(
         written = write(experiment, resources, method.cpu(), temporary, shared=shared)
         difference = max(float(np.abs(written.embed[each](pixels[each]) - wanted[each]).max()) for each in MODALITIES)
         if not difference <= TOLERANCE:
-            reduced = "" if experiment.precision == "fp32" else f" The run embedded in {experiment.precision}."
             raise LoadingError(
-                f"The written network embeds images otherwise than run {run.id}, by {difference:.1e} at most "
-                f"{TOLERANCE:g}, and was removed.{reduced}"
+                f"The written network embeds images otherwise than run {run.id}, which embedded in "
+                f"{experiment.precision} (difference {difference:.1e}, allowed {TOLERANCE:g}): take the other --format."
             )
         described = describe_preprocessing(experiment, written.files, wanted["photo"].shape[1])
         (temporary / PREPROCESSING).write_text(json.dumps(described, indent=2) + "\n")

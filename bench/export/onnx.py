@@ -26,9 +26,7 @@ class Embedding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 [batch, 3, size, size] in 0..1 to [batch, width]."""
-        embeddings = self.method.embed(images, self.is_photo)
-        assert isinstance(embeddings, Tensor)
-        return embeddings
+        return torch.as_tensor(self.method.embed(images, self.is_photo))
 
 
 def check_packages() -> None:
@@ -90,5 +88,5 @@ def _loading_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise LoadingError(f"ONNX cannot express this network ({reason}): take --format safetensors.") from error

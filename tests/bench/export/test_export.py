@@ -133,6 +133,15 @@ def test_a_file_that_embeds_otherwise_is_removed(
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
+def test_a_run_of_half_precision_is_refused_as_onnx(runner: CliRunner, words: list[str], tmp_path: Path) -> None:
+    train(runner, words, "imagenet", "--precision", "bf16")
+    called = runner.invoke(app, ["export", "1", "--format", "onnx", "-o", "out"])
+    assert (called.exit_code, "bf16" in called.stderr) == (7, True)
+    assert not (tmp_path / "out").exists()
+    called = runner.invoke(app, ["export", "1", "--format", "safetensors", "-o", "out"])
+    assert called.exit_code == 0, called.stderr
+
+
 def test_what_has_no_network_and_a_folder_in_use_are_refused(
     runner: CliRunner, words: list[str], tmp_path: Path
 ) -> None:
