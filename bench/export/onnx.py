@@ -84,9 +84,11 @@ def _write(module: nn.Module, size: int, path: Path) -> None:
 
 @contextmanager
 def _loading_errors() -> Iterator[None]:
-    """An exception of the exporter or of onnxruntime, of any kind, becomes a LoadingError."""
+    """An exception of the exporter or of onnxruntime, of any kind, as a LoadingError; a full disk stays an OSError."""
     try:
         yield
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise LoadingError(f"ONNX cannot express this network ({reason}): take --format safetensors.") from error

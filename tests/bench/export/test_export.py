@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,19 @@ def test_a_file_that_embeds_otherwise_is_removed(
     called = runner.invoke(app, ["export", "1", "--format", "safetensors", "-o", "out"])
     assert called.exit_code == 7
     assert "otherwise" in called.stderr
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+@pytest.mark.parametrize("form", ["onnx", "safetensors"])
+def test_on_a_full_disk_nothing_is_left(form: str, runner: CliRunner, words: list[str], tmp_path: Path) -> None:
+    train(runner, words, "imagenet")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))  # as a full disk: a larger file is an OSError
+    try:
+        called = runner.invoke(app, ["export", "1", "--format", form, "-o", "out"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (called.exit_code, "cannot be written" in called.stderr) == (6, True)
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
