@@ -125,7 +125,7 @@ def make_request(method: str, options: RunOptions) -> Request:
     dataset = options.chosen_datasets[0]
     split = options.split or f"{DATASETS.get(dataset).split_names[0]}{TUNING}"
     if not split.endswith(TUNING):
-        raise UsageError(f"Test classes choose no settings: give --split {split}{TUNING}.")
+        raise UsageError(f"Test classes choose no settings: give --split {split.partition(':')[0]}{TUNING}.")
     if options.select == "oracle":
         raise UsageError("--select oracle chooses epochs on the test: take last or seen-validation.")
     return replace(options, split=split).make_request(method, dataset, options.chosen_seeds[0], ())

@@ -131,6 +131,7 @@ def test_a_trial_that_fails_is_passed_over(runner: CliRunner, words: list[str], 
     ("more", "word"),
     [
         (["--split", "emoji-93"], "emoji-93:tuning"),
+        (["--split", "emoji-93:available"], "--split emoji-93:tuning"),
         (["--select", "oracle"], "oracle"),
         (["-d", "emoji", "-d", "folder"], "one dataset"),
         (["--executor", "local"], "--executor"),
