@@ -75,6 +75,8 @@ class Registry(Generic[T]):
 
         Raises UsageError with the nearest name if there is none, LoadingError if its plug-in cannot be used.
         """
+        if not isinstance(name, str):
+            raise UsageError(f"A {self.kind} is named by a text, not by {name!r}.")
         if self.peek(name) is None:
             self._discover()
         if name not in self._known and name in self._plugins:

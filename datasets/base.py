@@ -91,6 +91,8 @@ class Dataset(ABC):
 
         Raises UsageError for an unknown name, DataError if the data is missing or contradicts the split.
         """
+        if not isinstance(name, str | None):
+            raise UsageError(f"A split is named by a text, not by {name!r}.")
         name, colon, variant = (name or self.split_names[0]).partition(":")
         if name not in self.split_names:
             raise UsageError(f"Dataset {self.name!r} has no split {name!r}. {nearest(name, self.split_names)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,6 +27,8 @@ def as_array(name: str, value: object) -> npt.NDArray[Any]:
     """
     if value is None:
         raise UsageError(f"Argument {name!r} is missing.")
+    if np.ma.is_masked(value):
+        raise UsageError(f"Argument {name!r} has masked elements: leave their rows out, or fill them.")
     try:
         if is_tensor(value):
             tensor: Any = value
@@ -52,7 +55,7 @@ def as_pair_of_labels(what: str, query: object, gallery: object) -> tuple[Labels
     ``what`` is ``labels``, ``groups`` or ``clusters``. Raises UsageError or DataError that names the argument.
     """
     names = f"query_{what}", f"gallery_{what}"
-    sides = [_plain(name, as_array(name, value)) for name, value in zip(names, (query, gallery), strict=True)]
+    sides = [plain_labels(name, value) for name, value in zip(names, (query, gallery), strict=True)]
     texts = [side.dtype.kind == "U" for side in sides]
     if texts[0] != texts[1]:
         held = ["strings" if text else f"numbers ({side.dtype})" for text, side in zip(texts, sides, strict=True)]
@@ -79,10 +82,14 @@ def is_tensor(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _plain(name: str, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Strings of an object array, as pandas has them, as an array of text."""
-    if labels.dtype.kind not in "OT":
+def plain_labels(name: str, value: object) -> npt.NDArray[Any]:
+    """Labels as an array, strings of any kind as text; raises UsageError for strings among other objects."""
+    labels = as_array(name, value)
+    # numpy makes text of a list that mixes kinds, so that 1 and "1", and NaN and "nan", would be one class.
+    mixes = labels.dtype.kind == "U" and labels.ndim == 1 and isinstance(value, list | tuple)
+    if labels.dtype.kind not in "OT" and not mixes:
         return labels
-    if any(not isinstance(each, str) for each in labels.flat):
+    objects: Iterable[object] = value if mixes else labels.flat  # type: ignore[assignment]
+    if any(not isinstance(each, str) for each in objects):
         raise UsageError(f"Argument {name!r} holds other objects than strings: labels are integers or strings.")
-    return labels.astype(np.str_)
+    return np.asarray(labels.tolist(), dtype=np.str_)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bench.api.arguments import as_array
+from bench.api.arguments import as_array, plain_labels
 from bench.api.result import Result
 from bench.errors import UsageError
 from bench.evaluation.metrics.base import MAIN_METRICS, METRICS, parse_metric
@@ -47,7 +47,7 @@ def compare(a: Side, b: Side, metric: str = MAIN_METRICS[0], *, labels: Array | 
     sides = {"a": _results("a", a, metric), "b": _results("b", b, metric)}
     known = {name: clusters for name, (_, clusters) in sides.items() if clusters is not None}
     if labels is not None:
-        known["labels"] = _numbers(as_array("labels", labels))
+        known["labels"] = _numbers(labels)
     if not known:
         raise UsageError("Argument 'labels' is missing: values of queries are compared by class.")
     for name, (results, _) in sides.items():
@@ -80,12 +80,16 @@ def _results(name: str, side: Side, metric: str) -> tuple[Results, Labels | None
             f"Argument {name!r} must be a result of evaluate, a run, a list of these, or numbers [queries] or "
             f"[seeds, queries]; it is {values.dtype} {values.shape}."
         )
-    return _as_stored(values, tuple(range(len(values)))), None
+    results = _as_stored(values, tuple(range(len(values))))
+    if np.isinf(results.values).any():
+        raise UsageError(f"Argument {name!r} holds infinity: give finite values, or NaN for a query that is left out.")
+    return results, None
 
 
 def _as_stored(values: npt.NDArray[Any], seeds: tuple[int, ...]) -> Results:
     """In the precision of stored runs: otherwise a run would differ from its own embeddings by rounding."""
-    return Results(values.astype(np.float32), seeds)
+    with np.errstate(over="ignore"):  # infinity is refused
+        return Results(values.astype(np.float32), seeds)
 
 
 def _check_queries(name: str, results: Results, known: dict[str, Labels]) -> None:
@@ -109,7 +113,10 @@ def _same_classes(one: Labels, other: Labels) -> bool:
     return pairs == len(np.unique(one)) == len(np.unique(other))
 
 
-def _numbers(labels: npt.NDArray[Any]) -> Labels:
+def _numbers(given: object) -> Labels:
+    labels = plain_labels("labels", given)
+    if labels.dtype.kind not in "iuU":
+        raise UsageError(f"Argument 'labels' holds {labels.dtype}: labels are integers or strings.")
     if labels.ndim != 1:
         raise UsageError(f"Argument 'labels' must have one dimension, not shape {labels.shape}.")
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -173,10 +173,14 @@ def _protocol(
             raise UsageError(f"Argument {argument!r} is {value!r}. {nearest(str(value), get_args(known))}")
     if name is not None and metrics is not None:
         raise UsageError("Arguments 'protocol' and 'metrics' exclude each other: give one.")
-    if name == "all" or (metrics is not None and not len(metrics)):
+    if not isinstance(name, str | None):
+        raise UsageError(f"Argument 'protocol' is the name of one protocol, not {name!r}.")
+    if not isinstance(metrics, Iterable | None):
+        raise UsageError(f"Argument 'metrics' is an id such as 'mAP@200:min' or a list of ids, not {metrics!r}.")
+    ids = [metrics] if isinstance(metrics, str) else list(() if metrics is None else metrics)
+    if name == "all" or (metrics is not None and not any(ids)):
         raise UsageError("Argument 'protocol' or 'metrics' names one protocol, or metrics such as 'mAP@200:min'.")
-    names = [name or "standard"] if metrics is None else []
-    ids = [metrics] if isinstance(metrics, str) else list(metrics or ())
+    names = ["standard" if name is None else name] if metrics is None else []
     return requested_protocols(names, ids, distance, pairing)[0]
 
 

@@ -145,6 +145,8 @@ def parse_metric(text: str) -> Metric:
 
     Raises UsageError for an unknown metric, with the nearest id, and for a K below 1.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"A metric is named by a text such as 'mAP@200:min', not by {text!r}.")
     found = SHAPE.fullmatch(text)
     if found is None:
         raise _unknown(text)

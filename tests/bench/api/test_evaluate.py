@@ -73,6 +73,13 @@ def test_half_precision_is_ranked_as_it_is(kind: torch.dtype) -> None:
     assert found.scores == same.scores
 
 
+def test_text_labels_of_every_kind() -> None:
+    texts = ["cat", "dog", "owl"]
+    for kind in (np.str_, object, *([np.dtypes.StringDType()] if hasattr(np.dtypes, "StringDType") else [])):
+        result = bench.evaluate(np.eye(3), np.eye(3), np.asarray(texts, dtype=kind), texts)
+        assert (result.scores["mAP@all:plain"], result.class_names) == (1, ("cat", "dog", "owl"))
+
+
 def test_the_values_of_classes_have_the_users_labels() -> None:
     names = np.array(["ant", "bee", "cat"])
     labels = np.arange(6) % 3
@@ -121,6 +128,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "strings on one side": ({"gallery_labels": DATA.gallery_labels.astype(str)}, "gallery_labels"),
     "labels of floats": ({"gallery_labels": DATA.gallery_labels / 2}, "gallery_labels"),
     "labels of other objects": ({"query_labels": [None] * 60}, "query_labels"),
+    "labels that mix kinds": ({"query_labels": ["1", 1] * 30, "gallery_labels": ["1"] * 400}, "query_labels"),
+    "masked vectors": ({"query": np.ma.masked_greater(DATA.query, 1)}, "query"),
+    "masked labels": ({"gallery_labels": np.ma.masked_equal(DATA.gallery_labels, 1)}, "gallery_labels"),
     "negative labels": ({"query_labels": -1 - DATA.query_labels}, "query_labels"),
     "missing labels": ({"gallery_labels": None}, "gallery_labels"),
     "text labels with two dimensions": ({"query_labels": [["a"]] * 60, "gallery_labels": ["a"] * 400}, "query_labels"),
@@ -132,6 +142,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a sparse tensor": ({"query": torch.eye(60).to_sparse()}, "query"),
     "two devices": ({"query": torch.ones(60, 8), "gallery": torch.ones(400, 8, device="meta")}, "'gallery' is on meta"),
     "an unknown metric": ({"metrics": ["mAP@200:mean"]}, "mAP@200:mean"),
+    "a metric that is no text": ({"metrics": [200]}, "metric"),
+    "metrics that are no list": ({"metrics": 200}, "'metrics'"),
+    "a protocol that is no text": ({"protocol": ["sake"]}, "'protocol'"),
     "no metric": ({"metrics": []}, "metrics"),
     "an unknown protocol": ({"protocol": "sakee"}, "'sake'"),
     "metrics and protocol": ({"metrics": ["P@5:k"], "protocol": "sake"}, "'protocol'"),

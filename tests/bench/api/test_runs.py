@@ -131,6 +131,7 @@ def test_an_interrupted_call_leaves_no_lock_and_resumes(method: str, monkeypatch
 MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "no method": (lambda: bench.run(), "'method'"),
     "an unknown method": (lambda: bench.run("our"), "'ours'"),
+    "a method that is no text": (lambda: bench.run(3), "method"),  # type: ignore[arg-type]
     "an unknown dataset": (lambda: bench.run("hog", "emojis"), "'emoji'"),
     "an unknown setting": (lambda: bench.run("hog", epoch=3), "'epochs'"),
     "a wrong type": (lambda: bench.run("softmax", epochs="many"), "epochs"),

@@ -76,6 +76,8 @@ def test_a_mistake_is_a_sentence(tmp_path: Path) -> None:
     for wrong, named in (
         (lambda: bench.load_split("emojis"), "'emoji'"),
         (lambda: bench.load_split("emoji", split="emoji-9"), "emoji-93"),
+        (lambda: bench.load_split(3), "dataset"),  # type: ignore[arg-type]
+        (lambda: bench.load_split("emoji", split=93), "split"),  # type: ignore[arg-type]
         (lambda: bench.load_split("emoji", root=tmp_path), "root"),
         (lambda: bench.load_split("tuberlin", root=tmp_path / "none"), "tuberlin"),
         (lambda: bench.load_split("emoji").torch_dataset("test"), "'queries'|train"),  # type: ignore[arg-type]
