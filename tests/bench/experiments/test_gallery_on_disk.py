@@ -126,7 +126,7 @@ def test_embeddings_that_are_no_numbers_leave_nothing(resources: Resources, monk
 @pytest.mark.usefixtures("nothing_held")
 def test_photos_that_are_all_alike_are_told(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageNet, "embed", lambda self, images, is_photo: np.ones((len(images), 4), dtype=np.float32))
-    with pytest.raises(IncompleteError, match="all photos have the same one"):
+    with pytest.raises(IncompleteError, match="All photos have the same embedding"):
         carried_out(resources)
 
 
