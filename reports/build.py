@@ -38,10 +38,12 @@ def build(source: Source, kinds: Sequence[str], options: Options, *, pictures: b
     for kind in names:
         try:
             tables = KINDS.get(kind)(source, options)
-        except IncompleteError:
-            if "all" not in kinds:
-                raise
-            continue
+        except IncompleteError as error:
+            if "all" in kinds:
+                continue
+            if source.left_out:
+                raise IncompleteError(f"{error} {source.left_out}") from error
+            raise
         drawings = draw[kind](source, options) if kind in draw else []
         sections.append(Section(kind, tuple(tables), tuple(drawings)))
     return Report(tuple(sections), (*make_footer(source.runs), *unfinished_notes(source)))

@@ -121,6 +121,8 @@ class Source:
                 )
             raise IncompleteError("No finished run matches this report: run one first, such as `bench run -m ours`.")
         self.runs = finished
+        #: A sentence where runs are left out, otherwise empty.
+        self.left_out = "Smoke or oracle runs need --include-smoke or --include-oracle." if finished != done else ""
         done_keys = {run.key for run in done}
         newest = {
             run.key: run

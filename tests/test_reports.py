@@ -84,6 +84,14 @@ def test_smoke_and_oracle_runs_that_failed_are_left_out_as_others_of_theirs(fill
     assert "hopeless" in str(shown)
 
 
+def test_a_kind_without_runs_names_the_options_of_runs_that_are_left_out(filled: Store) -> None:
+    with pytest.raises(IncompleteError, match="--include-smoke"):
+        build(Source(filled, filled.runs()), ["fine-grained"], Options())
+    with pytest.raises(IncompleteError) as error:
+        build(Source(filled, filled.runs(), include_smoke=True, include_oracle=True), ["fine-grained"], Options())
+    assert "--include-smoke" not in str(error.value)
+
+
 def test_the_same_store_gives_the_same_bytes(filled: Store) -> None:
     runs = filled.runs()
     sources = [Source(filled, each) for each in (runs, runs[::-1])]

@@ -103,7 +103,8 @@ def _check_queries(name: str, results: Results, known: dict[str, Labels]) -> Non
     for other, clusters in others:
         if clusters.shape != first[1].shape or not _same_classes(clusters, first[1]):
             raise UsageError(
-                f"Arguments {first[0]!r} and {other!r} have other classes: give the same queries in order."
+                f"Arguments {first[0]!r} and {other!r} differ in the classes of their queries: "
+                "give the same queries in the same order."
             )
 
 

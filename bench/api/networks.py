@@ -13,7 +13,7 @@ from bench.api.places import cache_folder, store_url
 from bench.api.runs import Run, stored_run
 from bench.datasets.base import DATASETS
 from bench.datasets.images.decode import decode, ink_to_square, pixels_of, to_square
-from bench.errors import DataError
+from bench.errors import DataError, UsageError
 from bench.experiments.resolve import choose_weights, settings_of
 from bench.experiments.stored import stored_request
 from bench.methods.base import METHODS, Context, Method
@@ -48,6 +48,7 @@ class Network(nn.Module):
     """A network in evaluation mode. ``preprocess`` is the preprocessing that it was trained with.
 
     Images are float [batch, 3, size, size] in 0..1; embeddings are float32 [batch, width], compared by cosine.
+    Anything else raises UsageError.
     """
 
     def __init__(self, method: Method, preprocess: Preprocessing) -> None:
@@ -64,6 +65,12 @@ class Network(nn.Module):
         return self._embed(images, is_photo=True)
 
     def _embed(self, images: Tensor, *, is_photo: bool) -> Tensor:
+        if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            given = f"{images.dtype} {list(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+            raise UsageError(
+                f"Argument 'images' must be a float tensor [batch, 3, size, size] in 0..1, not {given}: "
+                "`network.preprocess` makes one image."
+            )
         vectors = self.method.embed(images.to(memory_format=torch.channels_last), is_photo)
         return torch.as_tensor(vectors, dtype=torch.float32, device=images.device)
 

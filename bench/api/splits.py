@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.api.arguments import check_whole
 from bench.api.places import data_folder
 from bench.datasets.base import DATASETS, Dataset
 from bench.errors import UsageError, nearest
@@ -67,6 +68,7 @@ class LoadedSplit:
 
     def limited(self, per_class: int) -> LoadedSplit:
         """The first ``per_class`` images of each class, role and modality, for smoke tests."""
+        check_whole("per_class", per_class, 1)
         return replace(self, split=self.split.limited(per_class))
 
     def torch_dataset(self, role: Role, transform: Callable[[Any], Any] | None = None) -> TorchImages:

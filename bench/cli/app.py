@@ -109,9 +109,21 @@ def exit_codes() -> Iterator[None]:
         _print_once(error, "Interrupted; what was finished is stored.")
         raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
     except Exception as error:  # a bug, or a wrong option, which click prints
+        if isinstance(error, typer.BadParameter):
+            error.message = _name_value(error)
         if isinstance(error, typer.Exit) or _one_process() or _failure().prints_error():
             raise
         raise typer.Exit(getattr(error, "exit_code", 1)) from error
+
+
+def _name_value(error: typer.BadParameter) -> str:
+    """The message of a wrong value, with the value itself where pydantic writes "Input"."""
+    cause: Any = error.__cause__
+    message = error.message.removeprefix("Value error, ")
+    if not message.startswith("Input ") or not hasattr(cause, "errors"):
+        return message
+    problem = message.removeprefix("Input ").partition(",")[0]
+    return f"{cause.errors()[0]['input']!r} {problem}."
 
 
 def _print_once(error: BaseException, text: str) -> None:

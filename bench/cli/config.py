@@ -36,7 +36,8 @@ def read_configuration(ctx: typer.Context, config: Path | None) -> Path | None:
             try:
                 _join(values, _defaults(path, "", ctx.command, tomllib.loads(path.read_text(encoding="utf-8-sig"))))
             except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-                raise UsageError(f"Configuration file {path} cannot be read ({error}).") from error
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise UsageError(f"Configuration file {path} cannot be read ({reason}).") from error
     ctx.default_map = values
     return config
 

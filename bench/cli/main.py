@@ -6,6 +6,7 @@ import atexit
 import errno
 import gc
 import importlib
+import io
 import os
 import pkgutil
 import signal
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import bench.cli.commands
 from bench.cli.app import app
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if getattr(sys, name) is None:  # closed: its number must not become that of the database
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end
         getattr(sys, name).reconfigure(errors="backslashreplace")  # for characters that the terminal does not have
+    _outlive_reader()
     # torch makes a million objects that stay: garbage collection while it is imported would cost a second.
     gc.set_threshold(50_000, 20, 100)
     atexit.register(gc.freeze)
@@ -43,6 +46,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(StorageError.exit_code)
     finally:
         ignore_signals()  # a Ctrl-C while the interpreter exits must not change the exit code
+
+
+class _Output(io.FileIO):
+    """A file whose reader may leave: what is written after that is dropped."""
+
+    def write(self, data: Any, /) -> int:
+        """Write, as ``FileIO`` does."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return super().write(data)
+
+
+def _outlive_reader() -> None:
+    """Let ``bench ... | head`` end with the exit code of the work, not with that of the pipe."""
+    out = sys.stdout
+    if out is sys.__stdout__ and out is not None:
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Output(out.fileno(), "wb", closefd=False)),
+            encoding=out.encoding,
+            errors=out.errors,
+            line_buffering=out.line_buffering,
+        )
 
 
 def _raise_terminated(number: int, frame: FrameType | None) -> None:

@@ -125,8 +125,10 @@ def open_trained(path: Path) -> Trained:
     """
     saved = read_tensors(path)
     if saved is None:
-        problem = "is damaged, or no network that bench trained" if path.is_file() else "does not exist"
-        raise LoadingError(f"Checkpoint {path} {problem}: name a run, or a file of the folder networks in the cache.")
+        problem = "is damaged, or is not a network that bench saved" if path.is_file() else "does not exist"
+        raise LoadingError(
+            f"Checkpoint {path} {problem}: name a run, or a file of `bench export --format safetensors`."
+        )
     tensors, facts = saved
     trained = facts.get("trained")
     if not isinstance(trained, dict):

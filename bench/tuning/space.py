@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from bench.errors import UsageError
 from bench.settings.request import in_text
-from bench.settings.run_settings import assign, given
+from bench.settings.run_settings import RunSettings, assign, given
 
 FACTOR = 10.0  # a weight of a loss term is searched between a tenth and ten times its default
 DIGITS = 3  # significant digits of a value that is tried
@@ -23,11 +23,12 @@ Space = dict[str, BaseDistribution]
 def declared_space(settings: Sequence[Any], terms: Sequence[str], fixed: Sequence[str]) -> Space:
     """The ranges that settings declare, and the weights of the loss ``terms`` but the first; without ``fixed`` ones.
 
-    Only the ratio of the weights matters to most optimisers, so one weight stays as it is.
+    Only the ratio of the weights matters to most optimisers, so one weight stays as it is. Without terms nothing is
+    trained, so the settings of the training are left out.
     """
     ranges: dict[str, tuple[float, float]] = {}
     for part in settings:
-        for each in fields(part):
+        for each in fields(part) if terms or not isinstance(part, RunSettings) else ():
             if each.metadata.get("search"):
                 ranges[each.name] = each.metadata["search"]
     weights = {f"weight_{term}" for term in terms[1:]}
@@ -51,7 +52,8 @@ def read_space(path: Path, settings: Sequence[Any]) -> Space:
     try:
         content: Mapping[str, Any] = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"--space {path} cannot be read ({error}).") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"--space {path} cannot be read ({reason}).") from error
     space = {}
     for name, given_values in content.items():
         space[name] = _distribution(path, name, given_values)

@@ -42,6 +42,19 @@ def test_a_closed_stdout_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["list", "metrics"], 0), (["show", "1", *REPORT[1:]], 0), (["list", "-h"], 0), (["show", "none"], 2)],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_changes_no_exit_code(words: list[str], code: int, unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = program(*words, stdout=writing, env={"PYTHONUNBUFFERED": unbuffered})
+    os.close(writing)
+    assert (done.returncode, "Broken" in done.stderr) == (code, False), done.stderr
+
+
 @pytest.mark.parametrize("words", [["list", "methods"], ["list", "methods", "--format", "json"], ["--help"]])
 def test_a_full_stdout_is_one_sentence(words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:

@@ -57,7 +57,7 @@ def test_classes_may_be_named_on_one_side_only() -> None:
 MISTAKES: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "no labels": (([0.1], [0.2]), {}, "'labels'"),
     "other lengths": (([0.1, 0.2], [0.2]), {"labels": [0, 1]}, "'b'"),
-    "other classes": ((A, evaluation(1, labels=np.sort(LABELS))), {}, "other classes"),
+    "other classes": ((A, evaluation(1, labels=np.sort(LABELS))), {}, "differ in the classes"),
     "labels of other classes": ((A, B), {"labels": np.sort(LABELS)}, "'labels'"),
     "text": ((["x"], A), {}, "'a'"),
     "labels with two dimensions": (([0.1], [0.2]), {"labels": [[1]]}, "'labels'"),

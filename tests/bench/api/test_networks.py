@@ -105,3 +105,7 @@ def test_a_missing_network_or_picture_is_a_sentence(tmp_path: Path) -> None:
     for image in ("no.png", b"no picture"):
         with pytest.raises(bench.BenchError, match=r"no\.png|bytes"):
             network.preprocess(image)
+    pixels = torch.zeros(1, 3, 32, 32)
+    for images in (pixels[0], pixels.byte(), pixels[:, :1], pixels.numpy()):
+        with pytest.raises(bench.BenchError, match="'images'"):
+            network.embed_photos(images)

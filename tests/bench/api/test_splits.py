@@ -43,6 +43,11 @@ def test_pictures_and_labels_in_the_order_of_the_split() -> None:
         assert (np.asarray(picture) == pixels.permute(1, 2, 0).numpy()).all()
 
 
+def test_a_limit_is_at_least_one_image() -> None:
+    with pytest.raises(bench.BenchError, match="'per_class'"):
+        bench.load_split("emoji").limited(0)
+
+
 def test_a_loader_of_torch_takes_it() -> None:
     pictures = bench.load_split("emoji").limited(1).torch_dataset("gallery", functional.pil_to_tensor)
     images, labels = next(iter(DataLoader(pictures, batch_size=4, num_workers=1)))

@@ -40,6 +40,10 @@ def test_a_term_that_is_left_out_stays_out() -> None:
     assert "weight_preservation" not in declared_space(settings, METHODS.get("ours").terms, [])
 
 
+def test_no_setting_of_a_training_is_searched_where_nothing_is_trained() -> None:
+    assert declared_space((RunSettings(),), METHODS.get("hog").terms, []) == {}
+
+
 def test_a_file_names_the_values(tmp_path: Path) -> None:
     file = tmp_path / "space.toml"
     file.write_text(

@@ -144,7 +144,7 @@ def test_a_sketch_asks_a_network_that_came_from_elsewhere(asked: Any, pictures: 
         (["9", "--store", "none.db"], 4, "There is no results database none.db"),
         (["2"], 2, "Run 2 trained nothing: use -m imagenet on the other dataset"),
         (["nowhere.safetensors"], 7, "Checkpoint nowhere.safetensors does not exist: name a run"),
-        (["text.txt"], 7, "is damaged, or no network that bench trained"),
+        (["text.txt"], 7, "is damaged, or is not a network"),
         (["1", "-m", "ours"], 2, "which was by 'softmax': leave out -m ours"),
         (["1", "--epochs", "3"], 2, "settings of its training cannot be changed"),
         (["1", "--without", "classification"], 2, "leave out --without"),
