@@ -71,6 +71,11 @@ def as_vectors(name: str, array: npt.NDArray[Any]) -> Floats:
 
 def as_labels(name: str, array: npt.NDArray[Any]) -> Labels:
     """Integers of any type as int64; raises DataError for anything else."""
+    if array.dtype.kind in "US":
+        raise DataError(
+            f"Array {name!r} holds text: labels are integers from 0. Number the class names of both sides together, "
+            "by numpy.unique(names, return_inverse=True)."
+        )
     if array.dtype.kind not in "iu":
         raise DataError(f"Array {name!r} holds {array.dtype}: labels are integers from 0.")
     if array.size and array.max() > np.iinfo(np.int64).max:

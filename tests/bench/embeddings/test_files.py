@@ -124,6 +124,7 @@ def test_wrong_arrays(write: Any, changed: Arrays, sentence: str, tmp_path: Path
     [
         ({"query": np.zeros((2, 3), complex)}, "'query' holds complex128: embeddings are numbers"),
         ({"query": np.array([["a"] * 3] * 2)}, "'query' holds <U1: embeddings are numbers"),
+        ({"gallery_labels": np.array(["owl", "bee"])}, "'gallery_labels' holds text"),
         ({"query_paths": np.array([1, 2])}, "'query_paths' holds int64 (2,): paths are text"),
         ({"gallery_paths": np.array(["a"])}, "'gallery_paths' has 1 entries, but 'gallery' has 4 rows"),
     ],
