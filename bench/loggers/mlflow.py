@@ -35,6 +35,10 @@ class MLflow(Logger):
 
     def begin(self, title: str, key: str, settings: Settings) -> None:
         """Create the MLflow run, with the settings as its parameters."""
+        if not self.place.startswith("http"):
+            from mlflow.store.db import utils
+
+            utils.MAX_RETRY_COUNT = 1  # to open a database; MLflow's own 10 would hold up a run for minutes
         self._tracking = self._client(tracking_uri=self.place)
         name = str(settings["split"])
         experiment = self._tracking.get_experiment_by_name(name)
