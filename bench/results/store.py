@@ -227,7 +227,11 @@ class Store:
         query = select(*(getattr(RunRow, name) for name in RUN_COLUMNS)).order_by(RunRow.id)
         for column, value in equal.items():
             attribute = getattr(RunRow, column)
-            query = query.where(attribute.in_(value) if isinstance(value, list | tuple) else attribute == value)
+            if isinstance(value, list | tuple) or not _fits(value):
+                several = value if isinstance(value, list | tuple) else ()
+                query = query.where(attribute.in_([each for each in several if _fits(each)]))
+            else:
+                query = query.where(attribute == value)
         with nullcontext(session) if session else self._session(self._engine) as open_session:
             rows = open_session.execute(query).all()
             numbers = [row.id for row in rows] if equal else None
@@ -281,3 +285,8 @@ class Store:
 def now() -> str:
     """The time in UTC, ISO 8601, in whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _fits(value: object) -> bool:
+    """Whether a column can hold a value: no row has an integer beyond 64 bits, and the driver of SQLite takes none."""
+    return not isinstance(value, int) or -(2**63) <= value < 2**63

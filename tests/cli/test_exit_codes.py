@@ -134,6 +134,7 @@ CASES: dict[str, tuple[Prepare, list[str], int, str]] = {
     "a file that is no embeddings": (wrong_weights, ["score", "weights.pth"], 3, "is neither .npz nor .safetensors"),
     "a run that failed": (nothing, [*TRAIN, "--set", "head_lr=1e38"], 4, "Loss term 'classification' became nan in"),
     "an empty selection": (stored, ["report", "-m", "sake"], 4, "No run of method 'sake' is stored. Available: ours."),
+    "no run has 64 bits": (stored, ["show", str(2**63)], 4, "There is no run 9223372036854775808"),
     "no such run": (stored, ["show", "17"], 4, "There is no run 17"),
     "a report that differs": (report_file, ["report", "--check", "report.md"], 4, "The report differs from report.md"),
     "memory of the device": (raising(torch.OutOfMemoryError("CUDA out of memory")), RUN, 5, "lower --batch-size or"),
