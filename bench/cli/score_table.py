@@ -60,8 +60,10 @@ def print_skipped(found: Figures, embeddings: Rankable) -> None:
         return
     zero = sorted(name for name, figures in found.items() if not any(each.skipped for each in figures))
     counted = f" (and count as 0 in {', '.join(zero)})" if zero else ""
+    cure = " Labels of both sides must number the same classes." if empty == len(embeddings.query) else ""
     typer.echo(
-        f"{empty} of {len(embeddings.query)} queries have no relevant photo: left out of means{counted}.", err=True
+        f"{empty} of {len(embeddings.query)} queries have no relevant photo: left out of means{counted}.{cure}",
+        err=True,
     )
 
 

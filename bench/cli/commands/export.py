@@ -38,4 +38,6 @@ def export(
     card = partial(make_card, record, per_query=per_query, format=format)
     how = write_onnx if format == "onnx" else write_safetensors
     difference = write(record, make_resources(ctx, device="cpu"), output, how, card, weights)
-    stderr().print(f"{output}: embeds as run {run}, within {difference:.1e}", markup=False, soft_wrap=True)
+    stderr().print(
+        f"{output}: embeddings equal those of run {run} within {difference:.1e}", markup=False, soft_wrap=True
+    )

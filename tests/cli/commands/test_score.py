@@ -94,6 +94,12 @@ def test_the_table_holds_the_same_figures_and_nothing_else(runner: CliRunner, fi
     assert all(metric in result.stdout for metric in DEFAULT_METRICS)
     assert "scoring" not in result.stdout
     assert "2 of 60 queries have no relevant photo: left out of means." in result.stderr
+    assert "Labels of both sides" not in result.stderr
+
+
+def test_labels_that_never_meet_are_named(runner: CliRunner) -> None:
+    np.savez("apart.npz", **{**ARRAYS, "query_labels": ARRAYS["query_labels"] + 1000})
+    assert "Labels of both sides must number the same classes." in runner.invoke(app, ["score", "apart.npz"]).stderr
 
 
 @pytest.mark.parametrize(("side", "what"), [("gallery", "photos"), ("query", "queries")])
