@@ -108,7 +108,7 @@ def evaluate(
 
     - ``query`` [queries, width] and ``gallery`` [photos, width]: numpy arrays, torch tensors or lists;
     - ``query_labels`` [queries] and ``gallery_labels`` [photos]: integers or strings; equal labels are relevant;
-    - ``scores`` [queries, photos], in place of ``query`` and ``gallery``: any scores, higher is better;
+    - ``scores`` [queries, photos], in place of ``query`` and ``gallery``: higher is better, ranked in float32;
     - ``protocol``: a published protocol (``bench list protocols``), by default ``standard``; or ``metrics``: ids such
       as ``mAP@200:min`` or ``P@10:k@classes``;
     - ``distance``: cosine, euclidean or hamming, by default the protocol's;
