@@ -134,10 +134,10 @@ def test_drawing_with_a_mouse_brings_photos(served: tuple[int, Searcher], tmp_pa
         assert "found in" in browser.find_element(By.ID, "note").text
         uploading = browser.find_element(By.ID, "file")
         broken = tmp_path / "broken.png"
-        broken.write_bytes(b"broken")
+        broken.write_bytes(flip_bit(png(sketch())))
         uploading.send_keys(str(broken))
         assert wait(browser, "return document.querySelector('#note.problem') !== null", True)
-        assert "not an image" in browser.find_element(By.ID, "note").text
+        assert "cannot be decoded" in browser.find_element(By.ID, "note").text
         expected = [each for each in problems(browser) if "400" not in each]  # the browser notes the refusal itself
         assert expected == []
         mine = tmp_path / "mine.png"
