@@ -7,6 +7,8 @@ The data are synthetic unit vectors with the published number of sketches and ph
 evaluator runs in its own process, so that its peak memory can be measured:
 
 engine        bench.evaluation.ranking: every default metric of every query
+bench.evaluate
+              the same metrics in Python; it alternates with the engine
 bare product  numpy's matrix product of the same size, the least that any engine computes. Blocks run on all
               processors, one block per processor. It alternates with the engine; the best repeat of each counts
 argsort       numpy's argsort of every query, then mAP@all:plain and P@100
@@ -37,6 +39,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+import bench
 from bench.datasets.published.published_counts import counts_of_split
 from bench.embeddings.arrays import Embeddings
 from bench.evaluation.metrics.base import DEFAULT_METRICS
@@ -94,6 +97,14 @@ def bare_product(data: Embeddings) -> float:
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(available_processors()) as pool:
         list(pool.map(one, range(0, len(data.query), BLOCK)))
     return float("nan")
+
+
+def python_api(data: Embeddings) -> float:
+    """The same metrics by ``bench.evaluate``; returns mAP@all:plain."""
+    found = bench.evaluate(
+        data.query, data.gallery, data.query_labels, data.gallery_labels, metrics=list(DEFAULT_METRICS)
+    )
+    return found.scores["mAP@all:plain"]
 
 
 def each_query(data: Embeddings, one: Callable[[Floats, npt.NDArray[np.bool_]], float]) -> float:
@@ -198,11 +209,13 @@ def child(name: str, options: argparse.Namespace) -> dict[str, dict[str, float]]
     facts = {"mb": peak_mb() - before, "queries": len(data.query)}
     if name != "engine":
         return {name: {**runs[0], **facts}}
-    products = []
+    products, evaluations = [], []
     for _ in range(options.repeats):
         products.append(measure_run(bare_product, data))
         runs.append(measure_run(engine, data))
-    return {"engine": {**best(runs), **facts}, "bare product": {**best(products), **facts}}
+        evaluations.append(measure_run(python_api, data))
+    facts_of = {"engine": runs, "bench.evaluate": evaluations, "bare product": products}
+    return {name: {**best(measured), **facts} for name, measured in facts_of.items()}
 
 
 def best(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -227,7 +240,7 @@ def show(name: str, found: dict[str, float], engine: dict[str, float], queries: 
     figures = f"{seconds:>9.1f}{cpu:>9.1f}{seconds / engine['seconds']:>9.2f}{cpu / engine['cpu']:>9.2f}"
     rest = "" if name == "bare product" else f"{found['mb']:>8.0f}{found['map']:>9.4f}"
     scaled = "" if scale == 1 else f"  scaled from {found['queries']:,} queries"
-    print(f"{name:<13}{figures}{rest or ' ' * 17}{os.getloadavg()[0]:>6.1f}{scaled}", flush=True)
+    print(f"{name:<15}{figures}{rest or ' ' * 17}{os.getloadavg()[0]:>6.1f}{scaled}", flush=True)
 
 
 def main() -> None:
@@ -248,8 +261,8 @@ def main() -> None:
     print(
         f"{options.size}: {queries:,} queries x {photos:,} photos, {options.dim}-d, {available_processors()} processors"
     )
-    print(f"{'':<13}{'-- seconds --':>18}{'- times engine -':>18}{'MB be-':>8}")
-    print(f"{'evaluator':<13}{'clock':>9}{'proc.':>9}{'clock':>9}{'proc.':>9}{'yond':>8}{'mAP':>9}{'load':>6}")
+    print(f"{'':<15}{'-- seconds --':>18}{'- times engine -':>18}{'MB be-':>8}")
+    print(f"{'evaluator':<15}{'clock':>9}{'proc.':>9}{'clock':>9}{'proc.':>9}{'yond':>8}{'mAP':>9}{'load':>6}")
     own: dict[str, float] = {}
     for name in ["engine", *(each for each in options.only or EVALUATORS if each != "engine")]:
         found = measure_in_process(name, options)

@@ -41,7 +41,7 @@ def write_safetensors(
 
 
 def _load(experiment: Experiment, resources: Resources, path: Path) -> Embedder:
-    """The network in an exported file, built anew."""
+    """The network that an exported file holds."""
     device = torch.device("cpu")
     written = replace(experiment, trained=open_trained(path))
     return Embedder(build(written, resources, device).eval(), written, resources, device)

@@ -1,4 +1,4 @@
-"""What is told of a run's machine and call, and what is not."""
+"""What the provenance of a run holds of its machine and command, and what it leaves out."""
 
 from __future__ import annotations
 

@@ -39,6 +39,7 @@ PRINTS = {
     "evaluation": [
         rf"\w+: {NUMBER} queries x {NUMBER} photos, 8-d, \d+ processors",
         rf"engine( +{NUMBER}){{7}}",
+        rf"bench.evaluate( +{NUMBER}){{7}}",
         rf"bare product( +{NUMBER}){{5}}",
         r"engine / bare product: .* by the clock, .* of the processors",
     ],

@@ -97,7 +97,7 @@ def test_a_method_without_a_network_has_no_size(tmp_path: Any) -> None:
     assert set(cost_of(bare, 8, {"embedding": 1.0}, 10, CPU)) == {"images_per_second", "peak_memory"}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process begins anew on Linux only")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process can be reset on Linux only")
 def test_the_peak_of_a_run_is_its_own() -> None:
     forget_peak(CPU)
     before = peak_memory()

@@ -90,7 +90,7 @@ def test_force_keeps_the_old_run_superseded(runner: CliRunner, monkeypatch: pyte
     assert (old.status, new.status) == ("superseded", "done")
     assert old.key == new.key
     assert old.scores == new.scores
-    assert new.cost["images_per_second"] > 0  # its images were embedded anew
+    assert new.cost["images_per_second"] > 0  # its images were embedded again
     assert json.loads(runner.invoke(app, RUN).stdout)["runs"][0]["run"] == new.id
 
 
