@@ -7,7 +7,6 @@ All variants train `ours` on one batch of the included images: losses, gradients
 prepared          the default: targets come from the table
 online-teacher    the structural ablation, as in SAKE's code: the teacher sees all images, sketch targets are unused
 photos only       the teacher sees only photos: the least that an online teacher costs
-torch's gradient  prepared, without ``methods/backbone/small_map_depthwise.py``
 
 Repeats alternate and seconds are processor time, because other programs may run on the machine. The least and the
 median are printed, and the saving as a share of the online step. The table costs one pass over the training photos for
@@ -17,7 +16,6 @@ all runs and seeds; that time is printed, too.
 from __future__ import annotations
 
 import argparse
-import functools
 import os
 import statistics
 import tempfile
@@ -26,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.datasets.images.loader import Images
 from bench.datasets.images.samplers import BalancedBatches
@@ -34,7 +32,6 @@ from bench.devices import to_pixels
 from bench.experiments.execute import build
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
-from bench.methods.backbone.small_map_depthwise import SmallMapDepthwise
 from bench.methods.base import Method, TrainingPhotos
 from bench.methods.modules.teacher import Teacher
 from bench.settings.request import Request
@@ -43,7 +40,6 @@ from bench.types import Batch
 
 DEVICE = torch.device("cpu")
 TARGET = 0.2
-PLAIN = "torch's gradient"
 
 
 def first_batch(experiment: Experiment) -> Batch:
@@ -79,13 +75,6 @@ class PhotosOnly:
         """As ``Teacher.logits``; the rows of sketches are 0."""
         photos = self.teacher.logits(images[self.is_photo])  # [photos, 1000]
         return photos.new_zeros((len(images), photos.shape[1])).index_put((self.is_photo,), photos)
-
-
-def use_torchs_gradient(method: Method) -> None:
-    """Use torch's gradient instead of ``methods/backbone/small_map_depthwise.py``."""
-    for module in method.modules():
-        if isinstance(module, SmallMapDepthwise):
-            module.forward = functools.partial(nn.Conv2d.forward, module)
 
 
 def make_step(method: Method, experiment: Experiment, batch: Batch) -> Callable[[], None]:
@@ -133,7 +122,6 @@ def main() -> None:
             ("prepared", prepared),
             ("online-teacher", online),
             ("photos only", online),
-            (PLAIN, prepared),
         ):
             method = build(experiment, resources, DEVICE)
             start = time.process_time()
@@ -142,8 +130,6 @@ def main() -> None:
                 pass_seconds = (time.process_time() - start) / int(batch.is_photo.sum())  # one pass
             if name == "photos only":
                 method.teacher = PhotosOnly(method.teacher, batch.is_photo)
-            if name == PLAIN:
-                use_torchs_gradient(method)
             steps[name] = make_step(method, experiment, batch)
         seconds_of: dict[str, list[float]] = {name: [] for name in steps}
         for repeat in range(options.repeats + 1):
@@ -167,7 +153,6 @@ def main() -> None:
             f"the table saves  {1000 * saved:8.1f} ms, {saved / least[name]:.1%} of a step of {name!r} "
             f"(ratio {least[name] / least['prepared']:.3f}{target})"
         )
-    print(f"a quick gradient  {1 - least['prepared'] / least[PLAIN]:.1%} of a step saved by small_map_depthwise.py")
     saved = least["photos only"] - least["prepared"]
     print(
         f"the table costs  {1000 * pass_seconds:8.1f} ms a photo, once: made good after "

@@ -67,6 +67,7 @@ class Sake(SingleNetwork):
 
     name = "sake"
     summary = "SAKE: conditional network, classification, online ImageNet teacher on photos."
+    version = 2  # 2: the kernels of torch, without own ones for CPUs
     terms: ClassVar[tuple[str, ...]] = ("classification", "preservation")
     Settings: ClassVar[type] = SakeSettings
     files: ClassVar[tuple[str, ...]] = ("wordnet",)

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.methods.backbone.same_padding import without_kernel_padding
 from bench.methods.base import Method
 
 
@@ -39,7 +38,7 @@ def size_of(method: Method, image_size: int, device: torch.device) -> dict[str, 
     hooks = [module.register_forward_hook(lambda module, *_: called.add(module)) for module in method.modules()]
     counter = FlopCounterMode(display=False)
     try:
-        with counter, without_kernel_padding():
+        with counter:
             method.embed(torch.zeros(1, 3, image_size, image_size, device=device), True)
     finally:
         for hook in hooks:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from bench.errors import LoadingError, missing_extra
 from bench.experiments.experiment import Experiment, Resources
 from bench.export.export import Embed, Exported
-from bench.methods.backbone.same_padding import without_kernel_padding
 from bench.methods.base import Method
 from bench.types import Floats, Modality
 
@@ -69,7 +68,7 @@ def load(path: Path) -> Embed:
 
 def _write(module: nn.Module, size: int, path: Path) -> None:
     example = torch.zeros(2, 3, size, size)
-    with _loading_errors(), torch.no_grad(), without_kernel_padding():
+    with _loading_errors(), torch.no_grad():
         torch.onnx.export(
             module,
             (example,),

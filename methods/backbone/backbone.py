@@ -8,12 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.methods.backbone import classifiers, same_padding
-from bench.methods.backbone import small_map_depthwise as depthwise
-from bench.methods.backbone import small_map_pointwise as pointwise
+from bench.methods.backbone import classifiers
 from bench.methods.backbone.architectures import check_backbone, create, no_classifier
 from bench.methods.backbone.blocks import first_blocks
-from bench.methods.backbone.fuse_conv_bn import fuse_conv_bn
 from bench.methods.backbone.published_weights import PACKAGED as PACKAGED
 from bench.methods.backbone.weights import load_weights
 
@@ -38,10 +35,7 @@ class Backbone(nn.Module):
         self.network: Any = create(name)
         self.width = int(self.network.head_hidden_size)  # that of the feature maps, unless the head widens it
         self.weights_hash, self._classifies = load_weights(self.network, name, weights)
-        for module in (same_padding, depthwise, pointwise):
-            module.replace_convolutions(self.network)
         native = self.network.pretrained_cfg["input_size"][-1]
-        fuse_conv_bn(self.network, native)
         self._classifier_reads_feature = classifiers.reads_pooled_feature(self.network, native)
         self.frozen_batchnorm = frozen_batchnorm
         self.frozen = first_blocks(self.network, frozen_blocks) if frozen_blocks >= 0 else []
