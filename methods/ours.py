@@ -53,7 +53,6 @@ class Ours(SingleNetwork):
 
     name = "ours"
     summary = "The framework: one CNN; domain-balanced quadruplet, classification, prepared ImageNet knowledge."
-    version = 2  # 2: the kernels of torch, without own ones for CPUs
     terms = ("quadruplet", "classification", "preservation")
     structural: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "unbalanced": {"balanced": False},

@@ -67,7 +67,6 @@ class Sake(SingleNetwork):
 
     name = "sake"
     summary = "SAKE: conditional network, classification, online ImageNet teacher on photos."
-    version = 2  # 2: the kernels of torch, without own ones for CPUs
     terms: ClassVar[tuple[str, ...]] = ("classification", "preservation")
     Settings: ClassVar[type] = SakeSettings
     files: ClassVar[tuple[str, ...]] = ("wordnet",)

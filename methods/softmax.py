@@ -38,7 +38,6 @@ class Softmax(SingleNetwork):
 
     name = "softmax"
     summary = "Normalised softmax over the seen classes, nothing else."
-    version = 2  # 2: the kernels of torch, without own ones for CPUs
     terms = ("classification",)
     Settings: ClassVar[type] = SoftmaxSettings
 

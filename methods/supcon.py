@@ -39,7 +39,6 @@ class SupCon(Sake):
 
     name = "supcon"
     summary = "SAKE and a supervised contrastive loss over both domains: DSN's working part."
-    version = 2  # 2: the kernels of torch, without own ones for CPUs
     terms: ClassVar[tuple[str, ...]] = (*Sake.terms, "contrastive")
     Settings: ClassVar[type] = SupConSettings
 

@@ -40,7 +40,6 @@ class Triplet(SingleNetwork):
 
     name = "triplet"
     summary = "Batch-hard triplet of a sketch and two photos, nothing else."
-    version = 2  # 2: the kernels of torch, without own ones for CPUs
     terms = ("triplet",)
     Settings: ClassVar[type] = TripletSettings
 

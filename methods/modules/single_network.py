@@ -37,7 +37,7 @@ def positives() -> Literal["class", "instance"]:
 class SingleNetwork(Method):
     """A backbone and a linear projection to ``settings.dim`` numbers, the same for sketches and photos."""
 
-    version = 2  # 2: frozen normalisations are fused with convolutions; faster gradients on small maps
+    version = 3  # 2: own CPU kernels; 3: those of torch
     classifier_terms = ("preservation",)  # if a subclass has that term
 
     def __init__(self, settings: Any, context: Context) -> None:
