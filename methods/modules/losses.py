@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SOFTNESS = 20  # MATHM's softplus: its slope passes from 0 to 1 within about 1/20 of a distance
+LEAST_SLOPE = 0.1  # below it MATHM weights a pair no higher
+
 
 def normalised_softmax(embedding: Tensor, prototypes: Tensor, labels: Tensor, scale: float) -> Tensor:
     """Semantic classification: cross-entropy over the cosines to one prototype a class, times ``scale``.
@@ -96,6 +99,34 @@ def supervised_contrastive(embedding: Tensor, labels: Tensor, temperature: float
     return -(log_share.sum(dim=1) / positive[usable].sum(dim=1)).mean()
 
 
+def mined_pairs(embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float, *, weighted: bool = True) -> Tensor:
+    """MATHM's three batch-hard pairs of every image, each a triplet loss of its own, balanced by their gradients.
+
+    The pairs: positive and negative of the anchor's own domain; positive of the other, negative of the own; both of the
+    other. The last two mine the images of ``balanced_quadruplet``. Distances are Euclidean, of unit vectors. A pair's
+    loss is the mean softplus of margin + farthest positive - nearest negative; its slope is the mean gradient of that.
+    ``weighted``: each is multiplied by the mean slope of the pairs divided by its own, at least 0.1. The gradient also
+    runs through these weights. ``embedding`` [batch, dim], ``labels`` int64 [batch], ``is_photo`` bool [batch]; a
+    scalar, the sum over the pairs that an image has (0 when there is none).
+
+    Source: huangzongheng/MATHM b1e298d, ``src/loss.py``, where an image may be its own positive; here it is not.
+    """
+    cosine_distance, same_class = _distances(embedding, labels)
+    distance = (2 * cosine_distance).clamp(min=1e-12).sqrt()
+    same_domain = is_photo[:, None] == is_photo[None, :]
+    own = same_class & same_domain & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    cross, near, far = same_class & ~same_domain, ~same_class & same_domain, ~same_class & ~same_domain
+    mined = [
+        _hardest(distance, positive, negative) for positive, negative in ((own, near), (cross, near), (cross, far))
+    ]
+    excess = [margin + farthest - nearest for farthest, nearest in mined if len(farthest)]
+    if not excess:
+        return distance.sum() * 0
+    pairs = torch.stack([F.softplus(each, beta=SOFTNESS).mean() for each in excess])
+    slopes = torch.stack([torch.sigmoid(SOFTNESS * each).mean() for each in excess])
+    return (pairs * slopes.mean() / slopes.clamp(min=LEAST_SLOPE)).sum() if weighted else pairs.sum()
+
+
 def _distances(embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     unit = F.normalize(embedding, dim=1)
     return 1 - unit @ unit.T, labels[:, None] == labels[None, :]
@@ -105,11 +136,18 @@ def _hinge(distance: Tensor, positive: Tensor, negative: Tensor, margin: float, 
     usable = positive.any(dim=1) & negative.any(dim=1)
     if not bool(usable.any()):
         return distance.sum() * 0
-    distance, positive, negative = distance[usable], positive[usable], negative[usable]
     if mining == "hard":
-        farthest = distance.masked_fill(~positive, -torch.inf).amax(dim=1)
-        nearest = distance.masked_fill(~negative, torch.inf).amin(dim=1)
+        farthest, nearest = _hardest(distance, positive, negative)
         return F.relu(margin + farthest - nearest).mean()
+    distance, positive, negative = distance[usable], positive[usable], negative[usable]
     pairs = positive[:, :, None] & negative[:, None, :]
     hinges = F.relu(margin + distance[:, :, None] - distance[:, None, :]) * pairs
     return (hinges.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2))).mean()
+
+
+def _hardest(distance: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances [anchors] to the farthest positive and the nearest negative of each row that has both."""
+    usable = positive.any(dim=1) & negative.any(dim=1)
+    distance, positive, negative = distance[usable], positive[usable], negative[usable]
+    farthest = distance.masked_fill(~positive, -torch.inf).amax(dim=1)
+    return farthest, distance.masked_fill(~negative, torch.inf).amin(dim=1)
