@@ -34,8 +34,9 @@ class Quiet(Observer):
 
 @pytest.fixture(autouse=True, scope="session")
 def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The folders of downloaded weights are empty, so that no test depends on the machine."""
+    """The folders of downloaded weights are empty, and nothing is downloaded: no test depends on the machine."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_OFFLINE", "1")
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         folder = str(tmp_path_factory.mktemp("huggingface"))
         patch.setenv("HF_HUB_CACHE", folder)

@@ -18,10 +18,11 @@ from typer.core import TyperGroup
 from bench import __version__
 from bench.cli.config import expand_home, read_configuration
 from bench.errors import BenchError, UsageError
+from bench.network import OFFLINE
 from bench.signals import Terminated
 
 GLOBAL_WITH_VALUE = ("--store", "--data-root", "--cache-dir", "--config")
-GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--version")
+GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--offline", "--version")
 
 
 METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH"}  # of values, by typer's name of their type
@@ -180,6 +181,7 @@ def program(
     ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log more to stderr.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print warnings and errors only.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Download nothing, not even missing weights.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -188,3 +190,5 @@ def program(
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("bench").setLevel(level)
+    if offline:
+        os.environ[OFFLINE] = "1"

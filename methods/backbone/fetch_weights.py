@@ -16,9 +16,9 @@ import torch
 from bench.errors import LoadingError
 from bench.methods.backbone.published_weights import PUBLISHED, default_file, folder, hugging_face_file
 from bench.methods.backbone.weights import HASH_IN_NAME, verified_hash
+from bench.network import SECONDS_TO_ANSWER, offline_by
 
 TORCHVISION = "https://download.pytorch.org/models"
-SECONDS = 30.0  # without an answer of the server
 
 
 def fetch_weights(name: str, *, progress: bool = True) -> Path:
@@ -30,8 +30,8 @@ def fetch_weights(name: str, *, progress: bool = True) -> Path:
     """
     path = default_file(name)
     if path is None:
-        if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-            raise LoadingError(f"HF_HUB_OFFLINE forbids to download the weights of {name!r}: unset it.")
+        if variable := offline_by():
+            raise LoadingError(f"{variable} forbids to download the weights of {name!r}: unset it.")
         path = _download(name, progress)
     verified_hash(path)
     return path
@@ -53,7 +53,9 @@ def _download(name: str, progress: bool) -> Path:
         if source is not None:
             logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
             return Path(
-                huggingface_hub.hf_hub_download(*source, etag_timeout=SECONDS, endpoint=os.environ.get("HF_ENDPOINT"))
+                huggingface_hub.hf_hub_download(
+                    *source, etag_timeout=SECONDS_TO_ANSWER, endpoint=os.environ.get("HF_ENDPOINT")
+                )
             )
     except Exception as error:  # each library has its own for servers, hashes and disks
         if isinstance(error, HTTPError):
@@ -68,7 +70,7 @@ def _download(name: str, progress: bool) -> Path:
 @contextmanager
 def _timeout() -> Iterator[None]:
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS)
+    socket.setdefaulttimeout(SECONDS_TO_ANSWER)
     try:
         yield
     finally:

@@ -77,6 +77,7 @@ def server(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """The server behind both libraries, whose folders are empty."""
     with Server(content) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.delenv("BENCH_OFFLINE")
         monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "huggingface"))
         monkeypatch.setenv("HF_ENDPOINT", server.url)

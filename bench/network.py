@@ -1,0 +1,49 @@
+"""Whether downloads are allowed, and whether a server can be reached at all."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+OFFLINE = "BENCH_OFFLINE"  # --offline sets it, so that jobs and other processes of a run know it, too
+SECONDS_TO_CONNECT = 5.0
+SECONDS_TO_ANSWER = 30.0  # of a server that accepted the connection
+PORTS = {"http": 80, "https": 443}
+
+
+def offline_by() -> str:
+    """The variable that forbids downloads, BENCH_OFFLINE or HF_HUB_OFFLINE; empty if they are allowed."""
+    values = {name: os.environ.get(name, "").strip().lower() for name in (OFFLINE, "HF_HUB_OFFLINE")}
+    return next((name for name, value in values.items() if value in ("1", "true", "t", "yes", "y", "on")), "")
+
+
+def check_server(url: str, seconds: float = SECONDS_TO_CONNECT) -> None:
+    """Raise OSError, with one clause that names the server, unless it accepts a connection within ``seconds``.
+
+    With a proxy in the environment, that is the server. A name is looked up in a thread of its own, because the
+    system's look-up takes no time limit.
+    """
+    parts = urlsplit(url)
+    proxy = "" if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme, "")
+    if proxy:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 80)
+    errors: list[OSError] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), timeout=seconds).close()
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    name = f"{'proxy ' if proxy else ''}{host}"
+    if thread.is_alive() or any(isinstance(each, TimeoutError) for each in errors):
+        raise TimeoutError(f"{name} accepted no connection within {seconds:g} seconds")
+    if errors:
+        raise ConnectionError(f"{name} cannot be reached: {errors[0].strerror or errors[0]}")
