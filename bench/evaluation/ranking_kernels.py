@@ -23,7 +23,7 @@ from bench.types import Floats, Labels
 Positions = npt.NDArray[np.int32]
 
 CHUNK = 1024  # photos whose buckets are computed together, in a loop that vectorises
-FEW = 12  # relevant scores of a bucket: fewer are searched one by one, more by bisection
+FEW = 12  # relevant photos of a bucket: so many are sorted by insertion and searched one by one
 GAPS = (1750, 701, 301, 132, 57, 23, 10, 4, 1)  # of a Shell sort, after Ciura
 STEEPEST = np.float32(1e30)  # buckets for each unit of score: more would overflow float32
 
@@ -31,14 +31,15 @@ STEEPEST = np.float32(1e30)  # buckets for each unit of score: more would overfl
 class Counters(NamedTuple):
     """What is kept of queries between blocks of the gallery.
 
-    ``first`` int32 [rows, buckets + 3]: relevant photos in the buckets before each. In ranking order of the relevant
-    photos: ``score`` float32, ``place`` (gallery position), ``group_begin`` and ``group_end`` (of equal scores) int32
-    [rows, most]. ``at`` int32 [rows, most + 1]: irrelevant photos by the number of relevant ones before them;
-    ``above`` and ``level`` correct it where equal scores rank after or before them. ``scale`` float32 [rows, 2]:
-    highest relevant score, and buckets for each unit of score.
+    ``codes`` uint32 [rows, buckets + 3]: for each bucket twice the number of relevant photos before it, plus 1 if one
+    is in it. In ranking order of the relevant photos: ``score`` float32,
+    ``place`` (gallery position), ``group_begin`` and ``group_end`` (of equal scores) int32 [rows, most].
+    ``at`` int32 [rows, 2, 2 * most + 2]: irrelevant photos by twice the number of relevant ones before them, in two
+    halves; odd columns are not used. ``above`` and ``level`` int32 [rows, most + 1] correct it where equal scores rank
+    after or before them. ``scale`` float32 [rows, 2]: highest relevant score, and buckets for each unit of score.
     """
 
-    first: Positions
+    codes: npt.NDArray[np.uint32]
     score: Floats
     place: Positions
     group_begin: Positions
@@ -52,15 +53,16 @@ class Counters(NamedTuple):
 def new_counters(rows: int, most: int, buckets: int) -> Counters:
     """Counters of ``rows`` queries with up to ``most`` relevant photos each."""
     place, group_begin, group_end = (np.empty((rows, most), dtype=np.int32) for _ in range(3))
-    at, above, level = (np.empty((rows, most + 1), dtype=np.int32) for _ in range(3))
+    at = np.empty((rows, 2, 2 * most + 2), dtype=np.int32)
+    above, level = (np.empty((rows, most + 1), dtype=np.int32) for _ in range(2))
     score, scale = (np.empty((rows, columns), dtype=np.float32) for columns in (most, 2))
-    first = np.empty((rows, buckets + 3), dtype=np.int32)
-    return Counters(first, score, place, group_begin, group_end, at, above, level, scale)
+    codes = np.empty((rows, buckets + 3), dtype=np.uint32)
+    return Counters(codes, score, place, group_begin, group_end, at, above, level, scale)
 
 
 def bytes_of_counters(most: int, buckets: int) -> int:
     """Memory for the counters of one query."""
-    return 4 * (buckets + 3) + 28 * most + 20
+    return 4 * (buckets + 3) + 40 * most + 32
 
 
 def bucket_count(photos: int) -> int:
@@ -72,9 +74,11 @@ def bucket_count(photos: int) -> int:
 
 
 @compiled
-def sort_bucket(scores: Floats, places: Positions) -> None:
-    """Sort photos by descending score, then ascending place; Shell sort is fast where most are sorted already."""
+def sort_photos(scores: Floats, places: Positions, most: int) -> None:
+    """Sort photos in order of buckets with at most ``most`` each by descending score, then ascending place."""
     for gap in GAPS:
+        if gap > 1 and most <= FEW:
+            continue  # insertion alone: no photo is far from its place
         for current in range(gap, scores.size):
             score, place = scores[current], places[current]
             slot = current
@@ -142,8 +146,8 @@ def open_rows(counts: Labels, counters: Counters) -> None:
         count = counts[row]
         if count == 0:
             continue
-        first, own_score, own_place = counters.first[row], counters.score[row], counters.place[row]
-        buckets = first.size - 3
+        codes, own_score, own_place = counters.codes[row], counters.score[row], counters.place[row]
+        buckets = codes.size - 3
         highest = lowest = own_score[0]
         for position in range(count):  # numba takes 2 s to compile the assignment of a slice
             score = scores[position] = own_score[position]
@@ -158,22 +162,22 @@ def open_rows(counts: Labels, counters: Counters) -> None:
 
         # Counted at bucket + 2, so that the sums at bucket + 1 are where a bucket begins. Placing its photos moves that
         # to where the next begins.
-        first[:] = 0
+        codes[:] = 0
+        most_of_bucket = 0
         for position in range(count):
-            own_bucket[position] = bucket_of(scores[position], highest, steepness, last)
-            first[own_bucket[position] + 2] += 1
+            bucket = own_bucket[position] = bucket_of(scores[position], highest, steepness, last)
+            codes[bucket + 2] += 1
+            most_of_bucket = max(most_of_bucket, codes[bucket + 2])
         for bucket in range(1, buckets + 3):
-            first[bucket] += first[bucket - 1]
+            codes[bucket] += codes[bucket - 1]
         for position in range(count):
-            slot = first[own_bucket[position] + 1]
-            first[own_bucket[position] + 1] += 1
+            slot = codes[own_bucket[position] + 1]
+            codes[own_bucket[position] + 1] += 1
             own_score[slot], own_place[slot] = scores[position], place[position]
-        begin = 0
-        while begin < count:
-            end = int(first[bucket_of(own_score[begin], highest, steepness, last) + 1])
-            if end - begin > 1:
-                sort_bucket(own_score[begin:end], own_place[begin:end])
-            begin = end
+        sort_photos(own_score[:count], own_place[:count], most_of_bucket)
+        for bucket in range(buckets + 2):
+            codes[bucket] = 2 * codes[bucket] + (codes[bucket] != codes[bucket + 1])
+        codes[buckets + 2] *= 2
 
         group_begin, group_end = counters.group_begin[row], counters.group_end[row]
         for position in range(count):
@@ -182,7 +186,8 @@ def open_rows(counts: Labels, counters: Counters) -> None:
         for position in range(count - 1, -1, -1):
             same = position + 1 < count and own_score[position] == own_score[position + 1]
             group_end[position] = group_end[position + 1] if same else position + 1
-        for counter in (counters.at, counters.above, counters.level):
+        counters.at[row, :, : 2 * count + 2] = 0
+        for counter in (counters.above, counters.level):
             counter[row, : count + 1] = 0
 
 
@@ -200,11 +205,13 @@ def count_rows(scores: Floats, kinds: Labels, photo_kinds: Positions, begin: int
         if kinds[row] < 0:
             continue
         own_kind, line = np.int32(kinds[row]), scores[row]
-        first, own_score, own_place = counters.first[row], counters.score[row], counters.place[row]
+        codes, own_score, own_place = counters.codes[row], counters.score[row], counters.place[row]
         group_begin, group_end = counters.group_begin[row], counters.group_end[row]
-        at, above, level = counters.at[row], counters.above[row], counters.level[row]
+        # Neighbours often add to the same number, and the later waits. So two halves are counted apart.
+        at, at_later = counters.at[row, 0], counters.at[row, 1]
+        above, level = counters.above[row], counters.level[row]
         highest, steepness = counters.scale[row, 0], counters.scale[row, 1]
-        buckets = first.size - 3
+        buckets = codes.size - 3
         last = np.float32(buckets + 1)
         for offset in range(0, line.size, CHUNK):
             size = min(CHUNK, line.size - offset)
@@ -213,19 +220,29 @@ def count_rows(scores: Floats, kinds: Labels, photo_kinds: Positions, begin: int
                 bucket = bucket_of(part[photo], highest, steepness, last)
                 # Relevant photos are ranked already: the last bucket is not counted.
                 chunk[photo] = buckets + 1 if part_kinds[photo] == own_kind else bucket
+            half = (size + 1) // 2
+            if size % 2:
+                chunk[size] = buckets + 1
             found = np.uint32(0)
-            for photo in range(size):
-                before, stop = first[chunk[photo]], first[chunk[photo] + np.uint32(1)]
-                shared = before != stop
-                at[np.uint32(before)] += not shared
+            for photo in range(half):
+                code = codes[chunk[photo]]
+                at[code] += 1
                 close[found] = photo
-                found += np.uint32(shared)  # no branch: it could not be predicted
+                found += code & np.uint32(1)  # no branch: it could not be predicted
+                code = codes[chunk[np.uint32(photo + half)]]
+                at_later[code] += 1
+                close[found] = photo + half
+                found += code & np.uint32(1)
             for each in range(found):
                 place = int(close[np.uint32(each)])
-                start, end = int(first[chunk[place]]), int(first[chunk[place] + np.uint32(1)])
+                start = np.int64(codes[chunk[place]]) >> 1
+                end = np.int64(codes[chunk[place] + np.uint32(1)]) >> 1
                 score = part[place]
+                if end - start == 1 and score != own_score[start]:  # nearly all: again without a branch
+                    at[2 * (start + (own_score[start] > score))] += 1
+                    continue
                 rank = count_before(own_score, own_place, start, end, score, begin + offset + place)
-                at[rank] += 1
+                at[2 * rank] += 1
                 equal = -1
                 if rank < end and own_score[rank] == score:
                     equal = rank
@@ -249,9 +266,10 @@ def close_rows(counts: Labels, ties: int, counters: Counters, ranks: Labels, end
         at, above, level = counters.at[row], counters.above[row], counters.level[row]
         by_place, higher, as_high = 0, 0, 0
         for position in range(counts[row]):
-            by_place += at[position]
-            higher += at[position] + above[position]
-            as_high += at[position] + level[position]
+            between = at[0, 2 * position] + at[1, 2 * position]
+            by_place += between
+            higher += between + above[position]
+            as_high += between + level[position]
             ends[row, position] = as_high + counters.group_end[row, position]
             wrong = by_place if ties == INDEX else as_high if ties == PESSIMISTIC else higher
             ranks[row, position] = wrong + position + 1

@@ -126,6 +126,14 @@ def test_the_number_of_buckets_changes_nothing() -> None:
             np.testing.assert_array_equal(found, wanted)
 
 
+def test_relevant_photos_beyond_16_bits() -> None:
+    generator = np.random.default_rng(1)
+    scores = generator.standard_normal((1, 80_001)).astype(np.float32)
+    labels = np.repeat([0, 1], [10_001, 70_000])
+    found, _ = kernel(scores, labels, 1, bucket_count(80_001))
+    np.testing.assert_array_equal(found, np.flatnonzero(oracle.ranked(scores[0], labels == 1)) + 1)
+
+
 grid = st.integers(2, 25).flatmap(
     lambda photos: st.tuples(
         st.lists(st.integers(-4, 4), min_size=photos, max_size=photos),
