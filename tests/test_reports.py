@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,19 +146,3 @@ def test_mistakes(arguments: list[str], code: int, message: str, runner: CliRunn
     result = runner.invoke(app, arguments)
     assert result.exit_code == code
     assert message in result.stderr
-
-
-def test_a_report_needs_no_torch(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "bench.db"))
-    fill(store, values=(0.9,) * 5)
-    store.close()
-    code = """
-import sys
-from bench.cli.main import main
-try:
-    main(["report"])
-finally:
-    assert not {"torch", "timm", "torchvision"} & sys.modules.keys()
-"""
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr

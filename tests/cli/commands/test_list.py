@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.main import app
+from bench.evaluation.protocols.base import PROTOCOLS
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,16 @@ def test_a_backbone_that_is_not_there_has_a_neighbour(runner: CliRunner) -> None
     asked = runner.invoke(app, ["list", "backbones", "resnet5"])
     assert asked.exit_code == 2
     assert asked.stderr == "error: There is no backbone 'resnet5'. Did you mean 'resnet50'?\n"
+
+
+def test_lists_explain_themselves(runner: CliRunner) -> None:
+    protocols = json.loads(runner.invoke(app, ["list", "protocols", "--format", "json"]).stdout)["protocols"]
+    assert [each["protocol"] for each in protocols] == PROTOCOLS.names()
+    assert all(each["summary"] and each["used_by"] and each["source"] and each["metrics"] for each in protocols)
+    table = runner.invoke(app, ["list", "protocols"]).stdout
+    assert all(word in table for word in ("sketch-lvm", "paired", "P@200:index", "doodle2search"))
+    metrics = json.loads(runner.invoke(app, ["list", "metrics", "--format", "json"]).stdout)["metrics"]
+    assert [each["metric"] for each in metrics][:2] == ["acc@K", "mAP@all:plain"]
+    assert {each["protocol"]: each["version"] for each in protocols}["zse-sbir"] == 2
+    assert all(each["summary"] and each["used_by"] for each in metrics)
+    assert "mAP@K:voc-min" in runner.invoke(app, ["list", "metrics"]).stdout

@@ -21,7 +21,7 @@ from bench.embeddings.memmap import ShardWriter
 from bench.evaluation.ranking import rank
 from bench.results.store import Store
 from tests.bench.evaluation.clouds import clouds
-from tests.cli.commands.test_score import write
+from tests.cli.commands.test_score_as import write
 
 EMBEDDINGS = clouds(queries=60, photos=3_000, width=8)
 
