@@ -58,9 +58,10 @@ class Method(nn.Module):
     ``terms``: its loss terms. The setting ``weight_<term>`` is the weight of each; a term of weight 0 is not computed.
     A method without terms is not trained. ``structural``: ablations that change how a term is computed, each with the
     settings that it changes. ``version``: increased when a change to the code changes results. ``files``: settings with
-    the path of a file, whose hash is part of a run's key. ``recipe``: default run settings. ``Settings``: a frozen
-    dataclass of ``--set key=value``. ``uses_backbone``: whether it needs a pre-trained network. ``classifier_terms``:
-    loss terms that need the network's ImageNet classifier.
+    the path of a file, whose hash is part of a run's key. ``recipe``: default run settings. ``recipes``: other settings
+    by the name that ``--recipe`` takes. ``Settings``: a frozen dataclass of ``--set key=value``. ``uses_backbone``:
+    whether it needs a pre-trained network. ``classifier_terms``: loss terms that need the network's ImageNet
+    classifier.
     """
 
     name: ClassVar[str]
@@ -70,6 +71,7 @@ class Method(nn.Module):
     structural: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     files: ClassVar[tuple[str, ...]] = ()
     recipe: ClassVar[Mapping[str, Any]] = {}
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     Settings: ClassVar[type] = NoSettings
     uses_backbone: ClassVar[bool] = True
     classifier_terms: ClassVar[tuple[str, ...]] = ()

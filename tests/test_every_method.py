@@ -14,12 +14,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.datasets.base import DATASETS
 from bench.datasets.images.loader import Images
 from bench.experiments import ablations as sweep
 from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import build, execute
 from bench.experiments.experiment import Experiment, Resources
-from bench.experiments.resolve import resolve
+from bench.experiments.recipes import with_recipe_named
+from bench.experiments.resolve import resolve, settings_of
 from bench.methods.base import METHODS, TrainingPhotos
 from bench.methods.modules import heads, losses
 from bench.settings.request import Request
@@ -104,6 +106,9 @@ def test_every_method_explains_itself(name: str) -> None:
     assert all(hasattr(settings, f"weight_{term}") for term in method.terms)
     for changes in method.structural.values():
         assert all(getattr(settings, key) != value for key, value in changes.items())
+    for recipe in method.recipes:
+        request = Request(name, "emoji", assignments=with_recipe_named(name, recipe, ()))
+        settings_of(request, method, DATASETS.get("emoji"))  # refuses what is no setting or no value of one
     if method.__module__.startswith("bench.methods.") and name != "ours":  # whose every formula is in docs/method.md
         text = sys.modules[method.__module__].__doc__ or ""
         assert all(word in text for word in ("Paper: ", "Implemented", "Left out")), name

@@ -16,6 +16,7 @@ from bench.methods.base import METHODS, Method
 from bench.methods.modules.single_network import NetworkSettings
 from bench.settings.describe import Description, describe
 from bench.settings.post_processing import PostProcessing
+from bench.settings.request import in_text
 from bench.settings.run_settings import RunSettings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods.md"
@@ -65,6 +66,9 @@ def of_method(method: type[Method]) -> str:
             for name, each in method.structural.items()
         )
         parts.append(f"Structural ablations: {', '.join(changes)}.")
+    for name, recipe in method.recipes.items():
+        values = ", ".join(f"`{key}={in_text(value)}`" for key, value in recipe.items())
+        parts.append(f"`--recipe {name}`: {values}.")
     return "\n\n".join([*parts, *([table(own)] if own else [])]) + "\n"
 
 

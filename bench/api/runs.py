@@ -111,6 +111,7 @@ def run(
     seed: int = 0,
     split: str | None = None,
     without: str | Sequence[str] = (),
+    recipe: str = "",
     checkpoint: Run | int | str | Path | None = None,
     select: str = "last",
     gallery: str = "unseen",
@@ -131,9 +132,9 @@ def run(
     """Train (if needed), embed, rank, score and store, as ``bench run``: the stored run, or the one stored before.
 
     Arguments are the options of the command; ``settings`` are those of ``bench list settings``, such as ``epochs``,
-    ``backbone`` or ``margin``. ``checkpoint`` scores a trained network: a run, its number or a file. Progress goes to
-    stderr unless ``quiet``, and to the loggers of ``log`` (``tensorboard``, ``mlflow:URI``). An interrupted run resumes
-    at the next call.
+    ``backbone`` or ``margin``, and win over those of the method's ``recipe``. ``checkpoint`` scores a trained network:
+    a run, its number or a file. Progress goes to stderr unless ``quiet``, and to the loggers of ``log``
+    (``tensorboard``, ``mlflow:URI``). An interrupted run resumes at the next call.
 
     Raises BenchError for what the command would refuse, and for a run that fails.
     """
@@ -146,6 +147,7 @@ def run(
     if precision not in PRECISIONS:
         raise UsageError(f"Argument 'precision' is {precision!r}. {nearest(precision, PRECISIONS)}")
     from bench.experiments.experiment import Experiment, Resources  # imports torch, which takes seconds
+    from bench.experiments.recipes import with_recipe_named
     from bench.loggers.base import make_logger
 
     loggers = (log,) if isinstance(log, str) else tuple(log)
@@ -155,13 +157,14 @@ def run(
     resources = Resources(
         data_folder(data_root), cache_folder(cache_dir), device=device, workers=workers, resume=resume
     )
+    assignments = tuple(f"{key}={in_text(value)}" for key, value in settings.items())
     request = Request(
         method,
         dataset,
         split,
         int(seed),
         without=(without,) if isinstance(without, str) else tuple(without),
-        assignments=tuple(f"{key}={in_text(value)}" for key, value in settings.items()),
+        assignments=with_recipe_named(method, recipe, assignments) if recipe else assignments,
         selection=select,
         gallery=gallery,
         per_class_limit=limit,

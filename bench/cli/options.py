@@ -26,7 +26,7 @@ SETTINGS = ("backbone", "weights", "image_size", "epochs", "batch_size", "lr")  
 # The panels of the help, by the first option of each.
 PANELS = {
     "method": "What to run",
-    "backbone": "Training",
+    "recipe": "Training",
     "select": "Evaluation",
     "workers": "Machine",
     "executor": "Jobs",
@@ -58,6 +58,10 @@ class RunOptions:
     )
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1.")] = None
     assignments: Annotated[Many, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable.")] = None
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Named settings of the method, see `bench list methods`; --set changes single ones."),
+    ] = None
     backbone: Annotated[str | None, typer.Option(help="Network, by timm's name.", show_default="the dataset's")] = None
     weights: Annotated[
         str | None, typer.Option(help="Backbone weights: a file, or none.", show_default="ImageNet's on this machine")
@@ -123,6 +127,10 @@ class RunOptions:
         named = [f"{name}={value}" for name in SETTINGS if (value := getattr(self, name)) is not None]
         assignments = (*named, *(self.assignments or ()))
         refuse_repeated(assignments)
+        if self.recipe is not None:
+            from bench.experiments.recipes import with_recipe_named
+
+            assignments = with_recipe_named(method, self.recipe, assignments)
         return Request(
             method=method,
             dataset=dataset,

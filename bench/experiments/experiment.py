@@ -14,12 +14,13 @@ from bench.datasets.base import Dataset
 from bench.datasets.published.class_splits import quote_class
 from bench.distributed.process_group import ALONE, Processes
 from bench.errors import DataError
+from bench.experiments.recipes import recipe_of
 from bench.fine_grained import FineGrainedSplit
 from bench.generalized import GeneralizedSplit, mark_of
 from bench.io import file_digest
 from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import Method
-from bench.results.models import trained_on
+from bench.results.models import recipe_mark, trained_on
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request, in_text
 from bench.settings.run_settings import RunSettings, in_key, recipe_for, with_recipe
@@ -79,7 +80,7 @@ class Experiment:
     def title(self) -> str:
         """The name of the experiment on the screen."""
         trained = trained_on(self.identity["configuration"].get("checkpoint"))
-        words = [self.method.name, self.ablation, self.post.title, trained]
+        words = [self.method.name, recipe_mark(self.identity["configuration"]), self.ablation, self.post.title, trained]
         facts = [f"seed {self.seed}"]
         facts += [f"selection {self.selection}"] * (self.selection != "last")
         facts += mark_of(self.gallery) + ["smoke"] * (self.per_class_limit is not None)
@@ -116,8 +117,11 @@ class Experiment:
             "gallery": self.gallery,
             "per_class_limit": self.per_class_limit,
         }
+        ablated = sorted(each for settings in ablations_of(self.method, self.own).values() for each in settings)
+        recipe = recipe_of(self.method, self.run, self.own, ablated)
         notes = {
-            "ablated": sorted(each for settings in ablations_of(self.method, self.own).values() for each in settings),
+            "ablated": ablated,
+            **({"recipe": recipe} if recipe else {}),
             "caution": self.dataset.caution,
             "dropped": dict(self.dropped),
             "gallery_name": self.split.gallery_name,

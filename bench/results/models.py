@@ -116,9 +116,14 @@ class RunRecord:
 
     @property
     def title(self) -> str:
-        """The name of the run in tables: method, ablation, post-processing, training split, selection rule."""
+        """The name of the run in tables: method, recipe, ablation, post-processing, training split, selection rule."""
         post, mark = PostProcessing(**self.configuration.get("post", {})).title, selection(self.selection).mark
-        return " ".join(filter(None, (self.method, self.ablation, post, self.trained_on, mark, self.origin)))
+        return " ".join(
+            filter(
+                None,
+                (self.method, recipe_mark(self.configuration), self.ablation, post, self.trained_on, mark, self.origin),
+            )
+        )
 
     @property
     def trained_on(self) -> str:
@@ -151,6 +156,11 @@ class RunRecord:
         """The value of a metric id; NaN without one."""
         values = (each.value for each in self.scores if each.metric == metric and each.average == average)
         return next(values, math.nan)
+
+
+def recipe_mark(configuration: Mapping[str, Any]) -> str:
+    """The mark of a named recipe, empty without one."""
+    return f"(recipe {configuration['recipe']})" if "recipe" in configuration else ""
 
 
 def trained_on(checkpoint: Mapping[str, Any] | None) -> str:

@@ -21,6 +21,7 @@ from bench.training.state import Checkpoint, load_exactly, read_file
 OF_THE_SPLIT = ("relevance", "zero_shot", "chance", "seen_tested")  # what a run notes of its split
 AFTER_TRAINING = (
     "post",
+    "recipe",
     "caution",
     "dropped",
     "gallery_name",

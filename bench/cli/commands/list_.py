@@ -22,7 +22,10 @@ def methods(format: Format = "table") -> None:
     """Methods of `bench run -m NAME`."""
     from bench.methods.base import METHODS
 
-    rows = [{"method": n, "loss_terms": list(m.terms), "summary": m.summary} for n, m in METHODS.items()]
+    rows = [
+        {"method": n, "loss_terms": list(m.terms), "recipes": list(m.recipes), "summary": m.summary}
+        for n, m in METHODS.items()
+    ]
     print_rows("methods", rows, format)
 
 
@@ -76,16 +79,19 @@ def _without_name(thing: Any) -> dict[str, Any]:
 def settings(
     method: Annotated[str, typer.Argument(help="Method.")] = "ours",
     dataset: Annotated[str, typer.Option("-d", "--dataset", help="Dataset.")] = "emoji",
+    recipe: Annotated[str | None, typer.Option(help="Named recipe of the method.", show_default="none")] = None,
     format: Format = "table",
 ) -> None:
     """Settings of `bench run --set KEY=VALUE`, with defaults: of the run, method, dataset and post-processing."""
     from bench.datasets.base import DATASETS
+    from bench.experiments.recipes import with_recipe_named
     from bench.experiments.resolve import settings_of
     from bench.methods.base import METHODS
     from bench.settings.describe import describe
     from bench.settings.request import Request
 
-    parts = settings_of(Request(method, dataset), METHODS.get(method), DATASETS.get(dataset))
+    assignments = with_recipe_named(method, recipe, ()) if recipe is not None else ()
+    parts = settings_of(Request(method, dataset, assignments=assignments), METHODS.get(method), DATASETS.get(dataset))
     rows = [
         {"setting": each.name, "of": owner, **_without_name(each)}
         for owner, part in zip(("run", method, dataset, "after embedding"), parts, strict=True)

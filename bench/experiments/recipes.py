@@ -1,0 +1,39 @@
+"""Named recipes: settings of a method that belong together, such as those of its authors' code."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bench.errors import UsageError, nearest
+from bench.methods.base import METHODS, Method
+from bench.settings.request import in_text
+from bench.settings.run_settings import RunSettings, given
+
+
+def with_recipe_named(method: str, recipe: str, assignments: Sequence[str]) -> tuple[str, ...]:
+    """``key=value`` texts of a method's recipe, then ``assignments``, which win.
+
+    Raises UsageError if the method has no such recipe.
+    """
+    if not method:
+        raise UsageError(f"--checkpoint scores a network as it was trained: leave out --recipe {recipe}.")
+    recipes = METHODS.get(method).recipes
+    if recipe not in recipes:
+        raise UsageError(f"Method {method!r} has no recipe {recipe!r}. {nearest(recipe, recipes)}")
+    own = given(assignments)
+    return (*(f"{key}={in_text(value)}" for key, value in recipes[recipe].items() if key not in own), *assignments)
+
+
+def recipe_of(method: type[Method], run: RunSettings, own: Any, ablated: Collection[str]) -> str:
+    """The name of the recipe whose values a run has, but for ``ablated`` settings; empty if it is none."""
+    values = {**asdict(run), **asdict(own)}
+    return next(
+        (
+            name
+            for name, recipe in method.recipes.items()
+            if all(values[key] == value for key, value in recipe.items() if key not in ablated)
+        ),
+        "",
+    )
