@@ -134,6 +134,7 @@ FUNCTIONS = {
     "classification": ("normalised_softmax",),
     "preservation": ("preservation", "distillation"),
     "contrastive": ("supervised_contrastive",),
+    "pairs": ("mined_pairs",),
 }
 
 
