@@ -165,9 +165,9 @@ def open_rows(counts: Labels, counters: Counters) -> None:
         codes[:] = 0
         most_of_bucket = 0
         for position in range(count):
-            bucket = own_bucket[position] = bucket_of(scores[position], highest, steepness, last)
-            codes[bucket + 2] += 1
-            most_of_bucket = max(most_of_bucket, codes[bucket + 2])
+            own_bucket[position] = bucket_of(scores[position], highest, steepness, last)
+            codes[own_bucket[position] + 2] += 1
+            most_of_bucket = max(most_of_bucket, codes[own_bucket[position] + 2])
         for bucket in range(1, buckets + 3):
             codes[bucket] += codes[bucket - 1]
         for position in range(count):
@@ -235,8 +235,8 @@ def count_rows(scores: Floats, kinds: Labels, photo_kinds: Positions, begin: int
                 found += code & np.uint32(1)
             for each in range(found):
                 place = int(close[np.uint32(each)])
-                start = np.int64(codes[chunk[place]]) >> 1
-                end = np.int64(codes[chunk[place] + np.uint32(1)]) >> 1
+                start = int(np.int64(codes[chunk[place]]) >> 1)  # signed, as the rest
+                end = int(np.int64(codes[chunk[place] + np.uint32(1)]) >> 1)
                 score = part[place]
                 if end - start == 1 and score != own_score[start]:  # nearly all: again without a branch
                     at[2 * (start + (own_score[start] > score))] += 1
