@@ -148,13 +148,16 @@ RULES: Mapping[str, tuple[str, Mapping[str, tuple[Formula, str]]]] = {
     "ci-sbir": (
         "cosine",
         {
-            "mAP@all:voc": (voc, "nanmean"),
-            "P@100:k": (precision(100, "K"), "skip"),
-            "P@200:k": (precision(200, "K"), "skip"),
+            "mAP@all:voc": (voc, "mean"),
+            "P@100:k": (precision(100, "list"), "mean"),
+            "P@200:k": (precision(200, "list"), "mean"),
         },
     ),
     "zs-sbir-samirkthakur": ("cosine", {"mAP@all:tied": (scikit, "mean"), "P@1:k": (precision(1, "K"), "mean")}),
-    "zse-sbir-clip": ("cosine", {"mAP@100:hits": (lambda s, f: torchmetrics(s, f, 100), "mean")}),
+    "zse-sbir-clip": (
+        "cosine",
+        {"mAP@100:hits": (lambda s, f: torchmetrics(s, f, 100), "mean"), "P@100:k": (precision(100, "list"), "mean")},
+    ),
     "baseline-fgsbir": (
         "raw pairwise",
         {"acc@1": (among_first(1), "nanmean"), "acc@10": (among_first(10), "nanmean")},
@@ -188,8 +191,6 @@ def figure(formula: Formula, mean: str, scores: Scores, query_labels: Scores, ga
     has = np.isin(query_labels, gallery_labels)
     if mean == "nanmean":
         return float(np.nanmean(found))
-    if mean == "skip":
-        return float(found[has].mean())
     if mean.endswith("classes"):
         labels = np.unique(query_labels[has] if mean.startswith("skip") else query_labels)
         return float(np.mean([found[query_labels == label].mean() for label in labels]))
