@@ -117,6 +117,7 @@ class Method(nn.Module):
     def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """Unweighted loss of each term in ``weights``, a scalar, over the whole batch.
 
+        Further scalars, such as a count of anchors, are not trained on: the training curves show them.
         ``outputs`` are those of all images of the batch, each [batch, ...]; ``labels`` int64 [batch] (positions in
         ``Context.seen``), ``is_photo`` bool [batch].
         """

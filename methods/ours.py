@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from bench.errors import UsageError
 from bench.methods.base import METHODS, Context, TrainingPhotos
 from bench.methods.modules import heads, losses, single_network
 from bench.methods.modules.class_knowledge import class_knowledge
@@ -41,10 +42,22 @@ class OursSettings(NetworkSettings):
     teacher: Literal["prepared", "online"] = setting(
         "prepared", "prepared: a table of classes; online: the frozen network beside the student"
     )
+    hinge: Literal["two", "one"] = setting(
+        "two", "hinges of a quadruplet; one: around the mean distance to both negatives", later=True
+    )
+    pairs: Literal["quadruplet", "cross-domain", "mathm", "mathm-unweighted"] = setting(
+        "quadruplet", "cross-domain: the triplet of a sketch and two photos; mathm: MATHM's three pairs", later=True
+    )
     positives: Literal["class", "instance"] = single_network.positives()
     weight_quadruplet: float = 1.0
     weight_classification: float = 1.0
     weight_preservation: float = 1.0
+
+    def __post_init__(self) -> None:
+        if (not self.balanced) + (self.hinge != "two") + (self.pairs != "quadruplet") > 1:
+            raise UsageError("Each of balanced=false, hinge=one and pairs=... replaces the quadruplet: choose one.")
+        if self.pairs.startswith("mathm") and self.mining != "hard":
+            raise UsageError("MATHM's pairs are mined: leave out mining=all, or take other pairs.")
 
 
 @METHODS.register("ours")
@@ -56,6 +69,10 @@ class Ours(SingleNetwork):
     terms = ("quadruplet", "classification", "preservation")
     structural: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "unbalanced": {"balanced": False},
+        "one-hinge": {"hinge": "one"},
+        "cross-domain": {"pairs": "cross-domain"},
+        "mathm-pairs": {"pairs": "mathm", "margin": 0.2},
+        "mathm-pairs-unweighted": {"pairs": "mathm-unweighted", "margin": 0.2},
         "online-teacher": {"teacher": "online"},
     }
     Settings: ClassVar[type] = OursSettings
@@ -102,6 +119,8 @@ class Ours(SingleNetwork):
         if "quadruplet" in computed:
             alike = outputs["instance"] if self.by_instance else labels
             terms["quadruplet"] = self._quadruplet(embedding, alike, is_photo)
+            pairs = settings.pairs.removesuffix("-unweighted") if settings.balanced else "mixed"
+            terms |= self.anchors_left_out(alike, is_photo, pairs)
         if "classification" in computed:
             terms["classification"] = losses.normalised_softmax(embedding, self.prototypes, labels, settings.scale)
         if "preservation" in computed:
@@ -115,7 +134,14 @@ class Ours(SingleNetwork):
         return terms
 
     def _quadruplet(self, embedding: Tensor, labels: Tensor, is_photo: Tensor) -> Tensor:
+        """The balanced quadruplet, or what a structural ablation has in its place."""
         settings = self.settings
-        if settings.balanced:
-            return losses.balanced_quadruplet(embedding, labels, is_photo, settings.margin, settings.mining)
-        return losses.mixed_triplet(embedding, labels, settings.margin, settings.mining)
+        margin, mining, batch = settings.margin, settings.mining, (embedding, labels, is_photo)
+        if not settings.balanced:
+            return losses.mixed_triplet(embedding, labels, margin, mining)
+        if settings.pairs == "cross-domain":
+            return losses.cross_domain_triplet(*batch, margin, mining)
+        if settings.pairs != "quadruplet":
+            return losses.mined_pairs(*batch, margin, weighted=settings.pairs == "mathm")
+        quadruplet = losses.one_hinge_quadruplet if settings.hinge == "one" else losses.balanced_quadruplet
+        return quadruplet(*batch, margin, mining)

@@ -47,4 +47,5 @@ class Triplet(SingleNetwork):
         """The only term."""
         margin, mining = self.settings.margin, self.settings.mining
         alike = outputs["instance"] if self.by_instance else labels
-        return {"triplet": losses.cross_domain_triplet(outputs["embedding"], alike, is_photo, margin, mining)}
+        loss = losses.cross_domain_triplet(outputs["embedding"], alike, is_photo, margin, mining)
+        return {"triplet": loss, **self.anchors_left_out(alike, is_photo, "cross-domain")}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.datasets.base import Dataset
+from bench.datasets.images.samplers import batch_by_domain
 from bench.datasets.published.class_splits import quote_class
 from bench.distributed.process_group import ALONE, Processes
 from bench.errors import DataError
@@ -126,6 +127,9 @@ class Experiment:
             "dropped": dict(self.dropped),
             "gallery_name": self.split.gallery_name,
         }
+        if self.trains and not self.run.usual_batches:
+            sketches, photos = batch_by_domain(self.run, len(self.split.seen))
+            notes["batch"] = {"sketches": sketches, "photos": photos}
         if isinstance(self.split, FineGrainedSplit | GeneralizedSplit):
             notes |= self.split.facts
         return {
@@ -214,7 +218,7 @@ def configuration_of(
 ) -> dict[str, Any]:
     """Every setting of a run except images, seed, selection rule and gallery."""
     return {
-        "run": {**asdict(run), "weights": weights_identity(run.weights)},
+        "run": {**in_key(run), "weights": weights_identity(run.weights)},
         "method": {**in_key(own), **{name: _file_identity(name, getattr(own, name)) for name in method.files}},
         "dataset": dataset.identity(),
         "post": asdict(post),

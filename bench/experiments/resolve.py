@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.datasets.base import DATASETS, Dataset
 from bench.datasets.checks.broken_images import ROLES, BrokenImageCache, Role
+from bench.datasets.images.samplers import batch_by_domain
 from bench.datasets.published.request_split import apply_request, remember_folder
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.experiments.experiment import Experiment, Resources, default_settings
@@ -20,7 +21,7 @@ from bench.methods.backbone.weights import missing_weights, verified_hash
 from bench.methods.base import METHODS, Method
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request
-from bench.settings.run_settings import assign, given
+from bench.settings.run_settings import RunSettings, assign, given
 from bench.training.trained_networks import Trained, open_trained
 from bench.types import Split
 
@@ -95,7 +96,8 @@ def resolve(
             "a method that is not trained."
         )
     if trains:
-        _check_positives(split, request.method, getattr(own, "positives", ""))
+        batch_by_domain(run, len(split.seen))  # raises for a batch without a sketch or a photo
+        _check_positives(split, request.method, getattr(own, "positives", ""), run)
     if isinstance(split, FineGrainedSplit) and split.grouped and post.rerank != "none":
         raise UsageError(
             f"Re-ranking uses the whole gallery, but in split {split.name!r} a query sees the photos of its class: "
@@ -108,12 +110,16 @@ def resolve(
     return Experiment(kind, dataset, split, run=run, own=own, post=post, dropped=dropped, trained=trained, **same)
 
 
-def _check_positives(split: Split, method: str, positives: str) -> None:
+def _check_positives(split: Split, method: str, positives: str, run: RunSettings) -> None:
     """UsageError if the split cannot give the positives and negatives that a method learns from."""
     if positives == "instance" and split.relevance != "instance":
         raise UsageError(
             f"Split {split.name!r} names no instances, from which positives=instance learns: take a fine-grained "
             "split, such as emoji-93-fine."
+        )
+    if positives == "instance" and not run.usual_batches:
+        raise UsageError(
+            "A batch of positives=instance holds a photo for each sketch: leave out photo_share and batches."
         )
     if split.relevance == "instance" and positives != "instance" and len(split.seen) == 1:
         cure = "pass --set positives=instance" if positives else "take -m triplet with --set positives=instance"

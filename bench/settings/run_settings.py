@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from bench.errors import UsageError, nearest
 from bench.registry import Registry, not_a_function
@@ -82,8 +82,14 @@ class RunSettings:
     backbone: str = setting("resnet50", "name of a timm network")
     weights: str = setting("", "file of backbone weights; empty: ImageNet weights, none: random weights")
     epochs: float = setting(10.0, "passes over the training images; fractions are allowed", above=0)
-    batch_size: int = setting(96, "images per batch, half of them sketches", least=2)
+    batch_size: int = setting(96, "images per batch, half of them sketches unless photo_share is set", least=2)
     per_class: int = setting(2, "sketches of each class in a batch, and as many photos", least=1)
+    photo_share: float = setting(
+        0.5, "share of photos in a batch, rounded to whole images", least=0, most=1, later=True
+    )
+    batches: Literal["classes", "images"] = setting(
+        "classes", "classes: as many images of each class; images: of any class, as SAKE draws them", later=True
+    )
     optimiser: str = setting("adam", "adamw decays weights apart from the gradients", names=OPTIMISERS)
     lr: float = setting(1e-4, "highest learning rate of the backbone", least=0, search=(1e-5, 1e-3))
     head_lr: float = setting(1e-3, "highest learning rate of new layers", least=0, search=(1e-4, 1e-2))
@@ -101,6 +107,11 @@ class RunSettings:
     shift: float = setting(0.1, "augmentation: share of the image side, in each direction", least=0, most=1)
     mirror: bool = setting(True, "augmentation: left-right flips")
     grayscale: float = setting(0.0, "augmentation: probability that an image loses its colours", least=0, most=1)
+
+    @property
+    def usual_batches(self) -> bool:
+        """Whether each class of a batch has as many sketches as photos."""
+        return (self.photo_share, self.batches) == (RunSettings.photo_share, RunSettings.batches)
 
 
 def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:

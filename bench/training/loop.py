@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.datasets.images.augmentation import Augmentation
 from bench.datasets.images.loader import Images
-from bench.datasets.images.samplers import BalancedBatches, InstanceBatches
+from bench.datasets.images.samplers import Batches, make_batches
 from bench.devices import autocast, to_pixels
 from bench.distributed.ddp import WholeBatchLosses, spread
 from bench.distributed.failure import LostProcessError
@@ -77,10 +77,8 @@ def train(
     batch cannot be split, and LostProcessError, after saving the last full step, if another process ended.
     """
     instances = data.instances if method.by_instance else None
-    sizes = {"batch_size": run.batch_size, "per_class": run.per_class}
-    sampler = BalancedBatches(data.labels.numpy(), data.is_photo.numpy(), **sizes)
-    if instances is not None:
-        sampler = InstanceBatches(data.labels.numpy(), data.is_photo.numpy(), instances.numpy(), **sizes)
+    paired = None if instances is None else instances.numpy()
+    sampler = make_batches(run, data.labels.numpy(), data.is_photo.numpy(), paired)
     rows = sampler.share(processes.rank, processes.size)
     steps = max(1, round(run.epochs * len(sampler)))
     augment = Augmentation(run.rotation, run.scaling, run.shift, run.mirror, run.grayscale)
@@ -104,7 +102,9 @@ def train(
             with autocast(device, precision):
                 shown = instances[positions].to(device) if instances is not None else None  # [batch]
                 terms = losses(pixels, labels, is_photo, shown)  # each a scalar
-                loss = torch.stack([weights[name] * value.float() for name, value in terms.items()]).sum()
+                loss = torch.stack(
+                    [weights[name] * value.float() for name, value in terms.items() if name in weights]
+                ).sum()
             values = check_finite(terms, state.step, len(sampler))
             for group, lr in zip(optimiser.param_groups, highest, strict=True):
                 group["lr"] = lr * schedule(state.step, steps, run)
@@ -128,7 +128,7 @@ def train(
 
 
 def _batches(
-    sampler: BalancedBatches, images: Images, seed: int, start: int, steps: int, rows: Sequence[int]
+    sampler: Batches, images: Images, seed: int, start: int, steps: int, rows: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """For each step from ``start``: positions int64 [batch], and pixels uint8 [own, 3, size, size] of its ``rows``."""
     for epoch in range(start // len(sampler), math.ceil(steps / len(sampler))):

