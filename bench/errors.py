@@ -64,6 +64,11 @@ def missing_extra(what: str, extra: str) -> LoadingError:
 MOST_NAMED = 40  # names that a sentence lists
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, for the middle of a sentence: of a system call without the path, which the sentence names."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def nearest(name: str, names: Iterable[str], meanings: Mapping[str, str] | None = None) -> str:
     """A hint about an unknown name: the nearest known name, otherwise all of them.
 

@@ -70,8 +70,8 @@ class Registry(Generic[T]):
         self._discover()
         return sorted(self._known.keys() | self._plugins.keys())
 
-    def get(self, name: str) -> T:
-        """The object called ``name``.
+    def get(self, name: str, *others: str) -> T:
+        """The object called ``name``; ``others`` are names of the caller's own, for the error sentence.
 
         Raises UsageError with the nearest name if there is none, LoadingError if its plug-in cannot be used.
         """
@@ -82,7 +82,9 @@ class Registry(Generic[T]):
         if name not in self._known and name in self._plugins:
             self._known.setdefault(name, self._load(name))
         if name not in self._known:
-            raise UsageError(f"There is no {self.kind} {name!r}. {self._module(name) or nearest(name, self.names())}")
+            raise UsageError(
+                f"There is no {self.kind} {name!r}. {self._module(name) or nearest(name, [*self.names(), *others])}"
+            )
         return self._known[name]
 
     def _module(self, name: str) -> str:

@@ -13,7 +13,7 @@ from bench.datasets.base import DATASETS, TUNING, Dataset, Survey, Whereabouts
 from bench.datasets.published.class_splits import hash_of_classes, split_classes, unquote_class
 from bench.datasets.published.files import Walker, check_name, escape, needed_for, read_file, stamp_of
 from bench.datasets.published.instances import by_class, fine_grained, readings, stem, without_number
-from bench.errors import DataError, UsageError, nearest
+from bench.errors import DataError, UsageError, nearest, reason
 from bench.settings.run_settings import setting
 from bench.types import Item, Modality, Split, salted_order
 
@@ -248,7 +248,7 @@ def _read_names(path: Path) -> list[str]:
     try:
         lines = path.expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The list of unseen classes {path} cannot be read ({error}).") from error
+        raise UsageError(f"The list of unseen classes {path} cannot be read ({reason(error)}).") from error
     names: list[str] = []
     wanted, expected = True, ""
     for line in (each.strip() for each in lines):

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from bench.errors import UsageError, nearest
+from bench.errors import UsageError, nearest, reason
 
 HERE = Path("bench.toml")
 NONE = Path(os.devnull)
@@ -36,8 +36,7 @@ def read_configuration(ctx: typer.Context, config: Path | None) -> Path | None:
             try:
                 _join(values, _defaults(path, "", ctx.command, tomllib.loads(path.read_text(encoding="utf-8-sig"))))
             except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else error
-                raise UsageError(f"Configuration file {path} cannot be read ({reason}).") from error
+                raise UsageError(f"Configuration file {path} cannot be read ({reason(error)}).") from error
     ctx.default_map = values
     return config
 

@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             content = self.rfile.read(length)
             start = time.perf_counter()
-            matches = self.searcher.query(content, "you sent", COUNT)
+            matches = self.searcher.query(content, "of your request", COUNT)
         except BenchError as error:
             self._refuse(400, str(error))
         except TimeoutError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.errors import DataError
+from bench.errors import DataError, reason
 
 
 def read_file_list(root: Path, name: str) -> Iterator[tuple[int, str, int]]:
@@ -42,7 +42,9 @@ def _text(path: Path, name: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")  # skips the mark that Windows editors write
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"File list {name} in {path.parent} cannot be read ({error}): restore or remove it.") from error
+        raise DataError(
+            f"File list {name} in {path.parent} cannot be read ({reason(error)}): restore or remove it."
+        ) from error
 
 
 def _stays_inside(path: str) -> bool:

@@ -13,7 +13,7 @@ from bench.datasets.published.files import Walker, read_file, stamp_of
 from bench.datasets.published.instances import stem
 from bench.datasets.published.layouts import candidates
 from bench.datasets.published.tree_dataset import PUBLISHED_RECIPE
-from bench.errors import DataError
+from bench.errors import DataError, reason
 from bench.fine_grained import FineGrainedSplit
 from bench.settings.run_settings import setting
 from bench.types import Item, Modality, Relevance, Split
@@ -125,7 +125,9 @@ class QmulDataset(Dataset):
             try:
                 lines = (root / f"photo_{side}.txt").read_text(encoding="utf-8-sig").split()
             except (OSError, UnicodeDecodeError) as error:
-                raise DataError(f"List photo_{side}.txt in {root} cannot be read ({error}): restore it.") from error
+                raise DataError(
+                    f"List photo_{side}.txt in {root} cannot be read ({reason(error)}): restore it."
+                ) from error
             for line in lines:
                 if side_of.setdefault(stem(line), side) != side:
                     raise DataError(f"Photo {stem(line)!r} is in both lists of {root}: remove it from one.")

@@ -30,14 +30,16 @@ def report(
     kind: Annotated[
         Many,
         typer.Option(
-            help="main, fine-grained, protocols, ablation, per-class, gallery, cost, or all; repeatable.",
+            help="main or another kind of `bench list reports`, or all; repeatable.",
             show_default="main; all for html",
         ),
     ] = None,
     protocol: Annotated[Many, typer.Option(help="Main table under this protocol; repeatable.")] = None,
     format: Annotated[
         str | None,
-        typer.Option("--format", help="md, csv, json, latex or html.", show_default="md; tables on a terminal"),
+        typer.Option(
+            "--format", help="md or another format of `bench list reports`.", show_default="md; tables on a terminal"
+        ),
     ] = None,
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="PATH", help="File, or FOLDER/, instead of stdout.")
@@ -69,7 +71,7 @@ def report(
     kinds = list(dict.fromkeys(kind or (["all"] if writer.pictures else ["main"])))
     protocols = tuple(dict.fromkeys(protocol or ()))
     for each in set(kinds) - {"all"}:  # wrong names are found before the store is opened
-        KINDS.get(each)
+        KINDS.get(each, "all")
     for each in protocols:
         protocol_of(each)
     methods = [*method, baseline.partition(" ")[0]] if method and baseline else method
