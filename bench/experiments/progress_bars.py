@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 
 from bench.experiments.progress import Observer
 
@@ -17,11 +28,16 @@ SECONDS_BETWEEN_LINES = 30.0  # without a terminal
 
 
 class Bars(Observer):
-    """An observer with bars on a terminal, lines elsewhere, and nothing if quiet."""
+    """An observer with bars on a terminal, lines elsewhere, and nothing if quiet.
 
-    def __init__(self, title: str, *, quiet: bool) -> None:
+    With ``in_bytes`` the progress is in bytes, and their rate is shown.
+    """
+
+    def __init__(self, title: str, *, quiet: bool, in_bytes: bool = False) -> None:
         self.title = title
         self.quiet = quiet
+        self.in_bytes = in_bytes
+        self.done = 0
         self.console = Console(file=sys.stderr, highlight=False)
         if self.console.is_jupyter:  # lines: a notebook shows stderr, but moves no cursor
             self.console = Console(file=sys.stderr, highlight=False, force_jupyter=False, force_terminal=False)
@@ -35,9 +51,11 @@ class Bars(Observer):
         if not self.quiet:
             self.console.print(self.title, markup=False)
             if self.console.is_terminal:
-                columns = (TextColumn("  {task.description:<24}"), BarColumn(), MofNCompleteColumn())
-                terms = TextColumn("{task.fields[terms]}")
-                self.bars = Progress(*columns, TimeElapsedColumn(), terms, console=self.console)
+                counts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(),)
+                if self.in_bytes:
+                    counts = (DownloadColumn(), TransferSpeedColumn())
+                columns = (TextColumn("  {task.description:<24}"), BarColumn(), *counts, TimeElapsedColumn())
+                self.bars = Progress(*columns, TextColumn("{task.fields[terms]}"), console=self.console)
                 self.bars.start()
         return self
 
@@ -51,7 +69,7 @@ class Bars(Observer):
     def phase(self, name: str) -> None:
         """Begin a part of the run."""
         self._end_part()
-        self.part, self.begun, self.smooth = name, time.perf_counter(), {}
+        self.part, self.begun, self.smooth, self.done = name, time.perf_counter(), {}, 0
         if self.bars is not None:
             self.task = self.bars.add_task(name, total=None, terms="")
 
@@ -59,13 +77,20 @@ class Bars(Observer):
         """Show how much of the part is done."""
         for name, value in (terms or {}).items():
             self.smooth[name] = SMOOTHING * self.smooth.get(name, value) + (1 - SMOOTHING) * value
+        self.done = done
         if self.bars is not None and self.task is not None:
             self.bars.update(self.task, completed=done, total=total, terms=self._terms())
-        elif not self.quiet and terms and time.perf_counter() - self.last_line > SECONDS_BETWEEN_LINES:
+        elif (
+            not self.quiet and (terms or self.in_bytes) and time.perf_counter() - self.last_line > SECONDS_BETWEEN_LINES
+        ):
             self.last_line = time.perf_counter()
-            self.console.print(f"  {self.part} {done}/{total}  {self._terms()}", markup=False)
+            counts = f"{decimal(done)} of {decimal(total)}" if self.in_bytes else f"{done}/{total}"
+            self.console.print(f"  {self.part} {counts}  {self._terms()}", markup=False)
 
     def _terms(self) -> str:
+        if self.in_bytes:
+            rate = self.done / max(time.perf_counter() - self.begun, 1e-3)
+            return f"{decimal(self.done)}, {decimal(int(rate))}/s" if self.done and self.bars is None else ""
         return "  ".join(f"{name} {value:.3f}" for name, value in self.smooth.items())
 
     def _end_part(self, finished: bool = True) -> None:

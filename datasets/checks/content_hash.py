@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.datasets.base import Dataset
+from bench.datasets.published.files import size_of
 from bench.types import Item, Split, salted_order
 
 WHOLE_BYTES = 256 * 2**20  # up to this total every file is read: about a second from the page cache
@@ -57,7 +58,7 @@ def _sizes(root: Path | None, paths: Sequence[str]) -> list[int]:
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     try:
         with ThreadPoolExecutor(THREADS) as pool:
-            sizes = pool.map(lambda chunk: [(root / path).stat().st_size for path in chunk], chunks)
+            sizes = pool.map(lambda chunk: [size_of(root, path) for path in chunk], chunks)
             return [size for chunk in sizes for size in chunk]
     except OSError:
         return []

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from bench.datasets.published.in_place import indexed_images
 from bench.errors import DataError
 
 SUFFIXES = (
@@ -36,8 +37,8 @@ class Listing:
 class Walker:
     """Lists and caches the folders below ``root`` by relative path with ``/``; the empty path is the root.
 
-    Hidden and system files are skipped. A missing folder is empty. Names may be invalid: ``check_name`` checks those of
-    images in a split.
+    Images in indexed archives count as files. Hidden and system files are skipped. A missing folder is empty. Names may
+    be invalid: ``check_name`` checks those of images in a split.
     """
 
     def __init__(self, root: Path) -> None:
@@ -53,7 +54,8 @@ class Walker:
 
     def is_folder(self, folder: str) -> bool:
         """Whether the path is a readable folder."""
-        return os.path.isdir(self.root / folder)  # noqa: PTH112 (Path.is_dir raises without permission)
+        # Path.is_dir raises without permission.
+        return os.path.isdir(self.root / folder) or indexed_images(self.root).is_folder(folder)  # noqa: PTH112
 
     def has_image(self, path: str) -> bool:
         """Whether there is an image file at ``path``; reads each folder once."""
@@ -79,32 +81,51 @@ class Walker:
                     else:
                         stray.append(entry.name)
         except FileNotFoundError:
-            return Listing()
+            pass
         except OSError as error:
             raise DataError(
                 f"Folder {where} cannot be read ({error.strerror}): check its permissions or pass another folder."
             ) from error
+        indexed = indexed_images(self.root)
+        folders += indexed.folders.get(folder, set()).difference(folders)
+        images += set(indexed.names.get(folder, ())).difference(images)
         return Listing(tuple(sorted(folders)), tuple(sorted(images)), tuple(sorted(stray)))
 
 
 def read_file(root: Path, path: str) -> bytes:
-    """The content of ``path`` below ``root``; raises DataError with the path if it cannot be read."""
+    """The content of ``path`` below ``root``, or in an indexed archive; raises DataError if it cannot be read."""
     try:
         return (root / path).read_bytes()
     except OSError as error:
+        if path in (indexed := indexed_images(root)).images:
+            return indexed.read(path)
         raise DataError(f"Image {path} cannot be read ({error.strerror}): restore or remove it.") from error
 
 
 def stamp_of(root: Path, paths: Iterable[str]) -> str:
-    """SHA-256 (64 hex digits) of the paths below ``root``, with size and modification time of each existing file."""
+    """SHA-256 (64 hex digits) of the paths below ``root``, with size and modification time of each existing file.
+
+    An image in an archive counts with its CRC.
+    """
     digest = hashlib.sha256()
     for path in paths:
         try:
             found = os.stat(root / path)  # noqa: PTH116 (200,000 times)
             digest.update(f"{path}\t{found.st_size}\t{found.st_mtime_ns}\n".encode())
         except OSError:
-            digest.update(f"{path}\n".encode())
+            member = indexed_images(root).images.get(path)
+            digest.update((f"{path}\t{member[1].crc}\n" if member else f"{path}\n").encode())
     return digest.hexdigest()
+
+
+def size_of(root: Path, path: str) -> int:
+    """Bytes of the image at ``path`` below ``root``, also in an indexed archive; raises OSError if there is none."""
+    try:
+        return (root / path).stat().st_size
+    except OSError:
+        if (found := indexed_images(root).images.get(path)) is None:
+            raise
+        return found[1].size
 
 
 @cache

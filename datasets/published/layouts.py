@@ -68,7 +68,7 @@ class Place:
     @property
     def has_repeated(self) -> bool:
         """Whether this layout has folders of repeated photos and all of them exist."""
-        return bool(self.layout.repeated) and all((self.root / folder).is_dir() for folder in self.layout.repeated)
+        return bool(self.layout.repeated) and all(map(Walker(self.root).is_folder, self.layout.repeated))
 
 
 def find_place(parents: Sequence[tuple[Path, bool]], layouts: Sequence[Layout], names: ClassNames) -> Place | None:
@@ -94,7 +94,7 @@ def missing_folders(parents: Sequence[tuple[Path, bool]], layouts: Sequence[Layo
     for layout in layouts:
         folders = (*layout.sketches, *layout.photos)
         for parent, _ in parents:
-            missing = tuple(str(parent / each) for each in folders if not (parent / each).is_dir())
+            missing = tuple(str(parent / each) for each in folders if not Walker(parent).is_folder(each))
             if 0 < len(missing) < len(folders):
                 found.append(missing)
     return min(found, key=len, default=())

@@ -1,4 +1,4 @@
-"""``bench data``: where a dataset is, whether it matches the published one, and its canonical lists."""
+"""``bench data``: add a dataset, where it is, whether it matches the published one, and its canonical lists."""
 
 from __future__ import annotations
 
@@ -12,16 +12,69 @@ from bench.cli.app import app
 from bench.cli.data_table import describe_place, label_items, make_json, print_findings, summarize
 from bench.cli.options import DatasetSettings, SplitName, refuse_repeated
 from bench.cli.output import Format, global_option, print_facts, print_json, print_rows, write_output
-from bench.errors import DataError
+from bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
+    from bench.datasets.published.tree_dataset import TreeDataset
     from bench.types import Split
 
 data = typer.Typer(no_args_is_help=True, help="Datasets on disk: where they are, checks, canonical lists.")
 app.add_typer(data, name="data")
 
 Name = Annotated[str, typer.Argument(metavar="DATASET", help="Dataset, see `bench list datasets`.")]
+
+
+@data.command(epilog="Example: bench data add tuberlin png.zip ImageResized.zip")
+def add(
+    ctx: typer.Context,
+    dataset: Name,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...", help="Archives (zip, tar, 7z), folders or http(s) addresses, in any order."
+        ),
+    ],
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy folders, too; default: link folders, unpack archives.")
+    ] = False,
+    link: Annotated[bool, typer.Option("--link", help="Link to folders; refuse archives.")] = False,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Read images from zip archives where they lie, without unpacking.")
+    ] = False,
+) -> None:
+    """Put a downloaded dataset below --data-root, and check it.
+
+    The archives are those of the publication or of a repository: see `bench data path DATASET`. An interrupted command
+    goes on when it is repeated. Exits with 3 if the dataset is whole but not usable.
+    """
+    from bench.cli.data_added import print_found, print_placed
+    from bench.datasets.adding.add import Adding
+    from bench.datasets.checks.check import check as find
+    from bench.experiments.progress_bars import Bars
+
+    modes = [name for name, given in (("copy", copy), ("link", link), ("in-place", in_place)) if given]
+    if len(modes) > 1:
+        raise UsageError(f"--{modes[0]} and --{modes[1]} exclude each other: pass one of them.")
+    quiet = bool(global_option(ctx, "quiet"))
+    with (
+        Bars(f"adding {dataset}", quiet=quiet, in_bytes=True) as bars,
+        Adding(open_tree(ctx, dataset), sources, bars) as adding,
+    ):
+        found = adding.find()
+        print_found(adding, found)
+        placed = adding.place(found, "".join(modes))
+    print_placed(adding, placed)
+    if found.missing:
+        typer.echo(
+            f"not usable yet: {', '.join(found.missing)} is missing; add it by `bench data add {dataset} SOURCE`"
+        )
+        return
+    chosen = open_dataset(ctx, dataset, None)
+    findings = find(chosen)
+    print_findings(chosen, findings)
+    if findings.problems:
+        raise typer.Exit(DataError.exit_code)
 
 
 @data.command(epilog="Example: bench data check tuberlin --deep")
@@ -128,6 +181,17 @@ def open_dataset(ctx: typer.Context, name: str, assignments: list[str] | None) -
     refuse_repeated(assignments or [])
     (settings,) = assign([kind.Settings()], assignments or [])
     return kind(Path(global_option(ctx, "data_root")), settings)
+
+
+def open_tree(ctx: typer.Context, name: str) -> TreeDataset:
+    """A dataset that can be added; raises UsageError for others."""
+    from bench.datasets.published.tree_dataset import TreeDataset
+
+    found = open_dataset(ctx, name, None)
+    if not isinstance(found, TreeDataset):
+        cure = "it is read where it is, by --set root=PATH" if found.whereabouts().expected else "it is here already"
+        raise UsageError(f"Dataset {name!r} cannot be added: {cure}.")
+    return found
 
 
 def write_lists(split: Split, folder: Path) -> None:
