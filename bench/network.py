@@ -10,7 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 
 OFFLINE = "BENCH_OFFLINE"  # --offline sets it, so that jobs and other processes of a run know it, too
 SECONDS_TO_CONNECT = 5.0
-SECONDS_TO_ANSWER = 30.0  # of a server that accepted the connection
+SECONDS_TO_ANSWER = 10.0  # between two parts of what a server sends
 PORTS = {"http": 80, "https": 443}
 
 

@@ -95,8 +95,7 @@ def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: 
     ]
     if any(row.runs and len(row.runs) != len(full.runs) for row in changed):
         notes.append("Seeds differ between rows: each difference is taken on the seeds that both rows have.")
-    if group.first.configuration.get("caution"):
-        notes.append(str(group.first.configuration["caution"]))
+    notes += group.cautions
     columns = ("method", "seeds", full.metric, "difference", "95 % interval", "adjusted p")
     title = f"Ablation of {full.name}: {group.title}"
     return Table(title, columns, tuple(rows), tuple(notes), facts=group.facts())

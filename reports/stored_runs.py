@@ -65,6 +65,12 @@ class Group:
         """All runs of all rows."""
         return [run for row in self.rows for run in row.runs]
 
+    @property
+    def cautions(self) -> list[str]:
+        """What a reader of any figure must know: of the dataset, and of backbones that gave way."""
+        sentences = [str(self.first.configuration.get("caution", "")), *(run.warning for run in self.runs)]
+        return [*dict.fromkeys(filter(None, sentences))]
+
     def facts(self, protocol: str = "standard") -> dict[str, object]:
         """What identifies the table for programs."""
         first = self.first

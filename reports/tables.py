@@ -210,8 +210,7 @@ def _notes(
         command = missing.make_command(group, UNTRAINED_BASELINE, ())
         notes.append(f"This table lacks the untrained baseline: `{command}` adds it.")
     notes += fine_grained_notes(first)
-    if first.configuration.get("caution"):
-        notes.append(str(first.configuration["caution"]))
+    notes += group.cautions
     notes.append(f"Fingerprint of the images: {first.fingerprint[:16]}.")
     return notes
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,7 @@ class Run(Result):
         return {
             "run": self.number,
             **{name: getattr(self.record, name) for name in columns},
+            "warning": self.record.warning,
             "limit": self.record.per_class_limit,
             "ended": self.record.ended,
             "seconds": round(sum(self.record.seconds.values()), 2),
@@ -172,7 +173,7 @@ def run(
         precision=precision,
         checkpoint=_file(checkpoint, where, resources.cache_dir),
     )
-    found = _resolve(request, resources, where, force)
+    found = _resolve(request, resources, where, force, quiet)
     if isinstance(found, Experiment):
         found = _compute(found, resources, where, force, quiet, loggers)
     return Run(found, where)
@@ -246,12 +247,13 @@ def stored_run(run: Run | int, where: str) -> RunRecord:
         return store.run(run, finished=True)
 
 
-def _resolve(request: Request, resources: Resources, where: str, force: bool) -> Experiment | RunRecord:
+def _resolve(request: Request, resources: Resources, where: str, force: bool, quiet: bool) -> Experiment | RunRecord:
     """The experiment of a request; if its data is missing, the stored run of the same settings."""
     from bench.experiments.resolve import choose_weights, resolve
     from bench.experiments.stored import find_run
+    from bench.methods.backbone.fetch_weights import why_not_fetched
 
-    request, warning = choose_weights(request)
+    request, warning = choose_weights(request, partial(why_not_fetched, progress=not quiet))
     try:
         experiment = resolve(request, resources)
     except DataError as error:

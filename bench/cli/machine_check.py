@@ -86,7 +86,7 @@ def _weights() -> Iterator[Finding]:
             if path is not None:
                 yield Finding("weights", name, True, f"ImageNet, sha256 {verified_hash(path)[:16]}, {path}")
             elif name == RunSettings().backbone:
-                note = f"not on this machine, so the default backbone is {PACKAGED}: {how_to_get(name)}"
+                note = f"not on this machine: a run downloads them, or takes {PACKAGED}; else {how_to_get(name)}"
                 yield Finding("weights", name, False, note)
         except BenchError as error:
             yield Finding("weights", name, False, str(error))

@@ -64,7 +64,7 @@ class RunOptions:
     ] = None
     backbone: Annotated[str | None, typer.Option(help="Network, by timm's name.", show_default="the dataset's")] = None
     weights: Annotated[
-        str | None, typer.Option(help="Backbone weights: a file, or none.", show_default="ImageNet's on this machine")
+        str | None, typer.Option(help="Backbone weights: a file, or none.", show_default="ImageNet's")
     ] = None
     image_size: Annotated[int | None, typer.Option(min=32, help="Side of the square, pixels.")] = None
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import typer
 
@@ -25,6 +26,7 @@ from bench.experiments.resolve import Splits, choose_weights, resolve
 from bench.experiments.run import follow
 from bench.experiments.stored import find_run
 from bench.loggers.base import make_logger
+from bench.methods.backbone.fetch_weights import why_not_fetched
 from bench.results.models import RunRecord
 from bench.results.outcomes import open_store
 from bench.results.store import Store
@@ -55,6 +57,7 @@ def run_requests(
             resume=options.resume,
             top=options.save_topk,
             compiled=options.compile,
+            dry_run=options.dry_run,
             processes=processes,
         )
         quiet = bool(global_option(ctx, "quiet")) or not processes.leads
@@ -116,7 +119,8 @@ def _resolve_all(
 
     def resolve_each() -> tuple[list[Experiment], list[RunRecord]]:
         experiments, kept = list[Experiment](), list[RunRecord]()
-        chosen = [choose_weights(request) for request in requests]
+        fetch = cache(partial(why_not_fetched, progress=not quiet))  # a server out of reach is waited for once
+        chosen = [choose_weights(request, fetch, dry_run=options.dry_run) for request in requests]
         for request, _ in chosen:
             try:
                 experiments.append(resolve(request, resources, splits))

@@ -119,6 +119,7 @@ def make_json(run: RunRecord, already_done: bool) -> dict[str, Any]:
         "run": run.id or None,
         **_columns(run, "method", "ablation", "dataset", "split", "seed", "selection", "gallery"),
         "post": run.configuration.get("post", {}),
+        **({"warning": run.warning} if run.warning else {}),
         **({"checkpoint": kept} if (kept := run.configuration.get("checkpoint")) else {}),
         "fingerprint": run.fingerprint,
         "seconds": round(sum(run.seconds.values()), 2),

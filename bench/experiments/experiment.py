@@ -21,7 +21,7 @@ from bench.generalized import GeneralizedSplit, mark_of
 from bench.io import file_digest
 from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import Method
-from bench.results.models import recipe_mark, trained_on
+from bench.results.models import recipe_mark, stand_in, trained_on
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request, in_text
 from bench.settings.run_settings import RunSettings, in_key, recipe_for, with_recipe
@@ -38,6 +38,7 @@ class Resources:
     device: str = "auto"
     workers: int = 0
     resume: bool = True
+    dry_run: bool = False  # nothing is downloaded
     top: int = 10  # gallery positions that are stored for each query
     compiled: bool = False  # torch.compile for the networks that train
     processes: Processes = ALONE
@@ -80,8 +81,9 @@ class Experiment:
     @property
     def title(self) -> str:
         """The name of the experiment on the screen."""
-        trained = trained_on(self.identity["configuration"].get("checkpoint"))
-        words = [self.method.name, recipe_mark(self.identity["configuration"]), self.ablation, self.post.title, trained]
+        settings = self.identity["configuration"]
+        words = [self.method.name, recipe_mark(settings), self.ablation, self.post.title]
+        words += [trained_on(settings.get("checkpoint")), stand_in(settings["run"])]
         facts = [f"seed {self.seed}"]
         facts += [f"selection {self.selection}"] * (self.selection != "last")
         facts += mark_of(self.gallery) + ["smoke"] * (self.per_class_limit is not None)

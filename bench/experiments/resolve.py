@@ -16,9 +16,11 @@ from bench.experiments.experiment import Experiment, Resources, default_settings
 from bench.fine_grained import FineGrainedSplit
 from bench.generalized import GALLERIES
 from bench.methods.backbone.architectures import check_backbone, check_network
+from bench.methods.backbone.fetch_weights import why_not_fetched
 from bench.methods.backbone.published_weights import PACKAGED, default_file, find_by_hash, how_to_get
 from bench.methods.backbone.weights import missing_weights, verified_hash
 from bench.methods.base import METHODS, Method
+from bench.network import offline_by
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request
 from bench.settings.run_settings import RunSettings, assign, given
@@ -70,7 +72,7 @@ def resolve(
     ``dropped`` are images known to be broken, with the reason. Raises UsageError for an unknown name or setting,
     LoadingError for missing weights, DataError for missing data.
     """
-    request, _ = choose_weights(request)
+    request, _ = choose_weights(request, dry_run=resources.dry_run)
     dataset_kind = DATASETS.get(request.dataset)
     trained = open_trained(Path(request.checkpoint)) if request.checkpoint else None
     if trained is not None:
@@ -126,11 +128,14 @@ def _check_positives(split: Split, method: str, positives: str, run: RunSettings
         raise UsageError(f"Split {split.name!r} trains on one class, from which {method!r} learns nothing: {cure}.")
 
 
-def choose_weights(request: Request) -> tuple[Request, str]:
+def choose_weights(
+    request: Request, fetch: Callable[..., str] = why_not_fetched, *, dry_run: bool = False
+) -> tuple[Request, str]:
     """The request with the backbone and weights file of this machine, and a warning for the user or "".
 
-    If the default backbone has no weights file here, ``PACKAGED`` replaces it, with a warning. Raises LoadingError for
-    a damaged file, an unknown hash, and a chosen backbone without weights; UsageError for an unknown backbone.
+    ``fetch`` downloads missing weights, but not in a dry run. If those of the default backbone cannot be had,
+    ``PACKAGED`` replaces it, and the request notes that. Raises LoadingError for a damaged file, an unknown hash, and
+    a chosen backbone without weights; UsageError for an unknown backbone.
     """
     if request.checkpoint:
         return request, ""
@@ -141,9 +146,14 @@ def choose_weights(request: Request) -> tuple[Request, str]:
     if weights == "none" or not kind.uses_backbone:
         return request, ""
     if weights.startswith(HASH):
-        file = find_by_hash(backbone, weights.removeprefix(HASH))
+        digest = weights.removeprefix(HASH)
+        file = find_by_hash(backbone, digest)
+        if file is None and not (reason := fetch(backbone, digest)):
+            file = find_by_hash(backbone, digest)
         if file is None:
-            raise LoadingError(f"The weights file {weights[:19]}... is not on this machine: name it by --weights.")
+            raise LoadingError(
+                f"The weights file {weights[:19]}... is not on this machine ({reason}): name it by --weights."
+            )
         return _add(request, f"weights={file}"), ""
     if weights:
         verified_hash(Path(weights))
@@ -151,17 +161,21 @@ def choose_weights(request: Request) -> tuple[Request, str]:
     file = default_file(backbone)
     if backbone == PACKAGED:
         return request, ""
+    if file is None and dry_run and not offline_by():
+        return request, f"The ImageNet weights of {backbone!r} will be downloaded first; their hash changes the key."
+    reason = "" if file is not None else fetch(backbone)
+    file = file or default_file(backbone)
     if file is not None:
         verified_hash(file)
         return _add(request, f"weights={file}"), ""
-    if "backbone" in given(request.assignments):
-        raise missing_weights(backbone)
+    if "backbone" in given(request.assignments) or "backbone" in kind.recipe:  # only a dataset's default gives way
+        raise missing_weights(backbone, reason)
     default_file(PACKAGED)
     warning = (
-        f"No ImageNet weights of {backbone!r}, the default backbone, are on this machine: {PACKAGED!r}, whose weights "
-        f"are included, is used instead. To change that, {how_to_get(backbone)}, or name a --backbone."
+        f"The ImageNet weights of {backbone!r}, the default backbone, cannot be downloaded ({reason}): {PACKAGED!r} "
+        f"is used instead, and every report marks the run. To change that, {how_to_get(backbone)}."
     )
-    return _add(request, f"backbone={PACKAGED}"), warning
+    return _add(request, f"backbone={PACKAGED}", f"instead_of={backbone}"), warning
 
 
 def settings_for_checkpoint(request: Request, trained: Trained, dataset_kind: type[Dataset]) -> list[Any]:
@@ -208,5 +222,5 @@ def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset
     return [run, own, dataset_settings, post]
 
 
-def _add(request: Request, assignment: str) -> Request:
-    return replace(request, assignments=(*request.assignments, assignment))
+def _add(request: Request, *assignments: str) -> Request:
+    return replace(request, assignments=(*request.assignments, *assignments))

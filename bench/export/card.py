@@ -108,6 +108,8 @@ def _about(run: RunRecord, experiment: Experiment, described: Mapping[str, Any])
         f"{len(experiment.split.unseen)} unseen ones (split `{run.split}`, seed {run.seed}).",
         f"- Epoch: `{rule.name}`. {rule.summary}",
     ]
+    if run.warning:
+        facts.append(f"- **{run.warning}**")
     if run.smoke:
         facts.append("- **A smoke run**: it was trained or tested on a few images of each class.")
     return facts

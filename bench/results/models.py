@@ -116,13 +116,22 @@ class RunRecord:
 
     @property
     def title(self) -> str:
-        """The name of the run in tables: method, recipe, ablation, post-processing, training split, selection rule."""
+        """The name of the run in tables: method, recipe, ablation, post-processing, training split, rule, marks."""
         post, mark = PostProcessing(**self.configuration.get("post", {})).title, selection(self.selection).mark
+        marks = (self.trained_on, mark, self.origin, stand_in(self.configuration.get("run", {})))
         return " ".join(
-            filter(
-                None,
-                (self.method, recipe_mark(self.configuration), self.ablation, post, self.trained_on, mark, self.origin),
-            )
+            filter(None, (self.method, recipe_mark(self.configuration), self.ablation, post, *marks)),
+        )
+
+    @property
+    def warning(self) -> str:
+        """A sentence that every report must print: another backbone stood in for the default. Empty without one."""
+        settings = self.configuration.get("run", {})
+        if not settings.get("instead_of"):
+            return ""
+        return (
+            f"The ImageNet weights of {settings['instead_of']}, the default backbone, could not be had: "
+            f"{settings['backbone']} was used instead."
         )
 
     @property
@@ -174,6 +183,12 @@ def trained_on(checkpoint: Mapping[str, Any] | None) -> str:
     marks = [f"smoke: {limit} images a class"] if limit is not None else []
     marks += [f"saw {saw} test class{'es' * (saw != 1)}"] if saw else []
     return f"trained on {checkpoint['split']}" + (f" ({', '.join(marks)})" if marks else "")
+
+
+def stand_in(settings: Mapping[str, Any]) -> str:
+    """The mark of a run whose default backbone gave way; ``settings`` are those of the run. Empty for another."""
+    replaced = settings.get("instead_of")
+    return f"({settings['backbone']}: no weights of {replaced})" if replaced else ""
 
 
 RUN_COLUMNS = tuple(name for name in RunRecord.__dataclass_fields__ if name != "scores")

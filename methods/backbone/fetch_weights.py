@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 import huggingface_hub
 import torch
+from filelock import FileLock
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from bench.errors import LoadingError
+from bench.io import file_digest
 from bench.methods.backbone.published_weights import PUBLISHED, default_file, folder, hugging_face_file
 from bench.methods.backbone.weights import HASH_IN_NAME, verified_hash
-from bench.network import SECONDS_TO_ANSWER, offline_by
+from bench.network import SECONDS_TO_ANSWER, check_server, offline_by
 
 TORCHVISION = "https://download.pytorch.org/models"
+HUGGING_FACE = "https://huggingface.co"
+OTHER_HASH = "the published file has another hash"
+
+log = logging.getLogger("bench.methods.backbone.fetch_weights")
 
 
 def fetch_weights(name: str, *, progress: bool = True) -> Path:
@@ -29,42 +39,71 @@ def fetch_weights(name: str, *, progress: bool = True) -> Path:
     damaged.
     """
     path = default_file(name)
-    if path is None:
-        if variable := offline_by():
-            raise LoadingError(f"{variable} forbids to download the weights of {name!r}: unset it.")
-        path = _download(name, progress)
+    if path is None and (reason := why_not_fetched(name, progress=progress)):
+        raise LoadingError(
+            f"The weights of {name!r} cannot be downloaded ({reason}): check the network, or give a file by --weights."
+        )
+    path = path or default_file(name)
+    assert path is not None  # it was downloaded to where it is looked for
     verified_hash(path)
     return path
 
 
-def _download(name: str, progress: bool) -> Path:
+def why_not_fetched(name: str, digest: str = "", *, progress: bool | None = None) -> str:
+    """Download the weights of a backbone; why that failed in a few words, or "" if they are here now.
+
+    With a ``digest``, the published file with this SHA-256. ``progress`` goes to stderr, by default where the log has
+    messages.
+    """
+    progress = log.isEnabledFor(logging.INFO) if progress is None else progress
     source = hugging_face_file(name)
+    if source is None and name not in PUBLISHED:
+        return "none are published by timm"
+    if variable := offline_by():
+        return f"{variable} forbids it"
+    server = TORCHVISION if source is None else os.environ.get("HF_ENDPOINT", HUGGING_FACE)
+    host = urlsplit(server).hostname
     try:
-        if name in PUBLISHED:
-            file = PUBLISHED[name][0].file
-            path = folder() / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            start = HASH_IN_NAME.search(file)
-            with _timeout():
-                torch.hub.download_url_to_file(
-                    f"{TORCHVISION}/{file}", str(path), start[1] if start else None, progress
-                )
-            return path
-        if source is not None:
-            logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
-            return Path(
-                huggingface_hub.hf_hub_download(
-                    *source, etag_timeout=SECONDS_TO_ANSWER, endpoint=os.environ.get("HF_ENDPOINT")
-                )
-            )
+        check_server(server)
+        if progress:
+            print(f"Downloading the ImageNet weights of {name} from {host}", file=sys.stderr)
+        if source is None:
+            return _from_torchvision(name, digest, progress and sys.stderr.isatty())
+        return _from_hugging_face(*source, server, digest, progress)
     except Exception as error:  # each library has its own for servers, hashes and disks
         if isinstance(error, HTTPError):
             error.close()
-        reason = " ".join(str(error).split())
-        raise LoadingError(
-            f"The weights of {name!r} cannot be downloaded ({reason}): check the network, or give a file by --weights."
-        ) from error
-    raise LoadingError(f"No ImageNet weights of {name!r} are published by timm: give a file by --weights FILE.")
+        text = " ".join(str(error).split())
+        return f"{host} sent nothing for {SECONDS_TO_ANSWER:g} seconds" if "timed out" in text.lower() else text
+
+
+def _from_torchvision(name: str, digest: str, progress: bool) -> str:
+    file = next((each.file for each in PUBLISHED[name] if f"-{digest[:8]}" in each.file), None)
+    if file is None:
+        return OTHER_HASH
+    path = folder() / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    start = HASH_IN_NAME.search(file)
+    with FileLock(f"{path}.lock"), _timeout():  # other processes of a sweep wait, and then find the file
+        if not path.is_file():
+            torch.hub.download_url_to_file(f"{TORCHVISION}/{file}", str(path), start[1] if start else None, progress)
+    return ""
+
+
+def _from_hugging_face(repository: str, file: str, server: str, digest: str, progress: bool) -> str:
+    logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
+    if not progress:
+        disable_progress_bars()
+    url = huggingface_hub.hf_hub_url(repository, file, endpoint=server)
+    # Fails at once, where the download would try again for minutes.
+    stated = huggingface_hub.get_hf_file_metadata(url, timeout=SECONDS_TO_ANSWER, endpoint=server).etag or ""
+    if digest and stated != digest:
+        return OTHER_HASH
+    path = Path(huggingface_hub.hf_hub_download(repository, file, endpoint=server))
+    if re.fullmatch(r"[0-9a-f]{64}", stated) and file_digest(path) != stated:  # the library compares sizes alone
+        path.resolve().unlink()
+        return f"the file from {urlsplit(server).hostname} does not have the hash that its server states"
+    return ""
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The default ImageNet weights of a network: from a Python package, or in the cache folders of torchvision and timm.
 
-A run downloads nothing, so a result does not depend on a server: ``bench weights get`` does (``fetch_weights``).
+``fetch_weights`` downloads them.
 """
 
 from __future__ import annotations

@@ -92,11 +92,11 @@ def _select_part(state: dict[str, Tensor], needed: Set[str], path: Path) -> tupl
     return part, [key for key in state if not key.startswith(prefix)]
 
 
-def missing_weights(name: str) -> LoadingError:
-    """The error for a network whose ImageNet weights are not on this machine."""
+def missing_weights(name: str, reason: str = "") -> LoadingError:
+    """The error for a network whose ImageNet weights are not on this machine; ``reason``: why no download helped."""
     return LoadingError(
-        f"No ImageNet weights of {name!r} are on this machine: {how_to_get(name)}, random ones by --weights none, or "
-        f"choose --backbone {PACKAGED}, whose weights come with the project."
+        f"No ImageNet weights of {name!r} are on this machine{f' ({reason})' if reason else ''}: {how_to_get(name)}, "
+        f"random ones by --weights none, or choose --backbone {PACKAGED}, whose weights come with the project."
     )
 
 

@@ -51,7 +51,7 @@ def tune(
     request = make_request(method, options)
     from bench.cli.observe import observe
     from bench.evaluation.metrics.base import main_metrics
-    from bench.experiments.resolve import resolve
+    from bench.experiments.resolve import choose_weights, resolve
     from bench.results.outcomes import open_store
     from bench.tuning.space import as_assignments, declared_space, read_space, rounded
     from bench.tuning.study import Tuning, best_trial, ended_trials
@@ -64,8 +64,13 @@ def tune(
         resume=options.resume,
         top=options.save_topk,
         compiled=options.compile,
+        dry_run=options.dry_run,
         score_epochs=True,
     )
+    with_weights, warning = choose_weights(request, dry_run=options.dry_run)
+    if warning:
+        request = with_weights
+        typer.echo(f"WARNING: {warning}", err=True)
     base = resolve(request, resources)
     metric = main_metrics(base.split.relevance)[0]
     settings, terms = (base.run, base.own, base.post), tuple(base.method.terms)

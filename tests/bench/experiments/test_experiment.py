@@ -42,6 +42,7 @@ def asked(resources: Resources) -> Experiment:
         {"assignments": ("image_size=64",)},
         {"assignments": ("backbone=resnet18", "weights=none")},
         {"assignments": ("weights=none",)},
+        {"assignments": ("backbone=tf_efficientnet_lite0", "instead_of=resnet50")},
         {"assignments": ("codes=itq-train",)},
         {"assignments": ("rerank=icfrr",)},
         {"selection": "oracle"},
