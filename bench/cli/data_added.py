@@ -34,9 +34,8 @@ def print_found(adding: Adding, found: Found) -> None:
         _print("missing", f"{folder}/<class>/*")
     if found.left_out:
         _print("left out", f"{found.left_out:,} files that are no image or list of this dataset")
-    words = " ".join(word for word, _ in adding.files)
     for name in found.others:
-        _print("also there", f"{name}: `bench data add {name} {words}`")
+        _print("also there", f"{name}: `bench data add {name} {' '.join(adding.words)}`")
 
 
 def print_placed(adding: Adding, placed: Placed) -> None:
@@ -49,6 +48,8 @@ def print_placed(adding: Adding, placed: Placed) -> None:
     }
     done = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
     _print("added", f"{adding.root}: {done or 'nothing'}")
+    for path in adding.kept:
+        _print("kept", f"{path}, {path.stat().st_size / 1e6:,.1f} MB")
 
 
 def _print(title: str, sentence: str) -> None:

@@ -1,14 +1,16 @@
-"""Free space, and errors of the disk below the data root."""
+"""The disk below the data root: free space, errors, and folders for unfinished work."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bench.errors import StorageError
+from bench.errors import StorageError, UsageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -33,3 +35,28 @@ def storage_errors(folder: Path) -> Iterator[None]:
         raise StorageError(
             f"{folder} cannot be written ({error.strerror}): {cure}, or choose another one by --data-root."
         ) from error
+
+
+@contextmanager
+def unfinished_work(folder: Path) -> Iterator[None]:
+    """Make a folder that one process uses at a time; raises UsageError if another one does, StorageError."""
+    with storage_errors(folder.parent.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError("Another process adds the same sources: wait until it ends.") from error
+        except OSError:
+            pass  # a network disk without locks
+        yield
+    finally:
+        os.close(lock)
+
+
+def remove_work(folder: Path) -> None:
+    """Remove a folder of ``unfinished_work``, and the one around it if it is empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
