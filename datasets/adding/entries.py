@@ -87,7 +87,8 @@ def resolve_links(entries: Iterable[Entry], links: Mapping[str, str], title: str
 
     Links to folders are left out. Raises DataError for a link that leads out of the source.
     """
-    known = {entry.path: entry for entry in entries}
+    found = list(entries)
+    known = {entry.path: entry for entry in found}
     for path, target in links.items():
         top, _, rest = path.partition("/")
         joined = os.path.normpath(os.path.join(os.path.dirname(rest), target))  # noqa: PTH118, PTH120
@@ -96,8 +97,8 @@ def resolve_links(entries: Iterable[Entry], links: Mapping[str, str], title: str
                 f"{title} holds the link {escape(path)!r} to {escape(target)!r}, which leads out of it: do not use it."
             )
         if (entry := known.get(f"{top}/{unicodedata.normalize('NFC', joined)}")) is not None:
-            known[path] = replace(entry, path=path)
-    return tuple(known.values())
+            found.append(replace(entry, path=path))
+    return tuple(found)
 
 
 def check_size(entries: Iterable[Entry], packed: int, title: str) -> None:

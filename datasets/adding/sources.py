@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.datasets.adding.disk import check_space, storage_errors
 from bench.datasets.adding.entries import Entry, Progress, Source, check_ratio
 from bench.datasets.adding.folder_tree import FolderTree
+from bench.datasets.adding.pages import BY_BROWSER, is_page
 from bench.datasets.adding.seven_zip import SevenZipArchive
 from bench.datasets.adding.tar_archive import TarArchive
 from bench.datasets.adding.zip_archive import ZipArchive
@@ -65,6 +66,8 @@ def open_archive(path: Path, title: str, stem: str, progress: Progress) -> Sourc
         return SevenZipArchive(path, title, stem)
     if kind == "tar" or start[TAR_MARK] == b"ustar":
         return TarArchive(path, title, stem, progress)
+    if is_page(start, ""):
+        raise DataError(f"{title} is a web page, and no archive: {BY_BROWSER}.")
     what = "is a RAR archive, which is not read" if kind == "rar" else "is not an archive (zip, tar or 7z)"
     raise DataError(f"{title} {what}: unpack it, and add the folder.")
 

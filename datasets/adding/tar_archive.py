@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.datasets.adding.entries import PART, Entry, Progress, Put, Source, check_ratio, resolve_links, safe_name
 from bench.errors import DataError
 
+END = bytes(tarfile.BLOCKSIZE)
 DAMAGES = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
@@ -24,7 +25,7 @@ class TarArchive(Source):
 
     def __init__(self, path: Path, title: str, stem: str, progress: Progress) -> None:
         self.path, self.title, self.packed = path, title, path.stat().st_size
-        found: dict[str, Entry] = {}
+        found: dict[str, Entry] = {}  # of repeated names the last member counts, as when they are unpacked
         links: dict[str, str] = {}
         progress.phase(f"listing {path.name}")
         for _, member in self._members(lambda done: progress.progress(done, self.packed)):
@@ -33,7 +34,7 @@ class TarArchive(Source):
                 continue
             name = f"{stem}/{name}"
             if member.isreg():
-                found[name] = Entry(name, member.size, member.offset_data)
+                found[member.name] = Entry(name, member.size, member.offset_data)
                 continue
             try:
                 tarfile.data_filter(member, ".")
@@ -41,8 +42,8 @@ class TarArchive(Source):
                 raise DataError(f"{title} is not safe to unpack ({error}): do not use this file.") from error
             if member.issym():
                 links[name] = member.linkname
-            elif (entry := found.get(f"{stem}/{safe_name(member.linkname, title)}")) is not None:
-                found[name] = Entry(name, entry.size, entry.member)
+            elif (entry := found.get(member.linkname)) is not None:
+                found[member.name] = Entry(name, entry.size, entry.member)
         self.entries = resolve_links(found.values(), links, title)
 
     def read(self, wanted: Sequence[Entry], put: Put) -> None:
@@ -76,10 +77,14 @@ class TarArchive(Source):
                 watch(packed.tell())
                 yield file, member
                 file.members = []  # type: ignore[attr-defined]  # or it would keep all
+            file.fileobj.seek(file.offset)
+            if file.fileobj.read(len(END)) != END:  # tarfile takes a cut in a header for the end
+                raise tarfile.ReadError("its end is missing")
 
     @contextmanager
     def _damages(self) -> Iterator[None]:
         try:
             yield
         except DAMAGES as error:
-            raise DataError(f"{self.title} is a truncated or damaged archive ({error}): download it again.") from error
+            reason = str(error).partition(":\n")[0]  # tarfile lists each compression that it has tried
+            raise DataError(f"{self.title} is a truncated or damaged archive ({reason}): download it again.") from error

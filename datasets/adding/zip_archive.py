@@ -43,7 +43,7 @@ class ZipArchive(Source):
             if kind == stat.S_IFLNK:
                 links[f"{stem}/{name}"] = self.zip.read(info).decode(errors="replace")
             elif kind in (0, stat.S_IFREG):
-                found[f"{stem}/{name}"] = Entry(f"{stem}/{name}", info.file_size, info)
+                found[info.filename] = Entry(f"{stem}/{name}", info.file_size, info)
             else:
                 raise DataError(f"{title} holds {name!r}, which is a device and no file: do not use this file.")
         self.entries = resolve_links(found.values(), links, title)

@@ -155,7 +155,7 @@ def test_a_certificate_that_fails(tmp_path: Path) -> None:
         pytest.skip("openssl makes the certificate")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    with serving(CONTENT, tls=tls) as server, pytest.raises(DataError, match="certificate of .* is not valid"):
+    with serving(CONTENT, tls=tls) as server, pytest.raises(DataError, match="certificate of 127"):
         download(server.url.replace("http:", "https:"), tmp_path, Parts())
 
 
