@@ -148,6 +148,7 @@ class _Download:
         with storage_errors(self.folder), self.part.open("ab" if start else "wb") as file:
             while first:
                 file.write(first)
+                file.flush()  # kept if the process is killed
                 done += len(first)
                 self.progress.progress(done, total or done)
                 first = self._next(answer)
@@ -157,8 +158,7 @@ class _Download:
             self.state.unlink()
             return self.part.rename(self.folder / name)
 
-    @staticmethod
-    def _next(answer: HTTPResponse) -> bytes:
+    def _next(self, answer: HTTPResponse) -> bytes:
         try:
             return answer.read1(PART)
         except OSError as error:  # of the network, not of the disk
