@@ -95,6 +95,11 @@ class Method(nn.Module):
         """
         return getattr(self.settings, "positives", "class") == "instance"
 
+    @property
+    def collapsed_losses(self) -> Mapping[str, float]:
+        """What each loss term with a margin is while all embeddings are equal; a run warns if it ends there."""
+        return {}
+
     def prepare(self, photos: TrainingPhotos) -> None:
         """Prepare training; the method is on its device."""
 

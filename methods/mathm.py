@@ -97,6 +97,11 @@ class Mathm(SingleNetwork):
         feature: Tensor = self.domain_tag(self.backbone, images, is_photo)
         return feature
 
+    @property
+    def collapsed_losses(self) -> Mapping[str, float]:
+        """All distances are equal."""
+        return {"pairs": losses.collapsed_pairs(self.settings.margin)}
+
     def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The terms with a weight other than 0."""
         computed, embedding, settings = self.weights, outputs["embedding"], self.settings

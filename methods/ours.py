@@ -111,6 +111,12 @@ class Ours(SingleNetwork):
             outputs["teacher"] = torch.softmax(logits / self.settings.temperature, dim=1)
         return outputs
 
+    @property
+    def collapsed_losses(self) -> Mapping[str, float]:
+        """The margin, or three soft ones of MATHM's pairs: all distances are equal."""
+        margin = self.settings.margin
+        return {"quadruplet": losses.collapsed_pairs(margin) if self.settings.pairs.startswith("mathm") else margin}
+
     def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The terms with a weight other than 0."""
         computed, settings = self.weights, self.settings

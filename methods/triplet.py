@@ -29,7 +29,7 @@ class TripletSettings(NetworkSettings):
     """Settings of the triplet loss."""
 
     margin: float = setting(0.3, "margin of the triplet, in units of 1 - cosine", least=0, search=(0.05, 1))
-    mining: Literal["hard", "all"] = setting("hard", "which triplets of a batch count")
+    mining: Literal["hard", "semi-hard", "all"] = setting("hard", "which triplets of a batch count")
     positives: Literal["class", "instance"] = single_network.positives()
     weight_triplet: float = 1.0
 
@@ -42,6 +42,11 @@ class Triplet(SingleNetwork):
     summary = "Batch-hard triplet of a sketch and two photos, nothing else."
     terms = ("triplet",)
     Settings: ClassVar[type] = TripletSettings
+
+    @property
+    def collapsed_losses(self) -> Mapping[str, float]:
+        """The margin: all distances are equal."""
+        return {"triplet": self.settings.margin}
 
     def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The only term."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from bench.results.models import RunRecord
 
 # Facts of one run; the others describe the machine and the software.
-OF_ONE_RUN = ("command", "classes", "weights", "sizes", "network", "epoch", "trained by", "job", "log")
+OF_ONE_RUN = ("command", "classes", "weights", "sizes", "network", "epoch", "at margin", "trained by", "job", "log")
 CALLS = 12  # shown; `bench show RUN` prints that of one run
 HEX = 16  # shown digits of a hash
 

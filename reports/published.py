@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -19,11 +19,15 @@ from bench.results.models import RunRecord
 
 NAMES = ("mAP@all", "mAP@200", "P@100", "P@200")  # as papers name them
 UNKNOWN = "protocol unknown"
+MARKS = ("read by eye", "secondary")  # of a source, in brackets: from a picture; not from the paper itself
 
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """One score from a paper, a fraction. ``split`` is empty if the paper does not name the unseen classes."""
+    """One score from a paper, a fraction. ``split`` is empty if the paper does not name the unseen classes.
+
+    ``setting``: zero-shot, generalized, fine-grained or cross-dataset.
+    """
 
     method: str
     year: str
@@ -31,6 +35,7 @@ class PublishedFigure:
     dataset: str
     split: str
     printed_split: str
+    setting: str
     metric: str
     value: str
     protocol: str
@@ -55,21 +60,31 @@ def read_figures() -> tuple[PublishedFigure, ...]:
 
 
 def select_published_rows(run: RunRecord, metrics: Sequence[str]) -> list[PublishedRow]:
-    """Rows for the table of ``run``; none for a gallery of all classes or a smoke run."""
-    if run.gallery != "unseen" or run.per_class_limit is not None:
-        return []
+    """Rows for the table of ``run``, best first; none for a smoke run."""
     names = [parse_metric(metric).id.partition(":")[0] for metric in metrics]
-    return _rows([each for each in read_figures() if (each.dataset, each.split) == (run.dataset, run.split)], names)
+    return _rows(_select_figures(run), names)
 
 
 def make_notes(run: RunRecord) -> list[str]:
     """Notes below a table with published rows."""
-    found = [each for each in read_figures() if (each.dataset, each.split) == (run.dataset, run.split)]
+    found = _select_figures(run)
     return [
         "(reported): from a paper, under the metric name before the colon. Its definition, in the last column, may "
         "differ from that of the column; images and classes are those that the paper states.",
         *find_contradictions(found),
         *_sources(found),
+    ]
+
+
+def _select_figures(run: RunRecord) -> list[PublishedFigure]:
+    """Figures of the split of ``run``, in its setting: generalized or not."""
+    if run.per_class_limit is not None:
+        return []
+    return [
+        each
+        for each in read_figures()
+        if (each.dataset, each.split) == (run.dataset, run.split)
+        and (each.setting == "generalized") == (run.gallery != "unseen")
     ]
 
 
@@ -100,23 +115,26 @@ def find_contradictions(found: Sequence[PublishedFigure]) -> list[str]:
     If R is at least 200, as in every class of the published lists, the sum of precisions over the first 200 hits
     divided by min(200, R) is at most P@200.
     """
-    values = {(each.method, each.backbone, each.printed_split, each.source, each.metric): each for each in found}
-    sentences = []
-    for (*row, metric), high in values.items():
-        low = values.get((*row, "P@200"))  # type: ignore[arg-type]
-        if metric == "mAP@200" and low is not None and float(high.value) > float(low.value):
-            sentences.append(
-                f"{high.method} (reported): mAP@200 {high.value} above P@200 {low.value} cannot be under mAP@200:min, "
-                "whose value is at most P@200 where every class has 200 photos; another definition was used."
-            )
-    return sentences
+    return [
+        f"{metrics['mAP@200'].method} (reported): mAP@200 {metrics['mAP@200'].value} above P@200 "
+        f"{metrics['P@200'].value} cannot be under mAP@200:min, whose value is at most P@200 where every class has 200 "
+        "photos; another definition was used."
+        for metrics in _group_figures(found).values()
+        if _contradicts(metrics)
+    ]
 
 
-def _rows(found: Sequence[PublishedFigure], names: Sequence[str]) -> list[PublishedRow]:
-    """One row per method, backbone and source, in the order of the file; rows without a score are left out."""
+def _group_figures(found: Sequence[PublishedFigure]) -> dict[tuple[str, ...], dict[str, PublishedFigure]]:
+    """Figures of each method, backbone, source and printed split, by metric."""
     grouped: dict[tuple[str, ...], dict[str, PublishedFigure]] = {}
     for each in found:
         grouped.setdefault((each.method, each.backbone, each.source, each.printed_split), {})[each.metric] = each
+    return grouped
+
+
+def _rows(found: Sequence[PublishedFigure], names: Sequence[str]) -> list[PublishedRow]:
+    """One row per method, backbone and source, best first by the first metric; rows without a score are left out."""
+    grouped = _group_figures(found)
     several: dict[str, int] = {}
     for method, *_ in grouped:
         several[method] = several.get(method, 0) + 1
@@ -127,10 +145,19 @@ def _rows(found: Sequence[PublishedFigure], names: Sequence[str]) -> list[Publis
         values = tuple(each if each == "-" else Cell(each, value=float(each)) for each in printed)
         if any(value != "-" for value in values):
             first = next(iter(metrics.values()))
-            definition = f"{first.protocol or UNKNOWN}{'; ' * bool(first.remark)}{first.remark} [{numbers[source]}]"
+            marks = dict.fromkeys(each.remark for each in metrics.values() if each.remark)
+            marks |= dict.fromkeys(mark for mark in MARKS if f"({mark}" in source)
+            marks |= {"not mAP@200:min": None} if _contradicts(metrics) else {}
+            definition = f"{'; '.join((first.protocol or UNKNOWN, *marks))} [{numbers[source]}]"
             name = f"{method}, {backbone}" if several[method] > 1 and backbone else method
             rows.append(PublishedRow(f"{name}{', ' * bool(first.year)}{first.year}", values, definition))
-    return rows
+    return sorted(rows, key=lambda row: [-float(each) if each != "-" else 1.0 for each in row.figures])
+
+
+def _contradicts(metrics: Mapping[str, PublishedFigure]) -> bool:
+    """Whether mAP@200 is above P@200 in the figures of a row, by metric."""
+    high, low = metrics.get("mAP@200"), metrics.get("P@200")
+    return high is not None and low is not None and float(high.value) > float(low.value)
 
 
 def _sources(found: Sequence[PublishedFigure]) -> list[str]:

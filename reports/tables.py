@@ -15,6 +15,7 @@ from bench.reports import missing_runs as missing
 from bench.reports import published
 from bench.reports.base import KINDS, Cell, Options, Table
 from bench.reports.cells import UNTRAINED_BASELINE, format_seeds, format_spread, mean
+from bench.reports.collapse import make_collapse_notes
 from bench.reports.protocol_values import has_same_ranking, row_values
 from bench.reports.stored_runs import Group, Row, Source
 from bench.reports.trials import make_trial_notes
@@ -121,11 +122,12 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
     absent = missing.find_missing_methods(source, group)
     cells += [[name, *["-"] * (len(columns) - 1)] for name in absent]
     notes = _notes(source, group, view, bold is not None, any(each is not None for each in sums), options, absent)
+    notes += make_collapse_notes(group)
     notes += make_trial_notes(source, group)
     if options.published and (reported := published.select_published_rows(group.first, view.metrics)):
         columns.append("definition")
         cells = [[*row, view.name(group)] for row in cells]
-        blank = [""] * (1 if options.baseline else 0)
+        blank = [""] * (3 * tested + bool(options.baseline))
         cells += [
             [f"{each.name} (reported)", "", each.figures[0], "-", *each.figures[1:], *blank, each.definition]
             for each in reported

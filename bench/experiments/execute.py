@@ -34,6 +34,7 @@ from bench.results.models import RunRecord
 from bench.results.store import now
 from bench.training.embed import BATCH
 from bench.training.loop import TrainingData, train
+from bench.training.margins import describe_collapse, find_collapsed
 from bench.training.state import Checkpoint
 from bench.training.trained_networks import Networks, load_method, network_hash
 from bench.types import AVERAGES, Score
@@ -126,6 +127,8 @@ class Execution:
                 compiled=resources.compiled,
             )
         self.history, self.epoch = history.points, selector.chosen if selector else None
+        for term, margin in find_collapsed(method, self.history).items():
+            log.warning("%s: %s", experiment.title, describe_collapse(term, margin))
         clock.seconds["training"] = round(clock.seconds["training"] + history.earlier, 2)
         seconds = {name: value for name, value in clock.seconds.items() if name != LOADING}
         facts = {
@@ -167,6 +170,8 @@ class Execution:
         environment = weights_of(method, initial=experiment.trained is None)
         if self.trained_by:
             environment["trained by"] = self.trained_by
+        if collapsed := find_collapsed(method, self.history):
+            environment["at margin"] = ", ".join(collapsed)
         if self.epoch is not None:
             environment["epoch"] = str(self.epoch)
         metrics = stored_metrics(split.relevance)

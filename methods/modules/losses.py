@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -178,6 +180,11 @@ def mined_pairs(embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: flo
     return (pairs * slopes.mean() / slopes.clamp(min=LEAST_SLOPE)).sum() if weighted else pairs.sum()
 
 
+def collapsed_pairs(margin: float) -> float:
+    """``mined_pairs`` of equal embeddings: three pairs of equal slope, so that weights change nothing."""
+    return 3 * math.log1p(math.exp(SOFTNESS * margin)) / SOFTNESS
+
+
 def _distances(embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     unit = F.normalize(embedding, dim=1)
     return 1 - unit @ unit.T, labels[:, None] == labels[None, :]
@@ -191,6 +198,14 @@ def _hinge(distance: Tensor, positive: Tensor, negative: Tensor, margin: float, 
         farthest, nearest = _hardest(distance, positive, negative)
         return F.relu(margin + farthest - nearest).mean()
     distance, positive, negative = distance[usable], positive[usable], negative[usable]
+    if mining == "semi-hard":
+        farther = negative[:, None, :] & (
+            distance[:, None, :] > distance[:, :, None]
+        )  # [anchors, positives, negatives]
+        nearest = torch.where(farther, distance[:, None, :], torch.inf).amin(dim=2)
+        farthest = distance.masked_fill(~negative, -torch.inf).amax(dim=1, keepdim=True)
+        chosen = torch.where(farther.any(dim=2), nearest, farthest)
+        return ((F.relu(margin + distance - chosen) * positive).sum(dim=1) / positive.sum(dim=1)).mean()
     pairs = positive[:, :, None] & negative[:, None, :]
     hinges = F.relu(margin + distance[:, :, None] - distance[:, None, :]) * pairs
     return (hinges.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2))).mean()

@@ -141,12 +141,13 @@ def test_published_rows_are_marked_and_never_bold(filled: Store) -> None:
 
 
 def test_every_published_figure_has_a_source_a_known_protocol_and_a_fraction() -> None:
-    assert len(published.read_figures()) == 268
+    assert len(published.read_figures()) == 475
     for each in published.read_figures():
         assert each.source
         assert 0 <= float(each.value) <= 1
         assert each.protocol in ("", *PROTOCOLS.names())
         assert each.metric in (*published.NAMES, "acc@1", "acc@5")
+        assert each.setting in ("zero-shot", "generalized", "fine-grained", "cross-dataset")
 
 
 def test_kinds_without_details_say_how_to_get_them(store: Store) -> None:

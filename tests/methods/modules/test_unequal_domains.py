@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.methods.modules.losses import (
     anchors_left_out,
     balanced_quadruplet,
+    collapsed_pairs,
     cross_domain_triplet,
     mined_pairs,
     mixed_triplet,
@@ -135,3 +136,31 @@ def test_pairs_of_mathm_use_what_a_class_has() -> None:
     assert loss.item() > 0
     assert embedding.grad is not None
     assert embedding.grad[2].abs().max() == 0  # the sketch is in no pair
+
+
+def test_the_pairs_of_equal_embeddings() -> None:
+    embedding, labels, is_photo = batch(0)
+    equal = torch.ones_like(embedding)
+    for weighted in (True, False):
+        loss = mined_pairs(equal, labels, is_photo, 0.2, weighted=weighted)
+        assert float(loss) == pytest.approx(collapsed_pairs(0.2), abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_semi_hard_negatives_are_farther_than_the_positive(seed: int) -> None:
+    embedding, labels, is_photo = batch(seed)
+    d, every, anchors = distances(embedding), range(12), []
+    for a in every:
+        hinges = []
+        for p in (n for n in every if n != a and labels[n] == labels[a]):
+            negatives = [d[a][n] for n in every if labels[n] != labels[a]]
+            farther = [each for each in negatives if each > d[a][p]]
+            hinges.append(max(0.0, MARGIN + d[a][p] - (min(farther) if farther else max(negatives))))
+        if hinges:
+            anchors.append(sum(hinges) / len(hinges))
+    loss = mixed_triplet(embedding, labels, MARGIN, "semi-hard")
+    assert float(loss) == pytest.approx(sum(anchors) / len(anchors), abs=1e-12)
+    embedding.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda e: cross_domain_triplet(e, labels, is_photo, MARGIN, "semi-hard"), [embedding]
+    )
