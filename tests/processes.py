@@ -24,18 +24,10 @@ from typing import Any
 import pytest
 from torch.distributed import TCPStore
 
-PRELOADED = [
-    "bench.cli.main",
-    "bench.cli.run_requests",
-    "bench.methods.ours",
-    "bench.methods.imagenet",
-    "bench.datasets.emoji",
-    "bench.reports.build",
-]
 SECONDS = 600.0  # a child that takes longer hangs
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(PRELOADED)
+CONTEXT.set_forkserver_preload(["tests.preloaded"])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,25 @@
+"""What every process of the program loads, so that one server does it before the processes are forked from it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import sqlalchemy
+import typer.main
+from PIL import Image
+
+import bench.cli.run_requests
+import bench.datasets
+import bench.methods
+import bench.reports.build
+from bench.cli.main import app
+from bench.evaluation.ranking import compile_kernels
+
+for package in (bench.datasets, bench.methods):
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+typer.main.get_command(app).commands["run"].make_context("run", [], resilient_parsing=True)  # type: ignore[attr-defined]
+sqlalchemy.create_engine("sqlite://").connect().close()
+Image.init()
+compile_kernels()
