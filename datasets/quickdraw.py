@@ -17,6 +17,7 @@ class QuickDraw(TreeDataset):
     summary = "QuickDraw Extended: 110 classes; two class splits, and one for networks of Sketchy."
     licence = "sketches: CC BY 4.0 (Google, Quick, Draw!); photos: research use, see doodle2search"
     split_names = ("quickdraw-30", "quickdraw-30-kdsbir", "quickdraw-11-unseen-by-sketchy")
+    drawn = (".ndjson", ".npy")
     titles = ("QuickDraw", "QuickDraw_Extended", "QuickDrawExt", "QuickDraw-Ext")
     archives = (
         "QuickDraw_sketches_final.zip and QuickDraw_images_final.zip of doodle2search",

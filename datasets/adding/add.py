@@ -9,6 +9,7 @@ from types import TracebackType
 
 from bench.datasets.adding.disk import remove_work, unfinished_work
 from bench.datasets.adding.download import download, is_address
+from bench.datasets.adding.drawings import DEFAULT, Draw, open_drawings, write_list
 from bench.datasets.adding.entries import Progress
 from bench.datasets.adding.place import Placed, place
 from bench.datasets.adding.recognise import Found, recognise
@@ -28,8 +29,8 @@ class Adding:
     that are still needed.
     """
 
-    def __init__(self, dataset: TreeDataset, words: Sequence[str], progress: Progress) -> None:
-        self.dataset, self.words, self.progress = dataset, words, progress
+    def __init__(self, dataset: TreeDataset, words: Sequence[str], progress: Progress, draw: Draw = DEFAULT) -> None:
+        self.dataset, self.words, self.progress, self.draw = dataset, words, progress, draw
         named = [folder for folder, named in candidates(dataset.data_root, dataset.titles, None) if named]
         self.root = named[0] if named else dataset.data_root / dataset.titles[0]
         self.kept: list[Path] = []
@@ -47,7 +48,8 @@ class Adding:
             self.kept += [path] * is_url
         self.files = files
         home = self.root.resolve()  # renaming needs one disk
-        self.work = (home if home.is_mount() else home.parent) / UNFINISHED / f"{self.dataset.name}-{key_of(files)}"
+        name = f"{self.dataset.name}-{key_of(files, self.draw)}"
+        self.work = (home if home.is_mount() else home.parent) / UNFINISHED / name
         self._stack.enter_context(unfinished_work(self.work))
         return self
 
@@ -60,14 +62,17 @@ class Adding:
 
     def find(self) -> Found:
         """What the sources hold; raises a BenchError as ``open_sources`` and ``recognise``."""
-        return recognise(self.dataset, open_sources(self.files, self.work, self.progress), self.root)
+        sources = open_sources(self.files, self.work, self.progress, self.dataset.drawn)
+        sources += open_drawings(self.dataset, sources, self.work, self.progress, self.draw)
+        return recognise(self.dataset, sources, self.root)
 
     def place(self, found: Found, mode: str) -> Placed:
-        """Put it below the data root; raises a BenchError as ``place.place``.
+        """Put it below the data root, with the list of drawn sketches; raises a BenchError as ``place.place``.
 
         Downloaded archives are removed, unless images are read from them or they hold another dataset.
         """
         placed = place(found, self.root, self.dataset.data_root, mode, self.work, self.progress)
+        write_list(self.root, found.images, self.draw)
         if mode != "in-place" and not found.others:
             for path in self.kept:
                 remove_work(path.parent)

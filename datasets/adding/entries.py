@@ -49,11 +49,12 @@ class Source(ABC):
     """Files that can be added: those of an archive, of a folder, or pictures made from other files.
 
     ``title`` is for messages. ``entries`` are all files that are not hidden and not the system's. ``packed`` is the
-    size of an archive in bytes, 0 for other sources.
+    size of an archive in bytes, 0 for other sources. ``drawn``: its pictures are sketches, in any layout.
     """
 
     title: str
     packed: int = 0
+    drawn: bool = False
     entries: tuple[Entry, ...]
 
     @abstractmethod

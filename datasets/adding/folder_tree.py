@@ -18,13 +18,16 @@ log = logging.getLogger("bench.datasets")
 class FolderTree(Source):
     """The files below a folder; links that lead out of it are left out with a warning.
 
-    The paths of its entries are absolute, without the first slash, because its parents may name the dataset. Raises
-    DataError for an unreadable folder.
+    The paths of its entries are absolute, without the first slash, because its parents may name the dataset. A file is
+    a folder with that file alone. Raises DataError for an unreadable folder.
     """
 
     def __init__(self, path: Path, title: str) -> None:
         self.path, self.title = path.resolve(), title
-        self.entries = tuple(self._walk(self.path))
+        if path.is_file():
+            self.entries = (Entry(str(self.path).lstrip("/"), path.stat().st_size, str(self.path)),)
+        else:
+            self.entries = tuple(self._walk(self.path))
 
     def read(self, wanted: Sequence[Entry], put: Put) -> None:
         """The content of the files."""

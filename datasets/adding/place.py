@@ -53,9 +53,9 @@ def place(found: Found, root: Path, data_root: Path, mode: str, work: Path, prog
             _link(origin, root / folder)
     for archive, members in indexes.items():
         write_index(root, archive, members, data_root)
-    _copy(new, {pick.target.split("/")[0] for pick in found.lists}, root, work, progress)
+    refused = _copy(new, {pick.target.split("/")[0] for pick in found.lists}, root, work, progress)
     return Placed(
-        copied=len(new),
+        copied=len(new) - refused,
         known=len(copies) + len(found.lists) - len(new),
         linked=len(found.images) - len(copies) - sum(map(len, inside.values())),
         in_place=sum(map(len, inside.values())),
@@ -137,8 +137,11 @@ def _locate(source: Source, picks: Sequence[Pick], progress: Progress) -> dict[s
 # Copies
 
 
-def _copy(new: Sequence[Pick], last: Collection[str], root: Path, work: Path, progress: Progress) -> None:
-    """Copy files to ``root``, the folders ``last`` at the end: where a list is, its images must be."""
+def _copy(new: Sequence[Pick], last: Collection[str], root: Path, work: Path, progress: Progress) -> int:
+    """Copy files to ``root``, the folders ``last`` at the end: where a list is, its images must be.
+
+    Returns the number of files that their sources refused.
+    """
     staging = work / "files"
     there = {path.relative_to(staging).as_posix() for path in staging.rglob("*")}  # of a process that was killed
     left = [pick for pick in new if pick.target not in there]
@@ -153,6 +156,7 @@ def _copy(new: Sequence[Pick], last: Collection[str], root: Path, work: Path, pr
     with storage_errors(root):
         root.parent.mkdir(parents=True, exist_ok=True)
         _merge(staging, root, last)
+    return len(left) - writer.files
 
 
 class _Writer:
@@ -160,7 +164,7 @@ class _Writer:
 
     def __init__(self, folder: Path, total: int, progress: Progress) -> None:
         self.folder, self.total, self.progress = folder, total, progress
-        self.done = self.shown = 0
+        self.done = self.shown = self.files = 0
         self.made: set[str] = set()
         self.targets: Mapping[str, str] = {}
 
@@ -175,10 +179,11 @@ class _Writer:
             with open(part, "wb") as file:  # noqa: PTH123 (200,000 times)
                 file.write(content)
             os.rename(part, f"{self.folder}/{target}")  # noqa: PTH104
+        self.files += 1
         self.done += len(content)
         if self.done - self.shown >= PART or self.done == self.total:
             self.shown = self.done
-            self.progress.progress(self.done, self.total)
+            self.progress.progress(self.done, max(self.done, self.total))  # sizes of drawn sketches are not known
 
 
 def _merge(source: Path, target: Path, last: Collection[str] = ()) -> None:

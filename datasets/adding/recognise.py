@@ -152,7 +152,12 @@ def _fit(dataset: TreeDataset, layout: Layout, groups: Sequence[Group]) -> dict[
     """The groups of each folder of a layout."""
     folders = (*layout.sketches, *layout.repeated, *layout.photos)
     found = {
-        folder: [group for group in groups if group.matches(folder) and _belongs(dataset, group, folder)]
+        folder: [
+            group
+            for group in groups
+            if group.matches(folder) or (group.source.drawn and folder in layout.sketches)
+            if _belongs(dataset, group, folder)
+        ]
         for folder in folders
     }
     return {folder: each for folder, each in found.items() if each}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from bench.datasets.adding.disk import check_space, storage_errors
@@ -33,16 +33,18 @@ KINDS = {  # the first bytes of a file
 TAR_MARK = slice(257, 262)
 
 
-def open_sources(files: Sequence[tuple[str, Path]], work: Path, progress: Progress) -> list[Source]:
+def open_sources(
+    files: Sequence[tuple[str, Path]], work: Path, progress: Progress, drawn: Collection[str] = ()
+) -> list[Source]:
     """The sources of (title, file or folder), and the archives in them; ``work`` is for those.
 
-    To read pictures in another form, append a ``Source`` that makes them from the entries of one of these. Raises
+    Files with a suffix in ``drawn`` are no archives: ``drawings`` makes pictures from them. Raises
     DataError for a missing, damaged, encrypted or dangerous file, LoadingError without a needed package, StorageError
     if an archive in another one cannot be unpacked.
     """
     found: list[Source] = []
     for title, path in files:
-        if path.is_dir():
+        if path.is_dir() or path.suffix.lower() in drawn:
             source: Source = FolderTree(path, title)
         else:
             source = open_archive(path, title, stem_of(path.name), progress)
@@ -82,9 +84,9 @@ def stem_of(name: str) -> str:
     return name.removesuffix(name[len(name) - len(suffix) :]) if suffix else name
 
 
-def key_of(files: Sequence[tuple[str, Path]]) -> str:
-    """12 hex digits that change when a source is another one: the name of its folder for unfinished work."""
-    digest = hashlib.sha256()
+def key_of(files: Sequence[tuple[str, Path]], options: object) -> str:
+    """12 hex digits that change with the sources and options: the name of the folder for unfinished work."""
+    digest = hashlib.sha256(str(options).encode())
     for _, path in files:
         facts = path.stat()
         digest.update(f"{path.resolve()}\t{facts.st_size}\t{0 if path.is_dir() else facts.st_mtime_ns}\n".encode())
@@ -101,10 +103,8 @@ def _open_nested(source: Source, work: Path, progress: Progress, depth: int) -> 
             log.warning("left out %s: too many archives in one another", title)
             continue
         folder = work / f"{number}"
-        path = Path(entry.member) if isinstance(source, FolderTree) else folder / entry.path.rpartition("/")[2]
         try:
-            if not path.exists():
-                _unpack(source, entry, path, progress)
+            path = file_of(source, entry, folder, progress)
             inner = open_archive(path, title, stem_of(entry.path), progress)
         except DataError as error:
             log.warning("left out: %s", error)
@@ -113,8 +113,16 @@ def _open_nested(source: Source, work: Path, progress: Progress, depth: int) -> 
         yield from _open_nested(inner, folder, progress, depth - 1)
 
 
+def file_of(source: Source, entry: Entry, folder: Path, progress: Progress) -> Path:
+    """The file of an entry; unpacked into ``folder`` if it is in an archive."""
+    path = Path(entry.member) if isinstance(source, FolderTree) else folder / entry.path.rpartition("/")[2]
+    if not path.exists():
+        _unpack(source, entry, path, progress)
+    return path
+
+
 def _unpack(source: Source, entry: Entry, path: Path, progress: Progress) -> None:
-    """Write an archive in another one to a file, which has its name only when it is complete."""
+    """Write a file of an archive, which has its name only when it is complete."""
     part = path.with_name(".part")
     done = 0
     with storage_errors(path.parent):

@@ -49,13 +49,15 @@ class TreeDataset(Dataset):
     """Base class of the published datasets.
 
     ``titles`` are possible names of the dataset's folder. ``layouts`` are the supported trees, the first match wins.
-    ``aliases`` are class spellings that no rule covers, ``archives`` the published files.
+    ``aliases`` are class spellings that no rule covers, ``archives`` the published files. ``drawn`` are suffixes of
+    files from which ``bench data add`` draws sketches.
     """
 
     titles: ClassVar[tuple[str, ...]]
     layouts: ClassVar[tuple[Layout, ...]]
     aliases: ClassVar[Mapping[str, str]] = {}
     archives: ClassVar[tuple[str, ...]]
+    drawn: ClassVar[tuple[str, ...]] = ()
     recipe = PUBLISHED_RECIPE
     Settings = TreeSettings
 

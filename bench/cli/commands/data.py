@@ -32,7 +32,8 @@ def add(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...", help="Archives (zip, tar, 7z), folders or http(s) addresses, in any order."
+            metavar="SOURCE...",
+            help="Archives (zip, tar, 7z), folders, drawings (.ndjson, .npy, .svg) or http(s) addresses, in any order.",
         ),
     ],
     copy: Annotated[
@@ -42,6 +43,10 @@ def add(
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Read images from zip archives where they lie, without unpacking.")
     ] = False,
+    sketches: Annotated[
+        int, typer.Option(min=1, help="Sketches of each class to draw from files of Quick, Draw! (.ndjson, .npy).")
+    ] = 3000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed that chooses these.")] = 0,
 ) -> None:
     """Put a downloaded dataset below --data-root, and check it.
 
@@ -50,6 +55,7 @@ def add(
     """
     from bench.cli.data_added import print_found, print_placed
     from bench.datasets.adding.add import Adding
+    from bench.datasets.adding.drawings import Draw
     from bench.datasets.checks.check import check as find
     from bench.experiments.progress_bars import Bars
 
@@ -59,7 +65,7 @@ def add(
     quiet = bool(global_option(ctx, "quiet"))
     with (
         Bars(f"adding {dataset}", quiet=quiet, in_bytes=True) as bars,
-        Adding(open_tree(ctx, dataset), sources, bars) as adding,
+        Adding(open_tree(ctx, dataset), sources, bars, Draw(sketches, seed)) as adding,
     ):
         found = adding.find()
         print_found(adding, found)
