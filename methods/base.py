@@ -7,7 +7,7 @@ To add a method, put a file into this folder with a subclass of ``Method`` and `
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,6 +80,19 @@ class Method(nn.Module):
         super().__init__()
         self.settings = settings
         self.context = context
+
+    @classmethod
+    def check(cls, settings: Any, run: RunSettings, seen: Sequence[str]) -> None:
+        """Raise BenchError for settings or names of seen classes that the method cannot use.
+
+        It is called before anything is computed or downloaded.
+        """
+
+    @classmethod
+    def default_terms(cls) -> tuple[str, ...]:
+        """The loss terms that are computed by default, because their weight is not 0."""
+        settings = cls.Settings()
+        return tuple(term for term in cls.terms if getattr(settings, f"weight_{term}"))
 
     @property
     def weights(self) -> dict[str, float]:

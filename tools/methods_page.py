@@ -20,7 +20,7 @@ from bench.settings.request import in_text
 from bench.settings.run_settings import RunSettings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods.md"
-FIRST = ("ours", "imagenet", "hog", "softmax", "triplet", "sake", "supcon", "mathm")
+FIRST = ("ours", "imagenet", "hog", "softmax", "triplet", "sake", "supcon", "mathm", "clip-prompt", "zse-ret", "lora")
 HEAD = """# Methods and settings
 
 What each method implements, what it leaves out and why, and every `--set KEY=VALUE`. [The method](method.md) has the

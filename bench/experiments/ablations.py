@@ -35,12 +35,12 @@ def ablations(
             raise UsageError(f"Method {method!r} has no loss term {term!r}. {nearest(term, kind.terms)}")
     if structural and not kind.structural:
         raise UsageError(f"Method {method!r} has no structural ablations: leave --structural out.")
-    rows = [FULL]
+    rows, usual = [FULL], kind.default_terms()
     if all_subsets:
-        sizes = range(1, len(kind.terms))
-        rows += [Ablation(terms) for size in sizes for terms in combinations(kind.terms, size)]
+        sizes = range(1, len(usual))
+        rows += [Ablation(terms) for size in sizes for terms in combinations(usual, size)]
     elif without or not structural:
-        rows += [Ablation((term,)) for term in without or (kind.terms if len(kind.terms) > 1 else ())]
+        rows += [Ablation((term,)) for term in without or (usual if len(usual) > 1 else ())]
     if structural:
         rows += [Ablation(structural=name) for name in kind.structural]
     if len(rows) == 1:

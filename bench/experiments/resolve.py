@@ -108,6 +108,8 @@ def resolve(
     if trained is None and kind.uses_backbone and {*NETWORK} & {*given(request.assignments)}:
         terms = tuple(each for each in kind.classifier_terms if each in kind.terms and getattr(own, f"weight_{each}"))
         check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, terms)
+    if trains:
+        kind.check(own, run, split.seen)
     same = {name: getattr(request, name) for name in ("seed", "selection", "gallery", "precision", "per_class_limit")}
     return Experiment(kind, dataset, split, run=run, own=own, post=post, dropped=dropped, trained=trained, **same)
 

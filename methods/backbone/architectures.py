@@ -7,6 +7,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 from bench.errors import UsageError, nearest
 from bench.methods.backbone.blocks import first_blocks
@@ -46,6 +47,13 @@ def check_network(name: str, image_size: int, frozen_blocks: int, terms: tuple[s
     if frozen_blocks >= 0:
         first_blocks(network, frozen_blocks)
     native = network.pretrained_cfg["input_size"][-1]
+    patch = network.patch_embed.patch_size[0] if isinstance(network, VisionTransformer) else 1
+    if image_size % patch:
+        fitting = max(patch, image_size // patch * patch)
+        raise UsageError(
+            f"Backbone {name!r} cuts images into patches of {patch} pixels, which do not divide {image_size}: give "
+            f"--image-size {fitting} or {fitting + patch}."
+        )
     try:
         classes = _classes(network, image_size)
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -57,6 +65,17 @@ def check_network(name: str, image_size: int, frozen_blocks: int, terms: tuple[s
         ) from error
     if terms and classes != CLASSES:
         raise no_classifier(name, terms)
+
+
+def check_transformer(name: str, method: str) -> Any:
+    """The network on torch's meta device; raises UsageError unless it is one of timm's vision transformers."""
+    network = _create_on_meta(name)
+    if not isinstance(network, VisionTransformer):
+        raise UsageError(
+            f"Method {method!r} needs a vision transformer, and {name!r} is none: give a --backbone such as "
+            "vit_base_patch16_224."
+        )
+    return network
 
 
 def no_classifier(name: str, terms: tuple[str, ...] = (), *, kind: str = "classifier") -> UsageError:

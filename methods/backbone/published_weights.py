@@ -56,6 +56,16 @@ PUBLISHED: Mapping[str, tuple[Published, ...]] = {
 }
 
 
+# Repositories of Hugging Face with both towers of OpenAI's CLIP, as open_clip 3.3 lists them (``get_pretrained_cfg``).
+CLIP: Mapping[str, str] = {
+    "vit_base_patch32_clip_quickgelu_224": "timm/vit_base_patch32_clip_224.openai",
+    "vit_base_patch16_clip_quickgelu_224": "timm/vit_base_patch16_clip_224.openai",
+    "vit_large_patch14_clip_quickgelu_224": "timm/vit_large_patch14_clip_224.openai",
+    "vit_large_patch14_clip_quickgelu_336": "timm/vit_large_patch14_clip_336.openai",
+}
+CLIP_FILE = "open_clip_model.safetensors"
+
+
 def default_file(name: str) -> Path | None:
     """The default file of ImageNet weights of a network; None if there is none on this machine.
 
@@ -77,6 +87,8 @@ def find_by_hash(name: str, digest: str) -> Path | None:
 
 def hugging_face_file(name: str) -> tuple[str, str] | None:
     """Repository and file of timm's weights on Hugging Face; None for torchvision's and for unpublished ones."""
+    if name in CLIP:
+        return CLIP[name], CLIP_FILE
     config = timm.get_pretrained_cfg(name)
     if name == PACKAGED or name in PUBLISHED or config is None or not config.hf_hub_id:
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load
 from timm.models import clean_state_dict
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
 from bench.errors import LoadingError
@@ -27,6 +28,7 @@ log = logging.getLogger("bench.methods.backbone.weights")
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt|safetensors)$")  # as torch's hub names files
 NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")  # the first ones as in timm
+OTHER_FORMATS = ("visual.class_embedding", "mask_token")  # tensors of CLIP's and DINOv2's own files, which timm renames
 COUNTER = ".num_batches_tracked"  # missing in files of torch before 0.4.1, and never used
 
 
@@ -48,6 +50,8 @@ def load_weights(network: nn.Module, name: str, weights: str) -> tuple[str, bool
     if name in PACKAGES and PACKAGES[name].file.endswith(f"-{digest[:8]}.pth"):
         # The packages name the modules differently; tensors correspond one to one, in order.
         state = dict(zip(own, state.values(), strict=True))
+    if isinstance(network, VisionTransformer) and any(each in state for each in OTHER_FORMATS):
+        state = {key: value for key, value in checkpoint_filter_fn(state, network).items() if key != "mask_token"}
     classifier = _classifier_tensors(network)
     optional = classifier | {key for key in own if key.endswith(COUNTER)}
     state, others = _select_part(state, own.keys() - optional, path)

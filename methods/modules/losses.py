@@ -152,6 +152,18 @@ def supervised_contrastive(embedding: Tensor, labels: Tensor, temperature: float
     return -(log_share.sum(dim=1) / positive[usable].sum(dim=1)).mean()
 
 
+def cosine_target(embedding: Tensor, target: float) -> Tensor:
+    """How far the mean cosine of different images of one domain is from ``target``: a constraint of MCC.
+
+    ``embedding`` [images, dim] of any length; a scalar (0 for fewer than two images).
+    """
+    images = len(embedding)
+    if images < 2:
+        return embedding.sum() * 0
+    unit = F.normalize(embedding, dim=1)
+    return (((unit @ unit.T).sum() - images) / (images * (images - 1)) - target).abs()
+
+
 def mined_pairs(embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: float, *, weighted: bool = True) -> Tensor:
     """MATHM's three batch-hard pairs of every image, each a triplet loss of its own, balanced by their gradients.
 

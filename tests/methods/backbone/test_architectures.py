@@ -72,7 +72,7 @@ def test_a_network_without_classes_gives_features_alone() -> None:
     ("name", "size", "blocks", "terms", "message"),
     [
         ("levit_128s", 96, -1, (), "does not take images of 96 pixels: give --image-size 224, for which it was made"),
-        ("vit_tiny_patch16_224", 100, 0, (), "does not take images of 100 pixels: give --image-size 224"),
+        ("vit_tiny_patch16_224", 100, 0, (), "give --image-size 96 or 112"),
         ("vit_small_patch16_dinov3", 96, 0, ("preservation",), "by --without preservation"),
         (
             "resnet18",

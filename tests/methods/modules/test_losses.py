@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.methods.modules.losses import (
     balanced_quadruplet,
+    cosine_target,
     cross_domain_triplet,
     distillation,
     mixed_triplet,
@@ -244,3 +245,14 @@ def test_gradients_are_right() -> None:
         )
     assert torch.autograd.gradcheck(lambda e: supervised_contrastive(e, labels, 0.07), [embedding])
     assert torch.autograd.gradcheck(lambda e: distillation(e, knowledge, is_photo), [embedding])
+
+
+@pytest.mark.parametrize("target", [-0.9, 0.9])
+def test_the_cosine_target_equals_plain_loops(target: float) -> None:
+    embedding, _, _ = batch(6)
+    count = len(embedding)
+    cosines = [1 - distance(embedding[a], embedding[b]) for a in range(count) for b in range(count) if a != b]
+    expected = abs(sum(cosines) / len(cosines) - target)
+    assert float(cosine_target(embedding, target)) == pytest.approx(expected, abs=1e-12)
+    assert float(cosine_target(embedding[:1], target)) == 0
+    assert torch.autograd.gradcheck(lambda e: cosine_target(e, target), [embedding.requires_grad_()])

@@ -1,0 +1,208 @@
+"""Prompts, low-rank weights and CLIP's towers against the libraries' own networks, and counts of what is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from bench.errors import LoadingError, UsageError
+from bench.experiments.experiment import Resources
+from bench.experiments.resolve import resolve
+from bench.methods.backbone.backbone import Backbone
+from bench.methods.backbone.published_weights import CLIP, CLIP_FILE
+from bench.methods.backbone.weights import load_weights
+from bench.methods.base import METHODS, Context, Method
+from bench.methods.clip_prompt import freeze_all_but_normalisations
+from bench.methods.modules.low_rank import LowRankLayers
+from bench.methods.modules.text_tower import encode_texts, texts_of
+from bench.settings.request import Request
+from bench.settings.run_settings import RunSettings
+from bench.types import Batch
+from tests.pictures import write_folder
+
+open_clip = pytest.importorskip("open_clip")
+SIZE, WIDTH = 32, 24  # of images, of embeddings
+
+
+def images(count: int = 3) -> Tensor:
+    return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def clip() -> nn.Module:
+    """A small CLIP of open_clip with random weights."""
+    torch.manual_seed(0)
+    vision = {"image_size": SIZE, "patch_size": 8, "width": 64, "layers": 2}
+    text = {"width": 64, "heads": 1, "layers": 2}
+    return open_clip.model.CLIP(WIDTH, vision, text, quick_gelu=True).eval()
+
+
+@pytest.fixture(scope="module")
+def file(clip: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.safetensors"
+    save_file({name: each.contiguous() for name, each in clip.state_dict().items()}, path)
+    return path
+
+
+def image_tower(**more: int) -> nn.Module:
+    sizes = {"img_size": SIZE, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 1, "num_classes": WIDTH}
+    return timm.create_model("vit_base_patch32_clip_quickgelu_224", **{**sizes, **more}).eval()
+
+
+def test_timms_image_tower_with_a_clip_file_is_open_clips(clip: nn.Module, file: Path) -> None:
+    network = image_tower()
+    load_weights(network, "a small tower", str(file))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images()), clip.encode_image(images()))
+
+
+def test_the_text_tower_is_open_clips(clip: nn.Module, file: Path) -> None:
+    texts = texts_of(["alarm_clock", "cat"], "a photo of a {class}")
+    assert texts == ["a photo of a alarm clock", "a photo of a cat"]
+    found, scale = encode_texts(texts, str(file), width=WIDTH, quick_gelu=True)
+    with torch.inference_mode():
+        theirs = clip.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True)
+    torch.testing.assert_close(found, theirs)
+    assert scale == pytest.approx(clip.logit_scale.exp().item())
+
+
+def test_a_file_of_another_network_is_refused(clip: nn.Module, file: Path, tmp_path: Path) -> None:
+    with pytest.raises(LoadingError, match="does not fit"):
+        load_weights(image_tower(depth=3), "a small tower", str(file))
+    with pytest.raises(LoadingError, match=f"texts in {WIDTH} numbers and images in 30"):
+        encode_texts(["cat"], str(file), width=30, quick_gelu=True)
+    image_only = {k: v.contiguous() for k, v in clip.state_dict().items() if k.startswith("visual.")}
+    save_file(image_only, tmp_path / "image.safetensors")
+    with pytest.raises(LoadingError, match="no text tower"):
+        encode_texts(["cat"], str(tmp_path / "image.safetensors"), width=WIDTH, quick_gelu=True)
+
+
+def test_published_clip_files_are_those_of_open_clip() -> None:
+    names = {"vit_base_patch32": "ViT-B-32", "vit_base_patch16": "ViT-B-16", "vit_large_patch14": "ViT-L-14"}
+    assert open_clip.constants.HF_SAFE_WEIGHTS_NAME == CLIP_FILE
+    for name, repository in CLIP.items():
+        model = names[name.partition("_clip")[0]] + ("-336" if name.endswith("336") else "") + "-quickgelu"
+        assert open_clip.get_pretrained_cfg(model, "openai")["hf_hub"].strip("/") == repository
+
+
+def made(name: str, **settings: object) -> Method:
+    """A method on a small random transformer."""
+    kind = METHODS.get(name)
+    run = RunSettings(backbone="test_vit", weights="none", image_size=SIZE)
+    return kind(kind.Settings(**settings), Context(run, ("cat", "dog"), Path())).eval()
+
+
+@pytest.mark.parametrize("towers", ["separate", "shared"])
+def test_prompts_are_more_tokens_of_their_domain(towers: str) -> None:
+    method = made("clip-prompt", towers=towers)
+    network = method.backbone.network
+    for photo in (False, True):
+        prompts = method.prompts[int(photo)]
+        pixels = images() * method.backbone.scale + method.backbone.shift
+        tokens = network._pos_embed(network.patch_embed(pixels))
+        tokens = torch.cat([tokens, prompts.expand(3, -1, -1)], dim=1)
+        for module in (network.norm_pre, *network.blocks, network.norm):
+            tokens = module(tokens)
+        by_hand = nn.functional.normalize(network.head(network.fc_norm(tokens[:, 0])), dim=1)
+        torch.testing.assert_close(method.embed(images(), photo), by_hand)
+    plain = made("clip-prompt", towers=towers, prompts=0)
+    torch.testing.assert_close(
+        plain.embed(images(), is_photo=True), nn.functional.normalize(plain.backbone.logits(images()), dim=1)
+    )
+
+
+def test_a_mixed_batch_goes_through_the_tower_of_each_domain() -> None:
+
+    method, is_photo = made("clip-prompt"), torch.tensor([True, False, True])
+    with torch.no_grad():
+        for each in method.photo_tower.parameters():
+            each.add_(0.1 * torch.randn(each.shape, generator=torch.Generator().manual_seed(1)))
+    mixed = method.outputs(Batch(images(), torch.zeros(3, dtype=torch.int64), is_photo))["embedding"]
+    for row, photo in enumerate(is_photo.tolist()):
+        alone = method.embed(images()[row : row + 1], photo)[0]
+        torch.testing.assert_close(nn.functional.normalize(mixed[row], dim=0), alone)
+
+
+def test_what_clip_prompt_trains() -> None:
+    """26 normalisations of 768 scales and shifts, and 3 prompts of 768 numbers a domain (Sketch_LVM)."""
+    with torch.device("meta"):
+        network = timm.create_model("vit_base_patch32_clip_quickgelu_224")
+    freeze_all_but_normalisations(network)
+    trained = [each for each in network.parameters() if each.requires_grad]
+    assert len(trained) == 52
+    assert sum(each.numel() for each in trained) == 26 * 2 * 768
+    method = made("clip-prompt")
+    assert [tuple(each.shape) for each in method.prompts] == [(3, 64), (3, 64)]
+    groups = method.parameter_groups()
+    trained = [each for each in method.parameters() if each.requires_grad]
+    assert {id(each) for each in trained} == {id(each) for group in groups for each in group["params"]}
+
+
+def test_what_lora_trains_is_12_percent() -> None:
+    """CMCA: rank 64 in 12 blocks, twice in the last; "only 12% of the full parameters" (abstract)."""
+    with torch.device("meta"):
+        network = timm.create_model("vit_base_patch14_dinov2")
+        added = LowRankLayers(network, rank=64, domain_blocks=1)
+    attention, perceptron = 4 * 2 * 64 * 768, 2 * 64 * (768 + 3072)
+    count = sum(each.numel() for each in added.parameters())
+    assert count == 13 * (attention + perceptron) == 11_501_568
+    assert count / (count + sum(each.numel() for each in network.parameters())) == pytest.approx(0.12, abs=0.005)
+
+
+def test_low_rank_weights_are_nothing_at_first_and_then_a_sum_of_weights() -> None:
+    method = made("lora", rank=4, domain_blocks=2)
+    frozen = Backbone("test_vit", "none").eval()
+    frozen.load_state_dict(method.backbone.state_dict())
+    plain = nn.functional.normalize(frozen(images()), dim=1)
+    torch.testing.assert_close(method.embed(images(), is_photo=False), plain)
+    for each in method.low_rank.added:
+        nn.init.normal_(each.up, std=0.2, generator=torch.Generator().manual_seed(each.up.numel()))
+    layers = [
+        block.get_submodule(name)
+        for block in frozen.network.blocks
+        for name in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    ]
+    shared = len(layers) - 2 * 4
+    original = {name: value.clone() for name, value in frozen.state_dict().items()}
+    for photo in (False, True):
+        frozen.load_state_dict(original)
+        for number, (layer, each) in enumerate(zip(layers, method.low_rank.added, strict=True)):
+            assert each.up.shape[0] == (1 if number < shared else 2)
+            domain = int(photo) if number >= shared else 0
+            products = [up @ down for up, down in zip(each.up[domain], each.down[domain], strict=True)]
+            with torch.no_grad():
+                layer.weight += torch.cat(products)
+        merged = nn.functional.normalize(frozen(images()), dim=1)
+        assert not torch.allclose(merged, plain, atol=1e-3)
+        torch.testing.assert_close(method.embed(images(), photo), merged, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["clip-prompt", "lora", "zse-ret"])
+def test_a_network_that_is_no_transformer_is_refused(name: str, resources: Resources) -> None:
+    with pytest.raises(UsageError, match="needs a vision transformer"):
+        resolve(Request(name, "emoji", assignments=("backbone=resnet18", "weights=none")), resources)
+
+
+def test_class_names_that_say_nothing_are_refused(resources: Resources, tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "pictures", classes=4, images=1)
+    for kind in root.iterdir():
+        for number, folder in enumerate(sorted(kind.iterdir())):
+            folder.rename(kind / f"{number:03}")
+    settings = ("backbone=test_vit", "weights=none", "image_size=32", f"root={root}", "draw=1")
+    request = Request("clip-prompt", "folder", assignments=settings)
+    with pytest.raises(UsageError, match="is a number"):
+        resolve(request, resources)
+    without = Request("clip-prompt", "folder", assignments=settings, without=("classification",))
+    assert resolve(without, resources).trains
+
+
+def test_texts_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(UsageError, match="more than 75 tokens"):
+        texts_of(["cat"], "a " * 75 + "{class}")
+    with pytest.raises(UsageError, match="where the class name stands"):
+        texts_of(["cat"], "a photo")
