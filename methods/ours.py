@@ -33,7 +33,7 @@ class OursSettings(NetworkSettings):
 
     scale: float = setting(16.0, "multiplies the cosines of the semantic classification", above=0, search=(4, 64))
     margin: float = setting(0.3, "margin of the quadruplet, in units of 1 - cosine", least=0, search=(0.05, 1))
-    mining: Literal["hard", "all"] = setting("hard", "which quadruplets of a batch count")
+    mining: Literal["hard", "all"] = setting("hard", "which quadruplets of a batch count", search=("hard", "all"))
     temperature: float = setting(1.0, "temperature of the prepared ImageNet probabilities", above=0)
     agreement: int = setting(
         0, "a photo counts if its class's majority is among this many of its own best; 0: all", least=0, most=1000

@@ -1,13 +1,16 @@
-"""Cross-domain triplet with batch-hard mining: a sketch, a photo of its class, a photo of another class.
+"""Cross-domain triplet of a sketch, a photo of its class, and a photo of another class, with semi-hard mining.
 
-Paper: Hermans, Beyer and Leibe, "In defense of the triplet loss for person re-identification", 2017, for the mining.
-The triplet of a sketch and photos is from Yu et al., "Sketch me that shoe", CVPR 2016, and most methods since.
+Paper: Schroff, Kalenichenko and Philbin, "FaceNet", CVPR 2015, for the mining; Hermans, Beyer and Leibe, "In defense of
+the triplet loss for person re-identification", 2017, for ``mining=hard``. The triplet of a sketch and photos is from Yu
+et al., "Sketch me that shoe", CVPR 2016, and most methods since.
 
-Implemented: distances of 1 - cosine and one network for both domains. The loss takes the farthest photo of the
-sketch's class and the nearest photo of another class in the batch.
+Implemented: distances of 1 - cosine and one network for both domains. For each sketch and each photo of its class in
+the batch, the loss takes the nearest photo of another class that is farther than this photo, or else the farthest.
+``mining=hard`` takes the farthest photo of the class and the nearest of another. FaceNet warns that this can collapse
+the embedding early, and here it does: the loss stays at its margin (``docs/results/emoji.md``).
 
 Left out: a network for each domain, since every method here has one. The soft margin, so that the margin stays a
-setting as in ``ours``. The attention of the second paper.
+setting as in ``ours``. The attention of "Sketch me that shoe".
 """
 
 from __future__ import annotations
@@ -29,7 +32,11 @@ class TripletSettings(NetworkSettings):
     """Settings of the triplet loss."""
 
     margin: float = setting(0.3, "margin of the triplet, in units of 1 - cosine", least=0, search=(0.05, 1))
-    mining: Literal["hard", "semi-hard", "all"] = setting("hard", "which triplets of a batch count")
+    mining: Literal["hard", "semi-hard", "all"] = setting(
+        "semi-hard",
+        "which triplets of a batch count; semi-hard: the nearest negative that is farther than the positive",
+        search=("hard", "semi-hard", "all"),
+    )
     positives: Literal["class", "instance"] = single_network.positives()
     weight_triplet: float = 1.0
 
@@ -39,7 +46,8 @@ class Triplet(SingleNetwork):
     """One network for both domains, trained by the cross-domain triplet."""
 
     name = "triplet"
-    summary = "Batch-hard triplet of a sketch and two photos, nothing else."
+    summary = "Semi-hard triplet of a sketch and two photos, nothing else."
+    version = 4  # 4: semi-hard negatives; with the hardest the embedding collapsed
     terms = ("triplet",)
     Settings: ClassVar[type] = TripletSettings
 

@@ -49,13 +49,13 @@ def setting(
     most: float = math.inf,
     names: Registry[Any] | None = None,
     later: bool = False,
-    search: tuple[float, float] | None = None,
+    search: tuple[float, float] | tuple[str, ...] | None = None,
 ) -> T:
     """A field of a settings dataclass: its default, the help that ``bench list settings`` prints, and its limits.
 
     A number is at least ``least``, or more than ``above``, and at most ``most``; a text is one of the registry's
     ``names``. ``later``: runs were stored before the setting existed, so their keys must not change (``in_key``).
-    ``search``: the range in which ``bench tune`` looks for a better value.
+    ``search``: the range in which ``bench tune`` looks for a better value, or the words that it tries.
     """
     lower = above if least is None else least
     limits = None if lower is None else Range(lower, most, open=least is None)

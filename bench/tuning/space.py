@@ -21,12 +21,12 @@ Space = dict[str, BaseDistribution]
 
 
 def declared_space(settings: Sequence[Any], terms: Sequence[str], fixed: Sequence[str]) -> Space:
-    """The ranges that settings declare, and the weights of the loss ``terms`` but the first; without ``fixed`` ones.
+    """What settings declare, and the weights of the loss ``terms`` but the first; without ``fixed`` ones.
 
     Only the ratio of the weights matters to most optimisers, so one weight stays as it is. Without terms nothing is
     trained, so the settings of the training are left out.
     """
-    ranges: dict[str, tuple[float, float]] = {}
+    ranges: dict[str, tuple[Any, ...]] = {}
     for part in settings:
         for each in fields(part) if terms or not isinstance(part, RunSettings) else ():
             if each.metadata.get("search"):
@@ -36,11 +36,7 @@ def declared_space(settings: Sequence[Any], terms: Sequence[str], fixed: Sequenc
         for name in [each.name for each in fields(part) if each.name in weights and getattr(part, each.name)]:
             ranges[name] = (getattr(part, name) / FACTOR, getattr(part, name) * FACTOR)
     chosen = given(fixed)
-    return {
-        name: FloatDistribution(low, high, log=low > 0 and high / low >= FACTOR)
-        for name, (low, high) in ranges.items()
-        if name not in chosen
-    }
+    return {name: _declared(values) for name, values in ranges.items() if name not in chosen}
 
 
 def read_space(path: Path, settings: Sequence[Any]) -> Space:
@@ -81,6 +77,13 @@ def as_assignments(values: Mapping[str, Any]) -> tuple[str, ...]:
     ('lr=0.000123', 'mining=hard')
     """
     return tuple(f"{name}={in_text(value)}" for name, value in rounded(values).items())
+
+
+def _declared(values: tuple[Any, ...]) -> BaseDistribution:
+    if isinstance(values[0], str):
+        return CategoricalDistribution(values)
+    low, high = values
+    return FloatDistribution(low, high, log=low > 0 and high / low >= FACTOR)
 
 
 def _distribution(path: Path, name: str, values: Any) -> BaseDistribution:

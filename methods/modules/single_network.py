@@ -24,7 +24,9 @@ class NetworkSettings:
     """
 
     dim: int = setting(512, "width of the embedding", least=1)
-    rank_by: Literal["embedding", "feature"] = setting("embedding", "what images are ranked by")
+    rank_by: Literal["embedding", "feature"] = setting(
+        "embedding", "what images are ranked by", search=("embedding", "feature")
+    )
 
 
 def positives() -> Literal["class", "instance"]:

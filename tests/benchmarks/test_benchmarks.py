@@ -26,6 +26,7 @@ SMALLEST = {
     "intervals": "--trials 2",
     "loading": "--images 12 --size 32 --repeats 1",
     "mining": "--limit 2 --epochs 0.05 --set image_size=32",
+    "photo_share": "--store emoji.db",
     "processes": "--limit 1 --epochs 0.05 --image-size 32 --no-warm-up",
     "report": "--runs 5 --scores 40 --repeats 1",
     "streaming": "--queries 20 --photos 2000 --dim 8 --classes 4",
@@ -56,6 +57,10 @@ PRINTS = {
     ],
     "loading": [r"\| ImageFolder \|.*", r"\| this project \|.*", rf"Ratio of the best: \*\*{NUMBER}\*\*.*"],
     "mining": [r"\| ours \| 1-1 \|( \d+% \|){4}", r"\| ours unbalanced \| 1-1 \|( \d+% \|){4}"],
+    "photo_share": [
+        rf"\| 0.5 \| balanced \| 0-4 \| {NUMBER} \|  \|",
+        rf"\| 0.5 \| unbalanced \| 0-4 \| {NUMBER} \| [-+]{NUMBER} \([-+]{NUMBER} to [-+]{NUMBER}\) \|",
+    ],
     "processes": [rf"\| 2 \| 1 \| {NUMBER} \| 1.00 \| {NUMBER} \|"],
     "report": [r"5 runs with 40 scores each, .*", rf"\| main, md \|( {NUMBER} \|){{4}}", r"\| cost, md \|.*"],
     "streaming": [rf"bare product( +{NUMBER}){{6}}", rf"shards( +{NUMBER}){{7}}", rf"in memory( +{NUMBER}){{7}}"],
@@ -97,6 +102,7 @@ def run(call: str, folder: Path) -> Ended:
     """A call of a script with its smallest options, in a folder with the pages that it may write to."""
     (folder / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "statistics.md", folder / "docs")
+    shutil.copy(ROOT / "docs" / "results" / "emoji.db", folder)
     for pattern, text in FASTER:
         call = re.sub(pattern, text, call)
     _, path, *words = shlex.split(f"{call} {SMALLEST[name_of(call)]}")

@@ -10,13 +10,15 @@ import pytest
 import torch
 from torch import nn
 
+from bench.datasets.images.samplers import batch_by_domain
 from bench.errors import DataError, UsageError
 from bench.experiments.execute import build
 from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
-from bench.methods.base import Method, TrainingPhotos
+from bench.methods.base import METHODS, Method, TrainingPhotos
 from bench.methods.sake import initialise_from_classifier
 from bench.settings.request import Request
+from bench.settings.run_settings import RunSettings, with_recipe
 from bench.types import Batch
 
 NOTHING = TrainingPhotos(lambda function: torch.empty(0, 1000), torch.empty(0, dtype=torch.int64), (), "none")
@@ -115,3 +117,17 @@ def test_the_contrastive_loss_is_sakes_only_addition(resources: Resources) -> No
 
 def losses(method: Method, batch: Batch) -> dict[str, torch.Tensor]:
     return method.losses(method.outputs(batch), batch.labels, batch.is_photo)
+
+
+@pytest.mark.parametrize(
+    ("method", "recipe", "sketches", "photos"),
+    [
+        ("sake", "paper", 4, 36),
+        ("sake", "paper-sketchy", 13, 26),
+        ("supcon", "paper", 9, 81),
+        ("supcon", "paper-sketchy", 32, 64),
+    ],
+)
+def test_recipes_draw_the_batches_of_the_published_code(method: str, recipe: str, sketches: int, photos: int) -> None:
+    run = with_recipe(RunSettings(), METHODS.get(method).recipes[recipe])
+    assert batch_by_domain(run, classes=220) == (sketches, photos)

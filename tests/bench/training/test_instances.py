@@ -61,7 +61,7 @@ def test_other_photos_of_the_class_are_negatives(method: str, term: str, tmp_pat
     instances = torch.arange(8) % 4
     found = made.losses({"embedding": embedding, "instance": instances}, labels, is_photo)[term]
     function = losses.balanced_quadruplet if method == "ours" else losses.cross_domain_triplet
-    assert found == function(embedding, instances, is_photo, experiment.own.margin)
+    assert found == function(embedding, instances, is_photo, experiment.own.margin, experiment.own.mining)
     assert found > 0
     assert function(embedding, labels, is_photo, experiment.own.margin) == 0  # one class has no negatives
 

@@ -11,7 +11,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from bench.errors import UsageError
 from bench.methods.base import METHODS
 from bench.methods.ours import OursSettings
-from bench.settings.run_settings import RunSettings
+from bench.methods.triplet import TripletSettings
+from bench.settings.request import in_text
+from bench.settings.run_settings import RunSettings, assign
 from bench.tuning.space import declared_space, read_space
 
 SETTINGS = (RunSettings(), OursSettings())
@@ -22,8 +24,16 @@ def test_a_declared_range_is_one_that_the_setting_takes(method: str) -> None:
     for part in (RunSettings(), METHODS.get(method).Settings()):
         for each in fields(part):
             if search := each.metadata.get("search"):
-                assert search[0] < search[1]
-                assert all(end in each.metadata["range"] for end in search)
+                texts = [f"{each.name}={in_text(value)}" for value in search]
+                changed = {getattr(assign([part], [text])[0], each.name) for text in texts}
+                assert len(changed) == len(search) > 1
+                assert isinstance(search[0], str) or search[0] < search[1]
+
+
+def test_words_are_tried_each() -> None:
+    space = declared_space((RunSettings(), TripletSettings()), ("triplet",), [])
+    assert space["mining"] == CategoricalDistribution(("hard", "semi-hard", "all"))
+    assert space["rank_by"] == CategoricalDistribution(("embedding", "feature"))
 
 
 def test_what_settings_declare_without_what_is_given() -> None:
