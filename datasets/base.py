@@ -65,15 +65,16 @@ class Survey:
 class Dataset(ABC):
     """One dataset on disk.
 
-    ``summary``: one sentence for ``bench list datasets``. ``licence``: terms of use of the images. ``split_names``: the
-    frozen splits, the default first. ``recipe``: default run settings. ``caution``: a sentence in every report.
-    ``Settings``: a frozen dataclass of ``--set key=value``. ``locating``: settings for the folder or the split only,
-    which are not part of a run's key.
+    ``summary``: one sentence for ``bench list datasets``. ``licence``: terms of use of the images. ``addresses``:
+    official ones of its archives or of its page. ``split_names``: the frozen splits, the default first. ``recipe``:
+    default run settings. ``caution``: a sentence in every report. ``Settings``: a frozen dataclass of
+    ``--set key=value``. ``locating``: settings for the folder or the split only, which are not part of a run's key.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     licence: ClassVar[str]
+    addresses: ClassVar[tuple[str, ...]] = ()
     split_names: ClassVar[tuple[str, ...]]
     recipe: ClassVar[Mapping[str, Any]] = {}
     caution: ClassVar[str] = ""

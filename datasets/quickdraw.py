@@ -16,6 +16,10 @@ class QuickDraw(TreeDataset):
     name = "quickdraw"
     summary = "QuickDraw Extended: 110 classes; two class splits, and one for networks of Sketchy."
     licence = "sketches: CC BY 4.0 (Google, Quick, Draw!); photos: research use, see doodle2search"
+    addresses = (  # of doodle2search's README
+        "http://datasets.cvc.uab.es/QuickDraw/QuickDraw_sketches_final.zip",
+        "http://datasets.cvc.uab.es/QuickDraw/QuickDraw_images_final.zip",
+    )
     split_names = ("quickdraw-30", "quickdraw-30-kdsbir", "quickdraw-11-unseen-by-sketchy")
     drawn = (".ndjson", ".npy")
     titles = ("QuickDraw", "QuickDraw_Extended", "QuickDrawExt", "QuickDraw-Ext")

@@ -49,6 +49,7 @@ class Sketchy(TreeDataset):
     name = "sketchy"
     summary = "Sketchy Extended: 125 classes; three class splits, galleries full and unique; fine-grained splits."
     licence = "Sketchy: research use, see the dataset's site; the photos are ImageNet's and Flickr's"
+    addresses = ("https://sketchy.eye.gatech.edu",)
     split_names = (
         *("sketchy-25", "sketchy-21", "sketchy-25-sempcyc"),
         *(*readings("sketchy-25"), *readings("sketchy-21")),

@@ -28,6 +28,7 @@ class TUBerlin(TreeDataset):
     name = "tuberlin"
     summary = "TU-Berlin Extended: 250 classes; three class splits, and one for networks of Sketchy."
     licence = "sketches: CC BY 4.0 (Eitz, Hays, Alexa 2012); photos: research use, largely ImageNet's"
+    addresses = ("https://cybertron.cg.tu-berlin.de/eitz/projects/classifysketch/sketches_png.zip",)  # sketches alone
     split_names = ("tuberlin-30", "tuberlin-30-sempcyc", "tuberlin-30-kdsbir", "tuberlin-21-unseen-by-sketchy")
     drawn = (".svg",)
     titles = ("TUBerlin", "TU-Berlin", "TUBerlin_Extended", "TU-Berlin-Ext", "TUBerlinExt")

@@ -54,16 +54,20 @@ def make_json(dataset: Dataset, found: Findings) -> dict[str, Any]:
 
 
 def describe_place(dataset: Dataset) -> dict[str, Any]:
-    """Where a dataset is, its number of images, what is missing, and the next command."""
+    """Where a dataset is, its number of images, what is missing, the next command, and addresses of what is missing."""
+    from bench.datasets.published.tree_dataset import TreeDataset
+
     name, where = dataset.name, dataset.whereabouts()
     row: dict[str, Any] = {"dataset": name, "root": str(where.root) if where.root else None, "layout": where.layout}
-    row |= {"sketches": None, "photos": None, "missing": list(where.missing), "next": f"bench data path {name}"}
+    command = f"bench data add {name} SOURCE..." if isinstance(dataset, TreeDataset) else f"bench data path {name}"
+    row |= {"sketches": None, "photos": None, "missing": list(where.missing), "next": command}
+    addresses = {"addresses": list(dataset.addresses)}
     if not where.layout:
-        return row | ({} if where.missing else {"missing": ["all images"]})
+        return row | ({} if where.missing else {"missing": ["all images"]}) | addresses
     try:
         survey = dataset.survey()
     except DataError as error:
-        return row | {"missing": [str(error)]}
+        return row | {"missing": [str(error)]} | addresses
     empty = Counter(modality for modality, _ in survey.missing)
     missing = [f"{modality} of {count} class{'es' * (count > 1)}" for modality, count in empty.items()]
     command = f"bench data check {name}" if missing else f"bench run -m ours -d {name}"
@@ -72,6 +76,7 @@ def describe_place(dataset: Dataset) -> dict[str, Any]:
         "photos": survey.total("photo"),
         "missing": missing,
         "next": command,
+        "addresses": [],
     }
 
 

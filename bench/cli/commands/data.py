@@ -130,6 +130,7 @@ def path(ctx: typer.Context, dataset: Name, assignments: DatasetSettings = None,
         "missing": list(where.missing),
         "expected": dict(where.expected),
         "archives": list(where.archives),
+        "addresses": list(chosen.addresses),
         "licence": chosen.licence,
     }
     (print_json if format == "json" else print_facts)(facts)
@@ -137,10 +138,15 @@ def path(ctx: typer.Context, dataset: Name, assignments: DatasetSettings = None,
 
 @data.command(epilog="Example: bench data where --data-root /data")
 def where(ctx: typer.Context, format: Format = "table") -> None:
-    """Show every dataset: where it is, what is missing, and the next command."""
+    """Show every dataset: where it is, what is missing, the next command, official addresses. It fetches nothing."""
     from bench.datasets.base import DATASETS
 
-    print_rows("datasets", [describe_place(open_dataset(ctx, name, None)) for name, _ in DATASETS.items()], format)
+    rows = [describe_place(open_dataset(ctx, name, None)) for name, _ in DATASETS.items()]
+    columns = [column for column in rows[0] if column != "addresses"]
+    print_rows("datasets", rows, format, columns)
+    wanted = [(row["dataset"], address) for row in rows for address in row["addresses"]]
+    if wanted and format == "table":  # whole lines, to copy
+        typer.echo("\n".join(["addresses:", *(f"  {name:<12} {address}" for name, address in wanted)]))
 
 
 @data.command("list", epilog="Example: bench data list sketchy --split sketchy-21 -o lists/")

@@ -69,8 +69,13 @@ def test_where_shows_what_is_missing_and_the_next_command(runner: CliRunner, tub
         "bench data check tuberlin",
     )
     assert found["quickdraw"]["missing"] == ["data/QuickDraw/sketches"]
-    assert (found["sketchy"]["missing"], found["sketchy"]["next"]) == (["all images"], "bench data path sketchy")
-    assert "sketchy" in runner.invoke(app, ["data", "where"]).stdout
+    assert (found["sketchy"]["missing"], found["sketchy"]["next"]) == (
+        ["all images"],
+        "bench data add sketchy SOURCE...",
+    )
+    assert (found["tuberlin"]["addresses"], len(found["quickdraw"]["addresses"])) == ([], 2)
+    shown = runner.invoke(app, ["data", "where"]).stdout
+    assert all(f" {address}\n" in shown for address in found["sketchy"]["addresses"])
     failed = runner.invoke(app, ["data", "check", "quickdraw"])
     assert failed.exit_code == 3
     assert "a part is there, but not data/QuickDraw/sketches" in failed.stderr
