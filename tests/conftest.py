@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,6 +12,20 @@ from typer.testing import CliRunner
 from bench.experiments.experiment import Resources
 from bench.experiments.progress import Observer
 from bench.results.store import Store
+
+FILE_SECONDS = 30.0  # that one file of tests should take at most, on an idle machine
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the slowest files, and mark those above ``FILE_SECONDS``."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for each in reports:
+            if isinstance(each, pytest.TestReport):
+                seconds[each.location[0]] += each.duration
+    terminalreporter.section(f"slowest files, which should take at most {FILE_SECONDS:.0f} s on an idle machine")
+    for name, taken in seconds.most_common(5):
+        terminalreporter.write_line(f"{taken:6.1f} s  {name}", yellow=taken > FILE_SECONDS)
 
 
 class Quiet(Observer):
