@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 SERVER = """
-import json, os, sys, tempfile
-import bench.cli.run_requests, bench.cli.machine_check  # what takes seconds, once for all
-import bench.methods.hog, bench.methods.ours, bench.reports.build
+import json, os, runpy, sys, tempfile
+runpy.run_path(sys.argv[1])  # loads what takes seconds, once for all
+import bench.cli.machine_check
 from bench.cli.main import main
 for line in sys.stdin:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
@@ -49,7 +49,7 @@ class Bench(Protocol):
 def forked(environment: Mapping[str, str], folder: Path) -> Iterator[Bench]:
     """Calls with these variables in this folder; the process behind them ends with the block."""
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER],
+        [sys.executable, "-c", SERVER, str(Path(__file__).with_name("preloaded.py"))],
         cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,
