@@ -1,11 +1,13 @@
-"""The baseline below every trained method: pooled features of the frozen ImageNet network.
+"""The baseline below every trained method: pooled features of a frozen network, by default an ImageNet one.
 
 Paper: Razavian et al., "CNN features off-the-shelf: an astounding baseline for recognition", CVPR workshops 2014.
 
-Implemented: the pooled feature of the backbone with its ImageNet weights, L2-normalised and compared by cosine.
+Implemented: the pooled feature of any backbone with its published weights, L2-normalised and compared by cosine.
+``--backbone vit_base_patch14_dinov2`` is the frozen DINOv2, for example. Tables call such a row by its backbone; the
+default ones are ``imagenet``.
 
-Left out: the paper's classifiers on top of the feature, and its crops and rotations of every image. Trained methods
-start from the feature alone.
+Left out: CLIP's projection, since its pooled feature is ranked; the paper's classifiers on top of the feature, and
+its crops and rotations of every image. Trained methods start from the feature alone.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ class ImageNet(Method):
     """Nearest neighbours of frozen features; nothing is trained."""
 
     name = "imagenet"
-    summary = "Frozen ImageNet features of the backbone, no training: what the pre-training alone gives."
+    summary = "Frozen features of the backbone, no training: what the pre-training alone gives."
     version = 3  # 2: own CPU kernels; 3: those of torch
 
     def __init__(self, settings: NoSettings, context: Context) -> None:

@@ -11,9 +11,12 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Integer, LargeBinary, Strin
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from bench.settings.post_processing import PostProcessing
+from bench.settings.run_settings import RunSettings
 from bench.settings.selection_rules import selection
 from bench.types import AVERAGES, Average, Relevance, Score
 
+FROZEN = "imagenet"  # the method that trains nothing
+DEFAULT_BACKBONES = ("tf_efficientnet_lite0", RunSettings.backbone)  # of datasets; their frozen rows are "imagenet"
 LONG = BigInteger().with_variant(Integer, "sqlite")  # 64 bits; SQLite's integers have them anyway
 
 
@@ -120,7 +123,16 @@ class RunRecord:
         post, mark = PostProcessing(**self.configuration.get("post", {})).title, selection(self.selection).mark
         marks = (self.trained_on, mark, self.origin, stand_in(self.configuration.get("run", {})))
         return " ".join(
-            filter(None, (self.method, recipe_mark(self.configuration), self.ablation, post, *marks)),
+            filter(
+                None,
+                (
+                    method_title(self.method, self.configuration),
+                    recipe_mark(self.configuration),
+                    self.ablation,
+                    post,
+                    *marks,
+                ),
+            ),
         )
 
     @property
@@ -165,6 +177,12 @@ class RunRecord:
         """The value of a metric id; NaN without one."""
         values = (each.value for each in self.scores if each.metric == metric and each.average == average)
         return next(values, math.nan)
+
+
+def method_title(method: str, configuration: Mapping[str, Any]) -> str:
+    """The method in tables; a frozen network has the name of its backbone, unless it is a default one."""
+    backbone = configuration.get("run", {}).get("backbone", DEFAULT_BACKBONES[0])
+    return method if method != FROZEN or backbone in DEFAULT_BACKBONES else f"frozen {backbone}"
 
 
 def recipe_mark(configuration: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.methods.base import METHODS
 from tests.fenced import PAGES, ROOT, commands
 from tests.processes import Ended, ended, start
 
@@ -30,6 +31,7 @@ SMALLEST = {
     "processes": "--limit 1 --epochs 0.05 --image-size 32 --no-warm-up",
     "report": "--runs 5 --scores 40 --repeats 1",
     "streaming": "--queries 20 --photos 2000 --dim 8 --classes 4",
+    "training_step --methods": "--repeats 1 --steps 1 --set backbone=test_vit --set image_size=32 --set batch_size=8",
     "training_step": "--repeats 1 --steps 1 --set image_size=32 --set batch_size=8",
 }
 FASTER = (  # not an option
@@ -64,6 +66,14 @@ PRINTS = {
     "processes": [rf"\| 2 \| 1 \| {NUMBER} \| 1.00 \| {NUMBER} \|"],
     "report": [r"5 runs with 40 scores each, .*", rf"\| main, md \|( {NUMBER} \|){{4}}", r"\| cost, md \|.*"],
     "streaming": [rf"bare product( +{NUMBER}){{6}}", rf"shards( +{NUMBER}){{7}}", rf"in memory( +{NUMBER}){{7}}"],
+    "training_step --methods": [
+        r"test_vit, 32 px, batch 8, 1 thread\(s\), 1 repeats of 1 steps, load average .*",
+        *(
+            rf"{name} +{NUMBER} ms a step, {NUMBER} of softmax, {NUMBER}% trained"
+            for name in METHODS.names()
+            if METHODS.get(name).terms
+        ),
+    ],
     "training_step": [
         r"\w+, 32 px, batch 8 \(4 photos\), \d blocks frozen, 1 thread\(s\), 1 repeats of 1 steps, load average .*",
         rf"prepared +{NUMBER} ms a step .*",
@@ -84,7 +94,8 @@ CALLS = [
 
 
 def name_of(call: str) -> str:
-    return re.search(r"benchmarks/(\w+)\.py", call)[1]  # type: ignore[index]
+    name: str = re.search(r"benchmarks/(\w+)\.py", call)[1]  # type: ignore[index]
+    return f"{name} --methods" if "--methods" in call else name
 
 
 def script(folder: Path, words: Sequence[str]) -> None:

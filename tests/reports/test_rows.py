@@ -119,3 +119,17 @@ def test_what_is_shown_of_many_rows_are_methods_before_ablations(store: Store) -
     assert five[0].startswith("ours without")
     assert five[1:] == ["ours", "softmax", "sake", "imagenet"]
     assert [row.name for row in select_rows(group.rows, 2)] == ["ours", "imagenet"]
+
+
+def test_a_frozen_network_is_a_row_under_its_backbones_name(store: Store) -> None:
+    """The default backbones of datasets stay `imagenet`, as in stored runs of older versions."""
+    for seed, backbone in enumerate(("tf_efficientnet_lite0", "tf_efficientnet_lite1", "vit_base_patch14_dinov2")):
+        settings = {"run": {"lr": 3e-4, "backbone": backbone}, "method": {}, "caution": ""}
+        fill(store, level=0.2, seed=seed, method="imagenet", configuration=settings)
+    (group,) = Source(store, store.runs()).groups
+    assert {row.name for row in group.rows} == {
+        "imagenet",
+        "frozen tf_efficientnet_lite1",
+        "frozen vit_base_patch14_dinov2",
+    }
+    assert all(run.method == "imagenet" for run in group.runs)
