@@ -110,8 +110,12 @@ class Method(nn.Module):
 
     @property
     def collapsed_losses(self) -> Mapping[str, float]:
-        """What each loss term with a margin is while all embeddings are equal; a run warns if it ends there."""
-        return {}
+        """What each loss term with a margin is while all embeddings are equal; a run warns if it ends there.
+
+        By default that of a term called ``triplet`` is the setting ``margin``.
+        """
+        margin = getattr(self.settings, "margin", None)
+        return {} if margin is None or "triplet" not in self.weights else {"triplet": margin}
 
     def prepare(self, photos: TrainingPhotos) -> None:
         """Prepare training; the method is on its device."""

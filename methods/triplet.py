@@ -51,11 +51,6 @@ class Triplet(SingleNetwork):
     terms = ("triplet",)
     Settings: ClassVar[type] = TripletSettings
 
-    @property
-    def collapsed_losses(self) -> Mapping[str, float]:
-        """The margin: all distances are equal."""
-        return {"triplet": self.settings.margin}
-
     def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """The only term."""
         margin, mining = self.settings.margin, self.settings.mining
