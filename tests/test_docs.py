@@ -24,7 +24,7 @@ from bench.reports.base import KINDS
 from bench.results.store import Store
 from bench.settings.run_settings import OPTIMISERS, SCHEDULES, RunSettings
 from tests.fenced import PAGES, ROOT, commands
-from tests.pictures import write_folder
+from tests.pictures import SMALL, write_folder
 from tests.reports.filling import everything
 
 MARKED = [page for page in PAGES if "<!-- run -->" in page.read_text(encoding="utf-8")]
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(next((pictures / "sketch").rglob("*.png")), folder / "sketch.png")
     places = ["--store", str(folder / "bench.db"), "--cache-dir", str(folder / "cache")]
     small = ["--limit", "2", "--epochs", "0.05", "--image-size", "32", "--device", "cpu"]
-    made = CliRunner().invoke(app, [*places, "run", "-m", "ours", "-d", "emoji", *small])
+    made = CliRunner().invoke(app, [*places, "run", "-m", "ours", "-d", "emoji", *small, *SMALL])
     assert made.exit_code == 0, made.output
     store = Store(str(folder / "bench.db"))
     everything(store)

@@ -49,8 +49,8 @@ def test_the_training_script_has_the_figures_of_the_harness(runner: CliRunner, m
 
     monkeypatch.setattr(bench, "evaluate", keep)
     script = runpy.run_path(str(ROOT / "examples" / "train.py"))
-    before, after = script["train"](bench.load_split("emoji").limited(2), epochs=1, size=32)
-    run = bench.run("imagenet", limit=2, image_size=32, device="cpu", quiet=True)
+    before, after = script["train"](bench.load_split("emoji").limited(1), epochs=1, size=32)
+    run = bench.run("imagenet", limit=1, image_size=32, device="cpu", quiet=True)
     assert before.scores == pytest.approx({metric: run.scores[metric] for metric in before.scores}, abs=1e-6)
     names = ("query", "gallery", "query_labels", "gallery_labels")
     np.savez("e.npz", **{name: array.numpy() for name, array in zip(names, arrays, strict=True)})

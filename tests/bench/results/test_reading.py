@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -66,6 +67,17 @@ def call(*commands: Sequence[str]) -> list[str]:
     return [each.stdout for each in results]
 
 
+COMMANDS = """
+import json, sys
+from typer.testing import CliRunner
+from bench.cli.main import app
+for words in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    print(done.stdout)
+"""
+
+
 @pytest.mark.parametrize("kind", ["closed", "older", "with a killed writer"])
 def test_a_store_in_a_read_only_folder_is_listed_reported_merged_and_copied(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "read-only"
@@ -81,12 +93,10 @@ def test_a_store_in_a_read_only_folder_is_listed_reported_merged_and_copied(kind
     commands = [["list", "runs"], ["report", "--include-smoke"], ["store", "backup", "copy.db"]]
     commands = [[*words, "--store", str(path)] for words in commands]
     commands += [["store", "merge", str(path), "--store", "all.db"]]
-    program = f"from tests.bench.results.test_reading import call; print(call(*{commands!r}))"
-    environment = {**os.environ, "BENCH_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
         cwd=tmp_path,
-        env=environment,
+        env={**os.environ, "BENCH_CACHE_DIR": str(tmp_path / "cache")},
         preexec_fn=obey_permissions,
         capture_output=True,
         text=True,
