@@ -48,7 +48,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
-        self.answer(self.server.content[start:], 206 if start else self.server.status)
+        status = 206 if start else self.server.status
+        self.answer(self.server.content[start:], 416 if start and start >= len(self.server.content) else status)
 
     def answer(self, body: bytes, status: int, *, head: bool = False) -> None:
         self.server.requests += 1

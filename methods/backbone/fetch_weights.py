@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import os
 import re
-import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 import huggingface_hub
-import torch
 from filelock import FileLock
 from huggingface_hub.utils.tqdm import disable_progress_bars
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from bench.errors import LoadingError
 from bench.io import file_digest
@@ -34,7 +36,7 @@ log = logging.getLogger("bench.methods.backbone.fetch_weights")
 def fetch_weights(name: str, *, progress: bool = True) -> Path:
     """The default weights file of a backbone, downloaded if it is not on this machine.
 
-    The file must have the hash that its name or its server states. A download from Hugging Face resumes. Raises
+    The file must have the hash that its name or its server states. A download that broke off goes on. Raises
     LoadingError if no weights are published, the environment forbids downloads, the download fails, or the file is
     damaged.
     """
@@ -83,11 +85,56 @@ def _from_torchvision(name: str, digest: str, progress: bool) -> str:
         return OTHER_HASH
     path = folder() / file
     path.parent.mkdir(parents=True, exist_ok=True)
-    start = HASH_IN_NAME.search(file)
-    with FileLock(f"{path}.lock"), _timeout():  # other processes of a sweep wait, and then find the file
+    with FileLock(f"{path}.lock"):  # other processes of a sweep wait, and then find the file
         if not path.is_file():
-            torch.hub.download_url_to_file(f"{TORCHVISION}/{file}", str(path), start[1] if start else None, progress)
+            _fetch_file(f"{TORCHVISION}/{file}", path, progress)
     return ""
+
+
+def _fetch_file(url: str, path: Path, progress: bool) -> None:
+    """Download a file whose name has the start of its hash; go on where an earlier attempt broke off.
+
+    Raises OSError if the server sends nothing more, or another file.
+    """
+    part = path.with_name(f"{path.name}.part")
+    columns = (TextColumn("  {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bars:
+        task = bars.add_task(path.name, total=None)
+        while not _receive(url, part, partial(bars.update, task)):
+            pass
+    named = HASH_IN_NAME.search(path.name)
+    if named and not file_digest(part).startswith(named[1]):
+        part.unlink()
+        raise OSError("the file does not have the hash in its name")
+    part.replace(path)
+
+
+def _receive(url: str, part: Path, update: Callable[..., None]) -> bool:
+    """Append what the server sends to ``part``; False if it broke off after some bytes, so that one can go on."""
+    start = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "zs-sbir-bench", "Range": f"bytes={start}-"})
+    done, total = start, 0
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER) as answer:
+            start = start if answer.status == http.client.PARTIAL_CONTENT else 0
+            total = start + int(answer.headers.get("Content-Length", 0))
+            done = start
+            with part.open("ab" if start else "wb") as file:
+                while content := answer.read(2**20):
+                    file.write(content)
+                    done += len(content)
+                    update(completed=done, total=total)
+    except HTTPError as error:
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:  # it is whole
+            error.close()
+            return True
+        raise
+    except OSError:
+        if done == start:
+            raise
+    if done == start and done < total:
+        raise OSError("the server closed the connection")
+    return done >= total
 
 
 def _from_hugging_face(repository: str, file: str, server: str, digest: str, progress: bool) -> str:
@@ -104,13 +151,3 @@ def _from_hugging_face(repository: str, file: str, server: str, digest: str, pro
         path.resolve().unlink()
         return f"the file from {urlsplit(server).hostname} does not have the hash that its server states"
     return ""
-
-
-@contextmanager
-def _timeout() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS_TO_ANSWER)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -139,10 +139,15 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], str]:
             return load(path.read_bytes()), digest
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each library raises its own
+        if "TorchScript" in str(error):
+            raise LoadingError(
+                f"Weights file {path} is a TorchScript archive, which holds code: if you trust it, convert it by "
+                f"torch.save(torch.jit.load({path.name!r}, 'cpu').state_dict(), 'weights.pth')."
+            ) from error
         if type(error).__name__ == "UnpicklingError":
             raise LoadingError(
                 f"Weights file {path} holds Python objects, which could run code, or is damaged: load it in the "
-                "program that wrote it, and save model.state_dict() alone."
+                "program that wrote it, and convert it by torch.save(model.state_dict(), 'weights.pth')."
             ) from error
         raise LoadingError(f"Weights file {path} cannot be loaded ({type(error).__name__}: {error}).") from error
     while isinstance(state, dict) and (nested := [each for each in NESTED if isinstance(state.get(each), dict)]):

@@ -19,7 +19,9 @@ def list_(
     pattern: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PATTERN]", help="timm's names, such as 'vit_*'.", show_default="those of packages and torchvision"
+            metavar="[PATTERN]",
+            help="timm's names, such as 'vit_*'.",
+            show_default="those of packages, torchvision and CLIP",
         ),
     ] = None,
     format: Format = "table",
@@ -27,9 +29,9 @@ def list_(
     """List published weights: source, size, licence, and the file on this machine."""
     import timm
 
-    from bench.methods.backbone.published_weights import PACKAGES, PUBLISHED, default_file, source_of
+    from bench.methods.backbone.published_weights import CLIP, PACKAGES, PUBLISHED, default_file, source_of
 
-    names = [*PACKAGES, *PUBLISHED] if pattern is None else timm.list_models(pattern)
+    names = [*PACKAGES, *PUBLISHED, *CLIP] if pattern is None else timm.list_models(pattern)
     if not names:
         raise UsageError(f"There is no backbone {pattern!r}. {nearest(str(pattern), timm.list_models())}")
     rows = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +109,33 @@ def test_a_classifier_of_other_classes_is_left_out_and_missed_where_it_is_needed
         (lambda state: {k: v for k, v in state.items() if k != "conv1.0.weight"}, "does not fit 'test_resnet'"),
         (lambda state: prefixed("backbone.", {k: v for k, v in state.items() if "layer1" not in k}), "does not fit"),
         (lambda state: state | OTHER, r"does not fit 'test_resnet' \(first at projection.weight\)"),
-        (lambda state: {"model": state, "args": argparse.Namespace(lr=1)}, "save model.state_dict"),
+        (lambda state: {"model": state, "args": argparse.Namespace(lr=1)}, r"torch\.save\(model\.state_dict"),
     ],
 )
 def test_files_that_do_not_fit(wrap: Any, message: str, state: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(wrap(state), tmp_path / "w.pth")
     with pytest.raises(LoadingError, match=message):
         Backbone(NAME, str(tmp_path / "w.pth"))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_what_is_refused_is_taken_after_the_conversion_that_the_error_names(
+    state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = timm.create_model(NAME).eval()
+    network.load_state_dict(state)
+    torch.jit.trace(network, torch.zeros(1, 3, 64, 64)).save("traced.pt")
+    with pytest.raises(LoadingError, match="TorchScript") as caught:
+        Backbone(NAME, "traced.pt")
+    (conversion,) = re.findall(r"by (torch\.save\(.*\))\.$", str(caught.value))
+    eval(conversion, {"torch": torch})
+    loaded = Backbone(NAME, "weights.pth").network.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+@pytest.mark.parametrize("name", ["page.pth", "page.safetensors"])
+def test_a_web_page_in_place_of_weights_is_one_sentence(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("<!DOCTYPE html><html>Sign in</html>")
+    with pytest.raises(LoadingError, match=f"{name} .*damaged|{name} cannot be loaded"):
+        Backbone(NAME, str(tmp_path / name))
