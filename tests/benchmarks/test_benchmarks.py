@@ -28,14 +28,14 @@ SMALLEST = {
     "loading": "--images 12 --size 32 --repeats 1",
     "mining": "--limit 2 --epochs 0.05 --set image_size=32",
     "photo_share": "--store emoji.db",
-    "processes": "--limit 1 --epochs 0.05 --image-size 32 --no-warm-up",
+    "processes": "--limit 1 --epochs 0.05 --image-size 32 --no-warm-up --threads 1",
     "report": "--runs 5 --scores 40 --repeats 1",
     "streaming": "--queries 20 --photos 2000 --dim 8 --classes 4",
     "training_step --methods": "--repeats 1 --steps 1 --set backbone=test_vit --set image_size=32 --set batch_size=8",
     "training_step": "--repeats 1 --steps 1 --set image_size=32 --set batch_size=8",
 }
 FASTER = (  # not an option
-    (r"processes.py 1 2 4", "processes.py 2"),
+    (r"processes.py 1 2 4", "processes.py 1"),
     (r"backbone=resnet50", "backbone=resnet18"),
 )
 PRINTS = {
@@ -63,7 +63,7 @@ PRINTS = {
         rf"\| 0.5 \| balanced \| 0-4 \| {NUMBER} \|  \|",
         rf"\| 0.5 \| unbalanced \| 0-4 \| {NUMBER} \| [-+]{NUMBER} \([-+]{NUMBER} to [-+]{NUMBER}\) \|",
     ],
-    "processes": [rf"\| 2 \| 1 \| {NUMBER} \| 1.00 \| {NUMBER} \|"],
+    "processes": [rf"\| 1 \| {NUMBER} \| {NUMBER} \| 1.00 \| {NUMBER} \|"],
     "report": [r"5 runs with 40 scores each, .*", rf"\| main, md \|( {NUMBER} \|){{4}}", r"\| cost, md \|.*"],
     "streaming": [rf"bare product( +{NUMBER}){{6}}", rf"shards( +{NUMBER}){{7}}", rf"in memory( +{NUMBER}){{7}}"],
     "training_step --methods": [

@@ -17,9 +17,11 @@ from bench.experiments.progress_bars import Bars
 from bench.loggers.base import LOGGERS, Logger
 from bench.methods.base import METHODS
 from bench.results.store import Store
+from tests import pictures
 
-SMALL: dict[str, Any] = {"limit": 2, "epochs": 0.05, "image_size": 32, "device": "cpu"}
-WORDS = ["--limit", "2", "--epochs", "0.05", "--image-size", "32", "--device", "cpu"]
+NETWORK = {"backbone": "test_efficientnet", "weights": "none"}
+SMALL: dict[str, Any] = {"limit": 2, "epochs": 0.05, "image_size": 32, "device": "cpu", **NETWORK}
+WORDS = ["--limit", "2", "--epochs", "0.05", "--image-size", "32", "--device", "cpu", *pictures.SMALL]
 
 
 def test_the_command_finds_the_run_of_the_function_and_the_reverse(
