@@ -22,63 +22,63 @@ UNFINISHED = ".adding"
 
 
 class Adding:
-    """A context in which sources are added to a dataset.
+    """A context in which sources are added to a dataset: ``find``, then ``place``.
 
     Unfinished work is kept in ``.adding`` beside the dataset's folder. After an error it is removed. A process that is
     interrupted or killed leaves it, and the next one with the same sources goes on. ``kept`` are downloaded archives
     that are still needed.
     """
 
-    def __init__(self, dataset: TreeDataset, words: Sequence[str], progress: Progress, draw: Draw = DEFAULT) -> None:
-        self.dataset, self.words, self.progress, self.draw = dataset, words, progress, draw
+    def __init__(self, dataset: TreeDataset, words: Sequence[str], draw: Draw = DEFAULT) -> None:
+        self.dataset, self.words, self.draw = dataset, words, draw
         named = [folder for folder, named in candidates(dataset.data_root, dataset.titles, None) if named]
         self.root = named[0] if named else dataset.data_root / dataset.titles[0]
         self.kept: list[Path] = []
+        self.work: Path | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Adding:
-        addresses = [is_address(word) for word in self.words]
-        missing = [word for word, is_url in zip(self.words, addresses, strict=True) if not is_url and not _exists(word)]
-        if missing:
-            raise DataError(f"There is no file or folder {missing[0]}: pass an archive, a folder or an address.")
-        files = []
-        for word, is_url in zip(self.words, addresses, strict=True):
-            path = download(word, self.dataset.data_root, self.progress) if is_url else Path(word).expanduser()
-            files.append((word, path))
-            self.kept += [path] * is_url
-        self.files = files
-        home = self.root.resolve()  # renaming needs one disk
-        name = f"{self.dataset.name}-{key_of(files, self.draw)}"
-        self.work = (home if home.is_mount() else home.parent) / UNFINISHED / name
-        self._stack.enter_context(unfinished_work(self.work))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, BenchError):
+        if self.work is not None and (error is None or isinstance(error, BenchError)):
             remove_work(self.work)
         self._stack.close()
 
-    def find(self) -> Found:
-        """What the sources hold; raises a BenchError as ``open_sources`` and ``recognise``."""
-        sources = open_sources(self.files, self.work, self.progress, self.dataset.drawn)
-        sources += open_drawings(self.dataset, sources, self.work, self.progress, self.draw)
+    def find(self, progress: Progress) -> Found:
+        """What the sources hold; raises a BenchError as ``download``, ``open_sources`` and ``recognise``."""
+        addresses = [is_address(word) for word in self.words]
+        for word, is_url in zip(self.words, addresses, strict=True):
+            if not is_url and not Path(word).expanduser().exists():
+                raise DataError(f"There is no file or folder {word}: pass an archive, a folder or an address.")
+        files = []
+        for word, is_url in zip(self.words, addresses, strict=True):
+            path = download(word, self.dataset.data_root, progress) if is_url else Path(word).expanduser()
+            files.append((word, path))
+            self.kept += [path] * is_url
+        home = self.root.resolve()  # renaming needs one disk
+        name = f"{self.dataset.name}-{key_of(files, self.draw)}"
+        work = (home if home.is_mount() else home.parent) / UNFINISHED / name
+        self._stack.enter_context(unfinished_work(work))
+        self.work = work
+        sources = open_sources(files, work, progress, self.dataset.drawn)
+        sources += open_drawings(self.dataset, sources, work, progress, self.draw)
         return recognise(self.dataset, sources, self.root)
 
-    def place(self, found: Found, mode: str) -> Placed:
-        """Put it below the data root, with the list of drawn sketches; raises a BenchError as ``place.place``.
+    def place(self, found: Found, mode: str, progress: Progress) -> Placed:
+        """Put what ``find`` has found below the data root; raises a BenchError as ``place.place``.
 
-        Downloaded archives are removed, unless images are read from them or they hold another dataset.
+        The list of drawn sketches is written, too. Downloaded archives are removed, unless images are read from them or
+        they hold another dataset.
         """
-        placed = place(found, self.root, self.dataset.data_root, mode, self.work, self.progress)
+        if self.work is None:
+            raise ValueError("nothing was found yet")
+        placed = place(found, self.root, self.dataset.data_root, mode, self.work, progress)
         write_list(self.root, found.images, self.draw)
         if mode != "in-place" and not found.others:
             for path in self.kept:
                 remove_work(path.parent)
             self.kept = []
         return placed
-
-
-def _exists(word: str) -> bool:
-    return Path(word).expanduser().exists()

@@ -53,7 +53,8 @@ def place(found: Found, root: Path, data_root: Path, mode: str, work: Path, prog
             _link(origin, root / folder)
     for archive, members in indexes.items():
         write_index(root, archive, members, data_root)
-    refused = _copy(new, {pick.target.split("/")[0] for pick in found.lists}, root, work, progress)
+    last = {pick.target.split("/")[0] for pick in found.lists}
+    refused = _copy(new, last, root, work / found.layout.name, progress)
     return Placed(
         copied=len(new) - refused,
         known=len(copies) + len(found.lists) - len(new),
@@ -137,12 +138,11 @@ def _locate(source: Source, picks: Sequence[Pick], progress: Progress) -> dict[s
 # Copies
 
 
-def _copy(new: Sequence[Pick], last: Collection[str], root: Path, work: Path, progress: Progress) -> int:
-    """Copy files to ``root``, the folders ``last`` at the end: where a list is, its images must be.
+def _copy(new: Sequence[Pick], last: Collection[str], root: Path, staging: Path, progress: Progress) -> int:
+    """Copy files to ``root`` by way of ``staging``, the folders ``last`` at the end: a list needs its images.
 
     Returns the number of files that their sources refused.
     """
-    staging = work / "files"
     there = {path.relative_to(staging).as_posix() for path in staging.rglob("*")}  # of a process that was killed
     left = [pick for pick in new if pick.target not in there]
     with storage_errors(root):

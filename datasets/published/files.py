@@ -95,7 +95,8 @@ class Walker:
 def read_file(root: Path, path: str) -> bytes:
     """The content of ``path`` below ``root``, or in an indexed archive; raises DataError if it cannot be read."""
     try:
-        return (root / path).read_bytes()
+        with open(f"{root}/{path}", "rb") as file:  # noqa: PTH123 (a path object takes a third of the time)
+            return file.read()
     except OSError as error:
         if path in (indexed := indexed_images(root)).images:
             return indexed.read(path)

@@ -22,6 +22,7 @@ from tests.processes import Ended, ended, start
 
 NUMBER = r"[-\d.,]+"
 SMALLEST = {
+    "archives": "--images 6 --size 32 --repeats 1",
     "evaluation": "--limit 4 --dim 8 --repeats 1 --sample 20",
     "fine_grained": "--limit 2 --dim 8",
     "intervals": "--trials 2",
@@ -39,6 +40,7 @@ FASTER = (  # not an option
     (r"backbone=resnet50", "backbone=resnet18"),
 )
 PRINTS = {
+    "archives": [rf"\| read.* \|( {NUMBER} \|){{3}}", rf"\| `bench data add` \|( {NUMBER} \|){{2}}"],
     "evaluation": [
         rf"\w+: {NUMBER} queries x {NUMBER} photos, 8-d, \d+ processors",
         rf"engine( +{NUMBER}){{7}}",

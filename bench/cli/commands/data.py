@@ -63,13 +63,12 @@ def add(
     if len(modes) > 1:
         raise UsageError(f"--{modes[0]} and --{modes[1]} exclude each other: pass one of them.")
     quiet = bool(global_option(ctx, "quiet"))
-    with (
-        Bars(f"adding {dataset}", quiet=quiet, in_bytes=True) as bars,
-        Adding(open_tree(ctx, dataset), sources, bars, Draw(sketches, seed)) as adding,
-    ):
-        found = adding.find()
-        print_found(adding, found)
-        placed = adding.place(found, "".join(modes))
+    with Adding(open_tree(ctx, dataset), sources, Draw(sketches, seed)) as adding:
+        with Bars(f"looking for {dataset}", quiet=quiet, in_bytes=True) as bars:
+            found = adding.find(bars)
+        print_found(adding, found)  # not between bars, which take over stdout
+        with Bars(f"adding {dataset}", quiet=quiet, in_bytes=True) as bars:
+            placed = adding.place(found, "".join(modes), bars)
     print_placed(adding, placed)
     if found.missing:
         typer.echo(

@@ -11,18 +11,16 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from bench.datasets.base import DATASETS
 from tests.datasets.adding.archives import contents, files_below, layout_of, tar_of, zip_of
-from tests.datasets.trees import plant, plant_lists
+from tests.datasets.trees import picture, plant, plant_lists
 
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``dataset/Sketchy`` and ``dataset/TUBerlin`` as in SAKE's archive, and ``tu/`` with TU-Berlin's two."""
+    """``dataset/Sketchy`` as in SAKE's archive, and ``tu/`` with TU-Berlin's two."""
     root = tmp_path_factory.mktemp("origin")
     kind, layout = layout_of("sketchy", "sake")
     plant(root / "dataset" / "Sketchy", kind, layout, per_class=1)
     plant_lists(root / "dataset" / "Sketchy", kind, layout, "sketchy-25")
-    kind, layout = layout_of("tuberlin", "sake")
-    plant(root / "dataset" / "TUBerlin", kind, layout, per_class=1)
     kind, layout = layout_of("tuberlin", "release")
     plant(root / "tu", kind, layout, per_class=1)
     return root
@@ -46,9 +44,8 @@ def added(name: str, data_root: Path = Path("data")) -> tuple[str, dict[str, byt
 
 PACKED: dict[str, Callable[[dict[str, bytes]], bytes]] = {
     "sake.zip": zip_of,
-    "sake.tar.gz": lambda files: tar_of(files, "w:gz"),
-    "outer.zip": lambda files: zip_of({"readme.txt": b"", "down/inner.zip": zip_of(files)}),
-    "outer.tar": lambda files: tar_of({"a/b/inner.tar.xz": tar_of(files, "w:xz")}),
+    "outer.tar.gz": lambda files: tar_of({"a/b/inner.zip": zip_of(files)}, "w:gz"),
+    "outer.zip": lambda files: zip_of({"readme.txt": b"", "down/inner.tar.xz": tar_of(files, "w:xz")}),
 }
 
 
@@ -77,20 +74,12 @@ def test_two_archives_in_one_call_or_two(mode: list[str], runner: CliRunner, tmp
     assert (one.exit_code, "not usable yet: ImageResized is missing" in one.stdout) == (0, True)
     assert runner.invoke(app, ["data", "check", "tuberlin"]).exit_code == 3
     assert runner.invoke(app, ["data", "add", "tuberlin", "ImageResized.zip", *mode]).exit_code == 0
-    assert (
-        runner.invoke(
-            app, ["data", "add", "tuberlin", "ImageResized.zip", "png.zip", "--data-root", "both", *mode]
-        ).exit_code
-        == 0
-    )
-    wanted = expected(origin / "tu", "tuberlin")
-    assert added("tuberlin") == added("tuberlin", Path("both")) == wanted
+    assert added("tuberlin") == expected(origin / "tu", "tuberlin")
     assert (tmp_path / "data" / "TUBerlin" / "png").exists() != bool(mode)
-    assert "500\t-\tbench run -m ours -d tuberlin" not in runner.invoke(app, ["data", "where"]).stdout
     assert "tuberlin\tdata/TUBerlin\trelease\t250\t250\t-" in runner.invoke(app, ["data", "where"]).stdout
 
 
-@pytest.mark.parametrize(("options", "links"), [([], True), (["--link"], True), (["--copy"], False)])
+@pytest.mark.parametrize(("options", "links"), [([], True), (["--copy"], False)])
 def test_a_folder(options: list[str], links: bool, runner: CliRunner, tmp_path: Path, origin: Path) -> None:
     result = runner.invoke(app, ["data", "add", "sketchy", str(origin), *options])
     assert result.exit_code == 0, result.stderr
@@ -100,39 +89,57 @@ def test_a_folder(options: list[str], links: bool, runner: CliRunner, tmp_path: 
     assert (again.exit_code, "copied" in again.stdout) == (0, False)
 
 
-def test_a_folder_that_holds_archives(runner: CliRunner, tmp_path: Path, origin: Path) -> None:
+FEW = {
+    f"{folder}/{name}/{number}.png": picture(seed=number)
+    for folder in ("png", "ImageResized")
+    for name in ("cat", "dog", "t-shirt", "car (sedan)")
+    for number in (1, 2)
+}
+INCOMPLETE = 3  # few classes are placed, and called unusable
+
+
+def test_two_archives_in_one_call(runner: CliRunner, tmp_path: Path) -> None:
     for folder in ("png", "ImageResized"):
-        path = tmp_path / "downloads" / f"{folder}.zip"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(zip_of(files_below(origin / "tu", folder)))
+        (tmp_path / f"{folder}.zip").write_bytes(zip_of({path: FEW[path] for path in FEW if path.startswith(folder)}))
+    result = runner.invoke(app, ["data", "add", "tuberlin", "ImageResized.zip", "png.zip"])
+    assert (result.exit_code, "4 of 250 classes" in result.stdout) == (INCOMPLETE, True)
+    assert files_below(tmp_path / "data" / "TUBerlin") == FEW
+
+
+def test_a_folder_that_holds_archives(runner: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "downloads").mkdir()
+    for folder in ("png", "ImageResized"):
+        content = zip_of({path: FEW[path] for path in FEW if path.startswith(folder)})
+        (tmp_path / "downloads" / f"{folder}.zip").write_bytes(content)
     (tmp_path / "downloads" / "other.zip").write_bytes(b"PK\3\4 broken")
-    result = runner.invoke(app, ["data", "add", "tuberlin", "downloads"])
-    assert result.exit_code == 0, result.stderr
-    assert added("tuberlin") == expected(origin / "tu", "tuberlin")
+    assert runner.invoke(app, ["data", "add", "tuberlin", "downloads"]).exit_code == INCOMPLETE
+    assert files_below(tmp_path / "data" / "TUBerlin") == FEW
 
 
-def test_class_folders_at_the_top_of_an_archive(runner: CliRunner, tmp_path: Path, origin: Path) -> None:
+def test_class_folders_at_the_top_of_an_archive(runner: CliRunner, tmp_path: Path) -> None:
     for folder in ("png", "ImageResized"):
-        (tmp_path / f"{folder}.zip").write_bytes(zip_of(files_below(origin / "tu" / folder)))
-    assert runner.invoke(app, ["data", "add", "tuberlin", "png.zip", "ImageResized.zip"]).exit_code == 0
-    assert added("tuberlin") == expected(origin / "tu", "tuberlin")
+        inner = {path.removeprefix(f"{folder}/"): FEW[path] for path in FEW if path.startswith(folder)}
+        (tmp_path / f"{folder}.tar").write_bytes(tar_of(inner))
+    assert runner.invoke(app, ["data", "add", "tuberlin", "png.tar", "ImageResized.tar"]).exit_code == INCOMPLETE
+    assert files_below(tmp_path / "data" / "TUBerlin") == FEW
 
 
-def test_what_is_missing_and_what_else_is_there(
-    runner: CliRunner, tmp_path: Path, origin: Path, sketchy: dict[str, bytes]
-) -> None:
-    both = {**sketchy, **files_below(origin, "dataset/TUBerlin")}
-    (tmp_path / "dataset.zip").write_bytes(zip_of(both))
+def test_another_dataset_in_the_archive(runner: CliRunner, tmp_path: Path, sketchy: dict[str, bytes]) -> None:
+    few = {f"dataset/TUBerlin/{path}": content for path, content in FEW.items()}
+    (tmp_path / "dataset.zip").write_bytes(zip_of({**sketchy, **few}))
     result = runner.invoke(app, ["data", "add", "sketchy", "dataset.zip"])
     assert "also there   tuberlin: `bench data add tuberlin dataset.zip`" in result.stdout
-    assert runner.invoke(app, ["data", "add", "tuberlin", "dataset.zip"]).exit_code == 0
-    assert added("tuberlin") == expected(origin / "dataset" / "TUBerlin", "tuberlin")
+    assert runner.invoke(app, ["data", "add", "tuberlin", "dataset.zip"]).exit_code == INCOMPLETE
+    assert files_below(tmp_path / "data" / "TUBerlin") == FEW
 
 
-def test_a_part_of_the_classes_is_placed_and_called_unusable(runner: CliRunner, tmp_path: Path, origin: Path) -> None:
-    files = {path: each for path, each in files_below(origin / "tu").items() if path.split("/")[1] in ("cat", "dog")}
-    (tmp_path / "part.zip").write_bytes(zip_of(files))
-    result = runner.invoke(app, ["data", "add", "tuberlin", "part.zip"])
-    assert result.exit_code == 3
-    assert "2 of 250 classes" in result.stdout
-    assert files_below(tmp_path / "data" / "TUBerlin") == files
+def test_links_out_of_a_folder_are_left_out(runner: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "1.png").write_bytes(picture())
+    for path, content in FEW.items():
+        (tmp_path / "own" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / path).write_bytes(content)
+    (tmp_path / "own" / "png" / "cow").symlink_to(tmp_path / "else")
+    (tmp_path / "own" / "png" / "cat" / "3.png").symlink_to(tmp_path / "else" / "1.png")
+    assert runner.invoke(app, ["data", "add", "tuberlin", "own", "--copy"]).exit_code == INCOMPLETE
+    assert files_below(tmp_path / "data" / "TUBerlin") == FEW
