@@ -145,7 +145,7 @@ Images a second of processor time:
 
 The target for what a run does, the second row, is {TARGET}. Reading alone also inflates each image and checks its CRC.
 
-Unpacking the whole archive, in seconds, best of {options.repeats}:
+Unpacking the whole archive, in seconds:
 
 | | by the clock | of processors |
 | --- | ---: | ---: |
