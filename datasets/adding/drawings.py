@@ -237,9 +237,11 @@ def open_drawings(
         if svg := [entry for entry in taken if entry.path.lower().endswith(".svg")]:
             found.append(SvgSketches(source, svg, dataset.titles[0], progress))
         for entry in taken:
-            if entry not in svg:
-                path = file_of(source, entry, work / f"drawn-{number}", progress)
-                files.append((path, entry.path.rpartition("/")[2]))
+            title = entry.path.rpartition("/")[2]
+            if (
+                entry not in svg and dataset.names.find(class_of(title)) is not None
+            ):  # a third of Quick, Draw!'s classes
+                files.append((file_of(source, entry, work / f"drawn-{number}", progress), title))
     done, total = 0, sum(path.stat().st_size for path, _ in files)
 
     def tell(count: int) -> None:

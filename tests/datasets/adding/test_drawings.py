@@ -148,6 +148,7 @@ def test_a_folder_of_drawings_and_an_archive_of_photos_are_a_dataset(
     runner: CliRunner, drawings: Path, photos: bytes
 ) -> None:
     Path("photos.zip").write_bytes(photos)
+    (drawings / "full_simplified_angel.ndjson").write_text("not read: QuickDraw Extended has no such class")
     done = add(runner, "quickdraw", str(drawings), "photos.zip", "--sketches", "3", "--seed", "5")
     assert done.exit_code == 0, done.output
     assert done.stdout.endswith("usable\n")
