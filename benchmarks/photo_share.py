@@ -23,7 +23,6 @@ from bench.results.reading import existing
 from bench.settings.run_settings import RunSettings
 
 METRIC = "mAP@all:plain"
-BATCH = ("photo_share", "batches", "method_version")  # may differ between points
 
 
 def share_of(run: RunRecord) -> float:
@@ -31,10 +30,11 @@ def share_of(run: RunRecord) -> float:
     return float(run.configuration["run"].get("photo_share", RunSettings.photo_share))
 
 
-def comparable(run: RunRecord) -> dict[str, object]:
-    """The settings that all runs of a plot share."""
-    free = {*BATCH, *run.configuration.get("ablated", ())}
-    return {name: value for name, value in collect_settings(run) if name not in free}
+def same_but_for_the_loss(run: RunRecord, other: RunRecord) -> bool:
+    """Whether two runs differ only in the share of photos and in what the ablation of ``run`` changes."""
+    free = {"photo_share", *run.configuration.get("ablated", ())}
+    mine, its = ({name: value for name, value in collect_settings(each) if name not in free} for each in (run, other))
+    return mine == its
 
 
 def select_rows(runs: list[RunRecord]) -> dict[str, dict[float, Row]]:
@@ -43,11 +43,9 @@ def select_rows(runs: list[RunRecord]) -> dict[str, dict[float, Row]]:
     plain = [run for run in full if run.configuration["method"].get("weight_quadruplet") == 1]
     if not plain:
         raise IncompleteError("The store has no run of 'ours' with weight_quadruplet=1: run the sweep first.")
-    wanted = comparable(plain[0])
     found: dict[str, dict[float, dict[int, RunRecord]]] = {}
     for run in sorted(runs, key=lambda run: (run.seed, run.id)):
-        own = comparable(run)
-        if all(wanted[name] == value for name, value in own.items() if name in wanted):
+        if same_but_for_the_loss(run, plain[0]):
             found.setdefault(run.ablation, {}).setdefault(share_of(run), {})[run.seed] = run
     return {
         loss: {share: Row(loss or "balanced", tuple(by_seed.values())) for share, by_seed in sorted(shares.items())}
