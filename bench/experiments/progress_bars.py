@@ -20,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 
 from bench.experiments.progress import Observer
 
@@ -53,7 +54,7 @@ class Bars(Observer):
             if self.console.is_terminal:
                 counts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(),)
                 if self.in_bytes:
-                    counts = (DownloadColumn(), TransferSpeedColumn())
+                    counts = (DownloadColumn(table_column=Column(no_wrap=True)), TransferSpeedColumn())
                 columns = (TextColumn("  {task.description:<24}"), BarColumn(), *counts, TimeElapsedColumn())
                 self.bars = Progress(*columns, TextColumn("{task.fields[terms]}"), console=self.console)
                 self.bars.start()

@@ -27,7 +27,6 @@ ONLINE = Changed(f"{ADDING}.download:offline_by", "")
 INCOMPLETE = 3  # 4 of 250 classes: placed, and not usable
 POINTS = {
     "while it downloads": Fault(f"{ADDING}.download:_Download._next", 1),
-    "before the archive is opened": Fault(f"{ADDING}.add:open_sources", 1),
     "while an archive in it is unpacked": Fault(f"{ADDING}.sources:os.replace", 2),  # the first one is of a state
     "while it copies": Fault(f"{ADDING}.place:_Writer.write", 20),
     "before it moves the copies": Fault(f"{ADDING}.place:_merge", 1),
