@@ -72,7 +72,7 @@ def test_a_default_without_weights_gives_way_in_one_warning(runner: CliRunner, t
     call = ["run", "-m", "imagenet", "-d", "folder", "--set", f"root={root}", "--set", "draw=2", "--image-size", "32"]
     result = runner.invoke(app, [*call, "--seed", "0", "--seed", "1"])
     assert result.exit_code == 0, result.stderr
-    assert result.stderr.count("WARNING: No ImageNet weights of 'resnet50', the default backbone") == 1
+    assert result.stderr.count("WARNING: The ImageNet weights of 'resnet50', the default backbone") == 1
     store = Store("bench.db")
     assert [run.configuration["run"]["backbone"] for run in store.runs()] == ["tf_efficientnet_lite0"] * 2
     store.close()
@@ -84,7 +84,7 @@ def test_a_default_without_weights_gives_way_in_one_warning(runner: CliRunner, t
 def test_a_backbone_without_weights_enters_no_run(runner: CliRunner) -> None:
     result = runner.invoke(app, ["run", "-m", "ours", "--backbone", "resnet50", *SMOKE])
     assert result.exit_code == 7
-    assert result.stderr.startswith("error: No ImageNet weights of 'resnet50' are on this machine: ")
+    assert result.stderr.startswith("error: No ImageNet weights of 'resnet50' are on this machine")
     assert not Path("bench.db").exists()
 
 
