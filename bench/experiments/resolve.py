@@ -171,7 +171,7 @@ def choose_weights(
         verified_hash(file)
         return _add(request, f"weights={file}"), ""
     if "backbone" in given(request.assignments) or "backbone" in kind.recipe:  # only a dataset's default gives way
-        raise missing_weights(backbone, reason)
+        raise missing_weights(backbone, reason, replaceable="backbone" not in kind.recipe)
     default_file(PACKAGED)
     warning = (
         f"The ImageNet weights of {backbone!r}, the default backbone, cannot be downloaded ({reason}): {PACKAGED!r} "

@@ -96,12 +96,20 @@ def _select_part(state: dict[str, Tensor], needed: Set[str], path: Path) -> tupl
     return part, [key for key in state if not key.startswith(prefix)]
 
 
-def missing_weights(name: str, reason: str = "") -> LoadingError:
-    """The error for a network whose ImageNet weights are not on this machine; ``reason``: why no download helped."""
-    return LoadingError(
-        f"No ImageNet weights of {name!r} are on this machine{f' ({reason})' if reason else ''}: {how_to_get(name)}, "
-        f"random ones by --weights none, or choose --backbone {PACKAGED}, whose weights come with the project."
+def missing_weights(name: str, reason: str = "", *, replaceable: bool = True) -> LoadingError:
+    """The error for a network whose published weights are not on this machine; ``reason``: why no download helped.
+
+    ``replaceable``: whether the run can use another network.
+    """
+    random = "random ones by --weights none"
+    cure = (
+        f"{random}, or choose --backbone {PACKAGED}, whose weights come with the project"
+        if replaceable
+        else f"or {random}"
     )
+    kind = "ImageNet weights" if replaceable else "weights"
+    where = f"on this machine{f' ({reason})' if reason else ''}"
+    return LoadingError(f"No {kind} of {name!r} are {where}: {how_to_get(name)}, {cure}.")
 
 
 def verified_hash(path: Path) -> str:

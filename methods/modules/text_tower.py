@@ -65,6 +65,9 @@ def encode_texts(texts: Sequence[str], weights: str, *, width: int, quick_gelu: 
     if state:
         tower.load_state_dict(state)
     tokens = _tokenizer()(list(texts), context_length=sizes["context_length"])
+    longest = int((tokens != 0).sum(dim=1).max())
+    tokens = tokens[:, :longest]  # attention is causal: what follows the end of a text has no effect
+    tower.attn_mask = tower.attn_mask[:longest, :longest]
     return F.normalize(torch.cat([tower(part) for part in tokens.split(64)]), dim=1).float(), float(scale)
 
 

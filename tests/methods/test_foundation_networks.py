@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.errors import LoadingError, UsageError
 from bench.experiments.experiment import Resources
-from bench.experiments.resolve import resolve
+from bench.experiments.resolve import choose_weights, resolve
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import CLIP, CLIP_FILE
 from bench.methods.backbone.weights import load_weights
@@ -186,6 +186,16 @@ def test_low_rank_weights_are_nothing_at_first_and_then_a_sum_of_weights() -> No
 def test_a_network_that_is_no_transformer_is_refused(name: str, resources: Resources) -> None:
     with pytest.raises(UsageError, match="needs a vision transformer"):
         resolve(Request(name, "emoji", assignments=("backbone=resnet18", "weights=none")), resources)
+
+
+@pytest.mark.parametrize("name", ["clip-prompt", "lora", "zse-ret"])
+def test_missing_weights_of_a_methods_own_network_are_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other network stands in."""
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    with pytest.raises(LoadingError) as caught:
+        choose_weights(Request(name, "emoji"))
+    assert "bench weights get vit_base_patch" in str(caught.value)
+    assert "--backbone" not in str(caught.value)
 
 
 def test_class_names_that_say_nothing_are_refused(resources: Resources, tmp_path: Path) -> None:
