@@ -62,7 +62,7 @@ def test_missing_weights_are_downloaded_and_their_hash_is_in_the_key(
     assert "Downloading" in done.stderr
     (run,) = Store("bench.db").runs()
     digest = hashlib.sha256(content).hexdigest()
-    assert (run.configuration["run"]["backbone"], run.title) == (NAME, "imagenet")
+    assert (run.configuration["run"]["backbone"], run.title) == (NAME, f"frozen {NAME}")
     assert run.configuration["run"]["weights"] == f"sha256:{digest}"
     before = server.sent
     assert json.loads(bench_run(runner).stdout)["runs"][0]["already_done"]
