@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ import pytest
 from torch.distributed import TCPStore
 
 SECONDS = 600.0  # a child that takes longer hangs
+
+ROOT = Path(__file__).resolve().parents[1]
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.preloaded"])
@@ -86,6 +89,8 @@ class Ended:
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     """A process of ``target``, running."""
+    with contextlib.chdir(ROOT):  # the server imports ``tests`` from where it starts
+        forkserver.ensure_running()
     process = CONTEXT.Process(target=target, args=arguments)
     process.start()
     return process

@@ -90,6 +90,7 @@ def load_network(
         record = stored_run(run, store_url(store))
         if record.origin or METHODS.get(record.method).terms:
             return _trained(find_network(record, folder), folder)
+        torch.manual_seed(record.seed)  # as ``build`` does: a run by --weights none has random ones
         return _untrained(record, folder)
 
 

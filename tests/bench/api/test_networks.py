@@ -56,7 +56,7 @@ def test_it_is_a_plain_module_on_its_own(shared_cache: Path) -> None:
     assert not network.training
     images = torch.rand(2, 3, 32, 32)
     photos = network.embed_photos(images)
-    assert (photos.dtype, photos.shape, photos.requires_grad) == (torch.float32, (2, 1280), True)
+    assert (photos.dtype, photos.shape, photos.requires_grad) == (torch.float32, (2, 256), True)  # test_efficientnet's
     torch.save(network.state_dict(), "state.pt")
     network.load_state_dict(torch.load("state.pt", weights_only=True))
     file = find_network(run.record, shared_cache)

@@ -17,6 +17,8 @@ from bench.cli.main import app
 from bench.errors import StorageError
 from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
+from bench.methods.imagenet import ImageNet
+from bench.methods.modules.single_network import SingleNetwork
 from bench.results import details, migrations
 from bench.results.reading import existing
 from bench.results.store import Store
@@ -139,6 +141,14 @@ REQUESTS = (
 )
 
 
+@pytest.fixture
+def versions_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The versions of the methods that computed the runs, which are part of their keys."""
+    for method in (ImageNet, SingleNetwork):
+        monkeypatch.setattr(method, "version", 2)
+
+
+@pytest.mark.usefixtures("versions_of_then")
 def test_version_2_has_the_request_of_each_run(version_2: Path, resources: Resources) -> None:
     """A run whose data and weights are here gives the same key, and the request that is stored with it today."""
     store = Store(str(version_2))
@@ -152,6 +162,7 @@ def test_version_2_has_the_request_of_each_run(version_2: Path, resources: Resou
         assert (experiment.key, experiment.identity["request"]) == (run.key, dict(run.request))
 
 
+@pytest.mark.usefixtures("versions_of_then")
 def test_a_run_of_version_2_answers_its_command_without_computing(version_2: Path, runner: CliRunner) -> None:
     words = shlex.split(REQUESTS[1].replace("oracle", "oracle --format json"))
     result = runner.invoke(app, ["--store", str(version_2), "run", *words])
