@@ -25,14 +25,14 @@ from bench.training.state import Checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("bench", "methods", "datasets", "reports", "tools", "benchmarks", "examples")
-# What would unpickle, or read with a function that may.
+# What would unpickle, or read with a function that may; not the command of a message, with its {placeholder}.
 FORBIDDEN = (
     r"\b(?:pickle|cPickle|cloudpickle|dill|joblib|shelve|marshal)\.\w",
     r"import\s+(?:pickle|cPickle|cloudpickle|dill|joblib|shelve|marshal)\b",
     r"allow_pickle\s*=\s*True",
     r"read_pickle|yaml\.(?:unsafe_)?load\(",
     r"weights_only\s*=\s*False",
-    r"jit\.load\(|hub\.load\(|torch\.package|loadmat\(",
+    r"jit\.load\((?!\{)|hub\.load\(|torch\.package|loadmat\(",
     r"(?<![.\w])(?:eval|exec)\(",
 )
 LOADERS = {r"torch\.load\(": "weights_only=True", r"np\.load\(": "allow_pickle=False"}

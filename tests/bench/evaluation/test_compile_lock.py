@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.evaluation.metrics.base import fill_values, parse_metric
+from bench.evaluation.metrics.base import compile_metric, fill_values, parse_metric
 from tests.processes import CONTEXT, start
 
 IDS = ("P@5:k", "P@5:min", "mAP@5:k")
@@ -18,6 +18,7 @@ def compile_metrics(folder: Path, functions_before: int, barrier: Any) -> None:
     import numba
 
     numba.config.CACHE_DIR = str(folder)
+    compile_metric.cache_clear()  # the server of the processes has compiled them
     for n in range(functions_before):
         numba.njit(lambda x: x)(n)
     barrier.wait(60)

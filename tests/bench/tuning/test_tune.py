@@ -127,6 +127,10 @@ def test_a_trial_that_fails_is_passed_over(runner: CliRunner, words: list[str], 
     assert tuned.exit_code == (0 if TrialState.COMPLETE in states else 4)
 
 
+# Every setting of `softmax` that has a space.
+FIXED = ("lr=1", "head_lr=1", "weight_decay=0", "scale=8", "rank_by=embedding")
+
+
 @pytest.mark.parametrize(
     ("more", "word"),
     [
@@ -135,7 +139,7 @@ def test_a_trial_that_fails_is_passed_over(runner: CliRunner, words: list[str], 
         (["--select", "oracle"], "oracle"),
         (["-d", "emoji", "-d", "folder"], "one dataset"),
         (["--executor", "local"], "--executor"),
-        (["--set", "lr=1", "--set", "head_lr=1", "--set", "weight_decay=0", "--set", "scale=8"], "--space"),
+        ([word for each in FIXED for word in ("--set", each)], "--space"),
     ],
 )
 def test_what_does_not_fit_is_refused(runner: CliRunner, tmp_path: Path, more: list[str], word: str) -> None:

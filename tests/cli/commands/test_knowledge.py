@@ -98,7 +98,7 @@ WHY_NOT = (
     ("online", 2, "A run of 'ours online-teacher' prepares no table"),
     ("hog", 2, "A run of 'hog' prepares no table"),
     ("other images", 3, "are not those of the run"),
-    ("weights file", 7, "The weights file sha256:0123... is not on this machine: name it by --weights"),
+    ("weights file", 7, "The weights file sha256:0123... is not on this machine"),
     ("external", 2, "another program"),
     ("none", 4, "There is no run 99"),
 )
