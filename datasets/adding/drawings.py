@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import logging
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,13 +70,13 @@ class Drawn(Source):
         for entry in wanted:
             put(entry, self.draw(entry))
 
+    @abstractmethod
     def draw(self, entry: Entry) -> bytes:
         """The PNG of one entry."""
-        raise NotImplementedError
 
+    @abstractmethod
     def origin(self, entry: Entry) -> str:
         """The file, and the number of the drawing in it (from 1)."""
-        raise NotImplementedError
 
 
 class NdjsonFile(Drawn):
@@ -171,12 +172,14 @@ class BitmapFile(Drawn):
         return f"{self.path.name}\t{entry.member}"
 
 
-class SvgSketches(Drawn):
+class SvgSketches(Source):
     """The .svg files of another source, in class folders. Files that are refused are left out with a warning."""
 
+    drawn = True
+
     def __init__(self, source: Source, entries: Sequence[Entry], dataset: str, progress: Progress) -> None:
-        super().__init__(source.title, progress)
         check_renderer()
+        self.title, self.progress = source.title, progress
         self.source = source
         self.bad: dict[str, str] = {}
         self.entries = tuple(
@@ -262,7 +265,7 @@ def write_list(root: Path, picks: Sequence[Pick], draw: Draw) -> None:
     lines = {
         f"{pick.target}\t{draw.seed}\t{pick.source.origin(pick.entry)}"
         for pick in picks
-        if isinstance(pick.source, NdjsonFile | BitmapFile)
+        if isinstance(pick.source, Drawn)
     }
     if not lines:
         return
