@@ -90,6 +90,7 @@ def draw(entries: list[dict[str, Any]], path: Path) -> None:
         scores.set(xlabel="share of photos in a batch", ylabel="mAP@all", title="score")
         leads.set(xlabel="share of photos in a batch", ylabel="points", title="lead of the balanced quadruplet")
         scores.legend(frameon=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
 
