@@ -31,15 +31,16 @@ STEEPEST = np.float32(1e30)  # buckets for each unit of score: more would overfl
 class Counters(NamedTuple):
     """What is kept of queries between blocks of the gallery.
 
-    ``codes`` uint32 [rows, buckets + 3]: for each bucket twice the number of relevant photos before it, plus 1 if one
-    is in it. In ranking order of the relevant photos: ``score`` float32,
-    ``place`` (gallery position), ``group_begin`` and ``group_end`` (of equal scores) int32 [rows, most].
+    ``codes`` [rows, buckets + 3]: for each bucket twice the number of relevant photos before it, plus 1 if one is in
+    it; uint16 where that suffices, so that the table fits the processor's cache, otherwise uint32. In ranking order of
+    the relevant photos: ``score`` float32, ``place`` (gallery position), ``group_begin`` and ``group_end`` (of equal
+    scores) int32 [rows, most].
     ``at`` int32 [rows, 2, 2 * most + 2]: irrelevant photos by twice the number of relevant ones before them, in two
     halves; odd columns are not used. ``above`` and ``level`` int32 [rows, most + 1] correct it where equal scores rank
     after or before them. ``scale`` float32 [rows, 2]: highest relevant score, and buckets for each unit of score.
     """
 
-    codes: npt.NDArray[np.uint32]
+    codes: npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
     score: Floats
     place: Positions
     group_begin: Positions
@@ -56,7 +57,7 @@ def new_counters(rows: int, most: int, buckets: int) -> Counters:
     at = np.empty((rows, 2, 2 * most + 2), dtype=np.int32)
     above, level = (np.empty((rows, most + 1), dtype=np.int32) for _ in range(2))
     score, scale = (np.empty((rows, columns), dtype=np.float32) for columns in (most, 2))
-    codes = np.empty((rows, buckets + 3), dtype=np.uint32)
+    codes = np.empty((rows, buckets + 3), dtype=np.uint16 if most < 2**15 else np.uint32)
     return Counters(codes, score, place, group_begin, group_end, at, above, level, scale)
 
 
