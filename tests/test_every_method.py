@@ -128,6 +128,8 @@ def test_every_method_takes_a_transformer_at_another_size(name: str, resources: 
     assert not torch.allclose(embedding[0], embedding[1])
     with pytest.raises(UsageError, match="--image-size 48 or 64"):
         small(name, resources, *vit, "image_size=50")
+    with pytest.raises(UsageError, match="--set test_size=48 or 64"):
+        small(name, resources, *vit, "image_size=48", "test_size=50")
 
 
 @pytest.mark.parametrize("name", METHODS.names())

@@ -42,7 +42,8 @@ def render() -> str:
         table(describe(RunSettings())),
         "Methods that train a network also have:\n",
         table(describe(NetworkSettings())),
-        "## Settings of what follows the embedding\n\nFor any run; part of its key and of its row in a table.\n",
+        "## Settings of the test\n\nFor any run, and for `--checkpoint`. A run that differs only here trains nothing "
+        "again: it takes the network of the other.\n",
         table(describe(PostProcessing())),
         "## Settings of datasets\n",
     ]

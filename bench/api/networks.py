@@ -18,6 +18,9 @@ from bench.experiments.resolve import choose_weights, settings_of
 from bench.experiments.stored import stored_request
 from bench.methods.base import METHODS, Context, Method
 from bench.results.models import RunRecord
+from bench.settings.post_processing import PostProcessing
+from bench.settings.run_settings import RunSettings
+from bench.training.embed import embed_images
 from bench.training.trained_networks import find_network, load_method, open_trained
 
 
@@ -51,9 +54,10 @@ class Network(nn.Module):
     Anything else raises UsageError.
     """
 
-    def __init__(self, method: Method, preprocess: Preprocessing) -> None:
+    def __init__(self, method: Method, preprocess: Preprocessing, *, mirror: bool = False) -> None:
         super().__init__()
         self.method, self.preprocess = method.to(memory_format=torch.channels_last), preprocess
+        self.mirror = mirror  # the mean with the embedding of the mirror image
         self.eval()
 
     def embed_sketches(self, images: Tensor) -> Tensor:
@@ -71,7 +75,8 @@ class Network(nn.Module):
                 f"Argument 'images' must be a float tensor [batch, 3, size, size] in 0..1, not {given}: "
                 "`network.preprocess` makes one image."
             )
-        vectors = self.method.embed(images.to(memory_format=torch.channels_last), is_photo)
+        images = images.to(memory_format=torch.channels_last)
+        vectors = embed_images(self.method, images, is_photo, mirror=self.mirror)
         return torch.as_tensor(vectors, dtype=torch.float32, device=images.device)
 
 
@@ -89,21 +94,23 @@ def load_network(
             return _trained(Path(run), folder)
         record = stored_run(run, store_url(store))
         if record.origin or METHODS.get(record.method).terms:
-            return _trained(find_network(record, folder), folder)
+            return _trained(find_network(record, folder), folder, record)
         torch.manual_seed(record.seed)  # as ``build`` does: a run by --weights none has random ones
         return _untrained(record, folder)
 
 
-def _trained(path: Path, cache_dir: Path) -> Network:
+def _trained(path: Path, cache_dir: Path, record: RunRecord | None = None) -> Network:
     trained = open_trained(path)
-    preprocess = Preprocessing(trained.run.image_size, bool(trained.dataset.get("ink_crop")))
-    return Network(load_method(trained, cache_dir), preprocess)
+    post = PostProcessing(**(trained.post if record is None else record.configuration.get("post", {})))
+    return _network(load_method(trained, cache_dir), trained.run, post, ink_crop=bool(trained.dataset.get("ink_crop")))
 
 
 def _untrained(record: RunRecord, cache_dir: Path) -> Network:
     request, _ = choose_weights(stored_request(record, cache_dir))
     kind = METHODS.get(request.method)
-    run, own, dataset, _ = settings_of(request, kind, DATASETS.get(request.dataset))
-    return Network(
-        kind(own, Context(run, (), cache_dir)), Preprocessing(run.image_size, bool(getattr(dataset, "ink_crop", False)))
-    )
+    run, own, dataset, post = settings_of(request, kind, DATASETS.get(request.dataset))
+    return _network(kind(own, Context(run, (), cache_dir)), run, post, ink_crop=getattr(dataset, "ink_crop", False))
+
+
+def _network(method: Method, run: RunSettings, post: PostProcessing, *, ink_crop: bool) -> Network:
+    return Network(method, Preprocessing(post.test_size or run.image_size, ink_crop), mirror=post.test_mirror)

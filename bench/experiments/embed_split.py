@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from bench.datasets.images.loader import Images
-from bench.devices import autocast, to_pixels
 from bench.embeddings import binary_codes as itq
 from bench.embeddings.arrays import Embeddings, Labelled, Rows, StreamedEmbeddings
 from bench.embeddings.cache import EmbeddingCache
@@ -21,7 +20,7 @@ from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.progress import Observer
 from bench.methods.base import Method
 from bench.settings.run_settings import in_key
-from bench.training.embed import embed
+from bench.training.embed import embed, embed_pixels
 from bench.training.trained_networks import network_hash
 from bench.types import Floats, Item
 
@@ -130,9 +129,8 @@ class Embedder:
 
     def embed_pixels(self, pixels: torch.Tensor, *, is_photo: bool) -> Floats:
         """Embeddings of a few images, uint8 [images, 3, size, size], in one batch: float32 [images, width]."""
-        with torch.inference_mode(), autocast(self.device, self.experiment.precision):
-            vectors = self.method.embed(to_pixels(pixels, self.device), is_photo)
-        return (vectors if isinstance(vectors, np.ndarray) else vectors.float().cpu().numpy()).astype(np.float32)
+        precision, mirror = self.experiment.precision, self.experiment.post.test_mirror
+        return embed_pixels(self.method, pixels, is_photo, self.device, precision, mirror=mirror)
 
     def key(self, items: Sequence[Item]) -> str:
         """The hash of everything that the embeddings of items depend on: 64 hex digits."""
@@ -148,23 +146,26 @@ class Embedder:
         method, run = self.experiment.method, self.experiment.run
         backbone = run.backbone if self.method.uses_backbone else ""
         network = [method.name, method.version, in_key(self.experiment.own), backbone, network_hash(self.method)]
-        return _hash([*network, run.image_size, self.experiment.precision, *images])
+        mirror = ["mirror"] * self.experiment.post.test_mirror
+        return _hash([*network, self.experiment.test_size, self.experiment.precision, *mirror, *images])
 
     def _embed(self, items: Sequence[Item], progress: Progress, before: int = 0) -> Floats:
         """Embed without the cache; ``before`` is added to the progress. Raises IncompleteError for NaN and infinity."""
-        run, processes = self.experiment.run, self.resources.processes
+        experiment, processes = self.experiment, self.resources.processes
         vectors = embed(
             self.method,
-            Images(self.experiment.dataset, processes.part(items), run.image_size, workers=self.resources.workers),
+            Images(experiment.dataset, processes.part(items), experiment.test_size, workers=self.resources.workers),
             is_photo=items[0].modality == "photo",
             device=self.device,
-            precision=self.experiment.precision,
+            precision=experiment.precision,
+            mirror=experiment.post.test_mirror,
             progress=lambda done, _: progress(before + min(len(items), done * processes.size)),
             processes=processes,
         )
         if not np.isfinite(vectors).all():
             raise IncompleteError(
-                f"The network gives NaN or infinity after epoch {run.epochs:g}: lower --lr or --set head_lr=..."
+                f"The network gives NaN or infinity after epoch {experiment.run.epochs:g}: lower --lr or --set "
+                "head_lr=..."
             )
         return vectors
 

@@ -181,7 +181,7 @@ class Execution:
         return Outcome(
             scores=scores,
             seconds=clock.seconds,
-            cost=cost_of(method, experiment.run.image_size, clock.seconds, embedded, self.device),
+            cost=cost_of(method, experiment.test_size, clock.seconds, embedded, self.device),
             details=details.pack(*packed),
             environment=environment,
         )

@@ -74,6 +74,11 @@ class Experiment:
         return bool(self.method.terms) and self.trained is None
 
     @property
+    def test_size(self) -> int:
+        """The side of a test image in pixels."""
+        return self.post.test_size or self.run.image_size
+
+    @property
     def ablation(self) -> str:
         """The loss terms that are left out and the structural ablations, in words; empty for none."""
         return " and ".join(ablations_of(self.method, self.own))
@@ -223,7 +228,7 @@ def configuration_of(
         "run": {**in_key(run), "weights": weights_identity(run.weights)},
         "method": {**in_key(own), **{name: _file_identity(name, getattr(own, name)) for name in method.files}},
         "dataset": dataset.identity(),
-        "post": asdict(post),
+        "post": in_key(post),
         "precision": precision,
         "method_version": method.version,
     }

@@ -108,6 +108,10 @@ def resolve(
     if trained is None and kind.uses_backbone and {*NETWORK} & {*given(request.assignments)}:
         terms = tuple(each for each in kind.classifier_terms if each in kind.terms and getattr(own, f"weight_{each}"))
         check_network(run.backbone, run.image_size, run.frozen_blocks if trains else -1, terms)
+    if post.test_size and not kind.uses_backbone:
+        raise UsageError(f"Method {kind.name!r} has no network to test at another size: leave out test_size.")
+    if post.test_size:
+        check_network(run.backbone, post.test_size, -1, option="--set test_size=")
     if trains:
         kind.check(own, run, split.seen)
     same = {name: getattr(request, name) for name in ("seed", "selection", "gallery", "precision", "per_class_limit")}

@@ -96,7 +96,7 @@ def describe_weights(run: RunRecord) -> str:
 
 
 def _about(run: RunRecord, experiment: Experiment, described: Mapping[str, Any]) -> list[str]:
-    size, width = experiment.run.image_size, described["output"]["shape"][1]
+    size, width = experiment.test_size, described["output"]["shape"][1]
     rule = selection(run.selection)
     facts = [
         f"Embeds sketches and photos so that photos of the sketched class are near, by {experiment.post.distance} "

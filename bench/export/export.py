@@ -104,13 +104,13 @@ def read_pixels(experiment: Experiment, modality: Modality) -> torch.Tensor:
     """Half of the ``CHECKED`` images, spread over the test images of one modality: uint8 [images, 3, size, size]."""
     items = experiment.split.queries if modality == "sketch" else experiment.split.gallery
     chosen: list[Item] = list(items[:: max(1, 2 * len(items) // CHECKED)][: CHECKED // 2])
-    images = Images(experiment.dataset, chosen, experiment.run.image_size)
+    images = Images(experiment.dataset, chosen, experiment.test_size)
     return torch.stack([images[position] for position in range(len(chosen))])
 
 
 def describe_preprocessing(experiment: Experiment, files: Mapping[Modality, str], width: int) -> dict[str, object]:
     """What a program must do to an image before the network, for ``PREPROCESSING``."""
-    size = experiment.run.image_size
+    size = experiment.test_size
     crops = bool(getattr(experiment.dataset.settings, "ink_crop", False))
     return {
         "files": dict(files),

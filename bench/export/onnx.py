@@ -13,19 +13,20 @@ from bench.errors import LoadingError, missing_extra
 from bench.experiments.experiment import Experiment, Resources
 from bench.export.export import Embed, Exported
 from bench.methods.base import Method
+from bench.training.embed import embed_images
 from bench.types import Floats, Modality
 
 
 class Embedding(nn.Module):
     """The embedding of one modality as a forward pass."""
 
-    def __init__(self, method: Method, *, is_photo: bool) -> None:
+    def __init__(self, method: Method, *, is_photo: bool, mirror: bool) -> None:
         super().__init__()
-        self.method, self.is_photo = method, is_photo
+        self.method, self.is_photo, self.mirror = method, is_photo, mirror
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 [batch, 3, size, size] in 0..1 to [batch, width]."""
-        return torch.as_tensor(self.method.embed(images, self.is_photo))
+        return torch.as_tensor(embed_images(self.method, images, self.is_photo, mirror=self.mirror))
 
 
 def check_packages() -> None:
@@ -47,7 +48,8 @@ def write_onnx(experiment: Experiment, resources: Resources, method: Method, fol
     if shared:
         files = {"sketch": "model.onnx", "photo": "model.onnx"}
     for file, is_photo in {file: modality == "photo" for modality, file in files.items()}.items():
-        _write(Embedding(method, is_photo=is_photo).eval(), experiment.run.image_size, folder / file)
+        embedding = Embedding(method, is_photo=is_photo, mirror=experiment.post.test_mirror).eval()
+        _write(embedding, experiment.test_size, folder / file)
     return Exported(files, {modality: load(folder / file) for modality, file in files.items()})
 
 

@@ -14,6 +14,7 @@ from bench.experiments.experiment import Experiment, Resources
 from bench.export.export import Embed, Exported
 from bench.io import facts_of, write_tensors
 from bench.methods.base import Method
+from bench.settings.run_settings import in_key
 from bench.training.trained_networks import network_hash, open_trained
 from bench.types import Floats
 
@@ -23,11 +24,11 @@ FILE = "model.safetensors"
 def write_safetensors(
     experiment: Experiment, resources: Resources, method: Method, folder: Path, *, shared: bool
 ) -> Exported:
-    """Write ``model.safetensors``: all tensors, what was trained, on which classes."""
+    """Write ``model.safetensors``: all tensors, what was trained, on which classes, and how images were tested."""
     facts: dict[str, object] = {"trained": experiment.described, "limit": experiment.per_class_limit}
     if experiment.trained is not None:
         facts = facts_of(experiment.trained.path) or {}
-    own = {"seen": list(method.context.seen), "network": network_hash(method)}
+    own = {"seen": list(method.context.seen), "network": network_hash(method), "post": in_key(experiment.post)}
     write_tensors(folder / FILE, method.state_dict(), {**facts, **own})
     embedder = _load(experiment, resources, folder / FILE)
 

@@ -95,7 +95,7 @@ class Searcher:
         Raises DataError with ``name`` for what is no picture, too large or empty.
         """
         with self._one_at_a_time:
-            pixels = decode_sketch(content, name, self.experiment.run.image_size)[None]
+            pixels = decode_sketch(content, name, self.experiment.test_size)[None]
             best = self.rank(self.embedder.embed_pixels(pixels, is_photo=False), count)
         return [
             Match(place, n, self.photos[n].path, self.photos[n].class_name, alike, self.photos[n].instance)
@@ -135,7 +135,7 @@ def open_searcher(
     codes = embedder.fit_codes() if experiment.post.codes != "none" else None
     if photos is None:
         items = experiment.split.gallery
-        blank = torch.zeros(1, 3, *[experiment.run.image_size] * 2, dtype=torch.uint8)
+        blank = torch.zeros(1, 3, *[experiment.test_size] * 2, dtype=torch.uint8)
         width = embedder.embed_pixels(blank, is_photo=True).shape[1]
         gallery, _ = embedder.embed_gallery(items, width, lambda done: progress(done, len(items)))
         return Searcher(embedder, experiment.dataset, items, gallery, codes)
@@ -170,10 +170,16 @@ def _embed_folder(
     key = embedder.key_of([str(folder.data_root.resolve()), folder.stamp(item.path for item in items)])
     vectors = embedder.cache.read(key)
     if vectors is None:
-        run, precision = embedder.experiment.run, embedder.experiment.precision
-        images = _Readable(folder, items, run.image_size)
+        experiment = embedder.experiment
+        images = _Readable(folder, items, experiment.test_size)
         vectors = embed(
-            embedder.method, images, is_photo=True, device=embedder.device, precision=precision, progress=progress
+            embedder.method,
+            images,
+            is_photo=True,
+            device=embedder.device,
+            precision=experiment.precision,
+            mirror=experiment.post.test_mirror,
+            progress=progress,
         )
         vectors[images.unreadable] = np.nan
         embedder.cache.write(key, vectors)

@@ -1,4 +1,4 @@
-"""Steps between embedding and ranking: binary codes or re-ranking. Their settings are part of a run's key."""
+"""What happens between training and ranking. It is part of a run's key, but not of its training's."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.errors import UsageError
-from bench.settings.run_settings import check, setting
+from bench.settings.run_settings import LEAST_SIZE, check, setting
 from bench.types import Distance
 
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """Settings of the steps after embedding; the default is none.
+    """Settings of a trained network's test.
 
-    Binary codes (iterative quantisation) rank by Hamming distance. Re-ranking defaults: ICFRR d1fbf45 src/configs.py.
-    Raises UsageError for a number that is out of range, and for codes and re-ranking together.
+    Networks often rank better at a larger size than that of training (Touvron et al., "Fixing the train-test
+    resolution discrepancy", NeurIPS 2019). Binary codes (iterative quantisation) rank by Hamming distance. Re-ranking
+    defaults: ICFRR d1fbf45 src/configs.py. Raises UsageError for a number that is out of range, and for codes and
+    re-ranking together.
     """
 
+    test_size: int = setting(0, "image_size of the test images; 0: that of training", least=0, later=True)
+    test_mirror: bool = setting(False, "a test image counts with its mirror image, by the mean", later=True)
     codes: Literal["none", "itq-test", "itq-train"] = setting(
         "none", "binary codes by ITQ, fitted on the test images (as the field does it) or on the training images"
     )
@@ -30,6 +34,8 @@ class PostProcessing:
 
     def __post_init__(self) -> None:
         check(self)
+        if 0 < self.test_size < LEAST_SIZE:
+            raise UsageError(f"Setting 'test_size' is {self.test_size}, but must be 0 or at least {LEAST_SIZE}.")
         if self.codes != "none" and self.rerank != "none":
             raise UsageError("Binary codes and re-ranking do not combine: leave out codes=... or rerank=... .")
 
@@ -41,7 +47,11 @@ class PostProcessing:
     @property
     def title(self) -> str:
         """The suffix of a method's name in tables; empty without post-processing."""
-        if self.codes == "none":
-            return "" if self.rerank == "none" else "+ ICFRR re-ranking"
         images, width = "test queries" if self.codes == "itq-test" else "seen", f", {self.bits} bits" * bool(self.bits)
-        return f"+ ITQ codes (fitted on {images}{width})"
+        steps = {
+            f"+ test at {self.test_size} px": self.test_size > 0,
+            "+ mirror images": self.test_mirror,
+            f"+ ITQ codes (fitted on {images}{width})": self.codes != "none",
+            "+ ICFRR re-ranking": self.rerank != "none",
+        }
+        return " ".join(step for step, taken in steps.items() if taken)

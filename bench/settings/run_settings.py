@@ -13,6 +13,7 @@ from bench.errors import UsageError, nearest
 from bench.registry import Registry, not_a_function
 
 T = TypeVar("T")
+LEAST_SIZE = 32  # pixels of an image side
 # An optimiser is a function of parameter groups and the run's settings. A schedule is a function of the step (from 0),
 # the number of steps and the settings: the share of the highest learning rate. A method's own file may define both.
 OPTIMISERS: Registry[Callable[[list[dict[str, Any]], Any], Any]] = Registry(
@@ -78,7 +79,7 @@ def in_key(settings: Any) -> dict[str, Any]:
 class RunSettings:
     """Settings that all methods share. A dataset's recipe changes the defaults; options and ``--set`` win over both."""
 
-    image_size: int = setting(224, "side of the square image that a network sees, in pixels", least=32)
+    image_size: int = setting(224, "side of the square image that a network sees, in pixels", least=LEAST_SIZE)
     backbone: str = setting("resnet50", "name of a timm network")
     weights: str = setting("", "file of backbone weights; empty: ImageNet weights, none: random weights")
     epochs: float = setting(10.0, "passes over the training images; fractions are allowed", above=0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.datasets.images.loader import Images
 from bench.devices import autocast, out_of_memory, to_pixels
@@ -26,6 +28,7 @@ def embed(
     is_photo: bool,
     device: torch.device,
     precision: str,
+    mirror: bool = False,
     progress: Callable[[int, int], None],
     processes: Processes = ALONE,
 ) -> Floats:
@@ -39,9 +42,10 @@ def embed(
     parts: list[Floats] = []
     while done < len(images):
         try:
-            for vectors in _batches(method, images, range(done, len(images)), size, is_photo, device, precision):
-                parts.append(vectors)
-                done += len(vectors)
+            batches = [range(start, min(start + size, len(images))) for start in range(done, len(images), size)]
+            for pixels in images.stream(batches):
+                parts.append(embed_pixels(method, pixels, is_photo, device, precision, mirror=mirror))
+                done += len(pixels)
                 progress(done, len(images))
         except Exception as error:
             if size == 1 or not out_of_memory(error):
@@ -50,16 +54,21 @@ def embed(
             log.warning("Not enough memory for batches of %d images: continuing with %d.", 2 * size, size)
         if device.type == "cuda" and done < len(images):
             torch.cuda.empty_cache()  # fragments of the larger batch
-    own = np.concatenate(parts or [np.empty((0, 0), np.float32)]).astype(np.float32, copy=False)
+    own = np.concatenate(parts or [np.empty((0, 0), np.float32)])
     return own if processes.size == 1 else processes.all_gather_rows(torch.from_numpy(own)).numpy()
 
 
-def _batches(
-    method: Method, images: Images, positions: range, size: int, is_photo: bool, device: torch.device, precision: str
-) -> Iterator[Floats]:
-    """Embeddings of the images at ``positions``, ``size`` at a time: float32 [size, width] each."""
-    batches = [positions[start : start + size] for start in range(0, len(positions), size)]
-    for pixels in images.stream(batches):
-        with torch.inference_mode(), autocast(device, precision):
-            vectors = method.embed(to_pixels(pixels, device), is_photo)
-        yield vectors if isinstance(vectors, np.ndarray) else vectors.float().cpu().numpy()
+def embed_pixels(
+    method: Method, pixels: Tensor, is_photo: bool, device: torch.device, precision: str, *, mirror: bool
+) -> Floats:
+    """Embeddings of images, uint8 [images, 3, size, size], in one batch: float32 [images, width]."""
+    with torch.inference_mode(), autocast(device, precision):
+        vectors = embed_images(method, to_pixels(pixels, device), is_photo, mirror=mirror)
+    numbers: Floats = vectors if isinstance(vectors, np.ndarray) else vectors.float().cpu().numpy()
+    return numbers.astype(np.float32, copy=False)
+
+
+def embed_images(method: Method, images: Tensor, is_photo: bool, *, mirror: bool) -> Tensor | Any:
+    """As ``Method.embed``; with ``mirror`` the mean with the embedding of the mirror image."""
+    vectors = method.embed(images, is_photo)
+    return (vectors + method.embed(images.flip(-1), is_photo)) / 2 if mirror else vectors

@@ -75,7 +75,8 @@ class Trained:
     """A trained network from a file, with the settings of its training.
 
     ``training`` is what ``describe_training`` returned, ``dataset`` has the settings of the dataset. ``seen`` are its
-    seen classes by label. ``limit`` is the number of images per class in a smoke run.
+    seen classes by label. ``limit`` is the number of images per class in a smoke run. ``post`` are the settings of the
+    test that an exported file was made for.
     """
 
     path: Path
@@ -87,6 +88,7 @@ class Trained:
     limit: int | None
     training: Mapping[str, Any]
     dataset: Mapping[str, Any]
+    post: Mapping[str, Any]
 
     @property
     def seed(self) -> int:
@@ -155,6 +157,7 @@ def open_trained(path: Path) -> Trained:
             limit=facts["limit"],  # type: ignore[arg-type]
             training=trained["training"],
             dataset=settings.get("dataset", {}),
+            post=facts.get("post", {}),  # type: ignore[arg-type]
         )
     except (KeyError, TypeError) as error:
         raise LoadingError(

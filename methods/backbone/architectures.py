@@ -37,11 +37,14 @@ def create(name: str) -> Any:
 
 
 @lru_cache(maxsize=64)
-def check_network(name: str, image_size: int, frozen_blocks: int, terms: tuple[str, ...] = ()) -> None:
+def check_network(
+    name: str, image_size: int, frozen_blocks: int, terms: tuple[str, ...] = (), option: str = "--image-size "
+) -> None:
     """Raise UsageError unless a run can use this network.
 
     It must take images of ``image_size`` pixels, have ``frozen_blocks`` blocks, and have an ImageNet classifier if loss
-    ``terms`` need one. The check runs on torch's meta device and takes some tenths of a second.
+    ``terms`` need one; ``option`` gave the size. The check runs on torch's meta device and takes some
+    tenths of a second.
     """
     network = _create_on_meta(name)
     if frozen_blocks >= 0:
@@ -52,7 +55,7 @@ def check_network(name: str, image_size: int, frozen_blocks: int, terms: tuple[s
         fitting = max(patch, image_size // patch * patch)
         raise UsageError(
             f"Backbone {name!r} cuts images into patches of {patch} pixels, which do not divide {image_size}: give "
-            f"--image-size {fitting} or {fitting + patch}."
+            f"{option}{fitting} or {fitting + patch}."
         )
     try:
         classes = _classes(network, image_size)
@@ -60,7 +63,7 @@ def check_network(name: str, image_size: int, frozen_blocks: int, terms: tuple[s
         if image_size == native:  # not the size's fault: building the network will raise the error
             return
         raise UsageError(
-            f"Backbone {name!r} does not take images of {image_size} pixels: give --image-size {native}, for which it "
+            f"Backbone {name!r} does not take images of {image_size} pixels: give {option}{native}, for which it "
             "was made, or take another --backbone."
         ) from error
     if terms and classes != CLASSES:

@@ -33,9 +33,12 @@ def embed(network: bench.Network, split: bench.LoadedSplit) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("method", ["softmax", "imagenet", "hog"])
-def test_run_evaluate_and_score_give_the_same_digits(method: str, runner: CliRunner) -> None:
-    run = bench.run(method, quiet=True, **SMALL)
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("softmax", {"test_size": 40, "test_mirror": True}), ("imagenet", {}), ("hog", {"test_mirror": True})],
+)
+def test_run_evaluate_and_score_give_the_same_digits(method: str, settings: dict[str, Any], runner: CliRunner) -> None:
+    run = bench.run(method, quiet=True, **SMALL, **settings)
     network = bench.load_network(run.number)
     arrays = embed(network, bench.load_split("emoji").limited(2))
     result = bench.evaluate(**arrays)
@@ -64,12 +67,14 @@ def test_it_is_a_plain_module_on_its_own(shared_cache: Path) -> None:
 
 
 def test_an_exported_file_is_the_same_network(runner: CliRunner) -> None:
-    run = bench.run("softmax", quiet=True, **SMALL)
+    run = bench.run("softmax", quiet=True, **SMALL, test_size=40, test_mirror=True)
     exported = runner.invoke(app, ["export", str(run.number), "--format", "safetensors", "-o", "out"])
     assert exported.exit_code == 0, exported.stderr
-    images = torch.rand(2, 3, 32, 32)
-    same = bench.load_network("out/model.safetensors").embed_sketches(images)
-    assert torch.equal(same, bench.load_network(run).embed_sketches(images))
+    images = torch.rand(2, 3, 40, 40)
+    same, own = bench.load_network("out/model.safetensors"), bench.load_network(run)
+    assert torch.equal(same.embed_sketches(images), own.embed_sketches(images))
+    assert same.preprocess == own.preprocess
+    assert same.preprocess.size == 40
 
 
 def test_pictures_paths_and_bytes_are_preprocessed_alike() -> None:

@@ -73,7 +73,7 @@ def write_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
 def test_the_code_of_the_card_embeds_as_the_run_does_without_torch(
     runner: CliRunner, words: list[str], tmp_path: Path, shared_cache: Path, method: str, files: set[str]
 ) -> None:
-    train(runner, [word.replace("image_size=32", "image_size=64") for word in words], method)
+    train(runner, [*words, "--set", "test_size=64"], method)
     called = runner.invoke(app, ["export", "1", "--format", "onnx", "-o", "out"])
     assert called.exit_code == 0, called.stderr
     out = tmp_path / "out"
@@ -86,7 +86,7 @@ def test_the_code_of_the_card_embeds_as_the_run_does_without_torch(
     experiment, network = load_network(stored_run(tmp_path), Resources(tmp_path / "pictures", shared_cache, "cpu"))
     wanted = []
     for paths, is_photo in zip(pictures, (False, True), strict=True):
-        pixels = [to_square(decode(path.read_bytes(), path.name), experiment.run.image_size) for path in paths]
+        pixels = [to_square(decode(path.read_bytes(), path.name), experiment.test_size) for path in paths]
         with torch.inference_mode():
             wanted.append(network.embed(torch.stack(pixels).float() / 255, is_photo).numpy())
     assert np.load(out / "found.npy") == pytest.approx(np.concatenate(wanted), abs=1e-4)

@@ -19,6 +19,11 @@ from bench.settings.run_settings import assign
         ({"codes": "itq-train", "bits": 64}, "hamming", "+ ITQ codes (fitted on seen, 64 bits)"),
         ({"rerank": "icfrr"}, "cosine", "+ ICFRR re-ranking"),
         ({"bits": 64}, "cosine", ""),  # no codes, no bits
+        (
+            {"test_size": 128, "test_mirror": True, "codes": "itq-train"},
+            "hamming",
+            "+ test at 128 px + mirror images + ITQ codes (fitted on seen)",
+        ),
     ],
 )
 def test_every_choice_is_named(settings: dict[str, Any], distance: str, title: str) -> None:
@@ -30,6 +35,7 @@ def test_every_choice_is_named(settings: dict[str, Any], distance: str, title: s
     ("words", "message"),
     [
         (["bits=-1"], "Setting 'bits' is -1, but must be at least 0."),
+        (["test_size=31"], "Setting 'test_size' is 31, but must be 0 or at least 32."),
         (["rerank_gallery=0"], "Setting 'rerank_gallery' is 0, but must be at least 1."),
         (["rerank_queries=0"], "Setting 'rerank_queries' is 0, but must be at least 1."),
         (["rerank_passes=0"], "Setting 'rerank_passes' is 0, but must be at least 1."),

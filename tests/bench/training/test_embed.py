@@ -19,7 +19,7 @@ from bench.experiments.resolve import resolve
 from bench.methods.base import Method
 from bench.settings.request import Request
 from bench.training import embed as embedding
-from bench.training.embed import embed
+from bench.training.embed import embed, embed_images
 from bench.types import Floats
 
 CPU = torch.device("cpu")
@@ -114,3 +114,14 @@ def test_the_order_of_images_is_kept(experiment: Experiment, method: Method, tmp
     backwards = Images(experiment.dataset, experiment.split.gallery[:70][::-1], 32)
     turned = embed(method, backwards, is_photo=True, device=CPU, precision="fp32", progress=lambda *_: None)
     np.testing.assert_allclose(turned[::-1], found, rtol=0, atol=1e-5)  # another batch rounds otherwise
+
+
+def test_an_image_and_its_mirror_image_have_one_embedding(method: Method) -> None:
+    method.eval()
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        found = embed_images(method, images, True, mirror=True)
+        mirrored = embed_images(method, images.flip(3), True, mirror=True)
+        alone = embed_images(method, images, True, mirror=False)
+    torch.testing.assert_close(found, mirrored)
+    assert not torch.allclose(found, alone, atol=1e-3)

@@ -41,10 +41,11 @@ def test_a_query_of_the_dataset_gives_what_its_run_gave(stored: CliRunner, tmp_p
     [
         (["codes=itq-test", "bits=64"], "part of 64 bits that agree"),
         (["codes=itq-train", "bits=32"], "part of 32 bits that agree"),
+        (["test_size=40", "test_mirror=true"], "cosine similarity"),
         (["rerank=icfrr", "rerank_gallery=20", "rerank_queries=20"], "cosine similarity, order re-ranked"),
     ],
 )
-def test_codes_and_re_ranking_of_the_run_are_applied(
+def test_what_followed_the_training_of_the_run_is_applied(
     settings: list[str], said: str, runner: CliRunner, tmp_path: Path
 ) -> None:
     chosen = [part for setting in settings for part in ("--set", setting)]

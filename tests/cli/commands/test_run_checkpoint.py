@@ -128,6 +128,20 @@ def test_what_follows_embedding_may_be_chosen(asked: Any, pictures: Path) -> Non
     assert json.loads(found.stdout)["runs"][0]["post"]["codes"] == "itq-test"
 
 
+def test_a_test_at_another_size_trains_nothing_again(asked: Any, pictures: Path, trained: Path) -> None:
+    before = network(trained).stat().st_mtime_ns
+    call = ("run", "-m", "softmax", *words_of(pictures, "--epochs", "0.5"), "--seed", "3", "--format", "json")
+    (found,) = json.loads(asked(*call, "--set", "test_size=48").stdout)["runs"]
+    assert network(trained).stat().st_mtime_ns == before
+    assert found["post"]["test_size"] == 48
+
+
+def test_a_method_without_network_has_no_other_size(asked: Any, pictures: Path) -> None:
+    called = asked("run", "-m", "hog", *words_of(pictures), "--set", "test_size=48")
+    assert called.exit_code == 2
+    assert "'hog' has no network to test at another size" in called.stderr
+
+
 def test_a_sketch_asks_a_network_that_came_from_elsewhere(asked: Any, pictures: Path) -> None:
     assert asked("run", "--checkpoint", "1", *words_here(pictures)).exit_code == 0
     sketch = next(pictures.glob("sketch/*/*"))
