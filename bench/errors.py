@@ -76,7 +76,7 @@ def nearest(name: str, names: Iterable[str], meanings: Mapping[str, str] | None 
     """
     known = sorted(names)
     by_lower_case = {each.lower(): each for each in known}
-    words = name.lower().replace("_", " ").replace("-", " ")
+    words = name.lower().replace("_", " ").replace("-", " ").strip()
     found = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.8)
     found += [each.lower() for each, meaning in (meanings or {}).items() if len(words) > 2 and words in meaning.lower()]
     found += difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)

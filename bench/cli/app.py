@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from bench import __version__
 from bench.cli.config import expand_home, read_configuration
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UsageError, nearest
 from bench.network import OFFLINE
 from bench.signals import Terminated
 
@@ -112,6 +112,8 @@ def exit_codes() -> Iterator[None]:
     except Exception as error:  # a bug, or a wrong option, which click prints
         if isinstance(error, typer.BadParameter):
             error.message = _name_value(error)
+        if hasattr(error, "possibilities") and hasattr(error, "option_name"):
+            error.message, error.possibilities = _name_option(error), []  # type: ignore[attr-defined]
         if isinstance(error, typer.Exit) or _one_process() or _failure().prints_error():
             raise
         raise typer.Exit(getattr(error, "exit_code", 1)) from error
@@ -125,6 +127,14 @@ def _name_value(error: typer.BadParameter) -> str:
         return message
     problem = message.removeprefix("Input ").partition(",")[0]
     return f"{cause.errors()[0]['input']!r} {problem}."
+
+
+def _name_option(error: Any) -> str:
+    """The message of an unknown option, with the nearest one by name or meaning; settings have none of their own."""
+    options = {name: each.help or "" for each in error.ctx.command.params for name in each.opts}
+    setting = error.option_name.strip("-").replace("-", "_")
+    hint = f"No such option: {error.option_name}. {nearest(error.option_name, options, options)}"
+    return f"{hint} If it is a setting, write --set {setting}=VALUE." if "--set" in options else hint
 
 
 def _print_once(error: BaseException, text: str) -> None:

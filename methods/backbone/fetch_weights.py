@@ -42,8 +42,9 @@ def fetch_weights(name: str, *, progress: bool = True) -> Path:
     """
     path = default_file(name)
     if path is None and (reason := why_not_fetched(name, progress=progress)):
+        cure = "allow downloads" if offline_by() else "check the network"
         raise LoadingError(
-            f"The weights of {name!r} cannot be downloaded ({reason}): check the network, or give a file by --weights."
+            f"The weights of {name!r} cannot be downloaded ({reason}): {cure}, or give a file by --weights."
         )
     path = path or default_file(name)
     assert path is not None  # it was downloaded to where it is looked for

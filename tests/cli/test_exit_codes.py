@@ -125,7 +125,9 @@ def report_file(patch: pytest.MonkeyPatch) -> None:
 CASES: dict[str, tuple[Prepare, list[str], int, str]] = {
     "done": (computing(lambda: Outcome(SCORES, {}, {}, {}, {})), RUN, 0, ""),
     "a bug": (raising(ZeroDivisionError("a bug")), RUN, 1, ""),
-    "an unknown option": (nothing, ["run", "--methd", "ours"], 2, "No such option"),
+    "an unknown option": (nothing, ["run", "--methd", "ours"], 2, "Did you mean '--method'?"),
+    "an option by its meaning": (nothing, ["run", "--learning-rate", "1"], 2, "Did you mean '--lr'?"),
+    "a setting as an option": (nothing, ["run", "--margin", "1"], 2, "write --set margin=VALUE"),
     "no number of a run": (nothing, ["show", "softmax"], 2, "'RUN': 'softmax' should be a valid integer."),
     "too small": (nothing, ["run", "--image-size", "10"], 2, "'10' should be greater than or equal to 32."),
     "no such format": (nothing, ["list", "runs", "--format", "xml"], 2, "'--format': 'xml' is not one of"),
