@@ -33,7 +33,9 @@ class OursSettings(NetworkSettings):
 
     scale: float = setting(16.0, "multiplies the cosines of the semantic classification", above=0, search=(4, 64))
     margin: float = setting(0.3, "margin of the quadruplet, in units of 1 - cosine", least=0, search=(0.05, 1))
-    mining: Literal["hard", "all"] = setting("hard", "which quadruplets of a batch count", search=("hard", "all"))
+    mining: Literal["hard", "semi-hard", "all"] = setting(
+        "hard", "which quadruplets of a batch count", search=("hard", "semi-hard", "all")
+    )
     temperature: float = setting(1.0, "temperature of the prepared ImageNet probabilities", above=0)
     agreement: int = setting(
         0, "a photo counts if its class's majority is among this many of its own best; 0: all", least=0, most=1000
@@ -57,7 +59,7 @@ class OursSettings(NetworkSettings):
         if (not self.balanced) + (self.hinge != "two") + (self.pairs != "quadruplet") > 1:
             raise UsageError("Each of balanced=false, hinge=one and pairs=... replaces the quadruplet: choose one.")
         if self.pairs.startswith("mathm") and self.mining != "hard":
-            raise UsageError("MATHM's pairs are mined: leave out mining=all, or take other pairs.")
+            raise UsageError("MATHM's pairs are mined hard: leave out mining=..., or take other pairs.")
 
 
 @METHODS.register("ours")

@@ -47,10 +47,12 @@ def balanced_quadruplet(
     """Domain-balanced quadruplet: every image is an anchor, its positive comes from the other domain.
 
     An anchor's loss is half the hinge against a negative of its own domain plus half the hinge against a negative of
-    the other domain, so that neither domain's negatives dominate. ``mining`` "hard" takes the farthest positive and
-    the nearest negative of each domain, "all" averages the hinge over all triples of an anchor. Distances are
-    1 - cosine. ``embedding`` [batch, dim], ``labels`` int64 [batch], ``is_photo`` bool [batch]; a scalar, the mean over
-    the anchors that have a positive and a negative of each domain (0 when there is none).
+    the other domain, so that neither domain's negatives dominate. Distances are 1 - cosine. ``mining`` "hard" takes the
+    farthest positive and the nearest negative of each domain, "all" averages the hinge over all triples of an anchor.
+    "semi-hard" averages over its positives, each with the nearest negative that is farther than it, or the farthest if
+    none is (Schroff et al., "FaceNet", CVPR 2015). ``embedding`` [batch, dim], ``labels`` int64 [batch], ``is_photo``
+    bool [batch]; a scalar, the mean over the anchors that have a positive and a negative of each domain (0 when there
+    is none).
     """
     distance, _ = _distances(embedding, labels)
     positive, near, far = quadruplets(labels, is_photo)
@@ -71,6 +73,10 @@ def one_hinge_quadruplet(
     usable = positive.any(dim=1)
     if not bool(usable.any()):
         return distance.sum() * 0
+    if mining == "semi-hard":
+        distance, positive, near, far = (each[usable] for each in (distance, positive, near, far))
+        negatives = (_semi_hard(distance, near) + _semi_hard(distance, far)) / 2
+        return _mean_of(F.relu(margin + distance - negatives), positive)
     if mining == "hard":
         farthest, nearest = _hardest(distance, positive, near)
         return F.relu(margin + farthest - (nearest + _hardest(distance, positive, far)[1]) / 2).mean()
@@ -211,16 +217,23 @@ def _hinge(distance: Tensor, positive: Tensor, negative: Tensor, margin: float, 
         return F.relu(margin + farthest - nearest).mean()
     distance, positive, negative = distance[usable], positive[usable], negative[usable]
     if mining == "semi-hard":
-        farther = negative[:, None, :] & (
-            distance[:, None, :] > distance[:, :, None]
-        )  # [anchors, positives, negatives]
-        nearest = torch.where(farther, distance[:, None, :], torch.inf).amin(dim=2)
-        farthest = distance.masked_fill(~negative, -torch.inf).amax(dim=1, keepdim=True)
-        chosen = torch.where(farther.any(dim=2), nearest, farthest)
-        return ((F.relu(margin + distance - chosen) * positive).sum(dim=1) / positive.sum(dim=1)).mean()
+        return _mean_of(F.relu(margin + distance - _semi_hard(distance, negative)), positive)
     pairs = positive[:, :, None] & negative[:, None, :]
     hinges = F.relu(margin + distance[:, :, None] - distance[:, None, :]) * pairs
     return (hinges.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2))).mean()
+
+
+def _semi_hard(distance: Tensor, negative: Tensor) -> Tensor:
+    """For each image as a positive the distance to its negative, [anchors, batch]; each anchor has a negative."""
+    farther = negative[:, None, :] & (distance[:, None, :] > distance[:, :, None])  # [anchors, positives, negatives]
+    nearest = torch.where(farther, distance[:, None, :], torch.inf).amin(dim=2)
+    farthest = distance.masked_fill(~negative, -torch.inf).amax(dim=1, keepdim=True)
+    return torch.where(farther.any(dim=2), nearest, farthest)
+
+
+def _mean_of(hinges: Tensor, positive: Tensor) -> Tensor:
+    """The mean over anchors of the mean over their positives, of [anchors, batch]; a scalar."""
+    return ((hinges * positive).sum(dim=1) / positive.sum(dim=1)).mean()
 
 
 def _hardest(distance: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:

@@ -72,7 +72,7 @@ def test_one_hinge_by_hand() -> None:
 def test_gradients_of_one_hinge_are_right() -> None:
     embedding, labels, is_photo = batch(1)
     embedding.requires_grad_()
-    for mining in ("hard", "all"):
+    for mining in ("hard", "semi-hard", "all"):
         assert torch.autograd.gradcheck(
             lambda e, mining=mining: one_hinge_quadruplet(e, labels, is_photo, MARGIN, mining), [embedding]
         )
@@ -164,3 +164,24 @@ def test_semi_hard_negatives_are_farther_than_the_positive(seed: int) -> None:
     assert torch.autograd.gradcheck(
         lambda e: cross_domain_triplet(e, labels, is_photo, MARGIN, "semi-hard"), [embedding]
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_semi_hard_quadruplets_equal_plain_loops(seed: int) -> None:
+    embedding, labels, is_photo = batch(seed)
+    d, every = distances(embedding), range(12)
+
+    def chosen(a: int, p: int, same_domain: bool) -> float:
+        found = [d[a][n] for n in every if labels[n] != labels[a] and (is_photo[n] == is_photo[a]) == same_domain]
+        return min([each for each in found if each > d[a][p]] or [max(found)])
+
+    two, one = [], []
+    for a in every:
+        positives = [p for p in every if labels[p] == labels[a] and is_photo[p] != is_photo[a]]
+        if positives:
+            pairs = [(d[a][p], chosen(a, p, True), chosen(a, p, False)) for p in positives]
+            two.append(sum(max(0.0, MARGIN + p - n) / 2 for p, *both in pairs for n in both) / len(pairs))
+            one.append(sum(max(0.0, MARGIN + p - (near + far) / 2) for p, near, far in pairs) / len(pairs))
+    batches = embedding, labels, is_photo, MARGIN, "semi-hard"
+    assert float(balanced_quadruplet(*batches)) == pytest.approx(sum(two) / len(two), abs=1e-12)
+    assert float(one_hinge_quadruplet(*batches)) == pytest.approx(sum(one) / len(one), abs=1e-12)
