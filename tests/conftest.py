@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
-from bench.experiments.experiment import Resources
 from bench.experiments.progress import Observer
-from bench.results.store import Store
+
+if TYPE_CHECKING:  # they import torch, which the process that only hands out tests does without
+    from bench.experiments.experiment import Resources
+    from bench.results.store import Store
 
 FILE_SECONDS = 30.0  # that one file of tests should take at most, on an idle machine
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of garbage collection."""
+    importlib.import_module("hypothesis")  # looks for references, which it would not find after that
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -71,11 +82,15 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def resources(tmp_path: Path, shared_cache: Path) -> Resources:
+    from bench.experiments.experiment import Resources
+
     return Resources(data_root=tmp_path / "data", cache_dir=shared_cache, device="cpu")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
+    from bench.results.store import Store
+
     opened = Store(str(tmp_path / "bench.db"))
     yield opened
     opened.close()

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 SERVER = """
-import json, os, runpy, sys, tempfile
+import gc, json, os, runpy, sys, tempfile
+gc.disable()
 runpy.run_path(sys.argv[1])  # loads what takes seconds, once for all
 import bench.cli.machine_check
 from bench.cli.main import main
+gc.enable()
+gc.freeze()
 for line in sys.stdin:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
         words, folder = json.loads(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
 
@@ -23,3 +24,4 @@ typer.main.get_command(app).commands["run"].make_context("run", [], resilient_pa
 sqlalchemy.create_engine("sqlite://").connect().close()
 Image.init()
 compile_kernels()
+gc.freeze()  # processes that are forked from here share it

@@ -7,6 +7,7 @@ A fault is planted in the child alone: at the n-th call of a function the proces
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import multiprocessing
 import os
@@ -181,6 +182,7 @@ def _program(
 
 
 def _pytest(folder: Path, packages: Path | None) -> None:
+    gc.unfreeze()  # Hypothesis looks for references
     os.chdir(folder)
     sys.path[:0] = [str(folder), *([str(packages)] if packages else [])]
     os.environ["BENCH_CACHE_DIR"] = str(folder / "cache")
