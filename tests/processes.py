@@ -12,6 +12,7 @@ import importlib
 import multiprocessing
 import os
 import resource
+import runpy
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -61,11 +63,12 @@ class Constant:
 
 @dataclass(frozen=True)
 class Busy:
-    """The ``call``-th call of ``at`` (``module:name.name``) takes ``seconds`` more."""
+    """The ``call``-th call of ``at`` (``module:name.name``) takes ``seconds`` more, or until a file holds something."""
 
     at: str
     call: int
     seconds: float
+    file: Path = Path(os.devnull)
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,12 @@ def bench(folder: Path, *words: str, faults: Sequence[Planted] = (), file_limit:
 
     ``file_limit`` is the size in bytes beyond which no file grows, as on a full disk.
     """
-    return ended(start(_program, folder, words, tuple(faults), file_limit, {}), folder)
+    return ended(start(program, folder, words, tuple(faults), file_limit), folder)
 
 
 def start_bench(folder: Path, *words: str) -> BaseProcess:
     """``bench WORDS`` as ``bench`` runs it, still running; ``ended`` waits for it."""
-    return start(_program, folder, words, (), None, {})
+    return start(program, folder, words)
 
 
 def team(
@@ -129,7 +132,7 @@ def team(
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(len(words))}
         place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         place |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"} if agent else {}
-        processes.append(start(_program, folders[-1], own, tuple((faults or {}).get(rank, ())), None, place))
+        processes.append(start(program, folders[-1], own, tuple((faults or {}).get(rank, ())), None, place))
     if agent:
         while any(each.is_alive() for each in processes) and not any(each.exitcode for each in processes):
             time.sleep(0.1)
@@ -139,13 +142,29 @@ def team(
     return [ended(process, own) for process, own in zip(processes, folders, strict=True)]
 
 
+def run_python(folder: Path, *words: str, environment: Mapping[str, str]) -> Ended:
+    """``python WORDS`` in ``folder``; errors are in its ``error.txt``."""
+    return ended(start(_python, folder, words, environment), folder)
+
+
+def become_python(words: Sequence[str]) -> None:
+    """What ``python WORDS`` does after its imports: a module or a file, as the program."""
+    first, *rest = (word for word in words if word != "-P")
+    if first == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = [first, *rest]
+        runpy.run_path(first, run_name="__main__")
+
+
 def run_pytest(folder: Path, packages: Path | None = None) -> Ended:
     """Run the tests in ``folder`` with warnings as errors; ``packages`` is a folder of installed packages."""
     return ended(start(_pytest, folder, packages), folder)
 
 
 def ended(process: BaseProcess, folder: Path) -> Ended:
-    """Wait for a process of ``_program``."""
+    """Wait for a process of ``program``."""
     process.join(SECONDS)
     if process.is_alive():
         process.kill()
@@ -153,13 +172,14 @@ def ended(process: BaseProcess, folder: Path) -> Ended:
     return Ended(process.exitcode, (folder / "output.txt").read_text())
 
 
-def _program(
+def program(
     folder: Path,
     words: Sequence[str],
-    faults: Sequence[Planted],
-    file_limit: int | None,
-    environment: Mapping[str, str],
+    faults: Sequence[Planted] = (),
+    file_limit: int | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
+    """``bench WORDS`` in this process, with its output in ``output.txt``."""
     os.chdir(folder)
     os.environ.update({"NO_COLOR": "1", "COLUMNS": "200", "BENCH_CACHE_DIR": str(folder / "cache"), **environment})
     importlib.import_module("bench.results.store").STALE_SECONDS = 0.0  # type: ignore[attr-defined]
@@ -179,6 +199,15 @@ def _program(
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             importlib.import_module("bench.cli.main").main(words)
+
+
+def _python(folder: Path, words: Sequence[str], environment: Mapping[str, str]) -> None:
+    os.chdir(folder)
+    os.environ.update(environment)
+    for number, name in ((1, "output.txt"), (2, "error.txt")):
+        with Path(name).open("w") as file:
+            os.dup2(file.fileno(), number)
+    become_python(words)
 
 
 def _pytest(folder: Path, packages: Path | None) -> None:
@@ -208,7 +237,9 @@ def _plant(fault: Fault | Busy | Fails) -> None:
             if isinstance(fault, Fails):
                 raise fault.error
             if isinstance(fault, Busy):
-                time.sleep(fault.seconds)
+                end = time.monotonic() + fault.seconds
+                while time.monotonic() < end and not (fault.file.exists() and fault.file.stat().st_size):
+                    time.sleep(0.05)
             else:
                 os.kill(os.getpid(), fault.number)
         return original(*arguments, **keywords)

@@ -5,20 +5,23 @@ The options of ``SMALLEST`` override those of the page.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
-import runpy
 import shlex
 import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
 
 from bench.methods.base import METHODS
 from tests.fenced import PAGES, ROOT, commands
-from tests.processes import Ended, ended, start
+from tests.processes import Ended, become_python, ended, start
 
 NUMBER = r"[-\d.,]+"
 SMALLEST = {
@@ -101,14 +104,38 @@ def name_of(call: str) -> str:
 
 
 def script(folder: Path, words: Sequence[str]) -> None:
-    """What Python does with a script, in a process of its own."""
+    """What Python does with a script, in a process of its own; the processes that it starts are forked from it."""
     os.chdir(folder)
+    subprocess.run = forked
     with Path("output.txt").open("w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-        sys.argv = list(words)
-        runpy.run_path(words[0], run_name="__main__")
-        sys.stdout.flush()
+    become_python(words)
+
+
+RUN = subprocess.run
+
+
+def forked(
+    words: Sequence[str], env: Mapping[str, str] = os.environ, **options: Any
+) -> subprocess.CompletedProcess[Any]:
+    """``subprocess.run``, which forks a Python."""
+    if words[0] != sys.executable:
+        return RUN(words, env=env, **options)
+    sys.stdout.flush()
+    with tempfile.TemporaryFile("w+") as output:
+        child = multiprocessing.get_context("fork").Process(target=printing, args=(output, words[1:], env))
+        child.start()
+        child.join()
+        assert child.exitcode == 0, words
+        output.seek(0)
+        return subprocess.CompletedProcess(words, 0, output.read())
+
+
+def printing(output: TextIO, words: Sequence[str], env: Mapping[str, str]) -> None:
+    os.environ.update(env)
+    os.dup2(output.fileno(), 1)
+    become_python(words)
 
 
 def run(call: str, folder: Path) -> Ended:

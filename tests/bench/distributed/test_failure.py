@@ -8,21 +8,21 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from torch.distributed import run
+from torch.distributed.launcher.api import LaunchConfig
 
 from bench.distributed.failure import STOPPED, is_lost
 from bench.errors import DataError
 from bench.io import read_tensors
 from bench.results.store import Store
 from tests.pictures import SMALL, words_of, write_folder
-from tests.processes import Busy, Constant, Ended, Fails, Fault, Planted, bench, team
+from tests.processes import Busy, Constant, Ended, Fails, Fault, Planted, bench, ended, program, start, team
 
 INTERRUPTED = "Interrupted; what was finished is stored."
 STEP = "bench.training.state:History.add"
@@ -42,10 +42,10 @@ def call_of(words: Sequence[str], pictures: Path) -> tuple[str, ...]:
     return ("run", *words_of(pictures, *SMALL), *words)
 
 
-def prints(ended: Sequence[Ended], sentence: str, *, rank: int) -> None:
+def prints(found: Sequence[Ended], sentence: str, *, rank: int) -> None:
     """One rank, and no other, prints one sentence, once."""
-    outputs = [each.output for each in ended]
-    assert [output.count(sentence) for output in outputs] == [each == rank for each in range(len(ended))], outputs
+    outputs = [each.output for each in found]
+    assert [output.count(sentence) for output in outputs] == [each == rank for each in range(len(found))], outputs
     others = {STOPPED, INTERRUPTED, "Traceback"} - {sentence}
     assert not any(other in output for output in outputs for other in others), outputs
 
@@ -59,23 +59,24 @@ def checkpoint_of(folder: Path) -> dict[str, Any]:
 
 def test_two_ranks_are_killed_while_they_embed(pictures: Path, tmp_path: Path) -> None:
     killed: list[Planted] = [Fault(EMBED, 2)]
-    ended = team(tmp_path, *[call_of(IMAGENET, pictures)] * 3, faults={0: killed, 1: killed, 2: [NO_WAIT]}, agent=True)
-    prints(ended, STOPPED, rank=2)
-    assert ended[2].code in (4, 143)  # it noticed the loss itself, or torchrun's SIGTERM came first
+    found = team(tmp_path, *[call_of(IMAGENET, pictures)] * 3, faults={0: killed, 1: killed, 2: [NO_WAIT]}, agent=True)
+    prints(found, STOPPED, rank=2)
+    assert found[2].code in (4, 143)  # it noticed the loss itself, or torchrun's SIGTERM came first
 
 
 def test_a_rank_is_killed_while_it_trains_and_rank_0_is_busy(pictures: Path, tmp_path: Path) -> None:
-    faults: dict[int, list[Planted]] = {0: [Busy(STEP, 2, 8)], 1: [NO_WAIT], 2: [Fault(STEP, 2)]}
-    ended = team(tmp_path, *[call_of(TRAINS, pictures)] * 3, faults=faults, agent=True)
-    prints(ended, STOPPED, rank=1)
+    printed = tmp_path / "rank1" / "output.txt"
+    faults: dict[int, list[Planted]] = {0: [Busy(STEP, 2, 60, printed)], 1: [NO_WAIT], 2: [Fault(STEP, 2)]}
+    found = team(tmp_path, *[call_of(TRAINS, pictures)] * 3, faults=faults, agent=True)
+    prints(found, STOPPED, rank=1)
     assert checkpoint_of(tmp_path / "rank1")["step"] == 2
 
 
 def test_rank_0_is_killed_while_an_epoch_is_scored(pictures: Path, tmp_path: Path) -> None:
     """The resumed run scores that epoch first, and ends as if nothing happened."""
     call = call_of(SELECTS, pictures)
-    ended = team(tmp_path, call, call, faults={0: [Fault(SELECT, 1)], 1: [NO_WAIT]}, agent=True)
-    prints(ended, STOPPED, rank=1)
+    found = team(tmp_path, call, call, faults={0: [Fault(SELECT, 1)], 1: [NO_WAIT]}, agent=True)
+    prints(found, STOPPED, rank=1)
     assert checkpoint_of(tmp_path / "rank1")["step"] == 3
     again, undisturbed = bench(tmp_path / "rank1", *call), bench(tmp_path, *call)
     assert (again.code, undisturbed.code) == (0, 0), again.output
@@ -93,42 +94,47 @@ def test_ctrl_c_is_printed_once(pictures: Path, tmp_path: Path) -> None:
     """Also where one rank is so busy that it might be taken for dead."""
     stopped: list[Planted] = [Fault(STEP, 2, signal.SIGINT)]
     faults = {0: stopped, 1: [*stopped, Busy(STEP, 2, 3)]}
-    ended = team(tmp_path, *[call_of(TRAINS, pictures)] * 2, faults=faults, agent=True)
-    prints(ended, INTERRUPTED, rank=0)
-    assert ended[0].code == 130
+    found = team(tmp_path, *[call_of(TRAINS, pictures)] * 2, faults=faults, agent=True)
+    prints(found, INTERRUPTED, rank=0)
+    assert found[0].code == 130
     assert checkpoint_of(tmp_path / "rank0")["step"] == 2
+
+
+def torchrun(folder: Path, words: Sequence[str]) -> None:
+    """``torchrun --nproc-per-node 2 -m bench WORDS``, whose processes are forked from this one."""
+    config_of = run.config_from_args
+
+    def forked(arguments: Any) -> tuple[LaunchConfig, Any, list[Any]]:
+        config, _, _ = config_of(arguments)
+        config.start_method = "fork"
+        return config, rank_of_torchrun, [folder, words]
+
+    run.config_from_args = forked
+    with (folder / "output.txt").open("w") as output:
+        os.dup2(output.fileno(), 2)
+    run.main(["--nproc-per-node", "2", "bench"])
+
+
+def rank_of_torchrun(folder: Path, words: Sequence[str]) -> None:
+    """Rank 0 is killed in the middle of the second epoch."""
+    own = folder / f"rank{os.environ['RANK']}"
+    own.mkdir()
+    program(own, words, [NO_WAIT, Fault(STEP, 5)] if own.name == "rank0" else [NO_WAIT])
 
 
 def test_torchrun_whose_rank_0_is_killed(pictures: Path, tmp_path: Path) -> None:
     """Rank 1 prints and saves in its place."""
-    places = ["--store", str(tmp_path / "bench.db"), "--cache-dir", str(tmp_path / "cache")]
-    fault = ["import os, signal, sys, runpy", "from bench.training.state import History", "add = History.add"]
-    fault += ["import bench.distributed.failure", "bench.distributed.failure.WAIT = 1.0"]
-    fault += ["def planted(self, step, values):", "    add(self, step, values)"]
-    fault += ["    if step == 5 and os.environ['RANK'] == '0': os.kill(os.getpid(), signal.SIGKILL)"]
-    fault += ["History.add = planted", "runpy.run_module('bench', run_name='__main__', alter_sys=True)"]
-    (tmp_path / "planted.py").write_text("\n".join(fault))
-    call = [*places, *call_of(("-m", "softmax", "--epochs", "400"), pictures)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", tmp_path / "planted.py", *call],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "PYTHONPATH": str(Path.cwd())},
-        check=False,
-        timeout=120,
-    )
-    assert ended.returncode == 1  # torchrun's own, whatever the processes say
-    assert ended.stderr.count(f"error: {STOPPED}") == 1, ended.stderr
-    assert INTERRUPTED not in ended.stderr
-    assert 'Traceback (most recent call last):\n  File "' + str(tmp_path) not in ended.stderr
-    assert checkpoint_of(tmp_path)["step"] in (4, 5)  # an epoch has 3 steps: this is not what its end left
+    agent = ended(start(torchrun, tmp_path, call_of(("-m", "softmax", "--epochs", "400"), pictures)), tmp_path)
+    assert agent.code == 1, agent.output  # torchrun's own, whatever the processes say
+    prints([Ended(None, (tmp_path / f"rank{rank}" / "output.txt").read_text()) for rank in (0, 1)], STOPPED, rank=1)
+    assert checkpoint_of(tmp_path / "rank1")["step"] in (4, 5)  # an epoch has 3 steps: this is not what its end left
 
 
 def test_without_torchrun_s_store_rank_0_prints(pictures: Path, tmp_path: Path) -> None:
     call = call_of(TRAINS, pictures)
-    ended = team(tmp_path, call, call, faults={1: [Fault(STEP, 5)]})
-    prints(ended, STOPPED, rank=0)
-    assert (ended[0].code, ended[1].code) == (4, -signal.SIGKILL)
+    found = team(tmp_path, call, call, faults={1: [Fault(STEP, 5)]})
+    prints(found, STOPPED, rank=0)
+    assert (found[0].code, found[1].code) == (4, -signal.SIGKILL)
     place = tmp_path / "rank0"
     store = Store(str(place / "bench.db"))
     assert [(run.status, run.failure) for run in store.runs()] == [("interrupted", STOPPED)]
@@ -147,19 +153,19 @@ def test_when_rank_0_is_stopped_the_others_end_silently(pictures: Path, tmp_path
 
 
 def test_an_error_of_all_ranks_is_printed_once(tmp_path: Path) -> None:
-    ended = team(tmp_path, *[("report", "--kind", "nonsense")] * 2, agent=True)
-    assert ended[0].code == 2
-    assert ended[1].code in (2, 143)  # torchrun may stop it while it ends by itself
-    assert ended[0].output.startswith("error: There is no kind of report 'nonsense'."), ended
-    assert ended[1].output == ""
+    found = team(tmp_path, *[("report", "--kind", "nonsense")] * 2, agent=True)
+    assert found[0].code == 2
+    assert found[1].code in (2, 143)  # torchrun may stop it while it ends by itself
+    assert found[0].output.startswith("error: There is no kind of report 'nonsense'."), found
+    assert found[1].output == ""
 
 
 def test_an_error_of_one_rank_is_printed_by_it(pictures: Path, tmp_path: Path) -> None:
     call, broken = call_of(IMAGENET, pictures), Fails(EMBED, 2, DataError("Image a.png cannot be read: restore it."))
-    ended = team(tmp_path, call, call, faults={1: [NO_WAIT, broken]}, agent=True)
-    prints(ended, "error: Process 1 of 2: Image a.png cannot be read: restore it.", rank=1)
-    assert ended[0].code in (4, 143)  # it noticed the loss itself, or the SIGTERM came first
-    assert ended[1].code == 3
+    found = team(tmp_path, call, call, faults={1: [NO_WAIT, broken]}, agent=True)
+    prints(found, "error: Process 1 of 2: Image a.png cannot be read: restore it.", rank=1)
+    assert found[0].code in (4, 143)  # it noticed the loss itself, or the SIGTERM came first
+    assert found[1].code == 3
 
 
 def test_errors_of_a_lost_process() -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,7 @@ from bench.methods.base import Method
 from bench.results import details
 from bench.results.store import Store
 from tests.pictures import SMALL, words_of, write_folder
-from tests.processes import Constant, Ended, Fault, Planted, bench, team
+from tests.processes import Constant, Ended, Fault, Planted, bench, run_python, team
 
 # 30 training images of 10 classes a modality, 16 a batch: 3 steps an epoch, 10 in all. The learning rates are low:
 # Adam's first steps turn the rounding of a tiny gradient into a step of the whole rate.
@@ -171,18 +168,14 @@ def test_what_several_processes_cannot_do_is_refused_before_anything_is_entered(
 
 
 def test_torchrun_starts_it_and_progress_is_shown_once(pictures: Path, tmp_path: Path) -> None:
-    places = ["--store", str(tmp_path / "bench.db"), "--cache-dir", str(tmp_path / "cache")]
+    places = ["--store", "bench.db", "--cache-dir", "cache"]
     call = ["-m", "bench", *places, "run", "-m", "imagenet", *words_of(pictures, *SMALL), "--format", "json"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *call],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["runs"][0]["run"] == 1
-    assert ended.stderr.count("scoring:") == 1
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    ended = run_python(tmp_path, *torchrun, *call, environment={"NO_COLOR": "1"})
+    errors = (tmp_path / "error.txt").read_text()
+    assert ended.code == 0, errors
+    assert json.loads(ended.output)["runs"][0]["run"] == 1
+    assert errors.count("scoring:") == 1
     store = Store(str(tmp_path / "bench.db"))
     assert [run.environment["processes"] for run in store.runs()] == ["2"]
     store.close()
