@@ -1,8 +1,9 @@
 """What a balanced loss is worth in batches of unequal domains: a table and a plot of stored runs.
 
-    python benchmarks/photo_share.py --store FILE [--dataset NAME] [--split NAME] [-o FILE.svg]
+    python benchmarks/photo_share.py --store FILE [--weight X] [--dataset NAME] [--split NAME] [-o FILE.svg]
 
-Runs of `ours` with `--set photo_share=...` and its structural ablations count, if no other setting differs. Each
+Runs of `ours` with `--set photo_share=...` and its structural ablations count, if no other setting differs and the
+quadruplet has the weight X (default 1). Each
 difference is the balanced quadruplet minus another form of the loss on the same batches, in points of mAP@all, paired
 by query and seed, with its 95 % interval over classes and trainings.
 """
@@ -37,12 +38,12 @@ def same_but_for_the_loss(run: RunRecord, other: RunRecord) -> bool:
     return mine == its
 
 
-def select_rows(runs: list[RunRecord]) -> dict[str, dict[float, Row]]:
+def select_rows(runs: list[RunRecord], weight: float) -> dict[str, dict[float, Row]]:
     """Rows by form of the loss ("" is the balanced quadruplet) and by share; the newest run of a seed counts."""
     full = [run for run in runs if not run.ablation]
-    plain = [run for run in full if run.configuration["method"].get("weight_quadruplet") == 1]
+    plain = [run for run in full if run.configuration["method"].get("weight_quadruplet") == weight]
     if not plain:
-        raise IncompleteError("The store has no run of 'ours' with weight_quadruplet=1: run the sweep first.")
+        raise IncompleteError(f"The store has no run of 'ours' with weight_quadruplet={weight:g}: run the sweep first.")
     found: dict[str, dict[float, dict[int, RunRecord]]] = {}
     for run in sorted(runs, key=lambda run: (run.seed, run.id)):
         if same_but_for_the_loss(run, plain[0]):
@@ -99,6 +100,7 @@ def main() -> None:
     """Read the store, print the table, write the plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", required=True)
+    parser.add_argument("--weight", type=float, default=1.0)
     parser.add_argument("--dataset", default="emoji")
     parser.add_argument("--split", default="emoji-93")
     parser.add_argument("--limit", type=int, help="runs of a smoke test")
@@ -111,7 +113,7 @@ def main() -> None:
         where = {"dataset": options.dataset, "split": options.split, "per_class_limit": options.limit}
         runs = store.runs(method="ours", status="done", gallery="unseen", selection="last", **where)
         source = Source(store, runs, include_smoke=options.limit is not None)
-        entries = compare_all(source, select_rows(runs))
+        entries = compare_all(source, select_rows(runs, options.weight))
     print("| share of photos | loss | seeds | mAP@all | lead of the balanced quadruplet, points |\n|" + " --- |" * 5)
     for each in entries:
         lead = f"{each['lead']:+.1f} ({each['low']:+.1f} to {each['high']:+.1f})" if "lead" in each else ""

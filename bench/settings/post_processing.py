@@ -20,8 +20,8 @@ class PostProcessing:
     re-ranking together.
     """
 
-    test_size: int = setting(0, "image_size of the test images; 0: that of training", least=0, later=True)
-    test_mirror: bool = setting(False, "a test image counts with its mirror image, by the mean", later=True)
+    test_size: int = setting(0, "side of a test image in pixels; 0: image_size", least=0, later=True)
+    test_mirror: bool = setting(False, "take the mean embedding of a test image and its mirror image", later=True)
     codes: Literal["none", "itq-test", "itq-train"] = setting(
         "none", "binary codes by ITQ, fitted on the test images (as the field does it) or on the training images"
     )
