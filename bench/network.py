@@ -8,6 +8,8 @@ import threading
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from bench.errors import reason
+
 OFFLINE = "BENCH_OFFLINE"  # --offline sets it, so that jobs and other processes of a run know it, too
 SECONDS_TO_CONNECT = 5.0
 SECONDS_TO_ANSWER = 10.0  # between two parts of what a server sends
@@ -30,13 +32,17 @@ def check_server(url: str, seconds: float = SECONDS_TO_CONNECT) -> None:
     proxy = "" if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme, "")
     if proxy:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-    host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 80)
-    errors: list[OSError] = []
+    host = parts.hostname or ""
+    try:
+        port = parts.port or PORTS.get(parts.scheme, 80)
+    except ValueError as error:
+        raise ConnectionError(f"{parts.netloc!r} has no valid port") from error
+    errors: list[Exception] = []
 
     def connect() -> None:
         try:
             socket.create_connection((host, port), timeout=seconds).close()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a name that no server can have
             errors.append(error)
 
     thread = threading.Thread(target=connect, daemon=True)
@@ -46,4 +52,4 @@ def check_server(url: str, seconds: float = SECONDS_TO_CONNECT) -> None:
     if thread.is_alive() or any(isinstance(each, TimeoutError) for each in errors):
         raise TimeoutError(f"{name} accepted no connection within {seconds:g} seconds")
     if errors:
-        raise ConnectionError(f"{name} cannot be reached: {errors[0].strerror or errors[0]}")
+        raise ConnectionError(f"{name} cannot be reached: {reason(errors[0])}")

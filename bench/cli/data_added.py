@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import typer
@@ -35,7 +36,7 @@ def print_found(adding: Adding, found: Found) -> None:
     if found.left_out:
         _print("left out", f"{found.left_out:,} files that are no image or list of this dataset")
     for name in found.others:
-        _print("also there", f"{name}: `bench data add {name} {' '.join(adding.words)}`")
+        _print("also there", f"{name}: `bench data add {name} {shlex.join(adding.words)}`")
 
 
 def print_placed(adding: Adding, placed: Placed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,14 +51,17 @@ class Adding:
     def find(self, progress: Progress) -> Found:
         """What the sources hold; raises a BenchError as ``download``, ``open_sources`` and ``recognise``."""
         addresses = [is_address(word) for word in self.words]
-        for word, is_url in zip(self.words, addresses, strict=True):
-            if not is_url and not Path(word).expanduser().exists():
+        # os.path raises for no word: not for a user that does not exist, nor for a name that is too long.
+        paths = [Path(os.path.expanduser(word)) for word in self.words]  # noqa: PTH111
+        for word, path, is_url in zip(self.words, paths, addresses, strict=True):
+            if not is_url and not os.path.exists(path):  # noqa: PTH110
                 raise DataError(f"There is no file or folder {word}: pass an archive, a folder or an address.")
         files = []
-        for word, is_url in zip(self.words, addresses, strict=True):
-            path = download(word, self.dataset.data_root, progress) if is_url else Path(word).expanduser()
+        for word, path, is_url in zip(self.words, paths, addresses, strict=True):
+            if is_url:
+                path = download(word, self.dataset.data_root, progress)
+                self.kept.append(path)
             files.append((word, path))
-            self.kept += [path] * is_url
         home = self.root.resolve()  # renaming needs one disk
         name = f"{self.dataset.name}-{key_of(files, self.draw)}"
         work = (home if home.is_mount() else home.parent) / UNFINISHED / name
@@ -65,7 +69,7 @@ class Adding:
         self.work = work
         sources = open_sources(files, work, progress, self.dataset.drawn)
         sources += open_drawings(self.dataset, sources, work, progress, self.draw)
-        return recognise(self.dataset, sources, self.root)
+        return recognise(self.dataset, sources, self.root, self.words)
 
     def place(self, found: Found, mode: str, progress: Progress) -> Placed:
         """Put what ``find`` has found below the data root; raises a BenchError as ``place.place``.

@@ -34,7 +34,16 @@ BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but not from https to http."""
+    """Follows redirects, but not from https to http; raises ValueError for one to no valid address."""
+
+    def http_error_302(self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except (ValueError, DataError):
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -48,12 +57,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def is_address(word: str) -> bool:
     """Whether a source is an address; raises UsageError unless it is one of http or https, without a password."""
-    scheme, colon, _ = word.partition("://")
-    if not colon:
+    if "://" not in word:
         return False
-    parts = urlsplit(word)
-    if scheme.lower() not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{word} is no http or https address: download the file, and add it.")
+    try:
+        parts = urlsplit(word)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of brackets or of the port
+        valid = False
+    if not valid or not all("!" <= letter <= "~" for letter in word):  # others stand as %20 or so in an address
+        raise UsageError(f"{word!r} is no valid http or https address: download the file, and add it.")
     if parts.username:
         raise UsageError(f"The address of {parts.hostname} holds a user name: download the file, and add it.")
     return True
@@ -65,13 +77,13 @@ def download(url: str, data_root: Path, progress: Progress) -> Path:
     Raises DataError if it cannot be fetched, is a web page, or downloads are forbidden; StorageError if the disk is
     full, and the part is then removed.
     """
-    if variable := offline_by():
-        raise DataError(f"{variable} or --offline forbids to download {url}: unset it, or pass a downloaded file.")
     folder = data_root / FOLDER / hashlib.sha256(url.encode()).hexdigest()[:12]
     with unfinished_work(folder):
         complete = [path for path in folder.iterdir() if not path.name.startswith(".")]
         if complete:
             return complete[0]
+        if variable := offline_by():
+            raise DataError(f"{variable} or --offline forbids to download {url}: unset it, or pass a downloaded file.")
         try:
             return _Download(url, folder, progress).run()
         except StorageError:
@@ -101,6 +113,8 @@ class _Download:
                 return self._fetch()
             except (OSError, http.client.HTTPException) as error:
                 problem = self._explain(error)
+            except ValueError as error:  # of a redirect
+                raise DataError(f"{self.url} leads to no valid address ({error}): check the address.") from error
             failures = 0 if self.size > self.most else failures + 1
             self.most = max(self.most, self.size)
             if failures >= ATTEMPTS:
@@ -142,6 +156,7 @@ class _Download:
             raise DataError(explain_page(self.url, answer.url, first + answer.read(PART)))
         check_space(self.folder, (total or 0) - start)
         if not start:
+            self.part.unlink(missing_ok=True)  # the new state must never stand beside the part of another file
             write_whole(self.state, json.dumps(facts).encode(), "--data-root")
         self.progress.phase(f"downloading {name}")
         done = start
@@ -221,4 +236,5 @@ def _first_byte(headers: Message) -> int:
 def _name(answer: HTTPResponse) -> str:
     """The name of the file, as the server or its address has it."""
     name = answer.headers.get_filename() or unquote(urlsplit(answer.url).path)
-    return name.replace("\\", "/").rpartition("/")[2].lstrip(".")[:100] or "download"
+    name = "".join(letter for letter in name if letter.isprintable())
+    return name.replace("\\", "/").rpartition("/")[2].lstrip(".")[-60:] or "download"  # the suffix matters

@@ -151,8 +151,8 @@ class BitmapFile(Drawn):
         self.path = path
         tell(path.stat().st_size)
         try:
-            self.rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            self.rows = np.lib.format.open_memmap(path, mode="r")
+        except (OSError, ValueError, EOFError, OverflowError) as error:
             raise DataError(f"{title} is damaged, or no array of numpy: download it again.") from error
         if self.rows.dtype != np.uint8 or self.rows.shape[1:] != (BITMAP * BITMAP,):
             raise DataError(
@@ -200,7 +200,7 @@ class SvgSketches(Source):
                 put(targets[entry.path], picture)
 
         self.source.read([entry.member for entry in wanted], draw)
-        report_bad(self.title, self.bad, len(wanted) - len(self.bad))
+        report_bad(self.title, self.bad, len(self.entries) - len(self.bad))
 
 
 def report_bad(title: str, bad: dict[int, str] | dict[str, str], good: int) -> None:
@@ -239,12 +239,11 @@ def open_drawings(
         source.entries = tuple(entry for entry in source.entries if entry.path not in known)  # they are no images
         if svg := [entry for entry in taken if entry.path.lower().endswith(".svg")]:
             found.append(SvgSketches(source, svg, dataset.titles[0], progress))
-        for entry in taken:
+        for place, entry in enumerate(taken):
             title = entry.path.rpartition("/")[2]
-            if (
-                entry not in svg and dataset.names.find(class_of(title)) is not None
-            ):  # a third of Quick, Draw!'s classes
-                files.append((file_of(source, entry, work / f"drawn-{number}", progress), title))
+            # Two thirds of Quick, Draw!'s classes are in no dataset.
+            if not title.lower().endswith(".svg") and dataset.names.find(class_of(title)) is not None:
+                files.append((file_of(source, entry, work / f"drawn-{number}-{place}", progress), title))
     done, total = 0, sum(path.stat().st_size for path, _ in files)
 
     def tell(count: int) -> None:

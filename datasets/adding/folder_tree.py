@@ -47,11 +47,11 @@ class FolderTree(Source):
             if each.name.startswith(".") or each.name in OF_THE_SYSTEM:
                 continue
             if each.is_symlink():
-                origin = Path(each.path).resolve()
+                origin = Path(os.path.realpath(each.path))  # Path.resolve raises for links in a circle
                 if not origin.is_relative_to(self.path):
                     log.warning("link %s leads out of %s: to take it, add %s, too", each.path, self.title, origin)
                     continue
-                if origin.is_dir():  # its files are found under their own path
+                if not origin.is_file():  # the files of a folder are found under their own path
                     continue
             if each.is_dir():
                 yield from self._walk(Path(each.path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,9 +76,10 @@ class Found:
         return sum(pick.target.startswith(folders) for pick in self.images)
 
 
-def recognise(dataset: TreeDataset, sources: Sequence[Source], root: Path) -> Found:
+def recognise(dataset: TreeDataset, sources: Sequence[Source], root: Path, words: Sequence[str]) -> Found:
     """The layout that fits best with what is in ``root``, the dataset's folder, already.
 
+    ``words`` name the sources in an error.
     Raises DataError if there is no folder of this dataset, with the name of the one that is there, and if two files
     would be one, two names differ by case only, or two folders are one class.
     """
@@ -96,7 +98,7 @@ def recognise(dataset: TreeDataset, sources: Sequence[Source], root: Path) -> Fo
     found = fits[layout.name]
     others = _find_others(dataset, [group for group in groups if not any(group in each for each in found.values())])
     if not found and not lists[layout.name]:
-        raise DataError(_explain(dataset, sources, groups, others))
+        raise DataError(_explain(dataset, words, groups, others))
     classes = {}
     for modality in MODALITIES:
         for folder in layout.folders(modality, repeated=True):
@@ -155,7 +157,7 @@ def _fit(dataset: TreeDataset, layout: Layout, groups: Sequence[Group]) -> dict[
         folder: [
             group
             for group in groups
-            if group.matches(folder) or (group.source.drawn and folder in layout.sketches)
+            if group.matches(folder) or (group.source.drawn and layout.sketches == (folder,))
             if _belongs(dataset, group, folder)
         ]
         for folder in folders
@@ -233,11 +235,10 @@ def served_splits(dataset: TreeDataset, found: Found, root: Path) -> dict[str, s
     return served
 
 
-def _explain(dataset: TreeDataset, sources: Sequence[Source], groups: Sequence[Group], others: Sequence[str]) -> str:
-    titles = " and ".join(source.title for source in sources)
+def _explain(dataset: TreeDataset, words: Sequence[str], groups: Sequence[Group], others: Sequence[str]) -> str:
+    titles = " and ".join(words)
     if others:
-        words = " ".join(source.title for source in sources)
-        return f"{titles} holds {others[0]}, not {dataset.name}: run `bench data add {others[0]} {words}`."
+        return f"{titles} holds {others[0]}, not {dataset.name}: run `bench data add {others[0]} {shlex.join(words)}`."
     counts = Counter({group.path: len(group.classes) for group in groups})
     held = ", ".join(f"{path}/ with {count} folders of images" for path, count in counts.most_common(SHOWN))
     return (

@@ -22,7 +22,7 @@ class SevenZipArchive(Source):
     def __init__(self, path: Path, title: str, stem: str) -> None:
         self.path, self.title, self.packed = path, title, path.stat().st_size
         found: list[Entry] = []
-        links: dict[str, str] = {}
+        links: dict[str, str] = {}  # by name in the archive
         with self._open() as archive:
             if archive.needs_password():
                 raise DataError(f"{title} is encrypted: unpack it with its password, and add the folder.")
@@ -30,10 +30,17 @@ class SevenZipArchive(Source):
                 if info.is_directory or (name := safe_name(info.filename, title)) is None:
                     continue
                 if info.is_symlink:
-                    links[f"{stem}/{name}"] = self._read_link(info.filename)
+                    links[info.filename] = f"{stem}/{name}"
                 elif info.is_file:
                     found.append(Entry(f"{stem}/{name}", info.uncompressed, info))
-        self.entries = resolve_links(found, links, title)
+        targets: dict[str, str] = {}  # of links, which are read in one pass
+
+        def done(name: str, content: bytes) -> None:
+            targets[links[name]] = content.decode(errors="replace")
+
+        if links:
+            self._unpack(list(links), done)
+        self.entries = resolve_links(found, targets, title)
 
     def read(self, wanted: Sequence[Entry], put: Put) -> None:
         """The content of members in the order of the archive."""
@@ -48,11 +55,6 @@ class SevenZipArchive(Source):
                 put(entry, content)
 
         self._unpack(list(by_name), done)
-
-    def _read_link(self, name: str) -> str:
-        targets: list[str] = []
-        self._unpack([name], lambda _, content: targets.append(content.decode(errors="replace")))
-        return targets[0] if targets else ""
 
     def _unpack(self, names: list[str], done: Callable[[str, bytes], object]) -> None:
         with self._open() as archive:

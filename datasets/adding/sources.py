@@ -39,16 +39,16 @@ def open_sources(
     """The sources of (title, file or folder), and the archives in them; ``work`` is for those.
 
     Files with a suffix in ``drawn`` are no archives: ``drawings`` makes pictures from them. Raises
-    DataError for a missing, damaged, encrypted or dangerous file, LoadingError without a needed package, StorageError
+    DataError for a damaged, encrypted or dangerous file, LoadingError without a needed package, StorageError
     if an archive in another one cannot be unpacked.
     """
     found: list[Source] = []
-    for title, path in files:
+    for number, (title, path) in enumerate(files):
         if path.is_dir() or path.suffix.lower() in drawn:
             source: Source = FolderTree(path, title)
         else:
             source = open_archive(path, title, stem_of(path.name), progress)
-        found += [source, *_open_nested(source, work, progress, DEPTH)]
+        found += [source, *_open_nested(source, work / f"{number}", progress, DEPTH)]
     return found
 
 
@@ -81,7 +81,7 @@ def stem_of(name: str) -> str:
     ('png', 'ImageResized', 'v1.2')
     """
     suffix = max((each for each in NESTED if name.lower().endswith(each)), key=len, default="")
-    return name.removesuffix(name[len(name) - len(suffix) :]) if suffix else name
+    return name[: len(name) - len(suffix)]
 
 
 def key_of(files: Sequence[tuple[str, Path]], options: object) -> str:
@@ -89,7 +89,8 @@ def key_of(files: Sequence[tuple[str, Path]], options: object) -> str:
     digest = hashlib.sha256(str(options).encode())
     for _, path in files:
         facts = path.stat()
-        digest.update(f"{path.resolve()}\t{facts.st_size}\t{0 if path.is_dir() else facts.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(path.resolve()))
+        digest.update(f"\t{facts.st_size}\t{0 if path.is_dir() else facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:12]
 
 

@@ -28,7 +28,7 @@ def parse_drawing(line: bytes) -> list[Stroke]:
     """The strokes of one line of a raw or simplified file; raises ValueError with a few words if it is damaged."""
     try:
         facts = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError("is not JSON") from error
     drawing = facts.get("drawing") if isinstance(facts, dict) else None
     if not isinstance(drawing, list) or not drawing:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 from xml.etree import ElementTree
 
-from bench.errors import LoadingError
+from bench.errors import missing_extra
 
 SIDE = 1111  # pixels, as TU-Berlin's own PNG files
 LARGEST = 4 * 2**20  # bytes; TU-Berlin's largest has 0.3 MB
+DEEPEST = 64  # elements in one another; some hundreds overflow the stack of resvg, which ends the process
 SHAPES = {"svg", "g", "path", "line", "polyline", "polygon", "rect", "circle", "ellipse", "title", "desc", "metadata"}
 
 
@@ -17,9 +19,7 @@ def check_renderer() -> None:
     try:
         import resvg_py  # noqa: F401
     except ImportError as error:
-        raise LoadingError(
-            "SVG sketches need the package resvg_py: run `pip install zs-sbir-bench[svg]`, or add the PNG files."
-        ) from error
+        raise missing_extra("An SVG sketch", "svg") from error
 
 
 def draw_svg(content: bytes) -> bytes:
@@ -38,13 +38,18 @@ def draw_svg(content: bytes) -> bytes:
         raise ValueError("is not UTF-8") from error
     if re.search(r"<!ENTITY", text, re.IGNORECASE):
         raise ValueError("declares an entity")
+    names, depth, deepest = list[str](), 0, 0
     try:
-        root = ElementTree.fromstring(text)
+        for event, element in ElementTree.iterparse(io.StringIO(text), ("start", "end")):
+            depth += 1 if event == "start" else -1
+            deepest = max(deepest, depth)
+            names.append(element.tag.rpartition("}")[2])
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError("is not XML") from error
-    names = {str(each.tag).rpartition("}")[2] for each in root.iter()}
-    if root.tag.rpartition("}")[2] != "svg" or names - SHAPES:
-        raise ValueError(f"holds <{min(names - SHAPES, default=root.tag)}>, which is not drawn")
+    if deepest > DEEPEST:
+        raise ValueError(f"has elements nested more than {DEEPEST} deep")
+    if others := [name for name in names if name not in SHAPES] or [names[0]] * (names[0] != "svg"):
+        raise ValueError(f"holds <{others[0]}>, which is not drawn")
     try:
         return resvg_py.svg_to_bytes(
             svg_string=text, width=SIDE, height=SIDE, background="white", skip_system_fonts=True

@@ -53,8 +53,9 @@ class TarArchive(Source):
             by_offset[entry.member].append(entry)
         for file, member in self._members():
             if (entries := by_offset.pop(member.offset_data, None)) is not None:
-                reader = file.extractfile(member)
-                content = reader.read() if reader else b""
+                with self._damages():
+                    reader = file.extractfile(member)
+                    content = reader.read() if reader else b""
                 for entry in entries:
                     put(entry, content)
             if not by_offset:
@@ -64,8 +65,9 @@ class TarArchive(Source):
         """Pass on the content of a member in parts."""
         for file, member in self._members():
             if member.offset_data == entry.member and (reader := file.extractfile(member)):
-                while part := reader.read(PART):
-                    write(part)
+                with self._damages():  # ``write`` raises none of its errors
+                    while part := reader.read(PART):
+                        write(part)
                 return
 
     def _members(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import stat
 import struct
@@ -17,7 +18,9 @@ from bench.errors import DataError
 HEADER = struct.Struct("<26xHH")  # of a member: lengths of its name and of its extra field, which its data follow
 UTF8, ENCRYPTED = 0x800, 0x1  # flags of a member
 UNICODE_PATH = 0x7075  # an extra field: version, CRC of the plain name, name in UTF-8
+LONGEST_LINK = 4096  # bytes
 FAST = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, OSError, EOFError, NotImplementedError)
 
 
 class ZipArchive(Source):
@@ -41,7 +44,11 @@ class ZipArchive(Source):
             if info.flag_bits & ENCRYPTED:
                 raise DataError(f"{title} is encrypted: unpack it with its password, and add the folder.")
             if kind == stat.S_IFLNK:
-                links[f"{stem}/{name}"] = self.zip.read(info).decode(errors="replace")
+                try:
+                    with self.zip.open(info) as link:
+                        links[f"{stem}/{name}"] = link.read(LONGEST_LINK).decode(errors="replace")
+                except DAMAGES as error:
+                    raise self.damaged(name, error) from error
             elif kind in (0, stat.S_IFREG):
                 found[info.filename] = Entry(f"{stem}/{name}", info.file_size, info)
             else:
@@ -57,8 +64,8 @@ class ZipArchive(Source):
                 try:
                     plain = info.compress_type in FAST
                     content = read_member(file, self.locate(file, entry)) if plain else self.zip.read(info)
-                except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-                    raise self.damaged(entry, error) from error
+                except DAMAGES as error:
+                    raise self.damaged(entry.path, error) from error
                 put(entry, content)
         finally:
             os.close(file)
@@ -69,8 +76,8 @@ class ZipArchive(Source):
             with self.zip.open(entry.member) as content:
                 while part := content.read(PART):
                     write(part)
-        except (EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-            raise self.damaged(entry, error) from error
+        except DAMAGES as error:
+            raise self.damaged(entry.path, error) from error
 
     def locate(self, file: int, entry: Entry) -> Member:
         """Where the data of a stored or deflated member are; raises ValueError if its header is damaged."""
@@ -79,6 +86,8 @@ class ZipArchive(Source):
         if len(header) < HEADER.size or header[:4] != b"PK\3\4":
             raise ValueError("its header is damaged")
         start = info.header_offset + HEADER.size + sum(HEADER.unpack(header))
+        if start + info.compress_size > self.packed:  # nothing of that size is read into memory
+            raise ValueError("its end is missing")
         deflated = info.compress_type == zipfile.ZIP_DEFLATED
         return Member(start, info.compress_size, info.file_size, info.CRC, deflated)
 
@@ -93,16 +102,16 @@ class ZipArchive(Source):
                 try:
                     found[target] = self.locate(file, entry)
                 except (ValueError, OSError) as error:
-                    raise self.damaged(entry, error) from error
+                    raise self.damaged(entry.path, error) from error
         finally:
             os.close(file)
         return found
 
-    def damaged(self, entry: Entry, error: Exception) -> DataError:
+    def damaged(self, path: str, error: Exception) -> DataError:
         """The error of a member that cannot be read."""
         reason = str(error) or type(error).__name__
         cure = "unpack it with 7-Zip, and add the folder" if "compression" in reason else "download it again"
-        return DataError(f"{entry.path} in {self.title} cannot be read ({reason}): {cure}.")
+        return DataError(f"{path} in {self.title} cannot be read ({reason}): {cure}.")
 
 
 def name_of(info: zipfile.ZipInfo) -> str:

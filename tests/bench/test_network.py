@@ -52,6 +52,12 @@ def test_a_refused_connection_names_the_server() -> None:
         check_server(f"http://127.0.0.1:{port}")
 
 
+@pytest.mark.parametrize("url", ["http://a..b", "http://host:port"])
+def test_an_address_that_no_server_can_have(url: str) -> None:
+    with pytest.raises(ConnectionError):
+        check_server(url)
+
+
 def test_the_proxy_of_the_environment_is_what_must_be_reached(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("no_proxy", "")

@@ -7,7 +7,7 @@ import io
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ def encrypted() -> bytes:
     return bytes(content)
 
 
-def zip_with_link(target: str) -> bytes:
+def zip_with_link(target: bytes) -> bytes:
     buffer = io.BytesIO(zip_of(CAT))
     with zipfile.ZipFile(buffer, "a") as archive:
         link = zipfile.ZipInfo("png/cat/2.png")
@@ -66,6 +66,13 @@ def tar_of_zeros(gigabytes: int) -> bytes:
     return gzip.compress(header.tobuf()) + gzip.compress(bytes(10**7), 9)
 
 
+def zip_damaged(files: Mapping[str, bytes], method: int) -> bytes:
+    """A zip with wrong bytes in the data of its first member."""
+    content = bytearray(zip_of(files, method))
+    content[60:80] = bytes(20)
+    return bytes(content)
+
+
 def damaged() -> bytes:
     """A zip with a wrong byte in the data of its first image."""
     content = bytearray(zip_of(CAT, zipfile.ZIP_STORED))
@@ -83,6 +90,10 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "truncated.tar.gz": (lambda: tar_of(CAT, "w:gz")[:150], "truncated"),
     "plain.gz": (lambda: gzip.compress(b"no tar in it" * 100), "truncated or damaged"),
     "damaged.zip": (damaged, "cannot be read"),
+    "damaged-link.zip": (lambda: zip_with_link(b"1.png").replace(b"1.pngPK", b"2.pngPK"), "cannot be read"),
+    "damaged-lzma.zip": (lambda: zip_damaged(CAT, zipfile.ZIP_LZMA), "cannot be read"),
+    "damaged-bzip2.zip": (lambda: zip_damaged(CAT, zipfile.ZIP_BZIP2), "cannot be read"),
+    "damaged-inside.zip": (lambda: zip_damaged({"in.zip": zip_of(CAT)}, zipfile.ZIP_BZIP2), "no folders"),
     "encrypted.zip": (encrypted, "encrypted"),
     "climbs.zip": (lambda: zip_of({**CAT, "png/../../evil.png": b"x"}), "leads out"),
     "climbs-by-backslash.zip": (lambda: zip_of({**CAT, "png\\..\\..\\evil.png": b"x"}), "leads out"),
@@ -90,8 +101,8 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "drive.zip": (lambda: zip_of({**CAT, "C:/evil.png": b"x"}), "leads out"),
     "climbs.tar": (lambda: tar_of({**CAT, "../evil.png": b"x"}), "leads out"),
     "absolute.tar": (lambda: tar_of({**CAT, "/etc/evil.png": b"x"}), "leads out"),
-    "link.zip": (lambda: zip_with_link("../../../etc/passwd"), "leads out"),
-    "link-from-root.zip": (lambda: zip_with_link("/etc/passwd"), "leads out"),
+    "link.zip": (lambda: zip_with_link(b"../../../etc/passwd"), "leads out"),
+    "link-from-root.zip": (lambda: zip_with_link(b"/etc/passwd"), "leads out"),
     "link.tar": (lambda: tar_of(CAT, links=[("png/cat/2.png", "../../../etc/passwd")]), "not safe"),
     "link-from-root.tar": (lambda: tar_of(CAT, links=[("png/cat/2.png", "/etc/passwd")]), "not safe"),
     "device.tar": (lambda: tar_with(tarfile.CHRTYPE), "not safe"),
@@ -121,10 +132,10 @@ def test_a_bad_archive(name: str, runner: CliRunner, tmp_path: Path) -> None:
 def test_an_archive_of_another_dataset_is_named(runner: CliRunner, tmp_path: Path) -> None:
     kind, layout = layout_of("tuberlin", "release")
     plant(tmp_path / "tu", kind, layout, per_class=1)
-    (tmp_path / "x.zip").write_bytes(zip_of(files_below(tmp_path / "tu")))
-    result = runner.invoke(app, ["data", "add", "quickdraw", "x.zip"])
+    (tmp_path / "my x.zip").write_bytes(zip_of({"in.zip": zip_of(files_below(tmp_path / "tu"))}))
+    result = runner.invoke(app, ["data", "add", "quickdraw", "my x.zip"])
     assert result.exit_code == 3
-    assert "holds tuberlin, not quickdraw: run `bench data add tuberlin x.zip`" in result.stderr
+    assert "holds tuberlin, not quickdraw: run `bench data add tuberlin 'my x.zip'`" in result.stderr
 
 
 def test_no_folder_of_any_dataset(runner: CliRunner, tmp_path: Path) -> None:
@@ -157,6 +168,12 @@ def test_another_file_of_this_name_is_there(runner: CliRunner, tmp_path: Path) -
     assert files_below(tmp_path / "data") == {"TUBerlin/png/cat/1.png": b"mine"}
 
 
+@pytest.mark.parametrize("word", ["~nobody-of-this-name/x.zip", "x" * 300, "gone.zip"])
+def test_a_file_that_is_not_there(word: str, runner: CliRunner) -> None:
+    result = runner.invoke(app, ["data", "add", "tuberlin", word])
+    assert (result.exit_code, "There is no file or folder" in result.stderr) == (3, True), result.output
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -164,7 +181,7 @@ def test_another_file_of_this_name_is_there(runner: CliRunner, tmp_path: Path) -
         (["x.tar", "--in-place"], "is no zip"),
         (["outer.zip", "--in-place"], "is an archive in another one"),
         (["x.zip", "--copy", "--link"], "exclude each other"),
-        (["ftp://host/x.zip"], "no http"),
+        (["ftp://host/x.zip"], "no valid http"),
     ],
 )
 def test_a_wrong_option(words: list[str], reason: str, runner: CliRunner, tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ FAILS: dict[str, tuple[Behaviour, str]] = {
     "lies about its length": (answers.lies, "announced 600,000 bytes"),
     "always busy": (answers.status(500), "500"),
     "redirects to a file": (answers.redirect("file:///etc/passwd"), "not to a web address"),
+    "redirects to nothing": (answers.redirect("http://[::1/a.zip"), "no valid address"),
     "redirects for ever": (answers.redirect("/again"), "302"),
 }
 
@@ -166,6 +167,10 @@ def test_offline(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(DataError, match=variable):
             download(server.url, tmp_path, Parts())
         assert server.ranges == []
+        monkeypatch.setenv(variable, "0")
+        file = download(server.url, tmp_path, Parts())
+        monkeypatch.setenv(variable, "1")
+        assert download(server.url, tmp_path, Parts()) == file
 
 
 def test_a_disk_without_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +180,13 @@ def test_a_disk_without_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("word", ["ftp://host/a.zip", "s3://bucket/a.zip", "http:///a.zip", "https://me:secret@host/a"])
+OTHERS = (
+    *("ftp://host/a.zip", "s3://bucket/a.zip", "http:///a.zip", "https://me:secret@host/a"),
+    *("http://[::1/a.zip", "http://host:port/a.zip", "http://host/a b.zip", "http://host/\u00e9.zip"),
+)
+
+
+@pytest.mark.parametrize("word", OTHERS)
 def test_other_addresses_are_refused(word: str) -> None:
     with pytest.raises(UsageError) as caught:
         is_address(word)

@@ -94,6 +94,7 @@ def test_a_bitmap_becomes_black_on_white() -> None:
         line_of(1, [[[1e300, 0], [0, 1]]]).encode(),
         line_of(1, {"x": 1}).encode(),
         line_of(1, [7]).encode(),
+        b'{"drawing": ' + b"[" * 100_000,
     ],
 )
 def test_a_damaged_drawing_is_refused(line: bytes) -> None:
@@ -212,6 +213,7 @@ def npy(array: Any, **options: Any) -> bytes:
         ("bat.npy", npy(np.zeros((3, 784)))),
         ("bat.npy", npy(np.array([{"a": 1}], dtype=object), allow_pickle=True)),
         ("bat.npy", npy(np.zeros((3, 784), dtype=np.uint8))[:-9]),
+        ("bat.npy", zip_of({"bat.npy": npy(np.zeros((3, 784), dtype=np.uint8))})),
     ],
 )
 def test_a_file_without_drawings_is_one_sentence(name: str, content: bytes, runner: CliRunner) -> None:
@@ -242,6 +244,19 @@ def test_svg_sketches_of_an_archive_are_drawn_beside_photos(
     ink = pixels(dataset.read(dataset.split().queries[0].path)) < 128
     assert ink.shape == (200, 200)
     assert int(ink[:, 100].sum()) == 2
+    again = add(runner, "tuberlin", "svg.zip")
+    assert (again.exit_code, "250 there before" in again.stdout) == (0, True), again.output
+
+
+def test_svg_sketches_alone_are_drawn_once(runner: CliRunner) -> None:
+    Path("svg.zip").write_bytes(zip_of({"svg/airplane/1.svg": SVG.format(LINE).encode()}))
+    assert add(runner, "tuberlin", "svg.zip").exit_code == 0
+    assert len(files_below(Path("data"))) == 1
+
+
+def test_files_of_one_name_in_an_archive_are_two_files(runner: CliRunner) -> None:
+    Path("q.zip").write_bytes(zip_of({f"{key}/bat.ndjson": line_of(key).encode() for key in (1, 2)}))
+    assert "2 copied" in add(runner, "quickdraw", "q.zip").stdout
 
 
 @pytest.mark.parametrize(
@@ -254,6 +269,8 @@ def test_svg_sketches_of_an_archive_are_drawn_beside_photos(
         '<!DOCTYPE svg [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>' + SVG.format("<desc>&b;</desc>"),
         "<html/>",
         SVG.format("<path"),
+        SVG.format("<g>" * 500 + "</g>" * 500),
+        LINE,
         "\x00",
     ],
 )
@@ -267,4 +284,4 @@ def test_svg_without_its_package_is_one_sentence(runner: CliRunner, monkeypatch:
     Path("svg/airplane").mkdir(parents=True)
     Path("svg/airplane/1.svg").write_text(SVG.format(LINE))
     done = add(runner, "tuberlin", "svg")
-    assert (done.exit_code, "resvg_py" in done.stderr) == (7, True), done.output
+    assert (done.exit_code, "'.[svg]'" in done.stderr) == (7, True), done.output

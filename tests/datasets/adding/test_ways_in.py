@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +117,16 @@ def test_a_folder_that_holds_archives(runner: CliRunner, tmp_path: Path) -> None
     assert files_below(tmp_path / "data" / "TUBerlin") == FEW
 
 
+def test_archives_of_one_name_in_two_archives(runner: CliRunner, tmp_path: Path) -> None:
+    for folder in ("png", "ImageResized"):
+        inner = zip_of({path: FEW[path] for path in FEW if path.startswith(folder)})
+        (tmp_path / f"{folder}.zip").write_bytes(zip_of({"in.zip": inner}))
+    (tmp_path / "png.zip").rename(tmp_path / os.fsdecode(b"png\xff.zip"))
+    words = [os.fsdecode(b"png\xff.zip"), "ImageResized.zip"]
+    assert runner.invoke(app, ["data", "add", "tuberlin", *words]).exit_code == INCOMPLETE
+    assert files_below(tmp_path / "data" / "TUBerlin") == FEW
+
+
 def test_class_folders_at_the_top_of_an_archive(runner: CliRunner, tmp_path: Path) -> None:
     for folder in ("png", "ImageResized"):
         inner = {path.removeprefix(f"{folder}/"): FEW[path] for path in FEW if path.startswith(folder)}
@@ -141,5 +152,6 @@ def test_links_out_of_a_folder_are_left_out(runner: CliRunner, tmp_path: Path) -
         (tmp_path / "own" / path).write_bytes(content)
     (tmp_path / "own" / "png" / "cow").symlink_to(tmp_path / "else")
     (tmp_path / "own" / "png" / "cat" / "3.png").symlink_to(tmp_path / "else" / "1.png")
+    (tmp_path / "own" / "png" / "cat" / "4.png").symlink_to("4.png")
     assert runner.invoke(app, ["data", "add", "tuberlin", "own", "--copy"]).exit_code == INCOMPLETE
     assert files_below(tmp_path / "data" / "TUBerlin") == FEW
