@@ -39,7 +39,8 @@ class ZipArchive(Source):
         links: dict[str, str] = {}
         for info in self.zip.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
-            if info.is_dir() or (name := safe_name(name_of(info), title)) is None:
+            # ``ZipInfo.is_dir`` fails for an empty name.
+            if info.filename.endswith("/") or (name := safe_name(name_of(info), title)) is None:
                 continue
             if info.flag_bits & ENCRYPTED:
                 raise DataError(f"{title} is encrypted: unpack it with its password, and add the folder.")

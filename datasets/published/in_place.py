@@ -51,13 +51,13 @@ class Archive:
 
     def __init__(self, path: Path, facts: Mapping[str, object]) -> None:
         self.path, self.facts = path, facts
-        self._file: int | None = None
+        self._files: list[int] = []  # one, or a few if threads read their first images at the same time
 
     def read(self, member: Member) -> bytes:
         """The content of a member; raises OSError or ValueError."""
-        if self._file is None:
-            self._file = self._open()
-        return read_member(self._file, member)
+        if not self._files:
+            self._files.append(self._open())
+        return read_member(self._files[0], member)
 
     def _open(self) -> int:
         file = os.open(self.path, os.O_RDONLY)
@@ -67,8 +67,8 @@ class Archive:
         return file
 
     def __del__(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
+        for file in self._files:
+            os.close(file)
 
 
 def facts_of(file: int) -> dict[str, object]:
@@ -131,20 +131,27 @@ def indexed_images(root: Path) -> Indexed:
 def _read_indexes(root: Path, changed: int) -> Indexed:
     found = Indexed()
     for file in sorted((root / FOLDER).glob("*.json")):
-        try:
-            index = json.loads(file.read_bytes())
-            archive = Archive(root / index["archive"], index["facts"])
-            for path, member in index["images"].items():
-                found.add(path, archive, Member(*member))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"Index {file} cannot be read ({error}): delete it, and add the archive again.") from error
+        archive, images = _read_index(root, file)
+        for path, member in images.items():
+            found.add(path, archive, member)
     return found
 
 
-def write_index(root: Path, archive: Path, images: Mapping[str, Member], data_root: Path) -> None:
-    """Write the index of the ``images`` below ``root`` that are in an archive; raises StorageError.
+def _read_index(root: Path, file: Path) -> tuple[Archive, dict[str, Member]]:
+    """The archive of an index, and its images by path; raises DataError if it is damaged."""
+    try:
+        index = json.loads(file.read_bytes())
+        archive = Archive(root / index["archive"], index["facts"])
+        return archive, {path: Member(*member) for path, member in index["images"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"Index {file} cannot be read ({error}): delete it, and add the archive again.") from error
 
-    An archive below ``data_root`` is found again when that folder moves.
+
+def write_index(root: Path, archive: Path, images: Mapping[str, Member], data_root: Path) -> None:
+    """Write the index of the ``images`` below ``root`` that are in an archive.
+
+    Older indexes of these images alone are removed, such as that of the archive at another place. An archive below
+    ``data_root`` is found again when that folder moves. Raises StorageError, and DataError for a damaged older index.
     """
     file = os.open(archive, os.O_RDONLY)
     try:
@@ -155,4 +162,9 @@ def write_index(root: Path, archive: Path, images: Mapping[str, Member], data_ro
     digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:8]
     moves_along = place.is_relative_to(data_root.resolve()) and home.is_relative_to(data_root.resolve())
     index = {"archive": os.path.relpath(place, home) if moves_along else str(place), "facts": facts, "images": images}
-    write_whole(root / FOLDER / f"{archive.stem}-{digest}.json", json.dumps(index).encode(), "--data-root")
+    target = root / FOLDER / f"{archive.stem}-{digest}.json"
+    others = [each for each in target.parent.glob("*.json") if each != target]
+    superseded = [each for each in others if _read_index(root, each)[1].keys() <= images.keys()]
+    write_whole(target, json.dumps(index).encode(), "--data-root")
+    for each in superseded:
+        each.unlink(missing_ok=True)

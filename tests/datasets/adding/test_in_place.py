@@ -55,6 +55,14 @@ def test_a_file_beside_the_archive_comes_first(archive: Path) -> None:
     assert len(Walker(ROOT).listing("png/cat").images) == 8
 
 
+def test_an_archive_that_was_moved_is_added_again(archive: Path, runner: CliRunner, tmp_path: Path) -> None:
+    for place in ("a", "b", "c"):
+        (tmp_path / place).mkdir()
+        archive = archive.rename(tmp_path / place / "tu.zip")
+        assert runner.invoke(app, ["data", "add", "tuberlin", str(archive), "--in-place"]).exit_code == 3
+        assert read_file(ROOT, "png/cat/0.png") == FILES["png/cat/0.png"]
+
+
 @pytest.mark.parametrize("change", ["changed", "damaged", "gone"])
 def test_an_archive_that_is_not_what_it_was(change: str, archive: Path) -> None:
     before = stamp_of(ROOT, FILES)

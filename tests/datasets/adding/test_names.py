@@ -54,6 +54,11 @@ def test_names_of_a_zip(content: bytes, expected: str, tmp_path: Path) -> None:
     assert entry.path == f"a/{expected}"
 
 
+def test_a_member_without_a_name_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zip_with_name(b"\0.png"))
+    assert ZipArchive(tmp_path / "a.zip", "a.zip", "a").entries == ()
+
+
 @pytest.mark.parametrize("pack", [zip_of, tar_of])
 def test_files_of_the_system_are_left_out(pack: object, runner: CliRunner, tmp_path: Path) -> None:
     assert callable(pack)
