@@ -37,6 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.errors import UsageError
 from bench.methods.backbone.architectures import check_transformer
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import default_file
@@ -99,8 +100,13 @@ class ClipPrompt(Method):
     @classmethod
     def check(cls, settings: ClipPromptSettings, run: RunSettings, seen: Sequence[str]) -> None:
         """Raise BenchError for a backbone that is no transformer, and for class names that cannot be encoded."""
-        check_transformer(run.backbone, cls.name)
+        network = check_transformer(run.backbone, cls.name)
         if settings.weight_classification:
+            if not network.num_classes:
+                raise UsageError(
+                    f"Backbone {run.backbone!r} does not project its feature to the width of texts: give one of CLIP, "
+                    "or leave the loss out by --without classification."
+                )
             texts_of(seen, settings.template)
 
     def __init__(self, settings: ClipPromptSettings, context: Context) -> None:

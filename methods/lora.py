@@ -38,7 +38,7 @@ from bench.methods.backbone.architectures import check_transformer
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.base import METHODS, Context, Method
 from bench.methods.modules import losses
-from bench.methods.modules.low_rank import LowRankLayers
+from bench.methods.modules.low_rank import LAYERS, LowRankLayers
 from bench.settings.run_settings import RunSettings, setting
 from bench.types import Batch
 
@@ -80,8 +80,14 @@ class Lora(Method):
 
     @classmethod
     def check(cls, settings: LoraSettings, run: RunSettings, seen: Sequence[str]) -> None:
-        """Raise UsageError unless the backbone is a vision transformer with that many blocks."""
-        blocks = len(check_transformer(run.backbone, cls.name).blocks)
+        """Raise UsageError unless the backbone is a vision transformer with that many blocks, of the usual layers."""
+        network = check_transformer(run.backbone, cls.name)
+        blocks, layers = len(network.blocks), {name for name, _ in network.blocks[0].named_modules()}
+        if not layers.issuperset(LAYERS):
+            raise UsageError(
+                f"Method {cls.name!r} needs blocks with {', '.join(LAYERS)}, which those of {run.backbone!r} are not: "
+                "give a --backbone such as vit_base_patch16_224."
+            )
         if settings.domain_blocks > blocks:
             raise UsageError(
                 f"Setting 'domain_blocks' is {settings.domain_blocks}, but this backbone has {blocks} blocks: lower it."

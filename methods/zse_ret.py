@@ -36,6 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.errors import UsageError
 from bench.methods.backbone.architectures import check_transformer
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.base import METHODS, Context, Method
@@ -81,8 +82,12 @@ class ZseRet(Method):
 
     @classmethod
     def check(cls, settings: ZseRetSettings, run: RunSettings, seen: Sequence[str]) -> None:
-        """Raise UsageError unless the backbone is a vision transformer."""
-        check_transformer(run.backbone, cls.name)
+        """Raise UsageError unless the backbone is a vision transformer with a class token."""
+        if check_transformer(run.backbone, cls.name).cls_token is None:
+            raise UsageError(
+                f"Method {cls.name!r} ranks by the class token, and {run.backbone!r} has none: give a --backbone such "
+                "as vit_base_patch16_224."
+            )
 
     def __init__(self, settings: ZseRetSettings, context: Context) -> None:
         super().__init__(settings, context)

@@ -117,7 +117,6 @@ def test_prompts_are_more_tokens_of_their_domain(towers: str) -> None:
 
 
 def test_a_mixed_batch_goes_through_the_tower_of_each_domain() -> None:
-
     method, is_photo = made("clip-prompt"), torch.tensor([True, False, True])
     with torch.no_grad():
         for each in method.photo_tower.parameters():
@@ -182,10 +181,18 @@ def test_low_rank_weights_are_nothing_at_first_and_then_a_sum_of_weights() -> No
         torch.testing.assert_close(method.embed(images(), photo), merged, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["clip-prompt", "lora", "zse-ret"])
-def test_a_network_that_is_no_transformer_is_refused(name: str, resources: Resources) -> None:
-    with pytest.raises(UsageError, match="needs a vision transformer"):
-        resolve(Request(name, "emoji", assignments=("backbone=resnet18", "weights=none")), resources)
+@pytest.mark.parametrize(
+    ("name", "backbone", "reason"),
+    [
+        *((name, "resnet18", "needs a vision transformer") for name in ("clip-prompt", "lora", "zse-ret")),
+        ("zse-ret", "vit_base_patch16_reg4_gap_256", "class token"),
+        ("lora", "vit_small_patch16_18x2_224", "needs blocks with"),
+        ("clip-prompt", "vit_small_patch14_dinov2", "width of texts"),
+    ],
+)
+def test_a_network_that_does_not_suit_is_refused(name: str, backbone: str, reason: str, resources: Resources) -> None:
+    with pytest.raises(UsageError, match=reason):
+        resolve(Request(name, "emoji", assignments=(f"backbone={backbone}", "weights=none")), resources)
 
 
 @pytest.mark.parametrize("name", ["clip-prompt", "lora", "zse-ret"])
