@@ -94,7 +94,7 @@ def settings(
     parts = settings_of(Request(method, dataset, assignments=assignments), METHODS.get(method), DATASETS.get(dataset))
     rows = [
         {"setting": each.name, "of": owner, **_without_name(each)}
-        for owner, part in zip(("run", method, dataset, "after embedding"), parts, strict=True)
+        for owner, part in zip(("run", method, dataset, "test"), parts, strict=True)
         for each in describe(part)
     ]
     print_rows("settings", rows, format)
