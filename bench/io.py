@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST_HEADER = 100_000_000  # bytes, as in the library safetensors
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota or a file
 ABANDONED_SECONDS = 3600.0  # an older temporary file belongs to a process that was killed
 
 
@@ -54,8 +55,7 @@ def write_whole(path: Path, content: bytes | memoryview, option: str = "--cache-
             temporary.unlink(missing_ok=True)
         if not isinstance(error, OSError):  # Ctrl-C
             raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        cure = "free some space" if full else f"check the folder, or choose another by {option}"
+        cure = "free some space" if error.errno in FULL else f"check the folder, or choose another by {option}"
         raise StorageError(
             f"File {path.name} cannot be written in {path.parent} ({error.strerror}): {cure}."
         ) from error

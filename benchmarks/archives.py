@@ -27,21 +27,13 @@ from bench.datasets.images.decode import decode, to_square
 from bench.datasets.published.class_splits import read_class_split
 from bench.datasets.published.files import read_file
 from bench.datasets.tuberlin import TUBerlin
+from bench.experiments.progress_bars import Bars
 from bench.provenance import processor
 
 DISTINCT = 200  # pictures, repeated under other names
 BLOCK = 250  # images of one side before the other has its turn
 TARGET = 0.8
-
-
-class Silent:
-    """No progress."""
-
-    def phase(self, name: str) -> None:
-        """Show nothing."""
-
-    def progress(self, done: int, total: int) -> None:
-        """Show nothing."""
+SILENT = Bars("adding", quiet=True)
 
 
 def generate(root: Path, count: int) -> list[str]:
@@ -65,7 +57,7 @@ def generate(root: Path, count: int) -> list[str]:
 def add(archive: Path, data_root: Path, mode: str) -> Path:
     """Add an archive as `bench data add` does, without the check; the dataset's folder."""
     with Adding(TUBerlin(data_root), [str(archive)]) as adding:
-        adding.place(adding.find(Silent()), mode, Silent())
+        adding.place(adding.find(SILENT), mode, SILENT)
         return adding.root
 
 

@@ -24,7 +24,7 @@ def print_found(adding: Adding, found: Found) -> None:
     _print("found", f"{dataset.name}, layout {layout.name} ({layout.source})")
     everything = len(dataset.names.canonical)
     for modality, title in TITLES:
-        classes = f"{len(found.classes[modality])} of {everything} classes are there then"
+        classes = f"{len(found.classes[modality])} of {everything} classes now"
         _print(title, f"{found.count(modality):,} files; {classes}")
     if found.lists:
         folders = dict.fromkeys(pick.target.rpartition("/")[0] for pick in found.lists)

@@ -17,7 +17,7 @@ from bench.fine_grained import FineGrainedSplit
 from bench.generalized import GALLERIES
 from bench.methods.backbone.architectures import check_backbone, check_network
 from bench.methods.backbone.fetch_weights import why_not_fetched
-from bench.methods.backbone.published_weights import PACKAGED, default_file, find_by_hash, how_to_get
+from bench.methods.backbone.published_weights import PACKAGED, default_file, find_by_hash, how_to_get, source_of
 from bench.methods.backbone.weights import missing_weights, verified_hash
 from bench.methods.base import METHODS, Method
 from bench.network import offline_by
@@ -167,7 +167,7 @@ def choose_weights(
     file = default_file(backbone)
     if backbone == PACKAGED:
         return request, ""
-    if file is None and dry_run and not offline_by():
+    if file is None and dry_run and not offline_by() and source_of(backbone)[0]:
         return request, f"The ImageNet weights of {backbone!r} will be downloaded first; their hash changes the key."
     reason = "" if file is not None else fetch(backbone)
     file = file or default_file(backbone)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -11,8 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.errors import StorageError, UsageError
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from bench.io import FULL
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -48,13 +48,16 @@ def place(found: Found, root: Path, data_root: Path, mode: str, work: Path, prog
     new = [pick for pick in (*copies, *found.lists) if not _is_there(root, pick)]
     _refuse_links(root, new)
     indexes = {_path_of_zip(source, work): _locate(source, picks, progress) for source, picks in inside.items()}
+    new_links = {folder: origin for folder, origin in links.items() if not _is_linked(root / folder, origin)}
+    last = {pick.target.split("/")[0] for pick in found.lists}
+    # Copies come first: if they fail, the dataset's folder has not changed.
+    refused = _copy(new, last, root, work / found.layout.name, progress)
     with storage_errors(root):
-        for folder, origin in links.items():
-            _link(origin, root / folder)
+        for folder, origin in new_links.items():
+            (root / folder).parent.mkdir(parents=True, exist_ok=True)
+            (root / folder).symlink_to(origin, target_is_directory=True)
     for archive, members in indexes.items():
         write_index(root, archive, members, data_root)
-    last = {pick.target.split("/")[0] for pick in found.lists}
-    refused = _copy(new, last, root, work / found.layout.name, progress)
     return Placed(
         copied=len(new) - refused,
         known=len(copies) + len(found.lists) - len(new),
@@ -100,13 +103,13 @@ def _find_links(found: Found, mode: str) -> dict[str, Path]:
     return links
 
 
-def _link(origin: Path, target: Path) -> None:
-    if target.resolve() == origin.resolve():
-        return
+def _is_linked(target: Path, origin: Path) -> bool:
+    """Whether ``target`` is ``origin``; raises DataError if it is something else."""
+    if os.path.realpath(target) == os.path.realpath(origin):
+        return True
     if target.is_symlink() or target.exists():
         raise DataError(f"{target} is there already: remove it, or copy the images into it by --copy.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.symlink_to(origin, target_is_directory=True)
+    return False
 
 
 def _refuse_links(root: Path, picks: Sequence[Pick]) -> None:

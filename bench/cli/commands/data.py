@@ -41,17 +41,17 @@ def add(
     ] = False,
     link: Annotated[bool, typer.Option("--link", help="Link to folders; refuse archives.")] = False,
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Read images from zip archives where they lie, without unpacking.")
+        bool, typer.Option("--in-place", help="Read images from zip archives without unpacking them.")
     ] = False,
     sketches: Annotated[
         int, typer.Option(min=1, help="Sketches of each class to draw from files of Quick, Draw! (.ndjson, .npy).")
     ] = 3000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed that chooses these.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed that chooses the drawings.")] = 0,
 ) -> None:
     """Put a downloaded dataset below --data-root, and check it.
 
     The archives are those of the publication or of a repository: see `bench data path DATASET`. An interrupted command
-    goes on when it is repeated. Exits with 3 if the dataset is whole but not usable.
+    resumes when it is repeated. Exits with 3 if the dataset is whole but not usable.
     """
     from bench.cli.data_added import print_found, print_placed
     from bench.datasets.adding.add import Adding

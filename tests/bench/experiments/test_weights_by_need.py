@@ -92,6 +92,11 @@ def test_a_dry_run_downloads_nothing(server: Server, runner: CliRunner) -> None:
     assert server.requests == 0
 
 
+def test_a_dry_run_without_published_weights_fails_as_the_run_would(server: Server, runner: CliRunner) -> None:
+    done = bench_run(runner, "--dry-run", "--backbone", "vit_small_patch16_18x2_224")
+    assert (done.exit_code, "none are published" in done.stderr) == (7, True), done.output
+
+
 def test_offline_nothing_is_asked_of_a_server(server: Server, runner: CliRunner) -> None:
     done = bench_run(runner, "--offline")
     assert NAME in json.loads(done.stdout)["runs"][0]["warning"]

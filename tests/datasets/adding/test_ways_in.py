@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_an_archive_with_lists(
 
 
 @pytest.mark.parametrize("mode", [[], ["--in-place"]])
-def test_two_archives_in_one_call_or_two(mode: list[str], runner: CliRunner, tmp_path: Path, origin: Path) -> None:
+def test_two_archives_in_two_calls(mode: list[str], runner: CliRunner, tmp_path: Path, origin: Path) -> None:
     for folder in ("png", "ImageResized"):
         (tmp_path / f"{folder}.zip").write_bytes(zip_of(files_below(origin / "tu", folder)))
     one = runner.invoke(app, ["data", "add", "tuberlin", "png.zip", *mode])
@@ -125,6 +126,16 @@ def test_archives_of_one_name_in_two_archives(runner: CliRunner, tmp_path: Path)
     words = [os.fsdecode(b"png\xff.zip"), "ImageResized.zip"]
     assert runner.invoke(app, ["data", "add", "tuberlin", *words]).exit_code == INCOMPLETE
     assert files_below(tmp_path / "data" / "TUBerlin") == FEW
+
+
+def test_a_folder_is_not_linked_if_an_archive_beside_it_fails(runner: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "ImageResized" / "cat").mkdir(parents=True)
+    (tmp_path / "ImageResized" / "cat" / "1.png").write_bytes(picture())
+    content = bytearray(zip_of({"png/cat/1.png": picture()}, zipfile.ZIP_STORED))
+    content[100] ^= 1
+    (tmp_path / "png.zip").write_bytes(content)
+    assert runner.invoke(app, ["data", "add", "tuberlin", "ImageResized", "png.zip"]).exit_code == 3
+    assert not (tmp_path / "data" / "TUBerlin").exists()
 
 
 def test_class_folders_at_the_top_of_an_archive(runner: CliRunner, tmp_path: Path) -> None:
