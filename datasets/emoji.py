@@ -110,9 +110,11 @@ class Emoji(Dataset):
         """Without the open archive, because the dataset is pickled to loader processes that are not forked."""
         return {name: value for name, value in self.__dict__.items() if name != "_archive"}
 
+    _opened: ClassVar[zipfile.ZipFile | None] = None
+
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
-        # In memory (7.5 MB), because forked loader processes would share the position of an open file.
+        # Opened once a process; in memory (7.5 MB), because forked processes would share the position of an open file.
         content = self._file("emoji.zip")
         found = hashlib.sha256(content).hexdigest()
         if found != ARCHIVE_SHA256:
@@ -120,7 +122,9 @@ class Emoji(Dataset):
                 f"The embedded archive datasets/emoji/emoji.zip is damaged (SHA-256 {found[:12]}..., "
                 f"expected {ARCHIVE_SHA256[:12]}...): restore it from the repository or reinstall the project."
             )
-        return zipfile.ZipFile(io.BytesIO(content))
+        if Emoji._opened is None:
+            Emoji._opened = zipfile.ZipFile(io.BytesIO(content))
+        return Emoji._opened
 
     def _rows(self, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(self._file(name).decode())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import pkgutil
+from pathlib import Path
 
 import sqlalchemy
 import typer.main
@@ -15,6 +16,7 @@ import bench.datasets
 import bench.methods
 import bench.reports.build
 from bench.cli.main import app
+from bench.datasets.emoji import Emoji
 from bench.evaluation.ranking import compile_kernels
 
 for package in (bench.datasets, bench.methods):
@@ -23,5 +25,6 @@ for package in (bench.datasets, bench.methods):
 typer.main.get_command(app).commands["run"].make_context("run", [], resilient_parsing=True)  # type: ignore[attr-defined]
 sqlalchemy.create_engine("sqlite://").connect().close()
 Image.init()
+Emoji(Path()).split()  # opens the archive
 compile_kernels()
 gc.freeze()  # processes that are forked from here share it

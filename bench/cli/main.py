@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
-import gc
 import importlib
 import io
 import os
@@ -19,6 +17,7 @@ from typing import Any
 import bench.cli.commands
 from bench.cli.app import app
 from bench.errors import StorageError
+from bench.garbage import spare_imports
 from bench.signals import Terminated, ignore_signals
 
 for _module in sorted(pkgutil.iter_modules(bench.cli.commands.__path__), key=lambda each: each.name):
@@ -33,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end
         getattr(sys, name).reconfigure(errors="backslashreplace")  # for characters that the terminal does not have
     _outlive_reader()
-    # torch makes a million objects that stay: garbage collection while it is imported would cost a second.
-    gc.set_threshold(50_000, 20, 100)
-    atexit.register(gc.freeze)
+    spare_imports()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="bench")
     except OSError as error:

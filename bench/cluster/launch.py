@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, LoadingError, StorageError, UsageError, nearest
+from bench.garbage import spare_imports
 from bench.results.database import plain
 from bench.results.outcomes import open_store
 from bench.results.store import Store
@@ -65,6 +66,7 @@ class Job:
         """Run the request. Out of time, write a checkpoint and queue the job again."""
         import submitit
 
+        spare_imports()
         job = submitit.JobEnvironment()
         facts = _facts(job.cluster, job)
         requeue: Any = signal.getsignal(signal.SIGUSR2)  # submitit's: requeues the job and exits

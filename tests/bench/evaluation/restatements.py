@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,7 @@ def over_200(scores: Scores, flags: Flags) -> float:
     return float((np.arange(1, len(places) + 1) / places).sum() / 200)
 
 
+@cache
 def precision(k: int, denominator: str) -> Formula:
     """Relevant photos among the first K, over K, the smaller of K and the list, or the smaller of K and R."""
 

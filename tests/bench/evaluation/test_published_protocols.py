@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from bench.errors import DataError
 from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols, without_refusing
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.types import Doubles, Floats
-from tests.bench.evaluation.restatements import RULES, distances, figure
+from tests.bench.evaluation.restatements import RULES, Formula, distances, figure
 
 KINDS = ("balanced", "unbalanced", "raw", "512-d", "binary", "absent class", "few photos", "duplicates", "narrow cone")
 # Adding eps orders photos of equal cosine by the sum of their coordinates, which float32 cannot tell from rounding.
@@ -49,28 +50,21 @@ def case(kind: str, seed: int = 0) -> Embeddings:
 @pytest.mark.parametrize("name", RULES)
 def test_equals_its_restatement(name: str, kind: str) -> None:
     """Embeddings to 1e-6; the formula, given the same float32 scores, to 1e-12."""
-    made, protocol = case(kind), PROTOCOLS.get(name)
-    how, rules = RULES[name]
-    if protocol.gallery == "diagonal":
-        made = dataclasses.replace(made, gallery=made.gallery[:60], gallery_labels=made.query_labels.copy())
+    protocol, (how, rules) = PROTOCOLS.get(name), RULES[name]
+    where = (how, kind, protocol.gallery == "diagonal")
+    made, matrix, true_scores, own = scored(*where)
     if (name, kind) in REFUSED:
         with pytest.raises(DataError, match=f"Protocol {name} (needs|stops)"):
             rank_protocols(made, [protocol])
         return
-    exact = -distances(how, made.query.astype(np.float64), made.gallery.astype(np.float64))
-    if kind in ("binary", "duplicates"):
-        exact = np.round(exact, 9)  # equal where they are equal in exact arithmetic
-    # BLAS may round the scores of two equal photos apart, by their place: each pair ties or does not.
-    true_scores = [exact, exact - 1e-8 * (np.arange(exact.shape[1]) >= 450)] if kind == "duplicates" else [exact]
-    matrix = ScoreMatrix(exact.astype(np.float32), made.query_labels, made.gallery_labels)
-    own, near = matrix.scores.astype(np.float64), 1e-3 if (name, kind) in UNDEFINED else 1e-6
+    near = 1e-3 if (name, kind) in UNDEFINED else 1e-6
     for given, right, allowed in ((made, true_scores, near), (matrix, [own], 1e-12)):
         found = {
             f"{each.metric}@{each.average}": each.value
             for each in figures_of(rank_protocols(given, [protocol]), protocol)
         }
         for metric, (formula, mean) in rules.items():
-            expected = [figure(formula, mean, each, made.query_labels, made.gallery_labels) for each in right]
+            expected = [restated(formula, mean, *where, given is matrix, place) for place in range(len(right))]
             photos = made.gallery.shape[0]
             text = metric if metric.endswith("@classes") else f"{metric}@queries"
             if text not in found:  # divided by the photos: named after them
@@ -78,6 +72,28 @@ def test_equals_its_restatement(name: str, kind: str) -> None:
             assert found[text] == pytest.approx(
                 np.clip(found[text], min(expected), max(expected)), abs=allowed, nan_ok=True
             )
+
+
+@cache
+def scored(how: str, kind: str, diagonal: bool) -> tuple[Embeddings, ScoreMatrix, list[Doubles], Doubles]:
+    """A case, the matrix of its float32 scores, the scores in exact arithmetic, and those of the matrix."""
+    made = case(kind)
+    if diagonal:
+        made = dataclasses.replace(made, gallery=made.gallery[:60], gallery_labels=made.query_labels.copy())
+    exact = -distances(how, made.query.astype(np.float64), made.gallery.astype(np.float64))
+    if kind in ("binary", "duplicates"):
+        exact = np.round(exact, 9)  # equal where they are equal in exact arithmetic
+    # BLAS may round the scores of two equal photos apart, by their place: each pair ties or does not.
+    true_scores = [exact, exact - 1e-8 * (np.arange(exact.shape[1]) >= 450)] if kind == "duplicates" else [exact]
+    matrix = ScoreMatrix(exact.astype(np.float32), made.query_labels, made.gallery_labels)
+    return made, matrix, true_scores, matrix.scores.astype(np.float64)
+
+
+@cache
+def restated(formula: Formula, mean: str, how: str, kind: str, diagonal: bool, of_matrix: bool, place: int) -> float:
+    """A figure that several protocols share."""
+    made, _, true_scores, own = scored(how, kind, diagonal)
+    return figure(formula, mean, own if of_matrix else true_scores[place], made.query_labels, made.gallery_labels)
 
 
 def test_every_protocol_without_codes_is_restated() -> None:
