@@ -1,5 +1,5 @@
 # A container with bench on the CPU:      docker build -t bench .
-# With a CUDA version (a backend of uv):  docker build -t bench:cuda --build-arg TORCH_BACKEND=cu128 .
+# With a CUDA version (a backend of uv):  docker build -t bench:cuda --build-arg TORCH_BACKEND=cu130 .
 ARG PYTHON=3.11
 FROM python:${PYTHON}-slim
 ARG TORCH_BACKEND=cpu

@@ -67,7 +67,7 @@ class Group:
 
     @property
     def cautions(self) -> list[str]:
-        """What a reader of any figure must know: of the dataset, and of backbones that gave way."""
+        """What a reader of any figure must know: of the dataset, and of default backbones that were replaced."""
         sentences = [str(self.first.configuration.get("caution", "")), *(run.warning for run in self.runs)]
         return [*dict.fromkeys(filter(None, sentences))]
 

@@ -139,7 +139,7 @@ def choose_weights(
 ) -> tuple[Request, str]:
     """The request with the backbone and weights file of this machine, and a warning for the user or "".
 
-    ``fetch`` downloads missing weights, but not in a dry run. If those of the default backbone cannot be had,
+    ``fetch`` downloads missing weights, but not in a dry run. If those of the default backbone cannot be downloaded,
     ``PACKAGED`` replaces it, and the request notes that. Raises LoadingError for a damaged file, an unknown hash, and
     a chosen backbone without weights; UsageError for an unknown backbone.
     """
@@ -174,7 +174,7 @@ def choose_weights(
     if file is not None:
         verified_hash(file)
         return _add(request, f"weights={file}"), ""
-    if "backbone" in given(request.assignments) or "backbone" in kind.recipe:  # only a dataset's default gives way
+    if "backbone" in given(request.assignments) or "backbone" in kind.recipe:  # only a dataset's default is replaced
         raise missing_weights(backbone, reason, replaceable="backbone" not in kind.recipe)
     default_file(PACKAGED)
     warning = (

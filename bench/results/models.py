@@ -137,12 +137,12 @@ class RunRecord:
 
     @property
     def warning(self) -> str:
-        """A sentence that every report must print: another backbone stood in for the default. Empty without one."""
+        """A sentence that every report must print: the default backbone was replaced. Empty without one."""
         settings = self.configuration.get("run", {})
         if not settings.get("instead_of"):
             return ""
         return (
-            f"The ImageNet weights of {settings['instead_of']}, the default backbone, could not be had: "
+            f"The ImageNet weights of {settings['instead_of']}, the default backbone, were not available: "
             f"{settings['backbone']} was used instead."
         )
 
@@ -204,7 +204,7 @@ def trained_on(checkpoint: Mapping[str, Any] | None) -> str:
 
 
 def stand_in(settings: Mapping[str, Any]) -> str:
-    """The mark of a run whose default backbone gave way; ``settings`` are those of the run. Empty for another."""
+    """The mark of a run whose default backbone was replaced; ``settings`` are those of the run. Empty for another."""
     replaced = settings.get("instead_of")
     return f"({settings['backbone']}: no weights of {replaced})" if replaced else ""
 

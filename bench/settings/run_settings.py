@@ -108,7 +108,9 @@ class RunSettings:
     shift: float = setting(0.1, "augmentation: share of the image side, in each direction", least=0, most=1)
     mirror: bool = setting(True, "augmentation: left-right flips")
     grayscale: float = setting(0.0, "augmentation: probability that an image loses its colours", least=0, most=1)
-    instead_of: str = setting("", "default backbone that gave way, for want of weights; runs set it", later=True)
+    instead_of: str = setting(
+        "", "default backbone that was replaced, because its weights were missing; set by the run", later=True
+    )
 
     @property
     def usual_batches(self) -> bool:

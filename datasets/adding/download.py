@@ -156,7 +156,7 @@ class _Download:
             raise DataError(explain_page(self.url, answer.url, first + answer.read(PART)))
         check_space(self.folder, (total or 0) - start)
         if not start:
-            self.part.unlink(missing_ok=True)  # the new state must never stand beside the part of another file
+            self.part.unlink(missing_ok=True)  # a kill must not leave this state with the part of another file
             write_whole(self.state, json.dumps(facts).encode(), "--data-root")
         self.progress.phase(f"downloading {name}")
         done = start
@@ -216,13 +216,13 @@ def _reason(error: object) -> str:
 
 
 def _validator(headers: Message) -> str:
-    """What tells that the server's file is the same: a strong ETag, or the time of its last change; else empty."""
+    """The identity of the server's file: a strong ETag, or the time of its last change; else empty."""
     tag = headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
 
 
 def _total(answer: HTTPResponse) -> int | None:
-    """Bytes of the whole file, None if the server does not tell them."""
+    """Bytes of the whole file, None if the server does not send them."""
     ranges, length = answer.headers.get("Content-Range", ""), answer.headers.get("Content-Length", "")
     text = ranges.rpartition("/")[2] if answer.status == http.client.PARTIAL_CONTENT else length
     return int(text) if text.isdecimal() else None

@@ -82,14 +82,14 @@ class Drawn(Source):
 class NdjsonFile(Drawn):
     """Drawings of one class: a line of JSON for each, with strokes. Damaged lines are left out with a warning.
 
-    ``tell`` is called with the numbers of bytes that were read.
+    ``advance`` is called with the numbers of bytes that were read.
     """
 
     def __init__(
-        self, path: Path, title: str, dataset: str, draw: Draw, progress: Progress, tell: Callable[[int], None]
+        self, path: Path, title: str, dataset: str, draw: Draw, progress: Progress, advance: Callable[[int], None]
     ) -> None:
         super().__init__(title, progress)
-        self.path, self.bad, self._tell = path, dict[int, str](), tell
+        self.path, self.bad, self._advance = path, dict[int, str](), advance
         self.numbers: dict[int, int] = {}  # of lines, by their offset
         chosen = draw.choose(self._ids())
         name = class_of(path.name)
@@ -107,7 +107,7 @@ class NdjsonFile(Drawn):
             while line := file.readline(LONGEST):
                 number += 1
                 if offset - shown > 16 * PART:
-                    self._tell(offset - shown)
+                    self._advance(offset - shown)
                     shown = offset
                 if len(line) == LONGEST:
                     raise DataError(f"{self.title} has a line of {LONGEST:,} bytes: it is no file of Quick, Draw!.")
@@ -117,7 +117,7 @@ class NdjsonFile(Drawn):
                 elif line.strip():
                     self.bad[number] = "has no key_id"
                 offset += len(line)
-        self._tell(offset - shown)
+        self._advance(offset - shown)
 
     def _is_whole(self, offset: int) -> bool:
         try:
@@ -145,11 +145,11 @@ class BitmapFile(Drawn):
     """Drawings of one class as published bitmaps: uint8 [drawings, 784]. Their ids are the numbers of rows."""
 
     def __init__(
-        self, path: Path, title: str, dataset: str, draw: Draw, progress: Progress, tell: Callable[[int], None]
+        self, path: Path, title: str, dataset: str, draw: Draw, progress: Progress, advance: Callable[[int], None]
     ) -> None:
         super().__init__(title, progress)
         self.path = path
-        tell(path.stat().st_size)
+        advance(path.stat().st_size)
         try:
             self.rows = np.lib.format.open_memmap(path, mode="r")
         except (OSError, ValueError, EOFError, OverflowError) as error:
@@ -246,7 +246,7 @@ def open_drawings(
                 files.append((file_of(source, entry, work / f"drawn-{number}-{place}", progress), title))
     done, total = 0, sum(path.stat().st_size for path, _ in files)
 
-    def tell(count: int) -> None:
+    def advance(count: int) -> None:
         nonlocal done
         done += count
         progress.progress(done, total)
@@ -255,7 +255,7 @@ def open_drawings(
         progress.phase(f"reading {len(files):,} files of drawings")
     for path, title in files:
         kind = KINDS[path.suffix.lower()]
-        found.append(kind(path, title, dataset.titles[0], draw, progress, tell))
+        found.append(kind(path, title, dataset.titles[0], draw, progress, advance))
     return found
 
 

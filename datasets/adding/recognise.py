@@ -36,7 +36,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class Group:
-    """Class folders of one source that lie beside each other, at ``path``: their images by class folder."""
+    """The class folders in the folder ``path`` of one source: their images by class folder."""
 
     source: Source
     path: str

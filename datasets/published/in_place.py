@@ -98,7 +98,7 @@ class Indexed:
         self.names[folder].append(name)
 
     def is_folder(self, folder: str) -> bool:
-        """Whether images lie at or below the path."""
+        """Whether there are images in the folder or below it."""
         return folder in self.names or folder in self.folders
 
     def read(self, path: str) -> bytes:

@@ -149,6 +149,6 @@ def test_the_warning_stands_beside_every_figure(out_of_reach: str, runner: CliRu
         if name == "json":
             tables = json.loads(report.stdout)["tables"]
             assert all(MARK in str(table) for table in tables), tables
-        assert "could not be had" in report.stdout or name == "csv"
+        assert "were not available" in report.stdout or name == "csv"
     assert MARK in runner.invoke(app, ["report"]).stdout
     assert MARK in runner.invoke(app, ["list", "runs"]).stdout
