@@ -126,7 +126,7 @@ class Experiment:
             "per_class_limit": self.per_class_limit,
         }
         ablated = sorted(each for settings in ablations_of(self.method, self.own).values() for each in settings)
-        recipe = recipe_of(self.method, self.run, self.own, ablated)
+        recipe = recipe_of(self.method, (self.run, self.own, self.post, self.dataset.settings), ablated)
         notes = {
             "ablated": ablated,
             **({"recipe": recipe} if recipe else {}),

@@ -9,7 +9,7 @@ from typing import Any
 from bench.errors import UsageError, nearest
 from bench.methods.base import METHODS, Method
 from bench.settings.request import in_text
-from bench.settings.run_settings import RunSettings, given
+from bench.settings.run_settings import given
 
 
 def with_recipe_named(method: str, recipe: str, assignments: Sequence[str]) -> tuple[str, ...]:
@@ -26,14 +26,14 @@ def with_recipe_named(method: str, recipe: str, assignments: Sequence[str]) -> t
     return (*(f"{key}={in_text(value)}" for key, value in recipes[recipe].items() if key not in own), *assignments)
 
 
-def recipe_of(method: type[Method], run: RunSettings, own: Any, ablated: Collection[str]) -> str:
-    """The name of the recipe whose values a run has, but for ``ablated`` settings; empty if it is none."""
-    values = {**asdict(run), **asdict(own)}
+def recipe_of(method: type[Method], settings: Sequence[Any], ablated: Collection[str]) -> str:
+    """The name of the recipe whose values all ``settings`` of a run have, but for ``ablated`` ones; empty for none."""
+    values = {name: value for part in settings for name, value in asdict(part).items()}
     return next(
         (
             name
             for name, recipe in method.recipes.items()
-            if all(values[key] == value for key, value in recipe.items() if key not in ablated)
+            if all(key in values and values[key] == value for key, value in recipe.items() if key not in ablated)
         ),
         "",
     )

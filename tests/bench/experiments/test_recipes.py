@@ -42,6 +42,15 @@ def test_a_setting_wins_over_the_recipe_whose_name_the_run_then_loses(resources:
     assert named.training_key == experiment(resources, "mirror=no").training_key
 
 
+def test_a_recipe_may_have_settings_of_the_test_and_of_one_dataset(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Softmax, "recipes", {"large": {"test_size": 64}, "unique": {"photos": "unique"}})
+    assert experiment(resources, recipe="large").title.startswith("softmax (recipe large) + test at 64 px")
+    with pytest.raises(UsageError, match="photos"):  # a setting of sketchy
+        experiment(resources, recipe="unique")
+
+
 def test_an_unknown_recipe_is_refused() -> None:
     with pytest.raises(UsageError, match=r"no recipe 'papr'.*paper"):
         with_recipe_named("softmax", "papr", ())
