@@ -48,8 +48,8 @@ def draw_svg(content: bytes) -> bytes:
         raise ValueError("is not XML") from error
     if deepest > DEEPEST:
         raise ValueError(f"has elements nested more than {DEEPEST} deep")
-    if others := [name for name in names if name not in SHAPES] or [names[0]] * (names[0] != "svg"):
-        raise ValueError(f"holds <{others[0]}>, which is not drawn")
+    if names[0] != "svg" or not SHAPES.issuperset(names):
+        raise ValueError(f"holds <{min({*names} - SHAPES, default=names[0])}>, which is not drawn")
     try:
         return resvg_py.svg_to_bytes(
             svg_string=text, width=SIDE, height=SIDE, background="white", skip_system_fonts=True

@@ -101,5 +101,5 @@ def _tokenizer() -> Any:
     try:
         from open_clip.tokenizer import SimpleTokenizer
     except ImportError as error:
-        raise missing_extra("a text tower", "clip") from error
+        raise missing_extra("A text tower", "clip") from error
     return SimpleTokenizer()
