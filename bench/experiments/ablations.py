@@ -44,5 +44,5 @@ def ablations(
     if structural:
         rows += [Ablation(structural=name) for name in kind.structural]
     if len(rows) == 1:
-        raise UsageError(f"Method {method!r} has fewer than two loss terms, so there is nothing to ablate.")
+        raise UsageError(f"Method {method!r} has fewer than two loss terms by default, so there is nothing to ablate.")
     return rows

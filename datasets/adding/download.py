@@ -27,6 +27,7 @@ from bench.network import SECONDS_TO_ANSWER, check_server, offline_by
 log = logging.getLogger("bench.datasets")
 
 FOLDER = ".downloads"
+LONGEST_NAME = 60  # letters, of up to 4 bytes each
 ATTEMPTS = 4  # without a further byte
 SECONDS_BETWEEN = 1.0  # doubled each time
 NO_RANGE = 416
@@ -237,4 +238,4 @@ def _name(answer: HTTPResponse) -> str:
     """The name of the file, as the server or its address has it."""
     name = answer.headers.get_filename() or unquote(urlsplit(answer.url).path)
     name = "".join(letter for letter in name if letter.isprintable())
-    return name.replace("\\", "/").rpartition("/")[2].lstrip(".")[-60:] or "download"  # the suffix matters
+    return name.replace("\\", "/").rpartition("/")[2][-LONGEST_NAME:].lstrip(".") or "download"  # the suffix matters

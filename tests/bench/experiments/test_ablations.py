@@ -36,7 +36,7 @@ def test_structural_ablations_alone_or_with_losses() -> None:
     ("method", "options", "message"),
     [
         ("ours", {"without": ["quadruple"]}, "has no loss term 'quadruple'. Did you mean 'quadruplet'?"),
-        ("imagenet", {}, "has fewer than two loss terms, so there is nothing to ablate"),
+        ("imagenet", {}, "has fewer than two loss terms by default, so there is nothing to ablate"),
         ("softmax", {}, "has fewer than two loss terms"),
         ("imagenet", {"structural": True}, "has no structural ablations: leave --structural out"),
         ("our", {}, "There is no method 'our'. Did you mean 'ours'?"),

@@ -135,6 +135,20 @@ def test_a_redirect_to_the_file(tmp_path: Path) -> None:
         assert download(f"{server.url}/png", tmp_path, Parts()).name == "png.zip"
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a/" + "%E4%B8%80" * 100 + ".zip", "\u4e00" * 56 + ".zip"),
+        ("..%00%0A.zip", "zip"),
+        ("a%2Fb%5C..c", "c"),
+        ("", "download"),
+    ],
+)
+def test_the_name_of_the_file(path: str, name: str, tmp_path: Path) -> None:
+    with serving(CONTENT) as server:
+        assert download(f"{server.url}/{path}", tmp_path, Parts()).name == name
+
+
 def test_a_redirect_from_https_to_http_is_refused() -> None:
     before, after = Request("https://host/a"), "http://host/a"
     with pytest.raises(DataError, match="not safe"):
