@@ -101,7 +101,7 @@ def load_network(
 
 def _trained(path: Path, cache_dir: Path, record: RunRecord | None = None) -> Network:
     trained = open_trained(path)
-    post = PostProcessing(**(trained.post if record is None else record.configuration.get("post", {})))
+    post = trained.post if record is None else PostProcessing(**record.configuration.get("post", {}))
     return _network(load_method(trained, cache_dir), trained.run, post, ink_crop=bool(trained.dataset.get("ink_crop")))
 
 

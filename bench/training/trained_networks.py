@@ -15,6 +15,7 @@ from bench.errors import LoadingError, UsageError
 from bench.io import digest_of, facts_of, read_tensors, write_tensors
 from bench.methods.base import METHODS, Context, Method
 from bench.results.models import RunRecord
+from bench.settings.post_processing import PostProcessing
 from bench.settings.run_settings import RunSettings
 from bench.training.state import Checkpoint, load_exactly, read_file
 
@@ -88,7 +89,7 @@ class Trained:
     limit: int | None
     training: Mapping[str, Any]
     dataset: Mapping[str, Any]
-    post: Mapping[str, Any]
+    post: PostProcessing
 
     @property
     def seed(self) -> int:
@@ -157,7 +158,7 @@ def open_trained(path: Path) -> Trained:
             limit=facts["limit"],  # type: ignore[arg-type]
             training=trained["training"],
             dataset=settings.get("dataset", {}),
-            post=facts.get("post", {}),  # type: ignore[arg-type]
+            post=PostProcessing(**facts.get("post", {})),  # type: ignore[arg-type]
         )
     except (KeyError, TypeError) as error:
         raise LoadingError(
