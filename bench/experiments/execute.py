@@ -104,7 +104,7 @@ class Execution:
         with clock.part("reading training images"):
             data = self.training_data()
             data.images.warm(lambda done, total: self.observer.progress(done, total, {}))
-        with clock.part("preparing"):
+        with clock.part("preparing"), seeded(experiment.seed):
             method.prepare(self.training_photos(data))
         checkpoint = networks.checkpoint(key)
         if not (resources.resume and self.reuse) and processes.leads:
@@ -242,14 +242,21 @@ class Execution:
 
 def build(experiment: Experiment, resources: Resources, device: torch.device) -> Method:
     """The method with freshly drawn new layers (a function of the seed), on its device."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(experiment.seed)
+    with seeded(experiment.seed):
         if experiment.trained is not None:
             method = load_method(experiment.trained, resources.cache_dir)
         else:
             context = Context(experiment.run, experiment.split.seen, resources.cache_dir)
             method = experiment.method(experiment.own, context)
     return method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within the block torch draws by ``seed``; after it, as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def weights_of(method: Method, *, initial: bool = True) -> dict[str, str]:
