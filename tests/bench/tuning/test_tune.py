@@ -19,8 +19,7 @@ from bench.results.store import Store
 from bench.tuning.study import open_storage
 from tests.bench.results import postgresql
 from tests.pictures import SMALL, words_of, write_folder
-from tests.processes import Constant, Fault, bench, ended, start
-from tests.processes import _program as program
+from tests.processes import Constant, Fault, bench, ended, program, start
 
 
 @pytest.fixture
