@@ -69,7 +69,7 @@ class Tuning:
         )
         own = {**vars(base.post), **vars(base.own), **vars(base.run)}
         defaults = {name: own[name] for name in self.space if name in own}
-        if all(name in defaults and _holds(each, defaults[name]) for name, each in self.space.items()):
+        if all(name in defaults and holds(each, defaults[name]) for name, each in self.space.items()):
             study.enqueue_trial(defaults, skip_if_exists=True)
         return study
 
@@ -195,7 +195,7 @@ def _repeat(study: optuna.Study, number: int) -> None:
     study.enqueue_trial(trial.params)
 
 
-def _holds(values: optuna.distributions.BaseDistribution, value: Any) -> bool:
+def holds(values: optuna.distributions.BaseDistribution, value: Any) -> bool:
     """Whether a default is among the values to try."""
     if isinstance(values, CategoricalDistribution):
         return value in values.choices

@@ -31,7 +31,7 @@ SMALLEST = {
     "intervals": "--trials 2",
     "loading": "--images 12 --size 32 --repeats 1",
     "mining": "--limit 2 --epochs 0.05 --set image_size=32",
-    "photo_share": "--store emoji.db",
+    "photo_share": "--store emoji.db --weight 1",
     "processes": "--limit 1 --epochs 0.05 --image-size 32 --no-warm-up --threads 1",
     "report": "--runs 5 --scores 40 --repeats 1",
     "streaming": "--queries 20 --photos 2000 --dim 8 --classes 4",

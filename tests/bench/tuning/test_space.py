@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from bench.datasets.base import DATASETS
 from bench.errors import UsageError
+from bench.experiments.experiment import default_settings
 from bench.methods.base import METHODS
 from bench.methods.ours import OursSettings
 from bench.methods.triplet import TripletSettings
 from bench.settings.request import in_text
 from bench.settings.run_settings import RunSettings, assign
 from bench.tuning.space import declared_space, read_space
+from bench.tuning.study import holds
+from tests.fenced import ROOT
 
 SETTINGS = (RunSettings(), OursSettings())
 
@@ -86,3 +90,15 @@ def test_a_wrong_file_is_one_sentence(tmp_path: Path, text: str, word: str) -> N
     file.write_text(text)
     with pytest.raises(UsageError, match=word):
         read_space(file, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "results" / "spaces").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_the_spaces_of_the_results_hold_the_defaults(path: Path) -> None:
+    """So the first trial of each method has its default settings."""
+    method = METHODS.get(path.stem)
+    parts = default_settings(method, DATASETS.get("emoji"), None)
+    space, defaults = read_space(path, parts), {**asdict(parts[0]), **asdict(parts[1])}
+    for name, values in space.items():
+        assert holds(values, defaults[name]), name
