@@ -26,6 +26,14 @@ for _module in sorted(pkgutil.iter_modules(bench.cli.commands.__path__), key=lam
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``bench``; the process ends with an exit code of ``bench/errors.py``."""
+    try:
+        _run(arguments)
+    except KeyboardInterrupt as error:  # before the command began, or after it ended
+        ignore_signals()
+        sys.exit(143 if isinstance(error, Terminated) else 130)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
     signal.signal(signal.SIGTERM, _raise_terminated)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: its number must not become that of the database

@@ -13,7 +13,7 @@ import pytest
 
 from bench import __version__
 from bench.results.store import Store
-from tests.processes import ended, start_bench
+from tests.processes import Fault, bench, ended, start_bench
 
 BENCH = [sys.executable, "-m", "bench"]
 
@@ -73,3 +73,10 @@ def test_a_signal_ends_a_run_with_its_code_and_keeps_what_was_finished(
     runs = store.runs()
     store.close()
     assert [(run.method, run.status) for run in runs] == [("imagenet", "done"), ("ours", "interrupted")]
+
+
+@pytest.mark.parametrize("moment", ["spare_imports", "ignore_signals"])
+def test_a_signal_before_or_after_the_command_is_no_traceback(moment: str, tmp_path: Path) -> None:
+    done = bench(tmp_path, "list", "splits", faults=[Fault(f"bench.cli.main:{moment}", 1, signal.SIGTERM)])
+    assert done.code == 143
+    assert "Traceback" not in done.output
