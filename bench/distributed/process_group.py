@@ -47,9 +47,9 @@ class Processes:
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """The device of this process if the user chose ``name``: each process takes a GPU of its own."""
-        own = self.size > 1 and torch.cuda.is_available() and name in ("auto", "cuda")
-        return f"cuda:{self.local_rank}" if own else name
+        """The device of this process if the user chose ``name``: a GPU of its own, or one that it shares."""
+        chosen = self.size > 1 and torch.cuda.is_available() and name in ("auto", "cuda")
+        return f"cuda:{self.local_rank % torch.cuda.device_count()}" if chosen else name
 
     def part(self, items: Sequence[T]) -> Sequence[T]:
         """This rank's share of the items: consecutive ones, as many as on the other ranks or one more."""
@@ -151,8 +151,7 @@ ALONE = Processes()
 def join_processes(device: str) -> Iterator[Processes]:
     """Connect the processes that torchrun started for this run; ``ALONE`` without torchrun.
 
-    GPUs exchange gradients by NCCL, everything else uses gloo. Raises UsageError if some of torchrun's variables are
-    missing or the processes cannot connect.
+    Raises UsageError if some of torchrun's variables are missing or the processes cannot connect.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield ALONE
@@ -163,10 +162,9 @@ def join_processes(device: str) -> Iterator[Processes]:
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']} but {missing[0]} is not set: start several processes by "
             "torchrun, or unset WORLD_SIZE."
         )
-    uses_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     try:
         processes = Processes(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
-        dist.init_process_group("cpu:gloo,cuda:nccl" if uses_gpu else "gloo", timeout=TIMEOUT)
+        dist.init_process_group(choose_backend(device, processes.size), timeout=TIMEOUT)
     except (ValueError, RuntimeError) as error:
         raise UsageError(
             f"The processes of this run cannot connect ({str(error).splitlines()[0]}): check torchrun's rendezvous."
@@ -174,6 +172,13 @@ def join_processes(device: str) -> Iterator[Processes]:
     with processes.watch():
         yield processes
     dist.destroy_process_group()  # not after a failure: it would wait for processes that are gone
+
+
+def choose_backend(device: str, size: int) -> str:
+    """What ``size`` processes on ``device`` exchange tensors by: NCCL if each has a GPU of its own, otherwise gloo."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+    own = device in ("auto", "cuda") and torch.cuda.device_count() >= here
+    return "cpu:gloo,cuda:nccl" if own else "gloo"
 
 
 class _WholeBatch(torch.autograd.Function):

@@ -26,6 +26,7 @@ from tests.processes import Ended, become_python, ended, start
 NUMBER = r"[-\d.,]+"
 SMALLEST = {
     "archives": "--images 6 --size 32 --repeats 1",
+    "devices": "--device cpu --queries 20 --photos 200 --dim 8 --image-size 32 --batch-size 8 --repeats 1",
     "evaluation": "--limit 4 --dim 8 --repeats 1 --sample 20",
     "fine_grained": "--limit 2 --dim 8",
     "intervals": "--trials 2",
@@ -44,6 +45,10 @@ FASTER = (  # not an option
 )
 PRINTS = {
     "archives": [rf"\| read.* \|( {NUMBER} \|){{3}}", rf"\| `bench data add` \|( {NUMBER} \|){{2}}"],
+    "devices": [
+        rf"ranking 20 x 200 x 8: {NUMBER} s on cpu, .*, largest difference of a mean .*",
+        *(rf"training step of .*, 32 px, batch 8, {name}: {NUMBER} ms, .*" for name in ("fp32", "bf16")),
+    ],
     "evaluation": [
         rf"\w+: {NUMBER} queries x {NUMBER} photos, 8-d, \d+ processors",
         rf"engine( +{NUMBER}){{7}}",

@@ -17,7 +17,7 @@ from torch import Tensor
 from bench.datasets.images.augmentation import Augmentation
 from bench.datasets.images.samplers import BalancedBatches
 from bench.devices import to_pixels
-from bench.distributed.process_group import ALONE, VARIABLES, Processes, join_processes
+from bench.distributed.process_group import ALONE, VARIABLES, Processes, choose_backend, join_processes
 from bench.errors import UsageError
 from bench.experiments.execute import build
 from bench.methods.base import Method
@@ -211,6 +211,26 @@ def test_a_part_of_a_batch_is_augmented_as_in_the_whole() -> None:
     rows = [1, 4, 5]
     part = augmentation(images[rows], torch.Generator().manual_seed(3), rows, 6)
     assert torch.allclose(part, whole[rows], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "backend", "own"),
+    [
+        (2, "auto", "cpu:gloo,cuda:nccl", ["cuda:0", "cuda:1"]),
+        (1, "cuda", "gloo", ["cuda:0", "cuda:0"]),  # NCCL refuses two processes on one GPU
+        (2, "cuda:1", "gloo", ["cuda:1", "cuda:1"]),
+        (2, "cpu", "gloo", ["cpu", "cpu"]),
+        (0, "auto", "gloo", ["auto", "auto"]),
+    ],
+)
+def test_each_process_takes_a_gpu_of_its_own_or_shares_one(
+    gpus: int, device: str, backend: str, own: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    assert choose_backend(device, 2) == backend
+    assert [Processes(rank, 2, rank).device(device) for rank in (0, 1)] == own
 
 
 def test_half_of_torchrun_s_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

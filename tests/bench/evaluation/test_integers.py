@@ -19,6 +19,7 @@ from bench.evaluation.similarity import measure
 from bench.types import Distance, Floats
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import streamed
+from tests.devices import DEVICE
 
 METRICS = tuple(dict.fromkeys(each.at(k) for each in definitions() for k in (1, 7, 40)))
 ALPHABETS = {"bits": (0, 1), "signs": (-1, 1), "counts": range(10), "both signs": range(-3, 4)}
@@ -66,7 +67,7 @@ def test_every_metric_equals_the_integer_oracle(
     for found in (
         rank(case, METRICS, distance=distance),
         rank(streamed(case), METRICS, distance=distance),
-        rank_with_torch(case, METRICS, distance=distance, device="cpu"),
+        rank_with_torch(case, METRICS, distance=distance, device=DEVICE),
     ):
         np.testing.assert_allclose(found.values, expected, atol=1e-12, rtol=0)
 

@@ -32,12 +32,13 @@ from bench.evaluation.ties import INDEX, TIES, Ties
 from bench.types import Distance
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import clouds, scores_of, streamed
+from tests.devices import DEVICE
 
 Scores = npt.NDArray[np.float32]
 METRICS = tuple(dict.fromkeys(each.at(k) for each in definitions() for k in (1, 3, 10, 500)))
 ENGINES: tuple[Callable[..., Ranking], ...] = (
     rank,
-    lambda *args, **kwargs: rank_with_torch(*args, device="cpu", **kwargs),
+    lambda *args, **kwargs: rank_with_torch(*args, device=DEVICE, **kwargs),
 )
 places = pytest.mark.parametrize("place", [lambda made: made, streamed], ids=["memory", "spans"])
 engines = pytest.mark.parametrize("engine", ENGINES, ids=["numpy", "torch"])
@@ -200,7 +201,7 @@ def test_torch_finds_what_numpy_finds(distance: Distance, ties: Ties) -> None:
             embeddings.gallery_labels,
         )
     one = rank(embeddings, DEFAULT_METRICS, distance=distance, ties=ties, top=7)
-    other = rank_with_torch(embeddings, DEFAULT_METRICS, distance=distance, ties=ties, top=7, device="cpu")
+    other = rank_with_torch(embeddings, DEFAULT_METRICS, distance=distance, ties=ties, top=7, device=DEVICE)
     for mine, theirs in zip(scores_of(one), scores_of(other), strict=True):
         assert theirs.value == pytest.approx(mine.value, abs=1e-6)
     assert np.mean(one.top == other.top) > 0.999

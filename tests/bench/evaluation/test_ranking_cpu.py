@@ -23,6 +23,7 @@ from bench.evaluation.ties import TIES, Ties
 from bench.types import Distance, Floats, Labels
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import clouds, streamed
+from tests.devices import DEVICE
 
 
 def assert_same(found: Ranking, expected: Ranking) -> None:
@@ -190,7 +191,7 @@ def test_re_ranking_goes_on_with_smaller_tiles(monkeypatch: pytest.MonkeyPatch) 
 
 def test_too_little_memory_on_a_device_halves_the_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, metrics = clouds(), ["mAP@all:plain", "P@100:k"]
-    expected = ranking_gpu.rank_with_torch(embeddings, metrics, top=10, device="cpu")
+    expected = ranking_gpu.rank_with_torch(embeddings, metrics, top=10, device=DEVICE)
     part, tried = ranking_gpu.rank_part, []
 
     def failing(gallery: Any, rows: Tensor, *more: Any) -> Any:
@@ -200,7 +201,7 @@ def test_too_little_memory_on_a_device_halves_the_tile(monkeypatch: pytest.Monke
         return part(gallery, rows, *more)
 
     monkeypatch.setattr(ranking_gpu, "rank_part", failing)
-    found = ranking_gpu.rank_with_torch(embeddings, metrics, top=10, device="cpu")
+    found = ranking_gpu.rank_with_torch(embeddings, metrics, top=10, device=DEVICE)
     assert tried[:2] == [128, 64]
     assert sum(tried[1:]) == len(embeddings.query)
     np.testing.assert_array_equal(found.values, expected.values)

@@ -19,6 +19,7 @@ from bench.evaluation.ties import Ties
 from bench.types import Distance
 from tests.bench.evaluation import oracle
 from tests.bench.evaluation.clouds import clouds, scores_of
+from tests.devices import DEVICE
 
 METRICS = tuple(dict.fromkeys(each.at(k) for each in definitions() for k in (1, 3, 10, 500)))
 
@@ -117,7 +118,7 @@ def cone(mean_cosine: float, seed: int) -> Embeddings:
     return Embeddings(query.astype(np.float32), gallery.astype(np.float32), made.query_labels, made.gallery_labels)
 
 
-@pytest.mark.parametrize("engine", [rank, lambda *args: rank_with_torch(*args, device="cpu")], ids=["numpy", "torch"])
+@pytest.mark.parametrize("engine", [rank, lambda *args: rank_with_torch(*args, device=DEVICE)], ids=["numpy", "torch"])
 @pytest.mark.parametrize(
     ("mean_cosine", "allowed"), [(0.5, 2e-6), (0.9, 2e-6), (0.99, 1e-6), (0.9999, 1e-6), (0.999998, 1e-6)]
 )
