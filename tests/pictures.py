@@ -31,9 +31,9 @@ def write_folder(root: Path, classes: int = CLASSES, images: int = IMAGES) -> Pa
     return root
 
 
-def words_of(root: Path, *more: str) -> list[str]:
+def words_of(root: Path, *more: str, device: str = "cpu") -> list[str]:
     """The words of a call of ``bench run`` on such a folder, with settings that take a second."""
     settings = [f"root={root}", "draw=4", "batch_size=16", "image_size=32", "frozen_blocks=5", "per_class=2"]
     backbone = [] if "--backbone" in more else ["--backbone", "tf_efficientnet_lite0"]
     words = [word for each in settings for word in ("--set", each)]
-    return ["-d", "folder", *words, *backbone, "--device", "cpu", *more]
+    return ["-d", "folder", *words, *backbone, "--device", device, *more]
