@@ -76,21 +76,21 @@ def draw(entries: list[dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "photo-share", "font.size": 10}):
-        figure, (scores, leads) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+        figure, (scores, leads) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
         names = list(dict.fromkeys(each["loss"] for each in entries))
         for number, (name, marker) in enumerate(zip(names, "os^DvPX*", strict=False)):
             own = [each for each in entries if each["loss"] == name]
             line = {"color": f"C{number}", "marker": marker, "label": name}
             scores.plot([each["share"] for each in own], [each["map_all"] for each in own], **line)
             led = [each for each in own if "lead" in each]
-            moved = [each["share"] + 0.006 * number for each in led]  # so that bars do not cover each other
+            moved = [each["share"] + 0.008 * number for each in led]  # so that bars do not cover each other
             bars = [[each["lead"] - each["low"] for each in led], [each["high"] - each["lead"] for each in led]]
             if led:
                 leads.errorbar(moved, [each["lead"] for each in led], yerr=bars, capsize=3, **line)
         leads.axhline(0, color="black", linewidth=0.8)
         scores.set(xlabel="share of photos in a batch", ylabel="mAP@all", title="score")
         leads.set(xlabel="share of photos in a batch", ylabel="points", title="lead of the balanced quadruplet")
-        scores.legend(frameon=False)
+        figure.legend(*scores.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None})
         plt.close(figure)
