@@ -70,7 +70,8 @@ def forget_peak(device: torch.device) -> None:
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak to the current value
     if device.type == "cuda":
-        torch.cuda.init()  # the next call fails in a process that has not used the GPU yet
+        # The second call fails in a process that has not used the GPU yet.
+        torch.cuda.init()  # type: ignore[no-untyped-call]
         torch.cuda.reset_peak_memory_stats(device)
 
 

@@ -5,6 +5,7 @@ The options of ``SMALLEST`` override those of the page.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
+from PIL import Image
 
 from bench.methods.base import METHODS
 from tests.fenced import PAGES, ROOT, commands
@@ -26,6 +28,7 @@ from tests.processes import Ended, become_python, ended, start
 NUMBER = r"[-\d.,]+"
 SMALLEST = {
     "archives": "--images 6 --size 32 --repeats 1",
+    "carry_over": "--runs 1 --store emoji.db --limit 1 --icons icons.json --stamps stamps",
     "devices": "--device cpu --queries 20 --photos 200 --dim 8 --image-size 32 --batch-size 8 --repeats 1",
     "evaluation": "--limit 4 --dim 8 --repeats 1 --sample 20",
     "fine_grained": "--limit 2 --dim 8",
@@ -45,6 +48,12 @@ FASTER = (  # not an option
 )
 PRINTS = {
     "archives": [rf"\| read.* \|( {NUMBER} \|){{3}}", rf"\| `bench data add` \|( {NUMBER} \|){{2}}"],
+    "carry_over": [
+        "emoji: 93 queries of 93 classes, 93 pictures",
+        "icons: 1 queries of 1 classes, 2 pictures",
+        "stamps: 1 queries of 1 classes, 1 pictures",
+        rf"\| 1 \| imagenet, seed 0 \| {NUMBER} \| {NUMBER} \| 1.000 \|",
+    ],
     "devices": [
         rf"ranking 20 x 200 x 8: {NUMBER} s on cpu, .*, largest difference of a mean .*",
         *(rf"training step of .*, 32 px, batch 8, {name}: {NUMBER} ms, .*" for name in ("fp32", "bf16")),
@@ -143,11 +152,23 @@ def printing(output: TextIO, words: Sequence[str], env: Mapping[str, str]) -> No
     become_python(words)
 
 
+def write_pictures(folder: Path) -> None:
+    """Two icons, one of an unseen class of `emoji`; a photo of the class, and a drawing."""
+    body = '<path d="M2 2h9v9z"/>'
+    icons = {"icons": {"apple": {"body": body}, "alien": {"body": body, "width": 20}}}
+    (folder / "icons.json").write_text(json.dumps(icons))
+    for name in ("fruit/apple_red", "fruit/cartoon/apple"):
+        path = folder / "stamps" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGBA", (40, 30), "red").save(path)
+
+
 def run(call: str, folder: Path) -> Ended:
     """A call of a script with its smallest options, in a folder with the pages that it may write to."""
     (folder / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "statistics.md", folder / "docs")
     shutil.copy(ROOT / "docs" / "results" / "emoji.db", folder)
+    write_pictures(folder)
     for pattern, text in FASTER:
         call = re.sub(pattern, text, call)
     _, path, *words = shlex.split(f"{call} {SMALLEST[name_of(call)]}")
