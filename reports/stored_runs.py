@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
@@ -21,17 +22,18 @@ from bench.statistics.intervals import RESAMPLES, SEED, ClassSums, Resamples, cl
 from bench.statistics.significance import Results, SeededSums
 from bench.types import Average, Relevance
 
+HASH, SHORT = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]+"), r"\1"
+
 
 @dataclass(frozen=True)
 class Row:
     """One row of a table: runs of one method with the same settings, one per seed.
 
-    ``name`` is unique in the table; it includes ``distinct_settings``, which differ from other rows of the method.
+    ``name`` is unique in the table; it includes the settings that differ from other rows of the method.
     """
 
     name: str
     runs: tuple[RunRecord, ...]
-    distinct_settings: tuple[tuple[str, object], ...] = ()
 
     @property
     def metric(self) -> str:
@@ -240,11 +242,19 @@ def group_rows(runs: Sequence[RunRecord]) -> list[Row]:
         every = [collect_settings(each[0]) for each in by_settings.values()]
         for own, each in zip(every, by_settings.values(), strict=True):
             # A setting that older runs lack counts as a difference: names stay unique.
-            distinct = tuple((k, v) for k, v in own if any(dict(other).get(k, MISSING) != v for other in every))
-            words = ", ".join(f"{key} {in_text(value)}" for key, value in distinct)
+            distinct = {k: v for k, v in own if any(dict(other).get(k, MISSING) != v for other in every)}
+            words = _in_words(distinct, [dict(other) for other in every])
             newest = {run.seed: run for run in each}  # the newest run of each seed
-            found.append(Row(f"{title} ({words})" if distinct else title, tuple(newest.values()), distinct))
+            found.append(Row(f"{title} ({words})" if distinct else title, tuple(newest.values())))
     return found
+
+
+def _in_words(distinct: Mapping[str, object], every: Sequence[Mapping[str, object]]) -> str:
+    """Settings as a name has them: hashes are cut, and weights that go with the backbone are left out."""
+    networks = {(each.get("backbone"), each.get("weights")) for each in every}
+    told = "backbone" in distinct and len({backbone for backbone, _ in networks}) == len(networks)
+    shown = {key: HASH.sub(SHORT, in_text(value)) for key, value in distinct.items() if key != "weights" or not told}
+    return ", ".join(f"{key} {value or 'default'}" for key, value in shown.items())
 
 
 def collect_settings(run: RunRecord) -> list[tuple[str, object]]:

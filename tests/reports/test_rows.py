@@ -133,3 +133,31 @@ def test_a_frozen_network_is_a_row_under_its_backbones_name(store: Store) -> Non
         "frozen vit_base_patch14_dinov2",
     }
     assert all(run.method == "imagenet" for run in group.runs)
+
+
+@pytest.mark.parametrize(
+    ("networks", "names"),
+    [
+        (
+            [("lite0", ""), ("lite1", "sha256:" + "a" * 64)],
+            {"ours (backbone lite0)", "ours (backbone lite1)"},  # each backbone has its weights
+        ),
+        (
+            [("lite0", ""), ("lite0", "sha256:" + "a" * 64), ("lite1", "none")],
+            {
+                "ours (backbone lite0, weights default)",
+                "ours (backbone lite0, weights aaaaaaaaaaaa)",
+                "ours (backbone lite1, weights none)",
+            },
+        ),
+        ([("lite0", "none"), ("lite0", "sha256:" + "a" * 64)], {"ours (weights none)", "ours (weights aaaaaaaaaaaa)"}),
+    ],
+    ids=["of the backbone", "of several", "of one backbone"],
+)
+def test_a_name_has_the_weights_where_the_backbone_does_not_tell_them(
+    networks: list[tuple[str, str]], names: set[str], store: Store
+) -> None:
+    for backbone, weights in networks:
+        run = {"lr": 3e-4, "backbone": backbone, "weights": weights}
+        fill(store, level=0.6, configuration={"run": run, "method": {}, "caution": ""})
+    assert {row.name for row in Source(store, store.runs()).groups[0].rows} == names
