@@ -96,10 +96,10 @@ def hugging_face_file(name: str) -> tuple[str, str] | None:
 
 
 def source_of(name: str) -> tuple[str | None, float | None, str | None]:
-    """Where weights are published, their size in MiB, and their licence; None for what is not known."""
+    """Where weights are published, their size in bytes, and their licence; None for what is not known."""
     config = timm.get_pretrained_cfg(name)
     if name in PUBLISHED:
-        return "torchvision", PUBLISHED[name][0].mebibytes, "bsd-3-clause"
+        return "torchvision", PUBLISHED[name][0].mebibytes * 2**20, "bsd-3-clause"
     source = hugging_face_file(name)
     licence = config.license if config else None
     if name in PACKAGES:

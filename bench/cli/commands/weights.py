@@ -36,11 +36,11 @@ def list_(
         raise UsageError(f"There is no backbone {pattern!r}. {nearest(str(pattern), timm.list_models())}")
     rows = []
     for name in names:
-        source, mebibytes, licence = source_of(name)
+        source, size, licence = source_of(name)
         file = default_file(name)
-        if file is not None:
-            mebibytes = round(file.stat().st_size / 2**20, 3)
-        row = {"backbone": name, "source": source, "mebibytes": mebibytes, "licence": licence}
+        size = file.stat().st_size if file is not None else size
+        megabytes = round(size / 1e6, 1) if size is not None else None
+        row = {"backbone": name, "source": source, "megabytes": megabytes, "licence": licence}
         rows.append({**row, "file": str(file) if file else None})
     print_rows("weights", rows, format, digits=1)
 

@@ -126,7 +126,7 @@ def test_failures_are_one_sentence(
 def test_the_list_has_source_size_licence_and_file(runner: CliRunner) -> None:
     rows = json.loads(runner.invoke(app, ["weights", "list", "--format", "json"]).stdout)["weights"]
     found = {row["backbone"]: row for row in rows}
-    assert (found["resnet50"]["source"], found["resnet50"]["mebibytes"]) == ("torchvision", 97.781)
+    assert (found["resnet50"]["source"], found["resnet50"]["megabytes"]) == ("torchvision", 102.5)
     assert found["resnet50"]["file"] is None
     assert Path(found["tf_efficientnet_lite0"]["file"]).is_file()
     assert {name: found[name]["source"] for name in CLIP} == {k: f"huggingface.co/{v}" for k, v in CLIP.items()}
