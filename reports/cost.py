@@ -33,10 +33,11 @@ def cost_tables(source: Source, options: Options) -> list[Table]:
 def _table(group: Group, digits: int) -> Table:
     rows = sorted(group.rows, key=lambda row: (-mean(row.values(row.metric)), row.name))
     notes = (
-        "Parameters and operations are those of the network that embeds an image, of multiplications and additions "
-        "each; preparing is the knowledge table, near 0 when it came from the cache; images/s is the embedding of "
-        "queries and gallery, of the runs that did not find it in the cache; peak memory is what the process held "
-        "while it computed the run.",
+        "Parameters and operations are those of the network that embeds an image; a multiplication and an addition are "
+        "two operations.",
+        "Preparing is the knowledge table, near 0 when it came from the cache.",
+        "Images/s is the embedding of queries and gallery, of the runs that did not find it in the cache.",
+        "Peak memory is what the process held while it computed the run.",
     )
     cells = [_cells(row, digits) for row in rows]
     # Empty columns are left out, such as device memory on a machine without a GPU.
