@@ -43,7 +43,7 @@ from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import default_file
 from bench.methods.base import METHODS, Context, Method, TrainingPhotos
 from bench.methods.modules import heads, losses
-from bench.methods.modules.text_tower import encode_texts, texts_of
+from bench.methods.modules.text_tower import encode_texts, read_text_tower, texts_of
 from bench.settings.run_settings import RunSettings, setting
 from bench.types import Batch
 
@@ -117,6 +117,10 @@ class ClipPrompt(Method):
         with heads.seeded("prompts"):
             shape = (settings.prompts, self.backbone.width)
             self.prompts = nn.ParameterList([torch.randn(shape), torch.randn(shape)])  # of sketches, of photos
+        run, self._text_tower = context.run, dict[str, Tensor]()
+        if "classification" in self.weights and run.weights != "none":  # errors come before any image is read
+            texts, file = texts_of(context.seen, settings.template), run.weights or str(default_file(run.backbone))
+            self._text_tower = read_text_tower(file, texts, width=self.backbone.network.num_classes)
         self._prompt: Tensor | None = None  # [prompts, width] during a forward pass
         for tower in filter(None, (self.backbone, self.photo_tower)):
             tower.network.norm_pre.register_forward_pre_hook(self._append_prompt)
@@ -125,13 +129,13 @@ class ClipPrompt(Method):
         """Encode the class names, if their loss is computed; the text tower is not kept."""
         if "classification" not in self.weights:
             return
-        run = self.context.run
         self.text, self.scale = encode_texts(
             texts_of(self.context.seen, self.settings.template),
-            run.weights or str(default_file(run.backbone)),
+            self._text_tower,
             width=self.backbone.network.num_classes,
-            quick_gelu="quickgelu" in run.backbone,
+            quick_gelu="quickgelu" in self.backbone.name,
         )
+        del self._text_tower
         self.text = self.text.to(self.prompts[0].device)  # [classes, width of embeddings]
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -93,11 +93,11 @@ class ZseRet(Method):
         super().__init__(settings, context)
         run = context.run
         self.backbone = Backbone(run.backbone, run.weights, frozen_blocks=run.frozen_blocks)
-        network = self.backbone.network
         with heads.seeded("cross-attention"):
             self.cross_attention = CrossAttention(self.backbone.width)
         if "relation" in self.weights:
-            side = run.image_size // network.patch_embed.patch_size[0]
+            patches = self.backbone.network.patch_embed
+            side, _ = patches.dynamic_feat_size((run.image_size, run.image_size))
             with heads.seeded("relation"):
                 self.relation = RelationNetwork(self.backbone.width, side)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.errors import LoadingError, UsageError
+from bench.errors import BenchError, LoadingError, UsageError
 from bench.experiments.experiment import Resources
 from bench.experiments.resolve import choose_weights, resolve
 from bench.methods.backbone.backbone import Backbone
@@ -19,7 +20,7 @@ from bench.methods.backbone.weights import load_weights
 from bench.methods.base import METHODS, Context, Method
 from bench.methods.clip_prompt import freeze_all_but_normalisations
 from bench.methods.modules.low_rank import LowRankLayers
-from bench.methods.modules.text_tower import encode_texts, texts_of
+from bench.methods.modules.text_tower import encode_texts, read_text_tower, texts_of
 from bench.settings.request import Request
 from bench.settings.run_settings import RunSettings
 from bench.types import Batch
@@ -64,7 +65,8 @@ def test_timms_image_tower_with_a_clip_file_is_open_clips(clip: nn.Module, file:
 def test_the_text_tower_is_open_clips(clip: nn.Module, file: Path) -> None:
     texts = texts_of(["alarm_clock", "cat"], "a photo of a {class}")
     assert texts == ["a photo of a alarm clock", "a photo of a cat"]
-    found, scale = encode_texts(texts, str(file), width=WIDTH, quick_gelu=True)
+    state = read_text_tower(str(file), texts, width=WIDTH)
+    found, scale = encode_texts(texts, state, width=WIDTH, quick_gelu=True)
     with torch.inference_mode():
         theirs = clip.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True)
     torch.testing.assert_close(found, theirs)
@@ -75,11 +77,32 @@ def test_a_file_of_another_network_is_refused(clip: nn.Module, file: Path, tmp_p
     with pytest.raises(LoadingError, match="does not fit"):
         load_weights(image_tower(depth=3), "a small tower", str(file))
     with pytest.raises(LoadingError, match=f"texts in {WIDTH} numbers and images in 30"):
-        encode_texts(["cat"], str(file), width=30, quick_gelu=True)
-    image_only = {k: v.contiguous() for k, v in clip.state_dict().items() if k.startswith("visual.")}
-    save_file(image_only, tmp_path / "image.safetensors")
-    with pytest.raises(LoadingError, match="no text tower"):
-        encode_texts(["cat"], str(tmp_path / "image.safetensors"), width=WIDTH, quick_gelu=True)
+        read_text_tower(str(file), ["cat"], width=30)
+
+
+ODD_TOWERS: dict[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = {
+    "no text tower": lambda state: {key: value for key, value in state.items() if key.startswith("visual.")},
+    "not built as CLIP's": lambda state: state | {"token_embedding.weight": state["token_embedding.weight"][:320]},
+    "is not built as": lambda state: state | {"transformer.resblocks.0.ls_1.gamma": torch.ones(64)},
+    "has more than 5 tokens": lambda state: state | {"positional_embedding": state["positional_embedding"][:7]},
+}
+
+
+@pytest.mark.parametrize("reason", ODD_TOWERS)
+def test_another_text_tower_is_refused_before_images_are_read(
+    reason: str, clip: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No vocabulary of CLIP's, further layers, or fewer places than the text needs; each when the method is built."""
+    path = tmp_path / "odd.safetensors"
+    save_file({key: value.contiguous() for key, value in ODD_TOWERS[reason](dict(clip.state_dict())).items()}, path)
+    monkeypatch.setattr("bench.methods.backbone.architectures.create", lambda name: image_tower())
+    monkeypatch.setattr("bench.methods.backbone.backbone.create", lambda name: image_tower())
+    run = RunSettings(backbone="vit_base_patch32_clip_quickgelu_224", weights=str(path), image_size=SIZE)
+    kind = METHODS.get("clip-prompt")
+    context = Context(run, ("a cat that sits", "dog"), Path())
+    with pytest.raises(BenchError, match=reason):
+        kind(kind.Settings(), context)
+    assert kind(kind.Settings(weight_classification=0.0), context).backbone.weights_hash
 
 
 def test_published_clip_files_are_those_of_open_clip() -> None:
@@ -195,6 +218,16 @@ def test_a_network_that_does_not_suit_is_refused(name: str, backbone: str, reaso
         resolve(Request(name, "emoji", assignments=(f"backbone={backbone}", "weights=none")), resources)
 
 
+def test_zse_ret_counts_the_tokens_of_a_network_whose_stem_is_a_resnet() -> None:
+    """Its patches of 8 are cut from maps of a 16th of the image, and 3 tokens along a side are an odd number."""
+    kind = METHODS.get("zse-ret")
+    run = RunSettings(backbone="vit_tiny_r_s16_p8_224", weights="none", image_size=384)
+    method = kind(kind.Settings(), Context(run, ("cat", "dog"), Path()))
+    batch = Batch(torch.rand(4, 3, 384, 384), torch.tensor([0, 1, 0, 1]), torch.tensor([False, False, True, True]))
+    terms = method.losses(method.outputs(batch), batch.labels, batch.is_photo)
+    assert all(bool(value.isfinite()) for value in terms.values())
+
+
 @pytest.mark.parametrize("name", ["clip-prompt", "lora", "zse-ret"])
 def test_missing_weights_of_a_methods_own_network_are_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No other network stands in."""
@@ -205,14 +238,15 @@ def test_missing_weights_of_a_methods_own_network_are_an_error(name: str, monkey
     assert "--backbone" not in str(caught.value)
 
 
-def test_class_names_that_say_nothing_are_refused(resources: Resources, tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [("000", "001", "002", "003"), ("1.5", "2 3", "4_5", "-")])
+def test_class_names_that_say_nothing_are_refused(names: tuple[str, ...], resources: Resources, tmp_path: Path) -> None:
     root = write_folder(tmp_path / "pictures", classes=4, images=1)
     for kind in root.iterdir():
         for number, folder in enumerate(sorted(kind.iterdir())):
-            folder.rename(kind / f"{number:03}")
+            folder.rename(kind / names[number])
     settings = ("backbone=test_vit", "weights=none", "image_size=32", f"root={root}", "draw=1")
     request = Request("clip-prompt", "folder", assignments=settings)
-    with pytest.raises(UsageError, match="is a number"):
+    with pytest.raises(UsageError, match="has no letter"):
         resolve(request, resources)
     without = Request("clip-prompt", "folder", assignments=settings, without=("classification",))
     assert resolve(without, resources).trains
