@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.datasets.base import DATASETS, Dataset
 from bench.datasets.checks.broken_images import ROLES, BrokenImageCache, Role
-from bench.datasets.images.samplers import batch_by_domain
+from bench.datasets.images.samplers import check_batches
 from bench.datasets.published.request_split import apply_request, remember_folder
 from bench.errors import DataError, LoadingError, UsageError, nearest
 from bench.experiments.experiment import Experiment, Resources, default_settings
@@ -98,7 +100,7 @@ def resolve(
             "a method that is not trained."
         )
     if trains:
-        batch_by_domain(run, len(split.seen))  # raises for a batch without a sketch or a photo
+        check_batches(run, len(split.seen), np.array([item.modality == "photo" for item in split.train]))
         _check_positives(split, request.method, getattr(own, "positives", ""), run)
     if isinstance(split, FineGrainedSplit) and split.grouped and post.rerank != "none":
         raise UsageError(
@@ -216,11 +218,6 @@ def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset
             near = nearest(request.structural, kind.structural)
             raise UsageError(f"Method {request.method!r} has no structural ablation {request.structural!r}. {near}")
         own = replace(own, **kind.structural[request.structural])
-    if kind.terms and run.batch_size < 2 * run.per_class:
-        raise UsageError(
-            f"A batch of {run.batch_size} images cannot hold {run.per_class} sketches and as many photos of a class: "
-            "raise --batch-size or lower --set per_class=N."
-        )
     if kind.terms and not any(getattr(own, f"weight_{term}") for term in kind.terms):
         raise UsageError(
             f"Method {request.method!r} is left without any loss term: keep one of {', '.join(kind.terms)}."

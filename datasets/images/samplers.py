@@ -200,6 +200,21 @@ def make_batches(run: RunSettings, labels: Labels, is_photo: Domains, instances:
     return BalancedBatches(labels, is_photo, photo_share=run.photo_share, **sizes)
 
 
+def check_batches(run: RunSettings, classes: int, is_photo: Domains) -> None:
+    """Raise the errors of ``make_batches`` that settings cause: a batch with too few images of a domain, or too many.
+
+    ``classes``: number of seen ones; ``is_photo`` bool [images].
+    """
+    batch_by_domain(run, classes)
+    if run.batches == "images":
+        make_batches(run, np.empty(0, dtype=np.int64), is_photo)
+    elif run.batch_size < 2 * run.per_class:
+        raise UsageError(
+            f"A batch of {run.batch_size} images cannot hold {run.per_class} sketches and as many photos of a class: "
+            "raise --batch-size or lower --set per_class=N."
+        )
+
+
 def batch_by_domain(run: RunSettings, classes: int) -> tuple[int, int]:
     """Numbers of sketches and photos of a batch that is drawn from so many classes; raises UsageError without one."""
     if run.batches == "images":

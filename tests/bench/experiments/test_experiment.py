@@ -17,6 +17,7 @@ from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
 from bench.methods.backbone.backbone import Backbone
 from bench.settings.request import Request
+from bench.settings.run_settings import RunSettings
 from tests.pictures import write_folder
 
 ASKED = Request("ours", "emoji", per_class_limit=1)
@@ -198,6 +199,8 @@ def test_data_that_a_hash_pins_needs_no_stamp(asked: Experiment) -> None:
         ({"selection": "first"}, "There is no selection rule 'first'."),
         ({"assignments": ("photo_share=0.995",)}, "With photo_share=0.995 a batch of 64 images has no sketch"),
         ({"assignments": ("photo_share=0.001", "batches=images")}, "a batch of 64 images has no photo"),
+        ({"assignments": ("per_class=33",)}, "A batch of 64 images cannot hold 33 sketches"),
+        ({"assignments": ("batches=images", "batch_size=2000")}, "takes 1000 sketches, but the split has"),
         ({"assignments": ("hinge=one", "balanced=false")}, "replaces the quadruplet: choose one"),
         ({"assignments": ("pairs=mathm", "mining=all")}, "MATHM's pairs are mined"),
         (
@@ -208,6 +211,11 @@ def test_data_that_a_hash_pins_needs_no_stamp(asked: Experiment) -> None:
     ],
 )
 def test_mistakes(change: dict[str, Any], message: str, resources: Resources) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises((UsageError, DataError)) as caught:
         resolve(replace(ASKED, **change), resources)
     assert message in str(caught.value)
+
+
+def test_a_batch_of_any_class_may_be_smaller_than_a_class(resources: Resources) -> None:
+    assignments = ("batches=images", "batch_size=3")
+    assert resolve(replace(ASKED, assignments=assignments), resources).run.batch_size < 2 * RunSettings.per_class
