@@ -161,6 +161,7 @@ class ClipPrompt(Method):
             terms["triplet"] = losses.cross_domain_triplet(
                 embedding, labels, is_photo, settings.margin, settings.mining
             )
+            terms |= self.anchors_left_out(labels, is_photo, "cross-domain")
         if "classification" in self.weights:
             terms["classification"] = sum(
                 (

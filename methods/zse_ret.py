@@ -113,13 +113,14 @@ class ZseRet(Method):
         """The terms with a weight other than 0; 0 for a batch without a pair of each kind."""
         tokens = outputs["tokens"]
         sketch, positive, negative = pairs_of_sketches(labels, is_photo)  # positions [sketches]
+        left_out = self.anchors_left_out(labels, is_photo, "cross-domain")
         if len(sketch) == 0:
-            return {term: tokens.sum() * 0 for term in self.weights}
+            return {term: tokens.sum() * 0 for term in self.weights} | left_out
         sketches, photos = self.cross_attention(
             tokens[torch.cat([sketch, sketch])], tokens[torch.cat([positive, negative])]
         )  # pairs of one class, then pairs of two
         count = len(sketch)
-        terms: dict[str, Tensor] = {}
+        terms = left_out
         if "triplet" in self.weights:
             anchor, near, far = sketches[:count, 0], photos[:count, 0], photos[count:, 0]
             terms["triplet"] = F.triplet_margin_loss(anchor, near, far, margin=self.settings.margin)

@@ -34,7 +34,7 @@ from bench.results.models import RunRecord
 from bench.results.store import now
 from bench.training.embed import BATCH
 from bench.training.loop import TrainingData, train
-from bench.training.margins import describe_collapse, find_collapsed
+from bench.training.margins import describe_collapse, describe_idle, find_collapsed, find_idle
 from bench.training.state import Checkpoint
 from bench.training.trained_networks import Networks, load_method, network_hash
 from bench.types import AVERAGES, Score
@@ -127,8 +127,9 @@ class Execution:
                 compiled=resources.compiled,
             )
         self.history, self.epoch = history.points, selector.chosen if selector else None
-        for term, margin in find_collapsed(method, self.history).items():
-            log.warning("%s: %s", experiment.title, describe_collapse(term, margin))
+        warnings = [describe_collapse(term, margin) for term, margin in find_collapsed(method, self.history).items()]
+        for warning in [*warnings, *map(describe_idle, find_idle(method, self.history))]:
+            log.warning("%s: %s", experiment.title, warning)
         clock.seconds["training"] = round(clock.seconds["training"] + history.earlier, 2)
         seconds = {name: value for name, value in clock.seconds.items() if name != LOADING}
         facts = {

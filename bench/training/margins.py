@@ -1,4 +1,4 @@
-"""Find loss terms that a training left at the value of a collapsed embedding."""
+"""Find loss terms that taught nothing: at the value of a collapsed embedding, or always 0."""
 
 from __future__ import annotations
 
@@ -24,6 +24,23 @@ def find_collapsed(method: Method, curve: Sequence[Mapping[str, float]]) -> dict
         if values and abs(sum(values) / len(values) - margin) <= TOLERANCE * margin:
             found[term] = margin
     return found
+
+
+def find_idle(method: Method, curve: Sequence[Mapping[str, float]]) -> list[str]:
+    """Loss terms that were 0 at every point of the ``curve``: no batch had images that they compare."""
+    return [term for term in method.weights if curve and not any(point.get(term) for point in curve)]
+
+
+def describe_idle(term: str) -> str:
+    """A warning with the ways out.
+
+    >>> describe_idle("quadruplet")[:48]
+    "Loss term 'quadruplet' is 0 at every step: batch"
+    """
+    return (
+        f"Loss term {term!r} is 0 at every step: batches lack the positives or negatives that it compares. "
+        "Raise --batch-size, or choose a --set photo_share=... nearer to 0.5."
+    )
 
 
 def describe_collapse(term: str, margin: float) -> str:

@@ -90,8 +90,9 @@ def one_hinge_quadruplet(
 def anchors_left_out(labels: Tensor, is_photo: Tensor, pairs: str) -> Tensor:
     """Number of images of a batch that lack a positive or a negative, a scalar int64.
 
-    ``pairs`` names the loss: "quadruplet", "mixed" (triplet), "cross-domain" (triplet: sketches count, photos are no
-    anchors), or "mathm", where an image needs one of three pairs. ``labels`` int64 [batch], ``is_photo`` bool [batch].
+    ``pairs`` names the loss: "quadruplet", "mixed" (triplet), "contrastive" (an image needs no negative),
+    "cross-domain" (triplet: sketches count, photos are no anchors), or "mathm", where an image needs one of three
+    pairs. ``labels`` int64 [batch], ``is_photo`` bool [batch].
     """
     same_class, same_domain = labels[:, None] == labels[None, :], is_photo[:, None] == is_photo[None, :]
     own = same_class & same_domain & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -99,6 +100,7 @@ def anchors_left_out(labels: Tensor, is_photo: Tensor, pairs: str) -> Tensor:
     needs: dict[str, tuple[tuple[Tensor, ...], ...]] = {
         "quadruplet": ((cross, near, far),),
         "mixed": ((own | cross, near | far),),
+        "contrastive": ((own | cross,),),
         "cross-domain": ((cross, far),),
         "mathm": ((own, near), (cross, near), (cross, far)),
     }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.base import Context, Method
-from bench.methods.modules import heads, losses
+from bench.methods.modules import heads
 from bench.settings.run_settings import setting
 from bench.types import Batch
 
@@ -65,12 +65,6 @@ class SingleNetwork(Method):
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """``embedding`` [batch, dim], not normalised."""
         return {"embedding": self.project(batch.images, batch.is_photo)}
-
-    def anchors_left_out(self, labels: Tensor, is_photo: Tensor, pairs: str) -> dict[str, Tensor]:
-        """A count for the training curves, as ``losses.anchors_left_out``; empty for the usual batches, without any."""
-        if self.context.run.usual_batches:
-            return {}
-        return {"anchors left out": losses.anchors_left_out(labels, is_photo, pairs)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The backbone with its learning rate, all new layers with that of heads."""

@@ -44,5 +44,24 @@ def test_a_collapsed_run_says_so(runner: CliRunner, caplog: pytest.LogCaptureFix
     assert "triplet at its margin" in report.stdout
 
 
+@pytest.mark.parametrize(
+    ("settings", "idle"),
+    [
+        (["photo_share=0.01"], True),  # the only photo of a batch is no negative of another domain for its own class
+        (["batch_size=4"], True),  # one class
+        (["batch_size=8"], False),
+    ],
+)
+def test_a_loss_that_no_batch_can_have_says_so(
+    settings: list[str], idle: bool, runner: CliRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = ["--epochs", "0.1", "--image-size", "32", "--backbone", "test_efficientnet", "--weights", "none"]
+    words = [each for setting in settings for each in ("--set", setting)]
+    done = runner.invoke(app, ["run", "-m", "ours", "--limit", "1", *small, *words])
+    assert done.exit_code == 0, done.output
+    assert ("Loss term 'quadruplet' is 0 at every step" in caplog.text) == idle
+    assert "'classification' is 0" not in caplog.text
+
+
 def test_the_example_in_the_module_holds() -> None:
     assert doctest.testmod(bench.training.margins).failed == 0

@@ -93,6 +93,9 @@ def test_anchors_that_are_left_out_by_hand() -> None:
     assert anchors_left_out(labels, is_photo, "cross-domain") == 2  # the sketches of class 3
     assert anchors_left_out(labels, is_photo, "mixed") == 1  # the only image of class 4
     assert anchors_left_out(labels, is_photo, "mathm") == 1
+    assert anchors_left_out(labels, is_photo, "contrastive") == 1
+    assert anchors_left_out(labels * 0, is_photo, "contrastive") == 0  # without any negative
+    assert anchors_left_out(labels * 0, is_photo, "mixed") == 12
     # One sketch: it lacks a negative sketch, as do the photos of its class; the other photos lack a positive sketch.
     labels, is_photo = torch.tensor([0, 0, 0, 1, 1]), torch.arange(5) >= 1
     assert anchors_left_out(labels, is_photo, "quadruplet") == 5
