@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.settings.request import in_text
 from bench.settings.run_settings import RunSettings, assign, given
 
-FACTOR = 10.0  # a weight of a loss term is searched between a tenth and ten times its default
+FACTOR = 10.0  # what is searched around its default: between a tenth and ten times of it
 DIGITS = 3  # significant digits of a value that is tried
 
 Space = dict[str, BaseDistribution]
@@ -23,14 +23,19 @@ Space = dict[str, BaseDistribution]
 def declared_space(settings: Sequence[Any], terms: Sequence[str], fixed: Sequence[str]) -> Space:
     """What settings declare, and the weights of the loss ``terms`` but the first; without ``fixed`` ones.
 
-    Only the ratio of the weights matters to most optimisers, so one weight stays as it is. Without terms nothing is
-    trained, so the settings of the training are left out.
+    A declared range that does not hold the default, such as a learning rate of a large network, is replaced by one
+    around it. A default of 0 outside its range stays 0. Only the ratio of the weights matters to most optimisers, so
+    one weight stays as it is. Without terms nothing is trained, so the settings of the training are left out.
     """
     ranges: dict[str, tuple[Any, ...]] = {}
     for part in settings:
         for each in fields(part) if terms or not isinstance(part, RunSettings) else ():
-            if each.metadata.get("search"):
-                ranges[each.name] = each.metadata["search"]
+            if declared := each.metadata.get("search"):
+                default = getattr(part, each.name)
+                if isinstance(default, str) or declared[0] <= default <= declared[1]:
+                    ranges[each.name] = declared
+                elif default:
+                    ranges[each.name] = (default / FACTOR, default * FACTOR)
     weights = {f"weight_{term}" for term in terms[1:]}
     for part in settings:
         for name in [each.name for each in fields(part) if each.name in weights and getattr(part, each.name)]:

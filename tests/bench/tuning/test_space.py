@@ -49,6 +49,18 @@ def test_what_settings_declare_without_what_is_given() -> None:
     assert space["weight_classification"] == FloatDistribution(0.1, 10, log=True)
 
 
+@pytest.mark.parametrize("name", [name for name in METHODS.names() if METHODS.get(name).terms])
+def test_the_space_holds_the_defaults_of_every_method(name: str) -> None:
+    """Learning rates of large networks are far below those that the run settings declare."""
+    kind = METHODS.get(name)
+    run, own = default_settings(kind, DATASETS.get("emoji"), kind.recipe.get("backbone"))
+    space = declared_space((run, own), kind.terms, [])
+    defaults = vars(run) | vars(own)
+    for setting, values in space.items():
+        assert holds(values, defaults[setting]), setting
+    assert ("weight_decay" in space) == (run.weight_decay > 0)
+
+
 def test_a_term_that_is_left_out_stays_out() -> None:
     settings = (RunSettings(), OursSettings(weight_preservation=0))
     assert "weight_preservation" not in declared_space(settings, METHODS.get("ours").terms, [])
