@@ -12,6 +12,8 @@ Implemented, for retrieval by class:
 - ``--recipe official`` has the settings of Sketch_LVM (``src/model_LN_prompt.py``, ``experiments/options.py``): one
   tower for both domains, no cross-entropy, margin 0.2, 1e-4 for prompts and 1e-6 for normalisations, 192 triplets a
   batch, no augmentation.
+- ``--recipe reimplementation`` has those of a second public code (leftthomas/ClipPrompt e946e6d): 1e-3 for prompts and
+  1e-4 for normalisations and the projection of the class token, which it trains, too, without augmentation.
 
 Left out or different:
 
@@ -21,8 +23,8 @@ Left out or different:
 - Sketch_LVM's attention input weights and class token, which its freezing misses. Its images have ImageNet's mean and
   deviation; here they have CLIP's.
 - Sketch_LVM trains until it is stopped, at the best epoch on its test classes. The recipe has the paper's 60 epochs.
-- A second public code (ClipPrompt) also trains the projection, reads the first prompt's output in place of the class
-  token, and uses CLIP's scale without its exponential.
+- The second code reads the first prompt's output in place of the class token, and uses CLIP's scale without its
+  exponential: 4.6 in place of 100.
 - Photos are resized to a square, not padded.
 """
 
@@ -47,6 +49,8 @@ from bench.methods.modules.text_tower import encode_texts, read_text_tower, text
 from bench.settings.run_settings import RunSettings, setting
 from bench.types import Batch
 
+NO_AUGMENTATION = {"rotation": 0.0, "scaling": 0.0, "shift": 0.0, "mirror": False, "grayscale": 0.0}
+
 
 @dataclass(frozen=True)
 class ClipPromptSettings:
@@ -54,6 +58,7 @@ class ClipPromptSettings:
 
     prompts: int = setting(3, "learned vectors that are appended to the tokens, for each domain", least=0)
     towers: Literal["separate", "shared"] = setting("separate", "an image tower for each domain, or one for both")
+    projection: bool = setting(False, "the projection of the class token is trained, too", later=True)
     template: str = setting("a photo of a {class}", "text of a class")
     margin: float = setting(0.3, "margin of the triplet, in units of 1 - cosine", least=0, search=(0.05, 1))
     mining: Literal["hard", "all"] = setting("all", "which triplets of a batch count")
@@ -87,12 +92,9 @@ class ClipPrompt(Method):
             "batch_size": 384,
             "lr": 1e-6,
             "head_lr": 1e-4,
-            "rotation": 0.0,
-            "scaling": 0.0,
-            "shift": 0.0,
-            "mirror": False,
-            "grayscale": 0.0,
-        }
+            **NO_AUGMENTATION,
+        },
+        "reimplementation": {"projection": True, "lr": 1e-4, "head_lr": 1e-3, **NO_AUGMENTATION},
     }
     Settings: ClassVar[type] = ClipPromptSettings
     text: Tensor
@@ -113,6 +115,7 @@ class ClipPrompt(Method):
         super().__init__(settings, context)
         self.backbone = Backbone(context.run.backbone, context.run.weights, frozen_blocks=-1)
         freeze_all_but_normalisations(self.backbone.network)
+        self.backbone.network.head.requires_grad_(settings.projection)
         self.photo_tower = copy.deepcopy(self.backbone) if settings.towers == "separate" else None
         with heads.seeded("prompts"):
             shape = (settings.prompts, self.backbone.width)
@@ -139,11 +142,11 @@ class ClipPrompt(Method):
         self.text = self.text.to(self.prompts[0].device)  # [classes, width of embeddings]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The normalisations with the backbone's learning rate, the prompts with that of new layers."""
+        """What is trained of the towers with the backbone's learning rate, the prompts with that of new layers."""
         run, towers = self.context.run, filter(None, (self.backbone, self.photo_tower))
-        normalisations = [each for tower in towers for each in tower.parameters() if each.requires_grad]
+        own = [each for tower in towers for each in tower.parameters() if each.requires_grad]
         return [
-            {"params": normalisations, "lr": run.lr},
+            {"params": own, "lr": run.lr},
             {"params": list(self.prompts), "lr": run.head_lr},
         ]
 

@@ -158,11 +158,14 @@ def test_what_clip_prompt_trains() -> None:
     trained = [each for each in network.parameters() if each.requires_grad]
     assert len(trained) == 52
     assert sum(each.numel() for each in trained) == 26 * 2 * 768
-    method = made("clip-prompt")
-    assert [tuple(each.shape) for each in method.prompts] == [(3, 64), (3, 64)]
-    groups = method.parameter_groups()
-    trained = [each for each in method.parameters() if each.requires_grad]
-    assert {id(each) for each in trained} == {id(each) for group in groups for each in group["params"]}
+    for projection in (False, True):
+        method = made("clip-prompt", projection=projection)
+        assert [tuple(each.shape) for each in method.prompts] == [(3, 64), (3, 64)]
+        groups = method.parameter_groups()
+        trained = [each for each in method.parameters() if each.requires_grad]
+        assert {id(each) for each in trained} == {id(each) for group in groups for each in group["params"]}
+        towers = (method.backbone, method.photo_tower)
+        assert all(tower.network.head.weight.requires_grad == projection for tower in towers)
 
 
 def test_what_lora_trains_is_12_percent() -> None:
