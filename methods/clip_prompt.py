@@ -152,7 +152,9 @@ class ClipPrompt(Method):
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:
         """``embedding`` [batch, width of embeddings], not normalised."""
-        parts = [self._embed(batch.images[batch.is_photo == photo], photo) for photo in (False, True)]
+        # A process of several may have images of one domain only.
+        present = [photo for photo in (False, True) if bool((batch.is_photo == photo).any())]
+        parts = [self._embed(batch.images[batch.is_photo == photo], photo) for photo in present]
         order = torch.argsort(batch.is_photo.int(), stable=True)  # sketches first
         return {"embedding": torch.cat(parts)[torch.argsort(order)]}
 

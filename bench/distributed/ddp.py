@@ -58,7 +58,9 @@ def spread(
     # Gradients of 1x1 convolutions may lie in another order than their weights, which costs a copy.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     gpu = [device.index] if device.type == "cuda" else None
-    module = DistributedDataParallel(losses, device_ids=gpu, forward_sync_buffers=False)
+    # In unequal batches a process may have no sketch, and a batch no pair, so that a part of the method is not used.
+    unused = not losses.method.context.run.usual_batches
+    module = DistributedDataParallel(losses, device_ids=gpu, forward_sync_buffers=False, find_unused_parameters=unused)
     module.register_comm_hook(None, lambda state, bucket: _sum(bucket.buffer()))
     return module
 

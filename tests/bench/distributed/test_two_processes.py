@@ -92,6 +92,23 @@ def test_two_processes_do_what_one_does(pictures: Path, alone: Path, tmp_path: P
     same(alone, tmp_path / "rank0", losses=1e-5, scores=1e-4)
 
 
+@pytest.mark.parametrize(
+    "words", [("clip-prompt", "--without", "classification"), ("zse-ret",)], ids=lambda each: each[0]
+)
+def test_parts_that_no_image_of_a_process_needs_do_not_stop_it(
+    words: tuple[str, ...], pictures: Path, tmp_path: Path
+) -> None:
+    """One process has the sketches, the other the photos; and some batches hold no pair for the cross-attention."""
+    settings = (f"root={pictures}", "draw=4", "backbone=test_vit", "batches=images", "batch_size=4")
+    chosen = [word for each in settings for word in ("--set", each)]
+    small = ("--weights", "none", "--image-size", "32", "--device", "cpu", "--epochs", "0.5", *RATES)
+    call = ("run", "-d", "folder", "-m", *words, *chosen, *small)
+    ended = bench(tmp_path, *call)
+    assert ended.code == 0, ended.output
+    assert [each.code for each in pair(tmp_path, call)] == [0, 0]
+    same(tmp_path, tmp_path / "rank0", losses=1e-5, scores=1e-4)
+
+
 def pixels_in_doubles(images: Tensor, device: torch.device) -> Tensor:
     return to_pixels(images, device).double()
 
