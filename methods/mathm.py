@@ -23,6 +23,8 @@ Left out or different:
 - The first two epochs with a fixed network, and the step from epoch 5 to 10 at the highest rate.
 - Its augmentation moves a sketch anywhere in the image. Here both domains are moved by at most 10 of 224 pixels.
 - The code lets an image be its own positive. Here it needs another image.
+- The code multiplies every weight by every pair, so that all pairs get the sum of the weights. Here each pair gets its
+  own, as the paper describes it. ``unweighted`` keeps the softplus, where the code has a hinge.
 - The checkpoint chosen by accuracy on seen classes, which is ``--select`` of a run.
 """
 

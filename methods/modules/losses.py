@@ -182,7 +182,8 @@ def mined_pairs(embedding: Tensor, labels: Tensor, is_photo: Tensor, margin: flo
     runs through these weights. ``embedding`` [batch, dim], ``labels`` int64 [batch], ``is_photo`` bool [batch]; a
     scalar, the sum over the pairs that an image has (0 when there is none).
 
-    Source: huangzongheng/MATHM b1e298d, ``src/loss.py``, where an image may be its own positive; here it is not.
+    Source: huangzongheng/MATHM b1e298d, ``src/loss.py``, where an image may be its own positive, and a missing index
+    gives every pair the sum of the weights; here neither holds.
     """
     cosine_distance, same_class = _distances(embedding, labels)
     distance = (2 * cosine_distance).clamp(min=1e-12).sqrt()
