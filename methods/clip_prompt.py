@@ -39,7 +39,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import UsageError
+from bench.errors import LoadingError, UsageError
 from bench.methods.backbone.architectures import check_transformer
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import default_file
@@ -114,6 +114,11 @@ class ClipPrompt(Method):
     def __init__(self, settings: ClipPromptSettings, context: Context) -> None:
         super().__init__(settings, context)
         self.backbone = Backbone(context.run.backbone, context.run.weights, frozen_blocks=-1)
+        if not self.backbone.classifies:
+            raise LoadingError(
+                f"The weights file of backbone {context.run.backbone!r} lacks the projection of the class token, by "
+                f"which {self.name!r} ranks: give the file of this network."
+            )
         freeze_all_but_normalisations(self.backbone.network)
         self.backbone.network.head.requires_grad_(settings.projection)
         self.photo_tower = copy.deepcopy(self.backbone) if settings.towers == "separate" else None

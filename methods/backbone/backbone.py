@@ -19,8 +19,8 @@ class Backbone(nn.Module):
     """A timm network with its ImageNet classifier.
 
     ``forward`` computes the pooled feature, ``logits`` the ImageNet logits. Images are float 0..1; this class applies
-    the network's own normalisation. ``name`` is timm's, ``width`` the size of the feature, and ``weights_hash`` the
-    hash of the weights file ("none" for random weights).
+    the network's own normalisation. ``name`` is timm's, ``width`` the size of the feature, ``weights_hash`` the hash
+    of the weights file ("none" for random weights), and ``classifies`` whether the file has the network's last layer.
 
     Raises UsageError for an unknown name, LoadingError for weights that are missing or do not fit.
     """
@@ -34,7 +34,7 @@ class Backbone(nn.Module):
         self.name = name
         self.network: Any = create(name)
         self.width = int(self.network.head_hidden_size)  # that of the feature maps, unless the head widens it
-        self.weights_hash, self._classifies = load_weights(self.network, name, weights)
+        self.weights_hash, self.classifies = load_weights(self.network, name, weights)
         native = self.network.pretrained_cfg["input_size"][-1]
         self._classifier_reads_feature = classifiers.reads_pooled_feature(self.network, native)
         self.frozen_batchnorm = frozen_batchnorm
@@ -75,7 +75,7 @@ class Backbone(nn.Module):
 
     def require_classifier(self) -> None:
         """Raise UsageError if the weights file had no ImageNet classifier."""
-        if not self._classifies:
+        if not self.classifies:
             raise UsageError(
                 f"The weights file of backbone {self.name!r} has no classifier of ImageNet's {classifiers.CLASSES:,} "
                 "classes: give one that has, or leave out the losses and settings that need it."

@@ -28,7 +28,9 @@ log = logging.getLogger("bench.methods.backbone.weights")
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt|safetensors)$")  # as torch's hub names files
 NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")  # the first ones as in timm
-OTHER_FORMATS = ("visual.class_embedding", "mask_token")  # tensors of CLIP's and DINOv2's own files, which timm renames
+PATCHES = "patch_embed.proj.weight"  # by timm's name
+# A tensor of CLIP's and of DINOv2's own files, which timm renames, and that of the patches.
+OTHER_FORMATS = {"visual.class_embedding": "visual.conv1.weight", "mask_token": PATCHES}
 COUNTER = ".num_batches_tracked"  # missing in files of torch before 0.4.1, and never used
 
 
@@ -50,7 +52,11 @@ def load_weights(network: nn.Module, name: str, weights: str) -> tuple[str, bool
     if name in PACKAGES and PACKAGES[name].file.endswith(f"-{digest[:8]}.pth"):
         # The packages name the modules differently; tensors correspond one to one, in order.
         state = dict(zip(own, state.values(), strict=True))
-    if isinstance(network, VisionTransformer) and any(each in state for each in OTHER_FORMATS):
+    formats = [each for each in OTHER_FORMATS if each in state] if isinstance(network, VisionTransformer) else []
+    if formats:
+        patches = state.get(OTHER_FORMATS[formats[0]])
+        if patches is not None and (PATCHES not in own or patches.shape != own[PATCHES].shape):  # timm resamples them
+            raise _does_not_fit(path, name, PATCHES)
         state = {key: value for key, value in checkpoint_filter_fn(state, network).items() if key != "mask_token"}
     classifier = _classifier_tensors(network)
     optional = classifier | {key for key in own if key.endswith(COUNTER)}
@@ -62,15 +68,19 @@ def load_weights(network: nn.Module, name: str, weights: str) -> tuple[str, bool
     wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
     wrong += [key for key in state if key not in own]
     if wrong:
-        raise LoadingError(
-            f"Weights file {path.name} does not fit {name!r} (first at {wrong[0]}): give the weights of that network."
-        )
+        raise _does_not_fit(path, name, wrong[0])
     network.load_state_dict(state)
     if not classifies:
         log.warning("Weights file %s has no classifier of %d classes: no classifier is loaded.", path.name, CLASSES)
     if others:
         log.warning("Weights file %s: tensors of other parts left out: %d (%s ...)", path.name, len(others), others[0])
     return digest, classifies
+
+
+def _does_not_fit(path: Path, name: str, first: str) -> LoadingError:
+    return LoadingError(
+        f"Weights file {path.name} does not fit {name!r} (first at {first}): give the weights of that network."
+    )
 
 
 def _classifier_tensors(network: nn.Module) -> set[str]:

@@ -76,6 +76,8 @@ def test_the_text_tower_is_open_clips(clip: nn.Module, file: Path) -> None:
 def test_a_file_of_another_network_is_refused(clip: nn.Module, file: Path, tmp_path: Path) -> None:
     with pytest.raises(LoadingError, match="does not fit"):
         load_weights(image_tower(depth=3), "a small tower", str(file))
+    with pytest.raises(LoadingError, match="does not fit"):  # timm would resample the patches
+        load_weights(image_tower(patch_size=16), "a small tower", str(file))
     with pytest.raises(LoadingError, match=f"texts in {WIDTH} numbers and images in 30"):
         read_text_tower(str(file), ["cat"], width=30)
 
@@ -103,6 +105,16 @@ def test_another_text_tower_is_refused_before_images_are_read(
     with pytest.raises(BenchError, match=reason):
         kind(kind.Settings(), context)
     assert kind(kind.Settings(weight_classification=0.0), context).backbone.weights_hash
+
+
+def test_a_file_without_projection_is_refused(clip: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {key: value.contiguous() for key, value in clip.state_dict().items() if key != "visual.proj"}
+    save_file(state, tmp_path / "headless.safetensors")
+    monkeypatch.setattr("bench.methods.backbone.backbone.create", lambda name: image_tower())
+    kind = METHODS.get("clip-prompt")
+    run = RunSettings(backbone="vit_base_patch32_clip_quickgelu_224", weights=str(tmp_path / "headless.safetensors"))
+    with pytest.raises(LoadingError, match="lacks the projection"):
+        kind(kind.Settings(weight_classification=0.0), Context(run, ("cat", "dog"), Path()))
 
 
 def test_published_clip_files_are_those_of_open_clip() -> None:
