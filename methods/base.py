@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.methods.modules import losses
 from bench.registry import Registry, not_derived_from
 from bench.settings.run_settings import OPTIMISERS, RunSettings
 from bench.types import Batch
@@ -136,12 +135,6 @@ class Method(nn.Module):
         With several processes, ``batch`` is this process's part of the batch.
         """
         return {}
-
-    def anchors_left_out(self, labels: Tensor, is_photo: Tensor, pairs: str) -> dict[str, Tensor]:
-        """A count for the training curves, as ``losses.anchors_left_out``; empty for the usual batches, without any."""
-        if self.context.run.usual_batches:
-            return {}
-        return {"anchors left out": losses.anchors_left_out(labels, is_photo, pairs)}
 
     def losses(self, outputs: Mapping[str, Tensor], labels: Tensor, is_photo: Tensor) -> dict[str, Tensor]:
         """Unweighted loss of each term in ``weights``, a scalar, over the whole batch.

@@ -171,7 +171,7 @@ class ClipPrompt(Method):
             terms["triplet"] = losses.cross_domain_triplet(
                 embedding, labels, is_photo, settings.margin, settings.mining
             )
-            terms |= self.anchors_left_out(labels, is_photo, "cross-domain")
+            terms |= losses.count_left_out(self.context.run, labels, is_photo, "cross-domain")
         if "classification" in self.weights:
             terms["classification"] = sum(
                 (

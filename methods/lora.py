@@ -117,8 +117,10 @@ class Lora(Method):
             "within_sketches": lambda: losses.cosine_target(embedding[~is_photo], settings.sketch_cosine),
             "within_photos": lambda: losses.cosine_target(embedding[is_photo], settings.photo_cosine),
         }
-        left_out = self.anchors_left_out(labels, is_photo, "cross-domain") if "triplet" in self.weights else {}
-        return {term: every[term]() for term in self.weights} | left_out
+        terms = {term: every[term]() for term in self.weights}
+        if "triplet" in terms:
+            terms |= losses.count_left_out(self.context.run, labels, is_photo, "cross-domain")
+        return terms
 
     def embed(self, images: Tensor, is_photo: bool) -> Tensor:
         """The L2-normalised class token [batch, width]."""

@@ -111,7 +111,7 @@ class Mathm(SingleNetwork):
         if "classification" in computed:
             terms["classification"] = F.cross_entropy(self.class_head(embedding), labels)
         if "pairs" in computed:
-            terms |= self.anchors_left_out(labels, is_photo, "mathm")
+            terms |= losses.count_left_out(self.context.run, labels, is_photo, "mathm")
             terms["pairs"] = losses.mined_pairs(
                 embedding, labels, is_photo, settings.margin, weighted=settings.weighted
             )

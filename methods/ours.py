@@ -128,7 +128,7 @@ class Ours(SingleNetwork):
             alike = outputs["instance"] if self.by_instance else labels
             terms["quadruplet"] = self._quadruplet(embedding, alike, is_photo)
             pairs = settings.pairs.removesuffix("-unweighted") if settings.balanced else "mixed"
-            terms |= self.anchors_left_out(alike, is_photo, pairs)
+            terms |= losses.count_left_out(self.context.run, alike, is_photo, pairs)
         if "classification" in computed:
             terms["classification"] = losses.normalised_softmax(embedding, self.prototypes, labels, settings.scale)
         if "preservation" in computed:

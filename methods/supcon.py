@@ -54,6 +54,6 @@ class SupCon(Sake):
         terms = super().losses(outputs, labels, is_photo)
         if "contrastive" in self.weights:
             temperature = self.settings.temperature
-            terms |= self.anchors_left_out(labels, is_photo, "contrastive")
+            terms |= losses.count_left_out(self.context.run, labels, is_photo, "contrastive")
             terms["contrastive"] = losses.supervised_contrastive(outputs["embedding"], labels, temperature)
         return terms

@@ -56,4 +56,4 @@ class Triplet(SingleNetwork):
         margin, mining = self.settings.margin, self.settings.mining
         alike = outputs["instance"] if self.by_instance else labels
         loss = losses.cross_domain_triplet(outputs["embedding"], alike, is_photo, margin, mining)
-        return {"triplet": loss, **self.anchors_left_out(alike, is_photo, "cross-domain")}
+        return {"triplet": loss, **losses.count_left_out(self.context.run, alike, is_photo, "cross-domain")}

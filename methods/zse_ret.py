@@ -40,7 +40,7 @@ from bench.errors import UsageError
 from bench.methods.backbone.architectures import check_transformer
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.base import METHODS, Context, Method
-from bench.methods.modules import heads
+from bench.methods.modules import heads, losses
 from bench.methods.modules.cross_attention import CrossAttention, RelationNetwork, pairs_of_sketches
 from bench.settings.run_settings import RunSettings, setting
 from bench.types import Batch
@@ -113,7 +113,7 @@ class ZseRet(Method):
         """The terms with a weight other than 0; 0 for a batch without a pair of each kind."""
         tokens = outputs["tokens"]
         sketch, positive, negative = pairs_of_sketches(labels, is_photo)  # positions [sketches]
-        left_out = self.anchors_left_out(labels, is_photo, "cross-domain")
+        left_out = losses.count_left_out(self.context.run, labels, is_photo, "cross-domain")
         if len(sketch) == 0:
             return {term: tokens.sum() * 0 for term in self.weights} | left_out
         sketches, photos = self.cross_attention(

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.settings.run_settings import RunSettings
+
 SOFTNESS = 20  # MATHM's softplus: its slope passes from 0 to 1 within about 1/20 of a distance
 LEAST_SLOPE = 0.1  # below it MATHM weights a pair no higher
 
@@ -107,6 +109,11 @@ def anchors_left_out(labels: Tensor, is_photo: Tensor, pairs: str) -> Tensor:
     usable = [torch.stack([mask.any(dim=1) for mask in masks]).all(dim=0) for masks in needs[pairs]]
     missing = ~torch.stack(usable).any(dim=0)
     return (missing & ~is_photo if pairs == "cross-domain" else missing).sum()
+
+
+def count_left_out(run: RunSettings, labels: Tensor, is_photo: Tensor, pairs: str) -> dict[str, Tensor]:
+    """``anchors_left_out`` for the training curves; empty for the usual batches, which leave out none."""
+    return {} if run.usual_batches else {"anchors left out": anchors_left_out(labels, is_photo, pairs)}
 
 
 def quadruplets(labels: Tensor, is_photo: Tensor) -> tuple[Tensor, Tensor, Tensor]:
