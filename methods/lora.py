@@ -11,7 +11,8 @@ Implemented, after CMCA's published code (zermatt-luo/CMCA 44f62d5):
   These are 11,501,568 numbers, 12 % of all.
 - The class token, and a triplet of a sketch and two photos, 1 - cosine, margin 0.2 (``utils/model_dinov2.py``).
 - Its settings are the defaults: Adam with 1e-6, no decay, 20 epochs, 30 sketches a batch, 224 pixels
-  (``utils/options.py``). ``--recipe small-margin`` has the margin 0.04 of TU-Berlin and QuickDraw.
+  (``utils/options.py``). The rate is ``head_lr``; ``lr`` has no effect, since the network is frozen. ``--recipe
+  small-margin`` has the margin 0.04 of TU-Berlin and QuickDraw.
 - MCC's terms: the distance of the mean cosine among a batch's sketches to a target, and the same for photos. They are
   off: give ``weight_within_sketches`` and ``weight_within_photos``. No public text that we found states the targets.
 
