@@ -39,7 +39,7 @@ def describe_idle(term: str) -> str:
     """
     return (
         f"Loss term {term!r} is 0 at every step: batches lack the positives or negatives that it compares. "
-        "Raise --batch-size, or choose a --set photo_share=... nearer to 0.5."
+        "Raise --batch-size, choose a --set photo_share=... nearer to 0.5, or leave more classes seen."
     )
 
 
