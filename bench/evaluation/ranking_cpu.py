@@ -17,9 +17,10 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import cache
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from bench.embeddings.arrays import Rankable, ScoreMatrix, Whole
 from bench.errors import DataError
@@ -64,6 +65,12 @@ class Buffers(threading.local):
     scores: Floats = np.empty(0, dtype=np.float32)
     packed: Floats | None = None
     counters: Counters | None = None
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The libraries of this process that have threads, numpy's among them; looking for them takes a millisecond."""
+    return ThreadpoolController()
 
 
 class Engine:
@@ -114,7 +121,7 @@ class Engine:
         """Rank everything; with too little memory on fewer threads, then with less at a time."""
         while True:
             try:
-                with threadpool_limits(limits=1, user_api="blas"):
+                with _libraries().limit(limits=1, user_api="blas"):
                     self._run(threads, progress or (lambda done, total: None))
                 break
             except MemoryError:
@@ -134,8 +141,7 @@ class Engine:
 
     def _groups(self) -> list[list[Labels]]:
         """Query positions of each tile, in groups that share a pass over the gallery."""
-        order = self.plan.order
-        tiles = [order[begin : begin + self.rows] for begin in range(0, len(order), self.rows)]
+        tiles = self.plan.tiles(self.rows)
         if self.whole:
             return [tiles]
         needed = [tile for tile in tiles if self.top.shape[1] or self.plan.relevant[tile].any()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from bench.evaluation.metrics.base import parse_metric
 from bench.evaluation.ranking_kernels import Positions, new_counters
 from bench.types import Floats, Labels
 
+SHARED = 4  # the number of tiles is a multiple of it, if there are so many
 TILE = 128  # queries of one matrix product: more gain little and cost memory
 BYTES_PER_RANK = 16  # rank and end of a relevant photo
 LABELS_AT_ONCE = 2**18
@@ -47,6 +49,11 @@ class Plan:
         """Queries at a time, 1 to ``TILE``: ``budget`` bytes hold their ranks and ``per_score`` bytes a photo."""
         a_query = per_score * len(self.photo_kinds) + BYTES_PER_RANK * self.most
         return max(1, min(TILE, len(self.kinds), budget // a_query))
+
+    def tiles(self, rows: int) -> list[Labels]:
+        """Query positions of equal tiles of at most ``rows``: so many that processors share them without a rest."""
+        count = math.ceil(len(self.order) / rows)
+        return np.array_split(self.order, max(1, count if count < SHARED else SHARED * math.ceil(count / SHARED)))
 
 
 class Tile:

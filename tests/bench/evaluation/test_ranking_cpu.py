@@ -17,7 +17,7 @@ from bench.evaluation import ranking_cpu, ranking_gpu
 from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_cpu import BLOCK, Engine
-from bench.evaluation.ranking_plan import occurrences
+from bench.evaluation.ranking_plan import Plan, occurrences
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ties import TIES, Ties
 from bench.types import Distance, Floats, Labels
@@ -259,3 +259,15 @@ def test_what_cannot_be_streamed_is_refused() -> None:
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
 def test_occurrences(keys: list[int]) -> None:
     assert occurrences(np.array(keys)).tolist() == [keys[:place].count(key) for place, key in enumerate(keys)]
+
+
+@given(queries=st.integers(1, 2000), rows=st.integers(1, 128))
+def test_tiles_are_equal_and_hold_every_query_once(queries: int, rows: int) -> None:
+    made = Embeddings(
+        np.ones((queries, 1), np.float32), np.ones((3, 1), np.float32), np.arange(queries) % 7, np.arange(3)
+    )
+    tiles = Plan(made, ["P@1:k"]).tiles(rows)
+    assert sorted(np.concatenate(tiles)) == list(range(queries))
+    sizes = [len(each) for each in tiles]
+    assert max(sizes) <= rows
+    assert max(sizes) - min(sizes) <= 1
