@@ -32,7 +32,7 @@ MOVED = {
     "methods.losses": "bench.methods.modules.losses",
     "methods.network": "bench.methods.modules.single_network",
     "methods.teacher": "bench.methods.modules.teacher",
-    "reports.source": "bench.reports.stored_runs",
+    "reports.source": "bench.reports.rows",
 }
 IMPORT = re.compile(r"(?:from|import)\s+([\w.]+)(?:\s+import\s+\(?\s*(\w+))?")
 

@@ -18,7 +18,7 @@ from typing import Any
 from bench.errors import IncompleteError
 from bench.reports.ablation import compare_seeds
 from bench.reports.cells import format_seeds, mean
-from bench.reports.stored_runs import Row, Source, collect_settings
+from bench.reports.rows import Row, Source, collect_settings
 from bench.results.models import RunRecord
 from bench.results.reading import existing
 from bench.settings.run_settings import RunSettings

@@ -7,7 +7,7 @@ import numpy as np
 from bench.errors import IncompleteError
 from bench.reports.base import KINDS, Cell, Options, Table
 from bench.reports.cells import format_seeds, format_spread, mean
-from bench.reports.stored_runs import Group, Row, Source, collect_settings
+from bench.reports.rows import Group, Row, Source, collect_settings
 from bench.reports.tables import query_labels
 from bench.results.models import RunRecord
 from bench.statistics.intervals import SEED, ClassSums

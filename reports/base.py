@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bench.registry import Registry, not_a, not_callable
 
 if TYPE_CHECKING:
-    from bench.reports.stored_runs import Source
+    from bench.reports.rows import Source
 
 
 @dataclass(frozen=True)

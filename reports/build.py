@@ -8,7 +8,7 @@ from bench.errors import IncompleteError
 from bench.reports.base import KINDS, PICTURES, Options, Report, Section
 from bench.reports.footer import make_footer
 from bench.reports.missing_runs import unfinished_notes
-from bench.reports.stored_runs import Source
+from bench.reports.rows import Source
 
 ORDER = (
     "main",

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from bench.reports.base import Cell, number
-from bench.reports.stored_runs import Row
+from bench.reports.rows import Row
 
 UNTRAINED_BASELINE = "imagenet"  # frozen features, shown beside every trained method
 

@@ -10,7 +10,7 @@ import numpy as np
 from bench.errors import IncompleteError
 from bench.reports.base import KINDS, Options, Table, number
 from bench.reports.cells import select_rows
-from bench.reports.stored_runs import Group, Row, Source
+from bench.reports.rows import Group, Row, Source
 from bench.results import details
 from bench.types import Doubles
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.reports.cells import format_seeds
-from bench.reports.stored_runs import Group, Row
+from bench.reports.rows import Group, Row
 
 
 def make_collapse_notes(group: Group) -> list[str]:

@@ -6,7 +6,7 @@ import statistics
 
 from bench.reports.base import KINDS, Options, Table, number
 from bench.reports.cells import format_spread, mean
-from bench.reports.stored_runs import Group, Row, Source
+from bench.reports.rows import Group, Row, Source
 
 COLUMNS = (
     "method",

@@ -9,7 +9,7 @@ from bench.errors import IncompleteError
 from bench.reports import published
 from bench.reports.base import KINDS, Options, Table
 from bench.reports.cells import UNTRAINED_BASELINE, format_seeds, format_spread, mean
-from bench.reports.stored_runs import Group, Row, Source
+from bench.reports.rows import Group, Row, Source
 from bench.results.models import RunRecord
 
 METRICS = ("mAP@all:plain", "P@100:k")

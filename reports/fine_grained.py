@@ -9,7 +9,7 @@ from bench.reports import plots
 from bench.reports.base import KINDS, PICTURES, Options, Plot, RetrievalExamples, Table
 from bench.reports.cells import select_rows
 from bench.reports.pictures import ROWS, assign_styles, draw_training
-from bench.reports.stored_runs import Source
+from bench.reports.rows import Source
 from bench.reports.tables import make_tables
 from bench.results import details
 

@@ -25,7 +25,7 @@ from bench.reports.base import (
     number,
 )
 from bench.reports.cells import mean
-from bench.reports.stored_runs import Group, Source
+from bench.reports.rows import Group, Source
 from bench.results import details
 from bench.results.models import RunRecord
 from bench.settings.request import Request

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bench.reports.footer import format_ranges
-from bench.reports.stored_runs import Group, Row, Source, table_key
+from bench.reports.rows import Group, Row, Source, table_key
 from bench.results.models import RunRecord
 from bench.settings.request import Request
 from bench.settings.run_settings import given

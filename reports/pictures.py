@@ -10,7 +10,7 @@ import numpy as np
 from bench.reports import ablation, classes, plots
 from bench.reports.base import PICTURES, Options, Plot, RetrievalExamples
 from bench.reports.cells import UNTRAINED_BASELINE, mean, select_rows
-from bench.reports.stored_runs import Group, Row, Source
+from bench.reports.rows import Group, Row, Source
 from bench.results import details
 
 ROWS = 6  # of a table that have curves

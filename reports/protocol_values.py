@@ -6,7 +6,7 @@ import math
 
 from bench.evaluation.metrics.base import parse_metric
 from bench.evaluation.protocols.base import PROTOCOLS, Protocol
-from bench.reports.stored_runs import Row
+from bench.reports.rows import Row
 from bench.results.models import RunRecord
 from bench.settings.post_processing import PostProcessing
 

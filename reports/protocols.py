@@ -7,7 +7,7 @@ from bench.evaluation.protocols.base import PROTOCOLS, name_over
 from bench.reports.base import KINDS, Options, Table
 from bench.reports.cells import format_spread, select_rows
 from bench.reports.protocol_values import row_values
-from bench.reports.stored_runs import Group, Source
+from bench.reports.rows import Group, Source
 
 METHODS_SHOWN = 6
 

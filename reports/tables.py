@@ -17,7 +17,7 @@ from bench.reports.base import KINDS, Cell, Options, Table
 from bench.reports.cells import UNTRAINED_BASELINE, format_seeds, format_spread, mean
 from bench.reports.collapse import make_collapse_notes
 from bench.reports.protocol_values import has_same_ranking, row_values
-from bench.reports.stored_runs import Group, Row, Source
+from bench.reports.rows import Group, Row, Source
 from bench.reports.trials import make_trial_notes
 from bench.results.models import RunRecord
 from bench.statistics.intervals import SEED, interval_of, seed_spread

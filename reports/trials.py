@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.reports.stored_runs import Group, Source, collect_settings
+from bench.reports.rows import Group, Source, collect_settings
 
 ENDED = ("done", "superseded", "pruned", "failed")
 

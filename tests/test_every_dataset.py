@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.datasets.base import DATASETS, Dataset
-from bench.datasets.checks.broken_images import check_images
 from bench.datasets.checks.check import check
+from bench.datasets.checks.find_broken_images import check_images
 from bench.datasets.folder import Folder, FolderSettings
 from bench.datasets.images.decode import decode
 from bench.datasets.published.layouts import Layout

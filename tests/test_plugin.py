@@ -79,7 +79,7 @@ REASONS = {
     ("dated", "methods"): "methods.heads is now bench.methods.modules.heads",
     ("dated", "datasets"): "datasets.base is now bench.datasets.base",
     ("dated", "protocols"): "bench.protocols.base is now bench.evaluation.protocols.base",
-    ("dated", "reports"): "reports.source is now bench.reports.stored_runs",
+    ("dated", "reports"): "reports.source is now bench.reports.rows",
     ("subtle", "methods"): "its terms must be of type tuple, not None",
     ("subtle", "datasets"): "its split_names is empty",
     ("subtle", "protocols"): "its summary must be of type str, not None",

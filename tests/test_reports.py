@@ -19,7 +19,7 @@ from bench.cli.main import app
 from bench.errors import IncompleteError
 from bench.reports.base import FORMATS, Options, Report
 from bench.reports.build import build
-from bench.reports.stored_runs import Source
+from bench.reports.rows import Source
 from bench.results.store import Store
 from bench.types import Score
 from tests.bench.results.test_store import IDENTITY

@@ -15,7 +15,7 @@ from bench.datasets.base import DATASETS
 from bench.datasets.images.decode import decode, ink_to_square, pixels_of, to_square
 from bench.errors import DataError, UsageError
 from bench.experiments.resolve import choose_weights, settings_of
-from bench.experiments.stored import stored_request
+from bench.experiments.stored_run import stored_request
 from bench.methods.base import METHODS, Context, Method
 from bench.results.models import RunRecord
 from bench.settings.post_processing import PostProcessing

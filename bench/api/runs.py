@@ -250,7 +250,7 @@ def stored_run(run: Run | int, where: str) -> RunRecord:
 def _resolve(request: Request, resources: Resources, where: str, force: bool, quiet: bool) -> Experiment | RunRecord:
     """The experiment of a request; if its data is missing, the stored run of the same settings."""
     from bench.experiments.resolve import choose_weights, resolve
-    from bench.experiments.stored import find_run
+    from bench.experiments.stored_run import find_run
     from bench.methods.backbone.fetch_weights import why_not_fetched
 
     request, warning = choose_weights(request, partial(why_not_fetched, progress=not quiet))

@@ -24,7 +24,7 @@ from bench.experiments.preflight import agree
 from bench.experiments.progress_bars import Bars
 from bench.experiments.resolve import Splits, choose_weights, resolve
 from bench.experiments.run import follow
-from bench.experiments.stored import find_run
+from bench.experiments.stored_run import find_run
 from bench.loggers.base import make_logger
 from bench.methods.backbone.fetch_weights import why_not_fetched
 from bench.results.models import RunRecord

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.datasets.base import DATASETS, Dataset
-from bench.datasets.checks.broken_images import ROLES, BrokenImageCache, Role
+from bench.datasets.checks.find_broken_images import ROLES, BrokenImageCache, Role
 from bench.datasets.images.samplers import check_batches
 from bench.datasets.published.request_split import apply_request, remember_folder
 from bench.errors import DataError, LoadingError, UsageError, nearest

@@ -18,7 +18,7 @@ from bench.devices import choose_device
 from bench.errors import LoadingError, StorageError, UsageError
 from bench.experiments.embed_split import Embedder
 from bench.experiments.experiment import Experiment, Resources
-from bench.experiments.stored import load_network
+from bench.experiments.stored_run import load_network
 from bench.methods.base import Method
 from bench.results.models import RunRecord
 from bench.training.trained_networks import network_hash

@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from bench.errors import StorageError
 from bench.results.details import PER_QUERY, per_query
-from bench.results.request_of_row import request_of_row
+from bench.results.old_requests import request_of_row
 
 CURRENT = 4
 LOCK = 0x5A5B  # PostgreSQL's advisory lock for whoever makes or alters tables

@@ -26,7 +26,7 @@ from bench.evaluation.reranking import Icfrr
 from bench.evaluation.similarity import Measure, measure
 from bench.experiments.embed_split import Embedder
 from bench.experiments.experiment import Resources
-from bench.experiments.stored import load_network
+from bench.experiments.stored_run import load_network
 from bench.results.models import RunRecord
 from bench.search.photo_folder import PhotoFolder
 from bench.training.embed import embed

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.datasets.base import AVAILABLE, Dataset, Survey, count_by_class
-from bench.datasets.checks.broken_images import Duplicates, ImageCheck, Progress, check_images, find_duplicates
+from bench.datasets.checks.find_broken_images import Duplicates, ImageCheck, Progress, check_images, find_duplicates
 from bench.datasets.checks.imagenet_overlap import Overlap, count_imagenet_photos, find_overlaps
 from bench.datasets.published.class_splits import read_class_split
 from bench.datasets.published.files import needed_for

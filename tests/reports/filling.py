@@ -10,9 +10,9 @@ from bench.evaluation.metrics.base import DEFAULT_METRICS, MAIN_METRICS
 from bench.evaluation.ranking_result import Ranking
 from bench.reports.base import Options, Report
 from bench.reports.build import build
-from bench.reports.stored_runs import Source
+from bench.reports.rows import Source
 from bench.results import details
-from bench.results.request_of_row import request_of_row
+from bench.results.old_requests import request_of_row
 from bench.results.store import Store
 from bench.types import Score
 from tests.bench.results.test_store import IDENTITY

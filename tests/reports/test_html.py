@@ -14,7 +14,7 @@ from bench.reports import plots
 from bench.reports.base import FORMATS, Options, RetrievalExamples
 from bench.reports.build import build
 from bench.reports.html import inline
-from bench.reports.stored_runs import Source
+from bench.reports.rows import Source
 from bench.results.store import Store
 from tests.browsing import chromium, problems, requests
 from tests.reports.filling import everything, fill

@@ -18,7 +18,7 @@ from bench.evaluation.protocols.base import PROTOCOLS
 from bench.reports import published
 from bench.reports.base import FORMATS, KINDS, Options
 from bench.reports.gallery import choose_queries
-from bench.reports.stored_runs import Source
+from bench.reports.rows import Source
 from bench.results.store import Store
 from bench.statistics.intervals import interval
 from bench.statistics.significance import Results, compare

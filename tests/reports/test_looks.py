@@ -14,7 +14,7 @@ import pytest
 from bench.reports import pictures, plots
 from bench.reports.base import FORMATS, Options
 from bench.reports.build import build
-from bench.reports.stored_runs import Source
+from bench.reports.rows import Source
 from bench.results.store import Store
 from tests.reports.filling import fill
 from tests.reports.test_html import contrast

@@ -10,7 +10,7 @@ import pytest
 from bench.reports.ablation import ablation_tables
 from bench.reports.base import Options
 from bench.reports.cells import select_rows
-from bench.reports.stored_runs import Source
+from bench.reports.rows import Source
 from bench.reports.tables import query_labels
 from bench.results.store import Store
 from bench.statistics.significance import Results, compare, holm

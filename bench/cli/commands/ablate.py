@@ -55,7 +55,7 @@ def _show(done: list[Done], format: str, store: Store) -> None:
     from bench.cli.run_table import show_runs
     from bench.reports.ablation import ablation_tables
     from bench.reports.base import Options
-    from bench.reports.stored_runs import Source
+    from bench.reports.rows import Source
 
     show_runs(done, format, store)
     if format == "table" and done:

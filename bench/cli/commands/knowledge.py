@@ -27,7 +27,7 @@ def knowledge(
     The table is read from the cache, or computed again from the training photos.
     """
     from bench.experiments.progress_bars import Bars
-    from bench.experiments.stored import load_experiment, load_knowledge
+    from bench.experiments.stored_run import load_experiment, load_knowledge
     from bench.methods.modules.class_knowledge import top_classes
 
     run = load_run(ctx, number)

@@ -59,7 +59,7 @@ def report(
     from bench.reports.base import FORMATS, KINDS, Options
     from bench.reports.build import build
     from bench.reports.protocol_values import all_metric_ids
-    from bench.reports.stored_runs import Source
+    from bench.reports.rows import Source
     from bench.types import AVERAGES
 
     if check is not None and output is not None:

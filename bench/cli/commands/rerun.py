@@ -26,7 +26,7 @@ def rerun(
     The old run is kept, superseded. Exits with 3 if the images differ.
     """
     from bench.cli.run_requests import run_requests
-    from bench.experiments.stored import load_experiment
+    from bench.experiments.stored_run import load_experiment
 
     shown: Literal["table", "json"] = format
     resources = make_resources(ctx, device=device, workers=workers)

@@ -91,7 +91,7 @@ def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path 
     from bench.devices import choose_device
     from bench.experiments.embed_split import Embedder
     from bench.experiments.progress_bars import Bars
-    from bench.experiments.stored import load_network
+    from bench.experiments.stored_run import load_network
 
     write_output(path, b"")  # a mistake shows before thousands of images are embedded
     run = load_run(ctx, number, finished=True)

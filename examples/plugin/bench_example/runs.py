@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.reports.base import KINDS, Options, Table, number
-from bench.reports.stored_runs import Source
+from bench.reports.rows import Source
 
 METRICS = ("mAP@all:plain", "P@100:k")
 

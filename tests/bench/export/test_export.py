@@ -19,7 +19,7 @@ from bench.cli.main import app
 from bench.datasets.emoji import Emoji
 from bench.datasets.images.decode import decode, to_square
 from bench.experiments.experiment import Resources
-from bench.experiments.stored import load_network
+from bench.experiments.stored_run import load_network
 from bench.io import write_tensors
 from bench.results.models import RunRecord
 from bench.results.store import Store

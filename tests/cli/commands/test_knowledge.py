@@ -13,7 +13,7 @@ from bench.cli.main import app
 from bench.experiments.execute import Execution
 from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
-from bench.experiments.stored import load_experiment
+from bench.experiments.stored_run import load_experiment
 from bench.results.store import Store
 from bench.settings.request import Request
 from tests.conftest import Quiet

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.datasets.checks.broken_images import (
+from bench.datasets.checks.find_broken_images import (
     ROLES,
     BrokenImageCache,
     check_images,
