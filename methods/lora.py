@@ -72,6 +72,7 @@ class Lora(Method):
         "epochs": 20.0,
         "batch_size": 60,
         "optimiser": "adam",
+        "lr": 0.0,  # of the backbone, which is frozen
         "head_lr": 1e-6,
         "weight_decay": 0.0,
         "schedule": "constant",

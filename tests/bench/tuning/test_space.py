@@ -114,3 +114,10 @@ def test_the_spaces_of_the_results_hold_the_defaults(path: Path) -> None:
     space, defaults = read_space(path, parts), {**asdict(parts[0]), **asdict(parts[1])}
     for name, values in space.items():
         assert holds(values, defaults[name]), name
+
+
+def test_the_rate_of_a_frozen_backbone_is_not_searched() -> None:
+    lora, emoji = METHODS.get("lora"), DATASETS.get("emoji")
+    space = declared_space(default_settings(lora, emoji, None), lora.terms, [])
+    assert "lr" not in space
+    assert "head_lr" in space
