@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     words = ["--limit", str(options.limit), "--epochs", f"{options.epochs:g}"]
     words += ["--image-size", str(options.image_size)] if options.image_size else []
-    print("| processes | threads each | seconds a step | times one process | mAP@all |")
+    print("| processes | threads each | seconds a step | speed-up | mAP@all |")
     print("| --- | --- | --- | --- | --- |")
     first = None
     with tempfile.TemporaryDirectory() as name:
