@@ -101,6 +101,9 @@ def main() -> None:
     parser.add_argument("--stamps", type=Path)
     parser.add_argument("--limit", type=int, help="so many sketches and pictures of each class")
     options = parser.parse_args()
+    stored = {run.number: run for run in bench.runs(store=options.store)}
+    if missing := set(options.runs) - stored.keys():
+        parser.error(f"the store has no finished run {min(missing)}")
     split = bench.load_split("emoji")
     split = split.limited(options.limit) if options.limit else split
     read = {}
@@ -119,7 +122,7 @@ def main() -> None:
         print(f"{title}: {len(asked)} queries of {len(set(asked))} classes, {len(gallery)} pictures")
     print("\n| run | network | " + " | ".join(galleries) + " |\n| --- | --- |" + " --- |" * len(galleries))
     for number in options.runs:
-        run = next(each for each in bench.runs(store=options.store) if each.number == number)
+        run = stored[number]
         network = bench.load_network(run, store=options.store, cache_dir=options.cache_dir)
         queries = embed(network, [picture for _, picture in read["queries"]], sketches=True)
         cells = []

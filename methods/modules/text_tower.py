@@ -17,12 +17,8 @@ from bench.methods.modules.heads import seeded
 CLASS = "{class}"  # in a template: the class name
 VOCABULARY = 49408  # words of CLIP's tokenizer
 SCALE = "logit_scale"
-RANDOM = {
-    "context_length": 77,
-    "vocab_size": VOCABULARY,
-    "width": 512,
-    "layers": 12,
-}  # of CLIP ViT-B; for random weights
+# Of CLIP ViT-B, for random weights.
+RANDOM = {"context_length": 77, "vocab_size": VOCABULARY, "width": 512, "layers": 12}
 TEMPERATURE = 0.07  # CLIP's before its training
 HEAD_WIDTH = 64
 
