@@ -25,7 +25,7 @@ class ImageNet(Method):
 
     name = "imagenet"
     summary = "Frozen features of the backbone, no training: what the pre-training alone gives."
-    version = 3  # 2: own CPU kernels; 3: those of torch
+    version = 4  # 2: own CPU kernels; 3: those of torch; 4: normalisations folded
 
     def __init__(self, settings: NoSettings, context: Context) -> None:
         super().__init__(settings, context)

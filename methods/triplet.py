@@ -47,7 +47,7 @@ class Triplet(SingleNetwork):
 
     name = "triplet"
     summary = "Semi-hard triplet of a sketch and two photos, nothing else."
-    version = 4  # 4: semi-hard negatives; with the hardest the embedding collapsed
+    version = 5  # 4: semi-hard negatives; with the hardest the embedding collapsed; 5: normalisations folded
     terms = ("triplet",)
     Settings: ClassVar[type] = TripletSettings
 

@@ -11,6 +11,7 @@ from bench.errors import UsageError
 from bench.methods.backbone import classifiers
 from bench.methods.backbone.architectures import check_backbone, create, no_classifier
 from bench.methods.backbone.blocks import first_blocks
+from bench.methods.backbone.folding import fold
 from bench.methods.backbone.published_weights import PACKAGED as PACKAGED
 from bench.methods.backbone.weights import load_weights
 
@@ -35,6 +36,7 @@ class Backbone(nn.Module):
         self.network: Any = create(name)
         self.width = int(self.network.head_hidden_size)  # that of the feature maps, unless the head widens it
         self.weights_hash, self.classifies = load_weights(self.network, name, weights)
+        fold(self.network)
         native = self.network.pretrained_cfg["input_size"][-1]
         self._classifier_reads_feature = classifiers.reads_pooled_feature(self.network, native)
         self.frozen_batchnorm = frozen_batchnorm

@@ -39,7 +39,7 @@ def positives() -> Literal["class", "instance"]:
 class SingleNetwork(Method):
     """A backbone and a linear projection to ``settings.dim`` numbers, the same for sketches and photos."""
 
-    version = 3  # 2: own CPU kernels; 3: those of torch
+    version = 4  # 2: own CPU kernels; 3: those of torch; 4: normalisations folded
     classifier_terms = ("preservation",)  # if a subclass has that term
 
     def __init__(self, settings: Any, context: Context) -> None:
