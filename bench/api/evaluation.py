@@ -16,7 +16,7 @@ from bench.api.arguments import as_array, as_pair_of_labels, check_whole, common
 from bench.api.result import Result
 from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, as_vectors
 from bench.embeddings.files import read_file
-from bench.errors import MemoryExhaustedError, UsageError, nearest
+from bench.errors import UsageError, nearest
 from bench.evaluation.protocol_scores import (
     Figure,
     chosen_metrics,
@@ -153,11 +153,7 @@ def evaluate_file(path: Path, metric: str) -> Evaluation:
 
 
 def _evaluate(embeddings: Rankable, protocol: Protocol, names: tuple[str, ...], **how: Any) -> Evaluation:
-    try:
-        rankings = rank_protocols(embeddings, [protocol], **how)
-    except MemoryError as error:
-        photos = embeddings.photos.shape[0]
-        raise MemoryExhaustedError(f"Memory does not suffice to rank {photos} photos ({error}).") from error
+    rankings = rank_protocols(embeddings, [protocol], **how)
     figures, warnings = figures_of(rankings, protocol), find_warnings(embeddings)
     for warning in warnings:
         log.warning("%s", warning)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.experiments.experiment import Resources
+    from bench.experiments.progress_bars import Bars
     from bench.results.models import RunRecord
     from bench.results.store import Store
 
@@ -65,6 +66,19 @@ def load_run(ctx: typer.Context, number: int, *, finished: bool = False) -> RunR
     """The stored run with this number; raises IncompleteError if it is missing, or not ``finished``."""
     with open_store(ctx) as store:
         return store.run(number, finished=finished)
+
+
+@contextmanager
+def show_progress(
+    ctx: typer.Context, title: str, part: str = "", *, quiet: bool = False, in_bytes: bool = False
+) -> Iterator[Bars]:
+    """Show progress on stderr, beginning with ``part`` of the work; nothing with ``quiet`` or ``--quiet``."""
+    from bench.experiments.progress_bars import Bars
+
+    with Bars(title, quiet=quiet or global_option(ctx, "quiet"), in_bytes=in_bytes) as bars:
+        if part:
+            bars.phase(part)
+        yield bars
 
 
 def stderr() -> Console:

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.embeddings.arrays import Embeddings, Part, Rankable, ScoreMatrix, labels_within_groups
 from bench.embeddings.binary_codes import fit, fit_published
-from bench.errors import BenchError, DataError, UsageError
+from bench.errors import BenchError, DataError, MemoryExhaustedError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS, parse_metric
 from bench.evaluation.protocols.base import PROTOCOLS, Gallery, Protocol
 from bench.evaluation.ranking import rank
@@ -150,7 +150,8 @@ def rank_protocols(
     ``seed`` draws paired galleries and the first rotation of binary codes; other protocols do not change the draw.
     ``top`` is as in ``rank``. ``progress`` gets the queries done and their number, over all passes.
 
-    Raises what ``rank``, ``fit`` and ``refusal`` name, and DataError when no query has a photo to pair with.
+    Raises what ``rank``, ``fit`` and ``refusal`` name, DataError when no query has a photo to pair with, and
+    MemoryExhaustedError.
     """
     for protocol in protocols:
         if (reason := refusal(embeddings, protocol)) is not None:
@@ -162,29 +163,35 @@ def rank_protocols(
     total = queries * sum(len(tie_rules(members[0].distance)) for members in shared.values())
     before = 0
     found: Rankings = {}
-    for key, (first, *others) in shared.items():
-        prepared = prepare(embeddings, first, np.random.default_rng(seed))
-        photos = prepared.photos.shape[0]
-        metrics = [*(metric for each in (first, *others) for metric in each.metrics_for(photos)), TIED]
-        found[key] = {}
-        for ties in tie_rules(first.distance):
+    try:
+        for key, (first, *others) in shared.items():
+            prepared = prepare(embeddings, first, np.random.default_rng(seed))
+            photos = prepared.photos.shape[0]
+            metrics = [*(metric for each in (first, *others) for metric in each.metrics_for(photos)), TIED]
+            found[key] = {}
+            for ties in tie_rules(first.distance):
 
-            def report(done: int, _: int, before: int = before) -> None:
-                if progress is not None:
-                    progress(before + done, total)
+                def report(done: int, _: int, before: int = before) -> None:
+                    if progress is not None:
+                        progress(before + done, total)
 
-            own_top = top if ties == "index" else 0
-            found[key][ties] = rank(
-                prepared,
-                metrics,
-                distance=first.distance,
-                ties=ties,
-                top=own_top,
-                device=device,
-                progress=report,
-                eps=first.eps,
-            )
-            before += queries
+                own_top = top if ties == "index" else 0
+                found[key][ties] = rank(
+                    prepared,
+                    metrics,
+                    distance=first.distance,
+                    ties=ties,
+                    top=own_top,
+                    device=device,
+                    progress=report,
+                    eps=first.eps,
+                )
+                before += queries
+    except MemoryError as error:
+        raise MemoryExhaustedError(
+            f"Memory does not suffice to rank {embeddings.photos.shape[0]} photos ({error}): free some, or write the "
+            "embeddings as shards on a larger machine (bench score --to-shards) and rank those here."
+        ) from error
     return found
 
 

@@ -43,12 +43,12 @@ def rank_and_store(
     file: Path,
     device: str,
     progress: Progress | None = None,
-) -> tuple[Rankings, int]:
-    """Rank for ``protocols`` and store the default figures by ``distance``: the rankings, and the id of the run.
+) -> tuple[Rankings, int, int | None]:
+    """Rank for ``protocols`` and store the default figures by ``distance``: the rankings, and the number of the run.
 
     Where paths identify every row, the values of every query are stored, so that reports show intervals. Name, images,
-    distance and seed identify the run: new embeddings supersede the old ones. Raises StorageError when the database
-    cannot be written.
+    distance and seed identify the run: new embeddings supersede the old ones, whose number comes last, None without
+    such. Raises StorageError when the database cannot be written.
     """
     stored = chosen_metrics(details.ranked_metrics(external.relevance), distance, "to store")
     begun = time.perf_counter()
@@ -71,10 +71,11 @@ def rank_and_store(
     text = json.dumps(["external", identity, settings], sort_keys=True)  # both have a key "method"
     checked = {name: getattr(external, name) for name in ("verified", "evidence", "gallery_name")}
     notes = {"caution": external.caution, "external": {**checked, "file_sha256": digest_of(file)}}
+    key = hashlib.sha256(text.encode()).hexdigest()
     run = store.begin(
         {
             **identity,
-            "key": hashlib.sha256(text.encode()).hexdigest(),
+            "key": key,
             "configuration": {**settings, "precision": "", "method_version": "", **notes, **external.facts},
             "request": Request(name, external.dataset, external.split, seed).to_json(),
             "environment": {**provenance.collect(device), "metrics": str(METRICS_VERSION)},
@@ -85,4 +86,5 @@ def rank_and_store(
     if external.classes:
         packed = details.pack(ranking, external.gallery_clusters, external.classes, (), external.relevance)
     store.finish(run, scores, {"scoring": round(seconds, 2)}, details=packed)
-    return rankings, run
+    older = store.runs(metrics=(), key=key, status="superseded")
+    return rankings, run, older[-1].id if older else None

@@ -11,7 +11,7 @@ import typer
 from bench.cli.app import app
 from bench.cli.data_table import describe_place, label_items, make_json, print_findings, summarize
 from bench.cli.options import DatasetSettings, SplitName, refuse_repeated
-from bench.cli.output import Format, global_option, print_facts, print_json, print_rows, write_output
+from bench.cli.output import Format, global_option, print_facts, print_json, print_rows, show_progress, write_output
 from bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -57,17 +57,15 @@ def add(
     from bench.datasets.adding.add import Adding
     from bench.datasets.adding.drawings import Draw
     from bench.datasets.checks.check import check as find
-    from bench.experiments.progress_bars import Bars
 
     modes = [name for name, given in (("copy", copy), ("link", link), ("in-place", in_place)) if given]
     if len(modes) > 1:
         raise UsageError(f"--{modes[0]} and --{modes[1]} exclude each other: pass one of them.")
-    quiet = bool(global_option(ctx, "quiet"))
     with Adding(open_tree(ctx, dataset), sources, Draw(sketches, seed)) as adding:
-        with Bars(f"looking for {dataset}", quiet=quiet, in_bytes=True) as bars:
+        with show_progress(ctx, f"looking for {dataset}", in_bytes=True) as bars:
             found = adding.find(bars)
         print_found(adding, found)  # not between bars, which take over stdout
-        with Bars(f"adding {dataset}", quiet=quiet, in_bytes=True) as bars:
+        with show_progress(ctx, f"adding {dataset}", in_bytes=True) as bars:
             placed = adding.place(found, "".join(modes), bars)
     print_placed(adding, placed)
     if found.missing:
@@ -97,14 +95,11 @@ def check(
     Exits with 3 if the split is not usable.
     """
     from bench.datasets.checks.check import check as find
-    from bench.experiments.progress_bars import Bars
 
     chosen = open_dataset(ctx, dataset, assignments)
     if split is not None and split not in chosen.split_names and dataset != "folder":
         chosen.split(split)  # raises for an unknown split
-    with Bars(f"checking {dataset}", quiet=bool(global_option(ctx, "quiet")) or not deep) as bars:
-        if deep:
-            bars.phase("reading images")
+    with show_progress(ctx, f"checking {dataset}", "reading images", quiet=not deep) as bars:
         found = find(chosen, split, deep=deep, workers=workers, progress=bars.progress)
     if format == "json":
         print_json(make_json(chosen, found))

@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import Device, RunNumber, Weights
-from bench.cli.output import Format, global_option, load_run, make_resources, print_rows, write_output
+from bench.cli.output import Format, load_run, make_resources, print_rows, show_progress, write_output
 from bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -62,12 +62,10 @@ def query(
 
 def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
     """Load the network of a run and embed the photos, with a progress bar on stderr."""
-    from bench.experiments.progress_bars import Bars
     from bench.search.searcher import open_searcher
 
     record = load_run(ctx, run, finished=True)
-    with Bars(f"{record.title}, run {run}", quiet=bool(global_option(ctx, "quiet"))) as bars:
-        bars.phase("embedding")
+    with show_progress(ctx, f"{record.title}, run {run}", "embedding") as bars:
         resources = make_resources(ctx, device=device)
         return open_searcher(record, resources, photos=photos, weights=weights, progress=bars.progress)
 

@@ -12,16 +12,15 @@ import typer
 from bench.cli.app import app
 from bench.cli.commands.data import open_dataset
 from bench.cli.options import DatasetSettings, Many, SplitName
-from bench.cli.output import Format, cache_dir, global_option, print_json
+from bench.cli.output import Format, cache_dir, global_option, print_json, show_progress
 from bench.cli.score_table import print_figures, print_skipped, report_stored
-from bench.errors import MemoryExhaustedError, UsageError
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
     from bench.embeddings.arrays import Rankable
     from bench.evaluation.protocols.base import Protocol
     from bench.experiments.external_embeddings import ExternalEmbeddings
-    from bench.results.models import RunRecord
 
 
 @app.command(epilog="Example: bench score embeddings.npz --protocol all")
@@ -68,12 +67,17 @@ def score(
     (as `bench data list` writes them) put rows into its order. --as stores the default figures as well.
     --trec-run and --trec-qrels write files for ranx, ir_measures and trec_eval; ranked by --distance.
     """
-    check_options(name, dataset, split, assignments, unverified)
+    if name is not None and dataset is None:
+        raise UsageError("--as NAME stores a run of a dataset: name it with -d.")
+    if unverified and name is None:
+        raise UsageError("--unverified is a mark of a stored run: name the method with --as.")
+    if dataset is None and (split or assignments):
+        raise UsageError("--split and --set belong to a dataset: name it with -d.")
     check_shards(file, to_shards, deep)
+    from bench.embeddings.arrays import Embeddings
     from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols, without_refusing
     from bench.evaluation.score_json import count_rows, figure_rows, find_warnings
     from bench.evaluation.trec import write_qrels, write_run
-    from bench.experiments.progress_bars import Bars
 
     if name is not None:  # imports torch and SQLAlchemy
         from bench.experiments.external_run import check_name, rank_and_store
@@ -81,33 +85,27 @@ def score(
 
         check_name(name)
     protocols = requested_protocols(protocol or [], metric or [], distance, gallery)
-    quiet = bool(global_option(ctx, "quiet"))
     chosen = open_dataset(ctx, dataset, assignments) if dataset is not None else None
     if chosen is not None:
         check_relevance(protocols, chosen, split or chosen.split_names[0])
-    embeddings, external = read(file, to_shards, chosen, split, unverified, quiet)
+    embeddings, external = read(file, to_shards, chosen, split, unverified, global_option(ctx, "quiet"))
     protocols = without_refusing(embeddings, protocols, [*(protocol or []), ""])
-    run: int | None = None
-    older: list[RunRecord] = []
+    if device == "auto" and isinstance(embeddings, Embeddings):
+        from bench.devices import choose_device  # imports torch, which takes seconds
+
+        device = str(choose_device("auto"))
+    elif device == "auto":  # a gallery on disk, or a matrix of scores
+        device = "cpu"
+    run = superseded = None
     # The store is opened first: a mistake in --store shows before minutes of ranking.
     store = open_store(global_option(ctx, "store"), cache_dir(ctx))[0] if name is not None else None
-    with closing(store) if store else nullcontext(), Bars(f"scoring {file.name}", quiet=quiet) as bars:
-        bars.phase("ranking")
-        if device == "auto":
-            device = choose_device(embeddings)
+    with closing(store) if store else nullcontext(), show_progress(ctx, f"scoring {file.name}", "ranking") as bars:
         how: dict[str, Any] = {"seed": seed, "device": device, "progress": bars.progress}
-        try:
-            if store is None or name is None or external is None:
-                rankings = rank_protocols(embeddings, protocols, **how)
-            else:
-                how |= {"distance": distance or "cosine", "file": file}
-                rankings, run = rank_and_store(store, name, external, protocols, **how)
-                older = store.runs(metrics=(), key=store.run(run).key, status="superseded")
-        except MemoryError as error:
-            raise MemoryExhaustedError(
-                f"Memory does not suffice to rank {embeddings.photos.shape[0]} photos ({error}): free some, or write "
-                "the embeddings as shards on a larger machine (--to-shards) and rank those here."
-            ) from error
+        if store is None or name is None or external is None:
+            rankings = rank_protocols(embeddings, protocols, **how)
+        else:
+            how |= {"distance": distance or "cosine", "file": file}
+            rankings, run, superseded = rank_and_store(store, name, external, protocols, **how)
     if trec_run is not None:
         write_run(trec_run, embeddings, distance or "cosine", device)
     if trec_qrels is not None:
@@ -115,7 +113,7 @@ def score(
     found = {each.name: figures_of(rankings, each) for each in protocols}
     stored: dict[str, Any] = {}
     if name is not None and run is not None and external is not None:
-        stored = report_stored(run, name, external, seed, older[-1].id if older else None)
+        stored = report_stored(run, name, external, seed, superseded)
     warnings = find_warnings(embeddings)
     for warning in warnings:
         typer.echo(f"WARNING: {warning}", err=True)
@@ -124,18 +122,6 @@ def score(
     else:
         print_figures(found)
         print_skipped(found, embeddings)
-
-
-def check_options(
-    name: str | None, dataset: str | None, split: str | None, assignments: list[str] | None, unverified: bool
-) -> None:
-    """Raise UsageError for options that need others."""
-    if name is not None and dataset is None:
-        raise UsageError("--as NAME stores a run of a dataset: name it with -d.")
-    if unverified and name is None:
-        raise UsageError("--unverified is a mark of a stored run: name the method with --as.")
-    if dataset is None and (split or assignments):
-        raise UsageError("--split and --set belong to a dataset: name it with -d.")
 
 
 def check_relevance(protocols: Sequence[Protocol], dataset: Dataset, split: str) -> None:
@@ -185,14 +171,3 @@ def read(
         what = f"{external.dataset}, split {external.split}, gallery {external.gallery_name}"
         typer.echo(f"{what}: numbers per class agree with {against}", err=True)
     return external.embeddings, external
-
-
-def choose_device(embeddings: Rankable) -> str:
-    """The best device of this machine; a gallery on disk and a matrix of scores are ranked by the CPU."""
-    from bench.embeddings.arrays import Embeddings
-
-    if not isinstance(embeddings, Embeddings):
-        return "cpu"
-    from bench import devices  # imports torch, which takes seconds
-
-    return str(devices.choose_device("auto"))

@@ -1,4 +1,4 @@
-"""``bench show``: one stored run in full."""
+"""``bench show``: one stored run in full; ``bench show knowledge``: the ImageNet classes of each seen class."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import typer
 from typer.core import TyperGroup
 
 from bench.cli.app import app
-from bench.cli.options import Device, RunNumber, Weights
+from bench.cli.options import DatasetSettings, Device, RunNumber, Weights, Workers
 from bench.cli.output import (
     Format,
     cache_dir,
-    global_option,
     load_run,
     make_resources,
     open_store,
     print_facts,
     print_json,
     print_rows,
+    show_progress,
     write_output,
 )
 from bench.errors import UsageError
@@ -90,13 +90,11 @@ def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path 
 
     from bench.devices import choose_device
     from bench.experiments.embed_split import Embedder
-    from bench.experiments.progress_bars import Bars
     from bench.experiments.stored_run import load_network
 
     write_output(path, b"")  # a mistake shows before thousands of images are embedded
     run = load_run(ctx, number, finished=True)
-    with Bars(f"{run.title}, run {number}", quiet=bool(global_option(ctx, "quiet"))) as bars:
-        bars.phase("embedding")
+    with show_progress(ctx, f"{run.title}, run {number}", "embedding") as bars:
         resources = make_resources(ctx, device=device)
         experiment, method = load_network(run, resources, weights)
         found, _ = Embedder(method, experiment, resources, choose_device(device)).embed_split(bars)
@@ -106,3 +104,34 @@ def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path 
     with path.open("wb") as file:
         np.savez(file, **arrays)
     typer.echo(f"wrote {len(found.query)} queries and {count} photos to {path}", err=True)
+
+
+@showing.command(epilog="Example: bench show knowledge 3 -k 5")
+def knowledge(
+    ctx: typer.Context,
+    number: RunNumber,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="ImageNet classes of each seen class.")] = 3,
+    weights: Weights = None,
+    assignments: DatasetSettings = None,
+    device: Device = "auto",
+    workers: Workers = 0,
+    format: Format = "table",
+) -> None:
+    """Show the likeliest ImageNet classes of each seen class, from the table that a run was trained with.
+
+    The table is read from the cache, or computed again from the training photos.
+    """
+    from bench.experiments.stored_run import load_experiment, load_knowledge
+    from bench.methods.modules.class_knowledge import top_classes
+
+    run = load_run(ctx, number)
+    resources = make_resources(ctx, device=device, workers=workers)
+    experiment = load_experiment(run, resources, assignments or (), weights)
+    with show_progress(ctx, f"knowledge of run {number}") as observer:
+        table = load_knowledge(experiment, resources, observer)
+    rows = [
+        {"seen_class": seen, "imagenet_class": imagenet, "probability": probability}
+        for seen, classes in zip(experiment.split.seen, top_classes(table, k), strict=True)
+        for imagenet, probability in classes
+    ]
+    print_rows("classes", rows, format)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.app import app
-from bench.cli.output import Format, cache_dir, global_option, print_rows
+from bench.cli.output import Format, cache_dir, global_option, print_rows, show_progress
 from bench.errors import IncompleteError
 
 storing = typer.Typer(no_args_is_help=True, help="Back up, merge and migrate the results database.")
@@ -35,11 +35,10 @@ def merge(
     The same key with the same scores is the same run. Different scores under one key are a conflict, which is printed:
     both runs are kept, and the older one in --store counts. Merging again adds nothing.
     """
-    from bench.experiments.progress_bars import Bars
     from bench.results.database import plain
     from bench.results.merge import merge as merge_into
 
-    with Bars("merging", quiet=bool(global_option(ctx, "quiet"))) as bars:
+    with show_progress(ctx, "merging") as bars:
 
         def progress(source: str, done: int, total: int) -> None:
             if bars.part != plain(source):
