@@ -39,8 +39,8 @@ def enter_run(store: Store, run: RunRecord, details: Mapping[str, bytes], merged
 
     In one transaction: a process that enters the same run at the same time waits, and finds it stored.
     """
-    with store.writing() as session:
-        session.execute(select(RunRow.id).where(RunRow.key == run.key).with_for_update())
+    with store.writing(run.key) as session:
+        session.execute(select(RunRow.id).where(RunRow.key == run.key).with_for_update())  # ``finish`` waits, too
         stored = store.runs(session=session, key=run.key)
         done = [each for each in stored if run.status == each.status == "done"]
         if any(_alike(each, run) for each in done[-1:]) or any(_facts(each) == _facts(run) for each in stored):

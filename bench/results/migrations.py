@@ -1,7 +1,7 @@
 """Migrations of older databases: one step for each schema version, in order.
 
-A change of ``models.py`` adds a step here, which alters the tables of the version before. A step spells its tables
-out, since later versions change the models.
+A change of ``models.py`` adds a step here, which alters the tables of the version before; a new table needs none. A
+step spells its columns out, since later versions change the models.
 """
 
 from __future__ import annotations
@@ -10,68 +10,32 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from sqlalchemy import (
-    JSON,
-    Column,
-    Connection,
-    Double,
-    ForeignKey,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    func,
-    insert,
-    inspect,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import JSON, Column, Connection, Integer, Table, bindparam, func, insert, inspect, select, text, update
 
 from bench.errors import StorageError
 from bench.results.details import PER_QUERY, per_query
+from bench.results.models import Base
 from bench.results.old_requests import request_of_row
 
 CURRENT = 4
 LOCK = 0x5A5B  # PostgreSQL's advisory lock for whoever makes or alters tables
 
-VERSIONS = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
+VERSIONS = Table("schema_version", Base.metadata, Column("version", Integer, nullable=False))
 
 
-def _details_and_leases(connection: Connection) -> None:
-    """Version 2: the cost and details of a run, and leases."""
+def _costs(connection: Connection) -> None:
+    """Version 2: the cost of a run; details and leases are new tables."""
     connection.execute(text("ALTER TABLE run ADD COLUMN cost JSON NOT NULL DEFAULT '{}'"))
-    tables = MetaData()
-    Table("run", tables, Column("id", Integer, primary_key=True))  # for the foreign keys
-    Table(
-        "detail",
-        tables,
-        Column("run_id", Integer, ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
-        Column("name", String(40), primary_key=True),
-        Column("content", LargeBinary, nullable=False),
-    )
-    Table(
-        "lease",
-        tables,
-        Column("key", String(64), primary_key=True),
-        Column("run_id", Integer, ForeignKey("run.id", ondelete="CASCADE"), nullable=False),
-        Column("heartbeat", Double, nullable=False),
-        Column("doing", String, nullable=False),
-    )
-    tables.create_all(connection, tables=[tables.tables["detail"], tables.tables["lease"]])
 
 
 def _requests(connection: Connection) -> None:
     """Version 3: the request of each run."""
     connection.execute(text("ALTER TABLE run ADD COLUMN request JSON NOT NULL DEFAULT '{}'"))
-    names = ("method", "dataset", "split", "seed", "selection", "gallery", "per_class_limit", "ablation")
-    facts = ("configuration", "environment", "request")
-    columns = [Column("id", Integer), *(Column(name) for name in names), *(Column(name, JSON) for name in facts)]
-    run = Table("run", MetaData(), *columns)
-    for row in connection.execute(select(run)).mappings().all():
-        request = request_of_row(dict(row), partial(_queried_classes, connection, row["id"]))
-        connection.execute(update(run).where(run.c.id == row["id"]).values(request=request.to_json()))
+    runs = text("SELECT * FROM run").columns(configuration=JSON, environment=JSON)
+    change = text("UPDATE run SET request = :request WHERE id = :id").bindparams(bindparam("request", type_=JSON))
+    for row in connection.execute(runs).mappings().all():
+        request = request_of_row(row, partial(_queried_classes, connection, row["id"]))
+        connection.execute(change, {"request": request.to_json(), "id": row["id"]})
 
 
 def _long_integers(connection: Connection) -> None:
@@ -82,16 +46,15 @@ def _long_integers(connection: Connection) -> None:
 
 
 def _queried_classes(connection: Connection, run: int) -> list[str]:
-    detail = Table("detail", MetaData(), Column("run_id"), Column("name"), Column("content", LargeBinary))
-    kept = select(detail.c.content).where(detail.c.run_id == run, detail.c.name == PER_QUERY)
-    content = connection.execute(kept).scalar()
+    kept = text("SELECT content FROM detail WHERE run_id = :run AND name = :name")
+    content = connection.scalar(kept, {"run": run, "name": PER_QUERY})
     if content is None:
         return []
     queries = per_query(content)
     return [queries.classes[label] for label in np.unique(queries.labels)]
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {2: _details_and_leases, 3: _requests, 4: _long_integers}
+STEPS: dict[int, Callable[[Connection], None]] = {2: _costs, 3: _requests, 4: _long_integers}
 
 
 def found_version(connection: Connection) -> int | None:
@@ -115,17 +78,17 @@ def found_version(connection: Connection) -> int | None:
     return found
 
 
-def upgrade(connection: Connection, create: Callable[[Connection], None]) -> int | None:
-    """Create the tables of a new database, or bring an older one to ``CURRENT``, inside the caller's transaction.
+def upgrade(connection: Connection) -> int | None:
+    """Create the tables that are missing, and alter those of an older version, inside the caller's transaction.
 
-    Returns its version before, None for a new one. Raises StorageError as ``found_version`` does, before any change.
+    Returns the version before, None for a new database. Raises StorageError as ``found_version`` does, before any
+    change.
     """
     if connection.dialect.name == "postgresql":  # of several processes one makes the tables
         connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
     found = found_version(connection)
+    Base.metadata.create_all(connection)
     if found is None:
-        create(connection)
-        VERSIONS.create(connection)
         connection.execute(insert(VERSIONS).values(version=CURRENT))
         return None
     for step in range(found + 1, CURRENT + 1):

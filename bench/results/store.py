@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import Engine, delete, func, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from bench.errors import DatabaseError, IncompleteError, StorageError
+from bench.errors import DatabaseError, IncompleteError
 from bench.results import migrations
 from bench.results.database import choose_journal, database_file, failures, inode, open_engine, plain
 from bench.results.models import (
     RUN_COLUMNS,
-    Base,
     DetailRow,
     LeaseRow,
     RunRecord,
@@ -29,7 +27,6 @@ from bench.results.models import (
 )
 from bench.types import AVERAGES, Average, Score
 
-ATTEMPTS = 3  # at a claim, when another process claims the same key
 STALE_SECONDS = 60.0  # without a heartbeat; then the process counts as dead
 FINISHED = ("done", "superseded")
 ELSEWHERE = "another run of the same experiment was stored first"
@@ -41,10 +38,6 @@ class Claim:
 
     answer: Literal["yours", "done", "busy"]
     run: int
-
-
-class _DoneMeanwhileError(Exception):
-    """Another process finished the key during the claim, which is rolled back."""
 
 
 class Store:
@@ -66,7 +59,7 @@ class Store:
                     self.was = migrations.found_version(connection)
                 if changes and self.was != migrations.CURRENT:
                     with self._writing.begin() as connection:
-                        self.was = migrations.upgrade(connection, Base.metadata.create_all)
+                        self.was = migrations.upgrade(connection)
                 if changes:
                     choose_journal(self._engine)
             file = database_file(where)
@@ -87,26 +80,12 @@ class Store:
         ``force`` claims a finished key, too. A run without a heartbeat for ``STALE_SECONDS`` is marked interrupted and
         its key claimed.
         """
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return self._claim(identity, force)
-            except _DoneMeanwhileError:
-                continue
-            except StorageError as error:
-                # PostgreSQL does not lock the whole database: two processes may insert a lease of one key. The second
-                # is refused, and finds the lease of the first at its next attempt.
-                if not isinstance(error.__cause__, IntegrityError):
-                    raise
-        return self._claim(identity, force)
-
-    def _claim(self, identity: Mapping[str, Any], force: bool) -> Claim:
-        with self.writing() as session:
-            key = identity["key"]
+        key = identity["key"]
+        with self.writing(key) as session:
             # The lease first: a result is stored and its lease deleted in one transaction. So who finds no lease finds
             # the result.
             lease = session.get(LeaseRow, key, with_for_update=True)
-            newest = select(func.max(RunRow.id)).where(RunRow.key == key, RunRow.status == "done")
-            done = session.scalar(newest)
+            done = session.scalar(select(func.max(RunRow.id)).where(RunRow.key == key, RunRow.status == "done"))
             if done is not None and not force:
                 self.unqueue(key, "interrupted", ELSEWHERE, session)
                 return Claim("done", done)
@@ -118,17 +97,10 @@ class Store:
                 waiting.environment = waiting.environment | identity.get("environment", {})
                 waiting.status, waiting.started = "running", now()
             run = waiting.id if waiting is not None else self._enter(session, identity)
-            if lease is None:
-                session.add(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
-                session.flush()
-                # PostgreSQL: another process may have begun and finished the key since the first look. With the lease
-                # inserted, a second look is final.
-                if session.scalar(newest) is not None and not force:
-                    raise _DoneMeanwhileError
-            else:
+            if lease is not None:
                 lost = update(RunRow).where(RunRow.id == lease.run_id, RunRow.status == "running")
                 session.execute(lost.values(status="interrupted", failure="its process ended", ended=now()))
-                lease.run_id, lease.heartbeat, lease.doing = run, time.time(), ""
+            session.merge(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
             return Claim("yours", run)
 
     def begin(self, identity: Mapping[str, Any]) -> int:
@@ -267,9 +239,13 @@ class Store:
         session.flush()
         return row.id
 
-    def writing(self) -> AbstractContextManager[Session]:
-        """A transaction that may write: whole or not at all; raises StorageError."""
-        return self._session(self._writing)
+    @contextmanager
+    def writing(self, key: str = "") -> Iterator[Session]:
+        """A transaction that may write: whole or not at all; one at a time for a ``key``. Raises StorageError."""
+        with self._session(self._writing) as session:
+            if key and self._engine.dialect.name == "postgresql":  # SQLite locks the whole database
+                session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+            yield session
 
     @contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:

@@ -92,7 +92,7 @@ def test_an_upgraded_database_has_the_shape_of_a_new_one(version_1: Path, tmp_pa
 
 def test_a_step_that_fails_leaves_the_older_version(version_1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(connection: object) -> None:
-        migrations._details_and_leases(connection)  # type: ignore[arg-type]
+        migrations._costs(connection)  # type: ignore[arg-type]
         raise StorageError("the disk is full")
 
     monkeypatch.setitem(migrations.STEPS, 2, half)

@@ -98,7 +98,7 @@ def test_eight_processes_lose_nothing_and_compute_nothing_twice(url: str) -> Non
 
 
 def test_two_that_claim_at_the_same_moment(url: str) -> None:
-    """Neither sees the other's lease when it looks; one of them is told so when it enters its own."""
+    """One of them has the key's lock; the others wait, and see its lease when they look."""
     store = Store(url)
     answers: list[str] = []
     gate = threading.Barrier(6)
@@ -119,21 +119,26 @@ def test_two_that_claim_at_the_same_moment(url: str) -> None:
     store.close()
 
 
-def test_a_run_that_begins_and_ends_while_another_process_claims_it_is_not_computed_again(
+def test_no_other_process_claims_a_run_between_the_look_and_the_entry_of_a_lease(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look for a result and the entry of a lease, where no lock of the whole database forbids it."""
+    """Otherwise it could begin and end there, and would be computed again."""
     store, other = Store(url), Store(url)
-    enter = store._enter
+    enter, answers = store._enter, list[str]()
+    late = threading.Thread(target=lambda: answers.append(other.claim(IDENTITY).answer))
 
-    def late(session: Any, identity: Any) -> int:
-        if other.find(IDENTITY["key"]) is None:
-            other.finish(other.claim(IDENTITY).run, SCORES, {})
+    def enter_late(session: Any, identity: Any) -> int:
+        late.start()
+        late.join(0.3)
+        assert answers == []
         return enter(session, identity)
 
-    monkeypatch.setattr(store, "_enter", late)
-    assert store.claim(IDENTITY).answer == "done"
-    assert [run.status for run in store.runs()] == ["done"]
+    monkeypatch.setattr(store, "_enter", enter_late)
+    mine = store.claim(IDENTITY)
+    late.join()
+    assert (mine.answer, answers) == ("yours", ["busy"])
+    store.finish(mine.run, SCORES, {})
+    assert other.claim(IDENTITY) == Claim("done", mine.run)
     assert store.doing() == {}
     store.close()
     other.close()
