@@ -270,9 +270,8 @@ def _compute(
     experiment: Experiment, resources: Resources, where: str, force: bool, quiet: bool, loggers: Sequence[str]
 ) -> RunRecord:
     """The stored run of an experiment; one that another process computes is awaited."""
-    from bench.experiments.progress_bars import Bars
     from bench.experiments.run import other_images, run_and_store
-    from bench.loggers.base import log_curves
+    from bench.loggers.base import observe
     from bench.results.outcomes import open_store
 
     store, _ = open_store(where, resources.cache_dir)
@@ -281,7 +280,7 @@ def _compute(
             if changed := other_images(experiment, stored):
                 _log.warning("%s", changed)
             return stored
-        with Bars(experiment.title, quiet=quiet) as bars, log_curves(bars, loggers, experiment.identity) as observer:
+        with observe(experiment.title, experiment.identity, loggers, quiet=quiet) as observer:
             while (found := run_and_store(experiment, store, resources, observer, force=force)) is None:
                 time.sleep(POLL_SECONDS)
         return found[0]

@@ -12,7 +12,7 @@ import typer
 from sqlalchemy import make_url
 
 from bench.cli.options import RunOptions
-from bench.cli.output import cache_dir, global_option, print_rows, stderr
+from bench.cli.output import cache_dir, global_option, print_rows
 from bench.datasets.images.loader import CACHE_BYTES
 from bench.experiments.experiment import Experiment
 from bench.results.database import database_file, plain
@@ -53,11 +53,12 @@ def show_plan(ctx: typer.Context, experiments: list[Experiment], options: RunOpt
     print_rows("runs", rows, options.format, columns=[*rows[0]][:-1])
     if options.format == "json" and plain(where) != where:
         note = "The commands leave out --store, whose URL may hold a password: set BENCH_STORE for them."
-        stderr().print(note, soft_wrap=True)
+        typer.echo(note, err=True)
     elif options.format == "table" and any(row["seconds"] is None for row in rows):
-        stderr().print(
+        typer.echo(
             "Seconds and megabytes come from stored runs of the same method and split. Without such a run seconds are "
-            "unknown, and megabytes count images and embeddings only."
+            "unknown, and megabytes count images and embeddings only.",
+            err=True,
         )
 
 

@@ -6,15 +6,15 @@ import functools
 from contextlib import suppress
 
 import torch
+import typer
 
-from bench.cli.observe import observe
 from bench.cli.options import RunOptions
-from bench.cli.output import stderr
 from bench.cli.sweep import Sweep
 from bench.cluster.launch import EXECUTORS, Executor, Job, gpus_here
 from bench.errors import DatabaseError, IncompleteError, StorageError, UsageError, nearest
 from bench.evaluation.ranking import available_processors
 from bench.experiments.experiment import Resources
+from bench.loggers.base import observe
 from bench.results.models import RunRecord
 from bench.results.outcomes import find_outcome
 from bench.results.store import ELSEWHERE
@@ -92,7 +92,7 @@ def _run_local(sweep: Sweep, executor: Executor, jobs: Named) -> None:
         except DatabaseError as error:
             sweep.lose(error)
         line = f"[{position + 1}/{len(jobs)}] {jobs[position][0]}: {facts['job']}, log {facts['log']}"
-        stderr().print(line, markup=False, soft_wrap=True)
+        typer.echo(line, err=True)
 
     def ended(position: int, code: int | None) -> None:
         unstored = code == StorageError.exit_code

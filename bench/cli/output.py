@@ -15,8 +15,6 @@ import typer
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bench.experiments.experiment import Resources
     from bench.experiments.progress_bars import Bars
     from bench.results.models import RunRecord
@@ -79,13 +77,6 @@ def show_progress(
         if part:
             bars.phase(part)
         yield bars
-
-
-def stderr() -> Console:
-    """A console for progress and notes."""
-    from rich.console import Console
-
-    return Console(file=sys.stderr, highlight=False)
 
 
 def print_json(facts: Mapping[str, Any]) -> None:

@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.cli.output import number_or_none, print_json, print_rows, stderr
+import typer
+
+from bench.cli.output import number_or_none, print_json, print_rows
 from bench.evaluation.metrics.base import main_metrics
 from bench.generalized import mark_of
 from bench.io import facts_of
@@ -110,7 +112,7 @@ def show_runs(done: list[Done], format: str, store: Store, jobs: Sequence[Mappin
     print_rows("runs", rows, digits=3)
     skipped = max((score.skipped for run, _ in done for score in run.scores), default=0)
     if skipped and sys.stderr.isatty():
-        stderr().print(f"{skipped} queries have no relevant photo and are left out of the means.")
+        typer.echo(f"{skipped} queries have no relevant photo and are left out of the means.", err=True)
 
 
 def make_json(run: RunRecord, already_done: bool) -> dict[str, Any]:

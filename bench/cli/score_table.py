@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bench.cli.output import print_rows, stderr
+from bench.cli.output import print_rows
 
 if TYPE_CHECKING:
     from bench.embeddings.arrays import Rankable
@@ -77,6 +77,6 @@ def report_stored(
         text += f"; it supersedes run {superseded} of that name, split and seed"
     if not external.classes:
         text += "; reports show no interval for it, which needs query_paths, gallery_paths and the images"
-    stderr().print(text, markup=False)
+    typer.echo(text, err=True)
     facts = {each: getattr(external, each) for each in ("dataset", "split", "fingerprint", "verified")}
     return {"run": run, "supersedes": superseded, "method": name, "seed": seed, **facts}

@@ -9,14 +9,13 @@ from typing import Any
 
 import typer
 
-from bench.cli.observe import observe
 from bench.cli.options import RunOptions
-from bench.cli.output import stderr
 from bench.cli.run_table import Done
 from bench.distributed.failure import LostProcessError
 from bench.errors import BenchError, DatabaseError, IncompleteError, StorageError
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.run import other_images, run_and_store, run_without_store
+from bench.loggers.base import observe
 from bench.results.models import RunRecord
 from bench.results.outcomes import UnstoredError, open_store, outcome_folder
 from bench.results.store import Store
@@ -48,7 +47,7 @@ class Sweep:
         busy = [number for number in range(len(self.experiments)) if not self._run_one(number)]
         for number in busy:
             name = self.experiments[number].title
-            stderr().print(f"{name}: another process computes it, waiting", markup=False)
+            typer.echo(f"{name}: another process computes it, waiting", err=True)
             while not self._run_one(number):
                 time.sleep(POLL_SECONDS)
 
@@ -99,7 +98,7 @@ class Sweep:
     def add_stored(self, name: str, experiment: Experiment, run: RunRecord) -> None:
         """Show a run that was stored before."""
         self.done.append((run, True))
-        stderr().print(f"{name}: already done, run {run.id} of {run.ended}", markup=False, soft_wrap=True)
+        typer.echo(f"{name}: already done, run {run.id} of {run.ended}", err=True)
         if changed := other_images(experiment, run):
             typer.echo(f"WARNING: {changed}", err=True)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, ClassVar
 
 from bench.errors import missing_extra
 from bench.experiments.progress import Observer
+from bench.experiments.progress_bars import Bars
 from bench.registry import Registry, not_derived_from
 
 log = logging.getLogger("bench.loggers")
@@ -64,16 +65,10 @@ def make_logger(text: str) -> Logger:
 
 
 @contextmanager
-def log_curves(observer: Observer, texts: Sequence[str], identity: Mapping[str, Any]) -> Iterator[Observer]:
-    """An observer that also feeds the loggers of ``texts``; ``identity`` has the columns of the run."""
-    if not texts:
+def observe(title: str, identity: Mapping[str, Any], texts: Sequence[str], *, quiet: bool) -> Iterator[Observer]:
+    """Show the progress of the run with the columns ``identity``, and send its curves to the loggers of ``texts``."""
+    with Bars(title, quiet=quiet) as bars, closing(Curves(bars, texts, identity)) as observer:
         yield observer
-        return
-    curves = Curves(observer, texts, identity)
-    try:
-        yield curves
-    finally:
-        curves.end()
 
 
 class Curves(Observer):
@@ -109,7 +104,7 @@ class Curves(Observer):
         self._observer.finish(scores)
         self._scores = scores
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Close the loggers."""
         self._send(lambda logger: logger.end(self._scores))
 

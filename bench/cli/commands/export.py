@@ -10,7 +10,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import RunNumber, Weights
-from bench.cli.output import make_resources, open_store, stderr
+from bench.cli.output import make_resources, open_store
 
 
 @app.command(epilog="Example: bench export 3 --format onnx -o model")
@@ -38,6 +38,4 @@ def export(
     card = partial(make_card, record, per_query=per_query, format=format)
     how = write_onnx if format == "onnx" else write_safetensors
     difference = write(record, make_resources(ctx, device="cpu"), output, how, card, weights)
-    stderr().print(
-        f"{output}: embeddings equal those of run {run} within {difference:.1e}", markup=False, soft_wrap=True
-    )
+    typer.echo(f"{output}: embeddings equal those of run {run} within {difference:.1e}", err=True)

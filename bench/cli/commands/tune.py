@@ -49,9 +49,9 @@ def tune(
     except ImportError as error:
         raise missing_extra("bench tune", "tune") from error
     request = make_request(method, options)
-    from bench.cli.observe import observe
     from bench.evaluation.metrics.base import main_metrics
     from bench.experiments.resolve import choose_weights, resolve
+    from bench.loggers.base import observe
     from bench.results.outcomes import open_store
     from bench.tuning.space import as_assignments, declared_space, read_space, rounded
     from bench.tuning.study import Tuning, best_trial, ended_trials
