@@ -1,9 +1,10 @@
-"""How ``bench data`` prints a dataset, its findings and its lists."""
+"""How ``bench data`` prints a dataset, what was added to it, its findings and its lists."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,18 @@ from bench.cli.output import print_rows
 from bench.errors import DataError
 
 if TYPE_CHECKING:
+    from bench.datasets.adding.add import Adding
+    from bench.datasets.adding.place import Placed
+    from bench.datasets.adding.recognise import Found
     from bench.datasets.base import Dataset
     from bench.datasets.checks.check import Findings
-    from bench.types import Split
+    from bench.types import Modality, Split
 
 SHOWN = 20  # rows and sentences of a list; JSON has all
 ROLES = ("queries", "gallery", "train", "validation")
+TITLES: tuple[tuple[Modality, str], ...] = (("sketch", "sketches"), ("photo", "photos"))
+Lines = Iterable[tuple[str, str]]  # a title and a sentence
+Lists = dict[str, list[dict[str, Any]]]  # the items of each role
 
 
 def summarize(split: Split) -> dict[str, Any]:
@@ -58,32 +65,75 @@ def describe_place(dataset: Dataset) -> dict[str, Any]:
     from bench.datasets.published.tree_dataset import TreeDataset
 
     name, where = dataset.name, dataset.whereabouts()
-    row: dict[str, Any] = {"dataset": name, "root": str(where.root) if where.root else None, "layout": where.layout}
     command = f"bench data add {name} SOURCE..." if isinstance(dataset, TreeDataset) else f"bench data path {name}"
-    row |= {"sketches": None, "photos": None, "missing": list(where.missing), "next": command}
-    addresses = {"addresses": list(dataset.addresses)}
+    row = {
+        "dataset": name,
+        "root": str(where.root) if where.root else None,
+        "layout": where.layout,
+        "sketches": None,
+        "photos": None,
+        "missing": list(where.missing) or ["all images"],
+        "next": command,
+        "addresses": list(dataset.addresses),
+    }
     if not where.layout:
-        return row | ({} if where.missing else {"missing": ["all images"]}) | addresses
+        return row
     try:
         survey = dataset.survey()
     except DataError as error:
-        return row | {"missing": [str(error)]} | addresses
+        return row | {"missing": [str(error)]}
     empty = Counter(modality for modality, _ in survey.missing)
     missing = [f"{modality} of {count} class{'es' * (count > 1)}" for modality, count in empty.items()]
     command = f"bench data check {name}" if missing else f"bench run -m ours -d {name}"
-    return row | {
-        "sketches": survey.total("sketch"),
-        "photos": survey.total("photo"),
-        "missing": missing,
-        "next": command,
-        "addresses": [],
+    counts = {title: survey.total(modality) for modality, title in TITLES}
+    return row | counts | {"missing": missing, "next": command, "addresses": []}
+
+
+def print_lines(lines: Lines) -> None:
+    """Print each title with its sentence."""
+    for title, sentence in lines:
+        typer.echo(f"{title:<12} {sentence}")
+
+
+def found_lines(adding: Adding, found: Found) -> Lines:
+    """What the sources of ``bench data add`` hold, which splits it serves, and what a whole dataset still needs."""
+    from bench.datasets.adding.recognise import served_splits
+
+    dataset, layout = adding.dataset, found.layout
+    yield "found", f"{dataset.name}, layout {layout.name} ({layout.source})"
+    for modality, title in TITLES:
+        classes = f"{len(found.classes[modality])} of {len(dataset.names.canonical)} classes now"
+        yield title, f"{found.count(modality):,} files; {classes}"
+    if found.lists:
+        folders = dict.fromkeys(pick.target.rpartition("/")[0] for pick in found.lists)
+        yield "file lists", f"{len(found.lists)} in {', '.join(folders)}"
+    for split, how in served_splits(dataset, found, adding.root).items():
+        yield "serves", f"{split}, by {how}"
+    for folder in found.missing:
+        yield "missing", f"{folder}/<class>/*"
+    if found.left_out:
+        yield "left out", f"{found.left_out:,} files that are no image or list of this dataset"
+    for name in found.others:
+        yield "also there", f"{name}: `bench data add {name} {shlex.join(adding.words)}`"
+
+
+def placed_lines(adding: Adding, placed: Placed) -> Lines:
+    """How many files were put where."""
+    parts = {
+        "copied": placed.copied,
+        "there before": placed.known,
+        "read through links": placed.linked,
+        "read in place": placed.in_place,
     }
+    done = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+    yield "added", f"{adding.root}: {done or 'nothing'}"
+    for path in adding.kept:
+        yield "kept", f"{path}, {path.stat().st_size / 1e6:,.1f} MB"
 
 
 def print_findings(dataset: Dataset, found: Findings) -> None:
     """Print findings: the summary, problems and remarks, classes whose counts differ."""
-    for title, sentence in _lines(dataset, found):
-        typer.echo(f"{title:<12} {sentence}")
+    print_lines(_finding_lines(dataset, found))
     differing = [asdict(row) for row in found.classes if row.differs]
     if differing:
         typer.echo(f"{len(differing)} classes differ" + f", the first {SHOWN}:" * (len(differing) > SHOWN))
@@ -92,7 +142,7 @@ def print_findings(dataset: Dataset, found: Findings) -> None:
     typer.echo("not usable" if found.problems else "usable")
 
 
-def _lines(dataset: Dataset, found: Findings) -> Iterator[tuple[str, str]]:
+def _finding_lines(dataset: Dataset, found: Findings) -> Lines:
     where, split, survey = dataset.whereabouts(), found.split, found.survey
     yield "dataset", f"{dataset.name}: {where.root or where.layout}" + f", layout {where.layout}" * bool(where.root)
     yield "on disk", f"{survey.total('sketch'):,} sketches, {survey.total('photo'):,} photos"
@@ -117,7 +167,7 @@ def _lines(dataset: Dataset, found: Findings) -> Iterator[tuple[str, str]]:
             yield title, f"and {len(sentences) - SHOWN} more: --format json has all"
 
 
-def label_items(split: Split) -> dict[str, list[dict[str, Any]]]:
+def label_items(split: Split) -> Lists:
     """The path, label and class of every image of each role, in canonical order."""
     found = {}
     for role in ROLES:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.cli import data_table
 from bench.cli.app import app
-from bench.cli.data_table import describe_place, label_items, make_json, print_findings, summarize
 from bench.cli.options import DatasetSettings, SplitName, refuse_repeated
 from bench.cli.output import Format, global_option, print_facts, print_json, print_rows, show_progress, write_output
 from bench.errors import DataError, UsageError
@@ -53,7 +53,6 @@ def add(
     The archives are those of the publication or of a repository: see `bench data path DATASET`. An interrupted command
     resumes when it is repeated. Exits with 3 if the dataset is whole but not usable.
     """
-    from bench.cli.data_added import print_found, print_placed
     from bench.datasets.adding.add import Adding
     from bench.datasets.adding.drawings import Draw
     from bench.datasets.checks.check import check as find
@@ -64,10 +63,10 @@ def add(
     with Adding(open_tree(ctx, dataset), sources, Draw(sketches, seed)) as adding:
         with show_progress(ctx, f"looking for {dataset}", in_bytes=True) as bars:
             found = adding.find(bars)
-        print_found(adding, found)  # not between bars, which take over stdout
+        data_table.print_lines(data_table.found_lines(adding, found))  # not between bars, which take over stdout
         with show_progress(ctx, f"adding {dataset}", in_bytes=True) as bars:
             placed = adding.place(found, "".join(modes), bars)
-    print_placed(adding, placed)
+    data_table.print_lines(data_table.placed_lines(adding, placed))
     if found.missing:
         typer.echo(
             f"not usable yet: {', '.join(found.missing)} is missing; add it by `bench data add {dataset} SOURCE`"
@@ -75,7 +74,7 @@ def add(
         return
     chosen = open_dataset(ctx, dataset, None)
     findings = find(chosen)
-    print_findings(chosen, findings)
+    data_table.print_findings(chosen, findings)
     if findings.problems:
         raise typer.Exit(DataError.exit_code)
 
@@ -102,9 +101,9 @@ def check(
     with show_progress(ctx, f"checking {dataset}", "reading images", quiet=not deep) as bars:
         found = find(chosen, split, deep=deep, workers=workers, progress=bars.progress)
     if format == "json":
-        print_json(make_json(chosen, found))
+        print_json(data_table.make_json(chosen, found))
     else:
-        print_findings(chosen, found)
+        data_table.print_findings(chosen, found)
     if found.problems:
         raise typer.Exit(DataError.exit_code)
 
@@ -135,7 +134,7 @@ def where(ctx: typer.Context, format: Format = "table") -> None:
     """Show every dataset: where it is, what is missing, the next command, official addresses. It fetches nothing."""
     from bench.datasets.base import DATASETS
 
-    rows = [describe_place(open_dataset(ctx, name, None)) for name, _ in DATASETS.items()]
+    rows = [data_table.describe_place(open_dataset(ctx, name, None)) for name, _ in DATASETS.items()]
     columns = [column for column in rows[0] if column != "addresses"]
     print_rows("datasets", rows, format, columns)
     wanted = [(row["dataset"], address) for row in rows for address in row["addresses"]]
@@ -166,14 +165,15 @@ def list_(
     from bench.generalized import extend
 
     found = extend(open_dataset(ctx, dataset, assignments).split(split), gallery)
+    lists = data_table.label_items(found)
     if output is not None:
-        write_lists(found, output)
+        write_lists(found, lists, output)
         typer.echo(f"wrote {found.name} (fingerprint {found.fingerprint}) to {output}", err=True)
     elif format == "json":
-        print_json({**summarize(found), "seen": found.seen, "unseen": found.unseen, **label_items(found)})
+        print_json({**data_table.summarize(found), "seen": found.seen, "unseen": found.unseen, **lists})
     else:
         typer.echo("role\tpath\tlabel\tclass")
-        for role, rows in label_items(found).items():
+        for role, rows in lists.items():
             for row in rows:
                 typer.echo("\t".join(map(str, (role, *row.values()))))
 
@@ -200,7 +200,7 @@ def open_tree(ctx: typer.Context, name: str) -> TreeDataset:
     return found
 
 
-def write_lists(split: Split, folder: Path) -> None:
+def write_lists(split: Split, lists: data_table.Lists, folder: Path) -> None:
     """Write one file per role, the classes and a summary."""
     from bench.datasets.published.class_splits import hash_of_classes, quote_class
 
@@ -214,9 +214,9 @@ def write_lists(split: Split, folder: Path) -> None:
         f"{role}.tsv": "".join(
             "\t".join(map(str, row)) + "\n" for row in (("path", "label", "class"), *(each.values() for each in rows))
         )
-        for role, rows in label_items(split).items()
+        for role, rows in lists.items()
     }
     texts["classes.txt"] = "\n".join(classes) + "\n"
-    texts["split.json"] = json.dumps(summarize(split), indent=2, ensure_ascii=False) + "\n"
+    texts["split.json"] = json.dumps(data_table.summarize(split), indent=2, ensure_ascii=False) + "\n"
     for name, text in texts.items():
         write_output(folder / name, text)

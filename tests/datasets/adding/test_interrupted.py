@@ -30,7 +30,7 @@ POINTS = {
     "while an archive in it is unpacked": Fault(f"{ADDING}.sources:os.replace", 2),  # the first one is of a state
     "while it copies": Fault(f"{ADDING}.place:_Writer.write", 20),
     "before it moves the copies": Fault(f"{ADDING}.place:_merge", 1),
-    "before the check": Fault("bench.cli.data_added:print_placed", 1),
+    "before the check": Fault("bench.cli.data_table:placed_lines", 1),
 }
 
 
