@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # torch takes seconds to import and nothing here needs it at 
     from torch import Tensor
 
 Modality = Literal["sketch", "photo"]
+MODALITIES: tuple[Modality, ...] = ("sketch", "photo")
 Relevance = Literal["class", "instance"]
 Average = Literal["queries", "classes"]
 AVERAGES: tuple[Average, ...] = ("queries", "classes")

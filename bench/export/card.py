@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,12 +51,11 @@ embeddings = network.embed_sketches(images)
 `bench run --checkpoint model.safetensors -d DATASET` scores it on any dataset."""
 
 
-def make_card(
-    run: RunRecord, experiment: Experiment, per_query: bytes | None, described: Mapping[str, Any], format: str
-) -> str:
-    """The card of a run; ``per_query`` is that detail, without which there are no intervals."""
+def make_card(run: RunRecord, experiment: Experiment, per_query: bytes | None, width: int, format: str) -> str:
+    """The card of a run whose embeddings have ``width`` numbers; without ``per_query`` there are no intervals."""
     title = f"{run.title} on {run.split}"
-    figures = [(metric, _interval(run, per_query, metric)) for metric in main_metrics(experiment.split.relevance)]
+    values = details.per_query(per_query) if per_query is not None else None
+    figures = [(metric, _interval(run, values, metric)) for metric in main_metrics(experiment.split.relevance)]
     figures = [(metric, found) for metric, found in figures if not np.isnan(found.mean)]
     weights, data = describe_weights(run), experiment.dataset.licence
     head = {
@@ -71,7 +70,7 @@ def make_card(
     }
     command = Request.from_json(run.request).command()
     lines = ["---", *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in head.items()), "---"]
-    lines += ["", f"# {title}", "", *_about(run, experiment, described)]
+    lines += ["", f"# {title}", "", *_about(run, experiment, width)]
     lines += ["", "## Figures", "", *_table(run, figures), "", "## How to load it", ""]
     lines += [LOAD_ONNX if format == "onnx" else LOAD_SAFETENSORS]
     lines += ["", "`preprocessing.json` has what must be done to an image first.", "", "## How it was trained", ""]
@@ -95,9 +94,8 @@ def describe_weights(run: RunRecord) -> str:
     return f"a file with SHA-256 {digest}, whose licence is not known here"
 
 
-def _about(run: RunRecord, experiment: Experiment, described: Mapping[str, Any]) -> list[str]:
-    size, width = experiment.test_size, described["output"]["shape"][1]
-    rule = selection(run.selection)
+def _about(run: RunRecord, experiment: Experiment, width: int) -> list[str]:
+    size, rule = experiment.test_size, selection(run.selection)
     facts = [
         f"Embeds sketches and photos so that photos of the sketched class are near, by {experiment.post.distance} "
         "distance, also for classes that it never saw.",
@@ -140,14 +138,11 @@ def _table(run: RunRecord, figures: list[tuple[str, Interval]]) -> list[str]:
     return [*lines, "", f"{over} The interval covers other classes. An id states its formula."]
 
 
-def _interval(run: RunRecord, per_query: bytes | None, metric: str) -> Interval:
+def _interval(run: RunRecord, per_query: details.PerQuery | None, metric: str) -> Interval:
     """A figure of the run with its interval over classes, the same as in reports."""
-    if per_query is not None:
-        stored = details.per_query(per_query)
-        if metric in stored.metrics:
-            sums = class_sums(stored.of(metric), stored.labels, "queries")
-            drawn = class_draws(len(sums.counts), np.random.default_rng(SEED), RESAMPLES)
-            generator = np.random.default_rng(SEED)
-            found = interval_of(sums, SeedSpread(), generator, limits=(0.0, 1.0), drawn=drawn)
-            return Interval(run.value(metric), found.low, found.high)
-    return Interval(run.value(metric))
+    if per_query is None or metric not in per_query.metrics:
+        return Interval(run.value(metric))
+    sums = class_sums(per_query.of(metric), per_query.labels, "queries")
+    drawn = class_draws(len(sums.counts), np.random.default_rng(SEED), RESAMPLES)
+    found = interval_of(sums, SeedSpread(), np.random.default_rng(SEED), limits=(0.0, 1.0), drawn=drawn)
+    return replace(found, mean=run.value(metric))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import LoadingError, missing_extra
-from bench.experiments.experiment import Experiment, Resources
-from bench.export.export import Embed, Exported
+from bench.experiments.experiment import Experiment
 from bench.methods.base import Method
 from bench.training.embed import embed_images
-from bench.types import Floats, Modality
+from bench.types import MODALITIES, Floats, Modality
 
 
 class Embedding(nn.Module):
@@ -39,21 +38,23 @@ def check_packages() -> None:
         raise missing_extra("--format onnx", "onnx") from error
 
 
-def write_onnx(experiment: Experiment, resources: Resources, method: Method, folder: Path, *, shared: bool) -> Exported:
-    """Write ``model.onnx``, or one file for sketches and one for photos.
+def write_onnx(
+    experiment: Experiment, method: Method, folder: Path, *, shared: bool
+) -> dict[Modality, tuple[str, Callable[[Tensor], Floats]]]:
+    """Write ``model.onnx``, or one file for sketches and one for photos if they have no ``shared`` network.
 
-    Raises LoadingError for a network that ONNX cannot express.
+    Returns the name of each modality's file, and how that file embeds uint8 [images, 3, size, size]. Raises
+    LoadingError for a network that ONNX cannot express.
     """
-    files: dict[Modality, str] = {"sketch": "sketch.onnx", "photo": "photo.onnx"}
-    if shared:
-        files = {"sketch": "model.onnx", "photo": "model.onnx"}
-    for file, is_photo in {file: modality == "photo" for modality, file in files.items()}.items():
-        embedding = Embedding(method, is_photo=is_photo, mirror=experiment.post.test_mirror).eval()
-        _write(embedding, experiment.test_size, folder / file)
-    return Exported(files, {modality: load(folder / file) for modality, file in files.items()})
+    files = {each: "model.onnx" if shared else f"{each}.onnx" for each in MODALITIES}
+    for modality, file in files.items():
+        if not (folder / file).exists():
+            embedding = Embedding(method, is_photo=modality == "photo", mirror=experiment.post.test_mirror).eval()
+            _write(embedding, experiment.test_size, folder / file)
+    return {modality: (file, load(folder / file)) for modality, file in files.items()}
 
 
-def load(path: Path) -> Embed:
+def load(path: Path) -> Callable[[Tensor], Floats]:
     """How an exported file embeds images."""
     import onnxruntime
 

@@ -34,7 +34,7 @@ def _requests(connection: Connection) -> None:
     runs = text("SELECT * FROM run").columns(configuration=JSON, environment=JSON)
     change = text("UPDATE run SET request = :request WHERE id = :id").bindparams(bindparam("request", type_=JSON))
     for row in connection.execute(runs).mappings().all():
-        request = request_of_row(row, partial(_queried_classes, connection, row["id"]))
+        request = request_of_row(dict(row), partial(_queried_classes, connection, row["id"]))
         connection.execute(change, {"request": request.to_json(), "id": row["id"]})
 
 

@@ -19,9 +19,8 @@ from bench.datasets.published.instances import by_class
 from bench.datasets.published.layouts import KNOWN_SHARE, Layout
 from bench.datasets.published.tree_dataset import TreeDataset
 from bench.errors import DataError
-from bench.types import Modality
+from bench.types import MODALITIES, Modality
 
-MODALITIES: tuple[Modality, ...] = ("sketch", "photo")
 SHOWN = 6  # folders in a message
 
 

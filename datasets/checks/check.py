@@ -13,9 +13,8 @@ from bench.datasets.published.files import needed_for
 from bench.datasets.published.published_counts import ClassCounts, class_counts, variants
 from bench.datasets.published.tree_dataset import other_gallery
 from bench.errors import DataError
-from bench.types import Modality, Split
+from bench.types import MODALITIES, Split
 
-MODALITIES: tuple[Modality, ...] = ("sketch", "photo")
 SHOWN = 3  # names in a sentence
 
 

@@ -16,7 +16,7 @@ from bench.datasets.published.tree_dataset import PUBLISHED_RECIPE
 from bench.errors import DataError, reason
 from bench.fine_grained import FineGrainedSplit
 from bench.settings.run_settings import setting
-from bench.types import Item, Modality, Relevance, Split
+from bench.types import MODALITIES, Item, Modality, Relevance, Split
 
 SIDES = ("train", "test")
 FOLDERS: dict[str, dict[Modality, str]] = {
@@ -101,8 +101,7 @@ class QmulDataset(Dataset):
         root, lists = self._place
         folders = [f"{self.title}_{each}" for each in ("sketch", "photo")] if lists else []
         counts: dict[Modality, dict[str, int]] = {}
-        modalities: tuple[Modality, ...] = ("sketch", "photo")
-        for number, modality in enumerate(modalities):
+        for number, modality in enumerate(MODALITIES):
             own = folders[number : number + 1] or [FOLDERS[side][modality] for side in SIDES]
             counts[modality] = {self.class_name: sum(len(Walker(root).listing(each).images) for each in own)}
         return Survey(counts)
@@ -131,10 +130,9 @@ class QmulDataset(Dataset):
             for line in lines:
                 if side_of.setdefault(stem(line), side) != side:
                     raise DataError(f"Photo {stem(line)!r} is in both lists of {root}: remove it from one.")
-        modalities: tuple[Modality, ...] = ("sketch", "photo")
         items = [
             self._item(f"{self.title}_{modality}/{image}", modality)
-            for modality in modalities
+            for modality in MODALITIES
             for image in walker.listing(f"{self.title}_{modality}").images
         ]
         missing = sorted(side_of.keys() - {item.instance for item in items if item.modality == "photo"})

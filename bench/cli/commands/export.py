@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,17 +24,13 @@ def export(
 
     The file is loaded again and must embed 32 images of the test as the run did; otherwise nothing is left.
     """
-    from bench.export.card import make_card
     from bench.export.export import export as write
-    from bench.export.onnx import check_packages, write_onnx
-    from bench.export.safetensors import write_safetensors
+    from bench.export.onnx import check_packages
     from bench.results.details import PER_QUERY
 
     if format == "onnx":
         check_packages()
     with open_store(ctx) as store:
         record, per_query = store.run(run, finished=True), store.detail(run, PER_QUERY)
-    card = partial(make_card, record, per_query=per_query, format=format)
-    how = write_onnx if format == "onnx" else write_safetensors
-    difference = write(record, make_resources(ctx, device="cpu"), output, how, card, weights)
+    difference = write(record, per_query, make_resources(ctx, device="cpu"), output, format, weights)
     typer.echo(f"{output}: embeddings equal those of run {run} within {difference:.1e}", err=True)
