@@ -9,21 +9,19 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from bench import __version__
 from bench.cli.config import expand_home, read_configuration
+from bench.distributed.failure import message_of, prints_error
 from bench.errors import BenchError, UsageError, nearest
 from bench.network import OFFLINE
 from bench.signals import Terminated
-
-GLOBAL_WITH_VALUE = ("--store", "--data-root", "--cache-dir", "--config")
-GLOBAL_FLAGS = ("-v", "--verbose", "-q", "--quiet", "--offline", "--version")
-
 
 METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH"}  # of values, by typer's name of their type
 
@@ -35,16 +33,15 @@ class Program(TyperGroup):
         """Expand ``~``, and move global options in front of the command, where click expects them."""
         _shorten(self, ctx)
         os.environ.update({k: expand_home(v) for k, v in os.environ.items() if k.startswith("BENCH_")})
+        values = {name: 0 if option.is_flag else 1 for option in self.params for name in option.opts}
         front: list[str] = []
         rest: list[str] = []
         words = iter([expand_home(word) for word in args])
         for word in words:
             if word == "--":
                 rest += [word, *words]
-            elif word in GLOBAL_WITH_VALUE:
-                front += [word, *([value] if (value := next(words, None)) is not None else [])]
-            elif word in GLOBAL_FLAGS or word.startswith(tuple(f"{name}=" for name in GLOBAL_WITH_VALUE)):
-                front.append(word)
+            elif word.partition("=")[0] in values:
+                front += [word, *islice(words, values.get(word, 0))]
             else:
                 rest.append(word)
         with exit_codes():
@@ -66,7 +63,7 @@ class Program(TyperGroup):
         """A command with compact help: short words for values, options by panel, no environment variables."""
         command: Any = super().get_command(ctx, cmd_name)
         for each in (command, *getattr(command, "commands", {}).values()) if command is not None else ():
-            each.format_options = functools.partial(_format_options, each, each.format_options)
+            each.format_options = functools.partial(_format_options, each)
             _shorten(each, ctx)
         return command
 
@@ -84,18 +81,25 @@ def _shorten(command: Any, ctx: Any) -> None:
         option.metavar = option.metavar or METAVARS.get(kind)
 
 
-def _format_options(command: Any, others: Any, ctx: Any, formatter: Any) -> None:
-    """Write the options by panel; without panels as click does."""
+def _format_options(command: Any, ctx: Any, formatter: Any) -> None:
+    """Write the options by panel; without panels as typer does."""
     panels: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(ctx):
         if record := parameter.get_help_record(ctx):
             panels.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
     if len(panels) == 1 or hasattr(command, "commands"):
-        others(ctx, formatter)
+        type(command).format_options(command, ctx, formatter)
         return
     for title, records in panels.items():
         with formatter.section(title):
             formatter.write_dl(records)
+
+
+def _exit(error: BaseException, text: str, code: int) -> NoReturn:
+    """Print ``text`` on stderr, unless another rank of the same run prints it, and exit."""
+    if (message := message_of(error, text)) is not None:
+        typer.echo(message, err=True)
+    raise typer.Exit(code) from error
 
 
 @contextmanager
@@ -104,17 +108,15 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except BenchError as error:
-        _print_once(error, f"error: {error}")
-        raise typer.Exit(error.exit_code) from error
+        _exit(error, f"error: {error}", error.exit_code)
     except KeyboardInterrupt as error:
-        _print_once(error, "Interrupted; what was finished is stored.")
-        raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
+        _exit(error, "Interrupted; what was finished is stored.", 143 if isinstance(error, Terminated) else 130)
     except Exception as error:  # a bug, or a wrong option, which click prints
         if isinstance(error, typer.BadParameter):
             error.message = _name_value(error)
         if hasattr(error, "possibilities") and hasattr(error, "option_name"):
             error.message, error.possibilities = _name_option(error), []  # type: ignore[attr-defined]
-        if isinstance(error, typer.Exit) or _one_process() or _failure().prints_error():
+        if isinstance(error, typer.Exit) or prints_error():
             raise
         raise typer.Exit(getattr(error, "exit_code", 1)) from error
 
@@ -135,23 +137,6 @@ def _name_option(error: Any) -> str:
     setting = error.option_name.strip("-").replace("-", "_")
     hint = f"No such option: {error.option_name}. {nearest(error.option_name, options, options)}"
     return f"{hint} If it is a setting, write --set {setting}=VALUE." if "--set" in options else hint
-
-
-def _print_once(error: BaseException, text: str) -> None:
-    """Print ``text`` on stderr unless another rank of the same run prints it."""
-    message = text if _one_process() else _failure().message_of(error, text)
-    if message is not None:
-        typer.echo(message, err=True)
-
-
-def _one_process() -> bool:
-    return os.environ.get("WORLD_SIZE", "1") == "1"
-
-
-def _failure() -> Any:
-    from bench.distributed import failure  # imports torch, which one process need not do here
-
-    return failure
 
 
 app = typer.Typer(

@@ -10,8 +10,6 @@ import os
 import time
 from datetime import timedelta
 
-import torch.distributed as dist
-
 from bench.errors import IncompleteError
 from bench.signals import Terminated, ignore_signals
 
@@ -43,6 +41,8 @@ class LostProcessError(IncompleteError):
 
 def is_lost(error: BaseException) -> bool:
     """Whether an exception means that another process is gone."""
+    import torch.distributed as dist
+
     text = str(error).lower()
     known = isinstance(error, dist.DistError) or any(words in text for words in LOST)
     return isinstance(error, RuntimeError) and known
@@ -53,12 +53,14 @@ def message_of(error: BaseException, text: str) -> str | None:
 
     torchrun sends SIGTERM both when a process has ended and when it is stopped itself: one sentence covers both.
     """
+    rank, size = _rank_and_size()
+    if size == 1:
+        return text
     ignore_signals()  # torchrun's, if another process ends before this one has printed
     if not prints_error():
         return None
     if isinstance(error, Terminated):
         return f"error: {STOPPED}"
-    rank, size = _rank_and_size()
     if rank == 0 or isinstance(error, LostProcessError | KeyboardInterrupt):
         return text
     return text.replace("error: ", f"error: Process {rank} of {size}: ", 1)
@@ -66,9 +68,11 @@ def message_of(error: BaseException, text: str) -> str | None:
 
 def prints_error() -> bool:
     """Whether this rank prints the error: the first to call this, and the others give rank 0 some seconds."""
-    rank, _ = _rank_and_size()
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+    rank, size = _rank_and_size()
+    if size == 1 or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return rank == 0
+    import torch.distributed as dist  # seconds that one process need not spend
+
     key = f"bench: error, attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     end = time.monotonic() + WAIT
     try:
