@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.datasets.base import Dataset, Whereabouts
+from bench.datasets.base import Dataset
 from bench.datasets.images.image_files import turn_upright
 from bench.datasets.published.files import Walker, escape, needed_for, read_file, stamp_of
 from bench.errors import DataError
@@ -20,11 +20,6 @@ class PhotoFolder(Dataset):
 
     It has no sketches and no split, so it is not registered as a dataset.
     """
-
-    name = "photos"
-    summary = "A folder of photos."
-    licence = "your own"
-    split_names = ()
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -49,9 +44,11 @@ class PhotoFolder(Dataset):
             visited.add((status.st_dev, status.st_ino))
             listing = self._walker.listing(folder)
             above = f"{folder}/" if folder else ""
-            paths = [f"{above}{name}" for name in listing.images]
-            found += [Item(path, folder.rpartition("/")[2], "photo") for path in paths if escape(path) == path]
-            ignored += [escape(path) for path in paths if escape(path) != path]
+            for path in (f"{above}{name}" for name in listing.images):
+                if (shown := escape(path)) == path:
+                    found.append(Item(path, folder.rpartition("/")[2], "photo"))
+                else:
+                    ignored.append(shown)
             ignored += [escape(f"{above}{name}") for name in listing.stray]
             waiting += [f"{above}{name}" for name in listing.folders]
         if ignored:
@@ -64,8 +61,8 @@ class PhotoFolder(Dataset):
         return found
 
     def load_split(self, name: str) -> Split:
-        """Raises DataError: there is none."""
-        raise DataError("A folder of photos has no split.")
+        """There is none."""
+        raise NotImplementedError
 
     def read(self, path: str) -> bytes:
         """The file at ``path`` below the folder, turned by its EXIF orientation."""
@@ -74,7 +71,3 @@ class PhotoFolder(Dataset):
     def stamp(self, paths: Iterable[str]) -> str:
         """Sizes and times of the files."""
         return stamp_of(self.data_root, paths)
-
-    def whereabouts(self) -> Whereabouts:
-        """The folder that was named."""
-        return Whereabouts(looked=(self.data_root,), root=self.data_root, layout="folder")

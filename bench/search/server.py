@@ -12,7 +12,7 @@ import logging
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from string import Template
 from typing import Any
 
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, UsageError, reason
 from bench.reports.gallery import make_thumbnail
 from bench.reports.html import template
 from bench.search.searcher import Searcher
@@ -40,33 +40,32 @@ SAFE = {
 }
 
 
-def bind_server(searcher: Searcher, title: str, host: str, port: int) -> ThreadingHTTPServer:
+class Server(ThreadingHTTPServer):
     """A bound server; ``serve_forever`` answers each request in its own thread.
 
     Raises UsageError when the address cannot be bound.
     """
-    page = Template(template("serve.html")).substitute(
-        title=title,
-        photos=f"{len(searcher.photos):,}",
-        style=template("page.css") + template("results.css"),
-        script=template("serve.js"),
-    )
 
-    @lru_cache(maxsize=4096)
-    def picture(position: int) -> bytes:
-        path = searcher.photos[position].path
-        return make_thumbnail(searcher.dataset.read(path), path, PICTURE)
+    def __init__(self, searcher: Searcher, title: str, host: str, port: int) -> None:
+        self.searcher, self.local_only = searcher, is_local(host)
+        page = Template(template("serve.html")).substitute(
+            title=title,
+            photos=f"{len(searcher.photos):,}",
+            style=template("page.css") + template("results.css"),
+            script=template("serve.js"),
+        )
+        self.page = page.encode()
+        self.picture = lru_cache(maxsize=4096)(self._picture)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            super().__init__((host.strip("[]"), port), _Handler)
+        except (OSError, OverflowError) as error:
+            cure = "choose another --port or --host"
+            raise UsageError(f"{host}:{port} cannot be bound ({reason(error)}): {cure}.") from error
 
-    attributes = {"searcher": searcher, "page": page.encode(), "picture": staticmethod(picture)}
-    handler = type("Handler", (_Handler,), {**attributes, "local_only": is_local(host)})
-    try:
-        bare = host.strip("[]")
-        family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-        server: type[ThreadingHTTPServer] = type("Server", (ThreadingHTTPServer,), {"address_family": family})
-        return server((bare, port), handler)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"{host}:{port} cannot be bound ({reason}): choose another --port or --host.") from error
+    def _picture(self, position: int) -> bytes:
+        path = self.searcher.photos[position].path
+        return make_thumbnail(self.searcher.dataset.read(path), path, PICTURE)
 
 
 def is_local(host: str) -> bool:
@@ -78,10 +77,7 @@ def is_local(host: str) -> bool:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    searcher: Searcher
-    page: bytes
-    picture: Callable[[int], bytes]
-    local_only: bool
+    server: Server
     timeout = SECONDS
     server_version, sys_version = "bench", ""
 
@@ -91,10 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         photo = re.fullmatch(r"/photo/([0-9]{1,12})", self.path)
         if self.path in ("/", "/index.html"):
-            self._answer(200, "text/html; charset=utf-8", self.page)
-        elif photo and int(photo[1]) < len(self.searcher.photos):
+            self._answer(200, "text/html; charset=utf-8", self.server.page)
+        elif photo and int(photo[1]) < len(self.server.searcher.photos):
             try:
-                self._answer(200, "image/webp", self.picture(int(photo[1])), {"Cache-Control": "max-age=3600"})
+                self._answer(200, "image/webp", self.server.picture(int(photo[1])), {"Cache-Control": "max-age=3600"})
             except (BenchError, OSError) as error:
                 self._refuse(404, f"That photo cannot be shown: {error}")
         else:
@@ -111,28 +107,25 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the rest is not read
             self._refuse(413, f"The file has more than {LARGEST // 1_000_000} MB: send a smaller picture.")
         else:
-            self._search(int(length))
-
-    def _search(self, length: int) -> None:
-        try:
-            content = self.rfile.read(length)
-            start = time.perf_counter()
-            matches = self.searcher.query(content, "of your request", COUNT)
-        except BenchError as error:
-            self._refuse(400, str(error))
-        except TimeoutError:
-            self.close_connection = True
-            self._refuse(408, "The picture did not arrive in time: send it again.")
-        else:
-            seconds = round(time.perf_counter() - start, 3)
-            self._json(200, {"found": [asdict(each) for each in matches], "seconds": seconds})
+            try:
+                content = self.rfile.read(int(length))
+                start = time.perf_counter()
+                matches = self.server.searcher.query(content, "of your request", COUNT)
+            except BenchError as error:
+                self._refuse(400, str(error))
+            except TimeoutError:
+                self.close_connection = True
+                self._refuse(408, "The picture did not arrive in time: send it again.")
+            else:
+                seconds = round(time.perf_counter() - start, 3)
+                self._json(200, {"found": [asdict(each) for each in matches], "seconds": seconds})
 
     def _refuse_foreign(self) -> bool:
         """Refuse a request from another site's page, or by another host name; returns whether it was refused."""
         host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
         origin = self.headers.get("Origin")
         same = origin is None or origin.partition("://")[2] == self.headers.get("Host", "")
-        if same and (not self.local_only or is_local(host)):
+        if same and (not self.server.local_only or is_local(host)):
             return False
         self.close_connection = True
         self._refuse(403, "This page answers only to its own address.")

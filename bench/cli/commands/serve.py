@@ -24,16 +24,14 @@ def serve(
 ) -> None:
     """Draw in the browser and see the photos that the network of a run retrieves. Ctrl-C stops the server."""
     searcher = load_searcher(ctx, run, photos, weights, device)
-    from bench.search.server import bind_server, is_local
+    from bench.search.server import Server
 
-    server = bind_server(searcher, f"{searcher.experiment.method.name}, run {run}", host, port)
+    server = Server(searcher, f"{searcher.experiment.method.name}, run {run}", host, port)
     name, number = str(server.server_address[0]), server.server_address[1]
     address = f"http://{f'[{name}]' if ':' in name else name}:{number}/"
-    if is_local(host):
-        typer.echo(f"Serving {address} to this machine only; --host 0.0.0.0 opens it to others.", err=True)
-    else:
-        typer.echo(f"Serving {address} to everyone who can reach this machine, without a password.", err=True)
-    typer.echo("Ctrl-C stops it.", err=True)
+    local = "this machine only; --host 0.0.0.0 opens it to others"
+    everyone = "everyone who can reach this machine, without a password"
+    typer.echo(f"Serving {address} to {local if server.local_only else everyone}.\nCtrl-C stops it.", err=True)
     try:
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt as error:

@@ -20,7 +20,7 @@ from bench.errors import UsageError
 from bench.experiments.experiment import Resources
 from bench.results.store import Store
 from bench.search.searcher import Searcher, open_searcher
-from bench.search.server import LARGEST, bind_server, is_local
+from bench.search.server import LARGEST, Server, is_local
 from tests.browsing import chromium, problems, requests
 from tests.datasets.images.test_decode import bomb, flip_bit
 from tests.drawn import png, sketch
@@ -32,7 +32,7 @@ def served(stored: CliRunner, shared_cache: Path, tmp_path: Path) -> Iterator[tu
     resources = Resources(tmp_path, shared_cache, device="cpu")
     searcher = open_searcher(store.run(1), resources, photos=None, weights=None, progress=lambda done, total: None)
     store.close()
-    answering = bind_server(searcher, "imagenet, run 1", "127.0.0.1", 0)
+    answering = Server(searcher, "imagenet, run 1", "127.0.0.1", 0)
     thread = threading.Thread(target=answering.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield answering.server_address[1], searcher
@@ -95,7 +95,7 @@ def test_queries_at_once_do_not_mix(served: tuple[int, Searcher]) -> None:
 def test_an_address_of_the_newer_sort_is_served(served: tuple[int, Searcher]) -> None:
     _, searcher = served
     try:
-        answering = bind_server(searcher, "imagenet, run 1", "[::1]", 0)
+        answering = Server(searcher, "imagenet, run 1", "[::1]", 0)
     except UsageError as error:
         pytest.skip(f"this machine has no such address: {error}")
     thread = threading.Thread(target=answering.serve_forever, kwargs={"poll_interval": 0.05})
