@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("bench.api.runs")
 PRECISIONS = ("fp32", "bf16", "fp16")
-POLL_SECONDS = 2.0  # between two looks at a run that another process computes
 
 
 @dataclass(frozen=True, repr=False)
@@ -270,7 +268,7 @@ def _compute(
     experiment: Experiment, resources: Resources, where: str, force: bool, quiet: bool, loggers: Sequence[str]
 ) -> RunRecord:
     """The stored run of an experiment; one that another process computes is awaited."""
-    from bench.experiments.run import other_images, run_and_store
+    from bench.experiments.run import other_images, run_or_await
     from bench.loggers.base import observe
     from bench.results.outcomes import open_store
 
@@ -281,6 +279,4 @@ def _compute(
                 _log.warning("%s", changed)
             return stored
         with observe(experiment.title, experiment.identity, loggers, quiet=quiet) as observer:
-            while (found := run_and_store(experiment, store, resources, observer, force=force)) is None:
-                time.sleep(POLL_SECONDS)
-        return found[0]
+            return run_or_await(experiment, store, resources, observer, force=force)

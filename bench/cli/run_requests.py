@@ -11,7 +11,7 @@ import typer
 from bench.cli.dry_run import show_plan
 from bench.cli.jobs import choose_executor, run_jobs
 from bench.cli.options import RunOptions
-from bench.cli.output import global_option, make_resources
+from bench.cli.output import global_option
 from bench.cli.run_table import Done, show_runs
 from bench.cli.sweep import Sweep
 from bench.cli.test_on import find_missing, test_on
@@ -50,16 +50,7 @@ def run_requests(
     where = str(global_option(ctx, "store"))
     with join_processes(options.device) as processes:
         choose_device(options.device)  # raises for an unknown one, also in a dry run
-        resources = make_resources(
-            ctx,
-            device=processes.device(options.device),
-            workers=options.workers,
-            resume=options.resume,
-            top=options.save_topk,
-            compiled=options.compile,
-            dry_run=options.dry_run,
-            processes=processes,
-        )
+        resources = options.make_resources(ctx, device=processes.device(options.device), processes=processes)
         quiet = bool(global_option(ctx, "quiet")) or not processes.leads
         if not processes.leads:
             logging.getLogger("bench").setLevel(logging.ERROR)  # rank 0 logs

@@ -14,13 +14,11 @@ from bench.cli.run_table import Done
 from bench.distributed.failure import LostProcessError
 from bench.errors import BenchError, DatabaseError, IncompleteError, StorageError
 from bench.experiments.experiment import Experiment, Resources
-from bench.experiments.run import other_images, run_and_store, run_without_store
+from bench.experiments.run import POLL_SECONDS, other_images, run_and_store, run_without_store
 from bench.loggers.base import observe
 from bench.results.models import RunRecord
 from bench.results.outcomes import UnstoredError, open_store, outcome_folder
 from bench.results.store import Store
-
-POLL_SECONDS = 2.0  # between two looks at a run that another process computes
 
 
 @dataclass

@@ -18,19 +18,29 @@ SECONDS = 5.0  # between two heartbeats
 
 
 class Observer:
-    """Receives the progress of a run, and ignores it: rank 0 shows that of all ranks."""
+    """Receives the progress of a run, and passes it on to the observer ``inner`` if there is one."""
+
+    inner: Observer | None = None
 
     def phase(self, name: str) -> None:
         """A part of the run begins, such as training."""
+        if self.inner:
+            self.inner.phase(name)
 
     def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
         """Progress within the part; while training, with the loss terms of the last step."""
+        if self.inner:
+            self.inner.progress(done, total, terms)
 
     def measure(self, step: int, values: Mapping[str, float]) -> None:
         """Other values of a training step: ``lr/0``; after an epoch, ``epoch`` and its validation score."""
+        if self.inner:
+            self.inner.measure(step, values)
 
     def finish(self, scores: Mapping[str, float]) -> None:
         """The scores of the run by metric id, means over queries."""
+        if self.inner:
+            self.inner.finish(scores)
 
 
 class PrunedError(IncompleteError):
@@ -54,33 +64,22 @@ class Clock:
 
 
 class Heartbeat(Observer):
-    """Passes progress on to ``observer``, while a thread renews the lease of ``run``.
+    """Passes progress on, while a thread renews the lease of ``run``. An unreachable store does not stop the run."""
 
-    An unreachable store does not stop the run.
-    """
-
-    def __init__(self, store: Store, run: int, observer: Observer, seconds: float = SECONDS) -> None:
-        self._store, self._run, self._observer, self._seconds = store, run, observer, seconds
+    def __init__(self, store: Store, run: int, inner: Observer, seconds: float = SECONDS) -> None:
+        self._store, self._run, self.inner, self._seconds = store, run, inner, seconds
         self._activity, self._stop = "", threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def phase(self, name: str) -> None:
         """As ``Observer.phase``."""
         self._activity = name
-        self._observer.phase(name)
+        super().phase(name)
 
     def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
         """As ``Observer.progress``."""
         self._activity = f"{self._activity.split(' (')[0]} ({done}/{total})"
-        self._observer.progress(done, total, terms)
-
-    def measure(self, step: int, values: Mapping[str, float]) -> None:
-        """As ``Observer.measure``."""
-        self._observer.measure(step, values)
-
-    def finish(self, scores: Mapping[str, float]) -> None:
-        """As ``Observer.finish``."""
-        self._observer.finish(scores)
+        super().progress(done, total, terms)
 
     def __enter__(self) -> Heartbeat:
         self._thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
@@ -20,6 +21,8 @@ from bench.methods.base import METHODS
 from bench.results.models import RunRecord
 from bench.results.outcomes import outcome_folder, store_outcome, write_outcome
 from bench.results.store import Store, now
+
+POLL_SECONDS = 2.0  # between two looks at a run that another process computes
 
 
 def run_and_store(
@@ -61,6 +64,15 @@ def run_and_store(
         with suppress(StorageError):  # it must not hide the error that is raised
             store.fail(claim.run, status, reason)
         raise
+
+
+def run_or_await(
+    experiment: Experiment, store: Store, resources: Resources, observer: Observer, *, force: bool = False
+) -> RunRecord:
+    """The stored run of an experiment, as ``run_and_store``; one that another process computes is awaited."""
+    while (found := run_and_store(experiment, store, resources, observer, force=force)) is None:
+        time.sleep(POLL_SECONDS)
+    return found[0]
 
 
 def run_without_store(

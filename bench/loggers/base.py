@@ -72,13 +72,13 @@ def observe(title: str, identity: Mapping[str, Any], texts: Sequence[str], *, qu
 
 
 class Curves(Observer):
-    """Passes everything on to ``observer``, and the values of a run to loggers; one that raises gets no more.
+    """Passes everything on to ``inner``, and the values of a run to loggers; one that raises gets no more.
 
     Loggers open when the run begins, since another process may compute it.
     """
 
-    def __init__(self, observer: Observer, texts: Sequence[str], identity: Mapping[str, Any]) -> None:
-        self._observer, self._texts, self._identity = observer, texts, identity
+    def __init__(self, inner: Observer, texts: Sequence[str], identity: Mapping[str, Any]) -> None:
+        self.inner, self._texts, self._identity = inner, texts, identity
         self._loggers: dict[str, Logger] = {}
         self._scores: Mapping[str, float] = {}
 
@@ -86,22 +86,22 @@ class Curves(Observer):
         """As ``Observer.phase``."""
         if self._texts:
             self._begin()
-        self._observer.phase(name)
+        super().phase(name)
 
     def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
         """As ``Observer.progress``."""
-        self._observer.progress(done, total, terms)
+        super().progress(done, total, terms)
         if terms:
             self._send(lambda logger: logger.add(done, {f"loss/{name}": value for name, value in terms.items()}))
 
     def measure(self, step: int, values: Mapping[str, float]) -> None:
         """As ``Observer.measure``."""
-        self._observer.measure(step, values)
+        super().measure(step, values)
         self._send(lambda logger: logger.add(step, values))
 
     def finish(self, scores: Mapping[str, float]) -> None:
         """As ``Observer.finish``."""
-        self._observer.finish(scores)
+        super().finish(scores)
         self._scores = scores
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from bench.errors import UsageError
+from bench.errors import UsageError, reason
 from bench.settings.request import in_text
 from bench.settings.run_settings import RunSettings, assign, given
 
@@ -27,21 +27,19 @@ def declared_space(settings: Sequence[Any], terms: Sequence[str], fixed: Sequenc
     around it. A default of 0 outside its range stays 0. Only the ratio of the weights matters to most optimisers, so
     one weight stays as it is. Without terms nothing is trained, so the settings of the training are left out.
     """
-    ranges: dict[str, tuple[Any, ...]] = {}
+    space, weights = Space(), {f"weight_{term}" for term in terms[1:]}
     for part in settings:
         for each in fields(part) if terms or not isinstance(part, RunSettings) else ():
-            if declared := each.metadata.get("search"):
-                default = getattr(part, each.name)
-                if isinstance(default, str) or declared[0] <= default <= declared[1]:
-                    ranges[each.name] = declared
-                elif default:
-                    ranges[each.name] = (default / FACTOR, default * FACTOR)
-    weights = {f"weight_{term}" for term in terms[1:]}
-    for part in settings:
-        for name in [each.name for each in fields(part) if each.name in weights and getattr(part, each.name)]:
-            ranges[name] = (getattr(part, name) / FACTOR, getattr(part, name) * FACTOR)
-    chosen = given(fixed)
-    return {name: _declared(values) for name, values in ranges.items() if name not in chosen}
+            default, declared = getattr(part, each.name), each.metadata.get("search")
+            if isinstance(default, str) and declared:
+                space[each.name] = CategoricalDistribution(declared)
+            elif declared and declared[0] <= default <= declared[1]:
+                space[each.name] = _range(*declared)
+            elif default and (declared or each.name in weights):
+                space[each.name] = _range(default / FACTOR, default * FACTOR)
+    for name in space.keys() & given(fixed):
+        del space[name]
+    return dict(sorted(space.items(), key=lambda each: each[0] in weights))  # the order in which values are drawn
 
 
 def read_space(path: Path, settings: Sequence[Any]) -> Space:
@@ -53,10 +51,10 @@ def read_space(path: Path, settings: Sequence[Any]) -> Space:
     try:
         content: Mapping[str, Any] = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"--space {path} cannot be read ({reason}).") from error
-    space = {}
-    for name, given_values in content.items():
+        raise UsageError(f"--space {path} cannot be read ({reason(error)}).") from error
+    space = Space()
+    for key, given_values in content.items():
+        name = key.replace("-", "_")
         space[name] = _distribution(path, name, given_values)
         ends = given_values if isinstance(given_values, list) else [given_values["low"], given_values["high"]]
         for value in ends:
@@ -84,10 +82,7 @@ def as_assignments(values: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"{name}={in_text(value)}" for name, value in rounded(values).items())
 
 
-def _declared(values: tuple[Any, ...]) -> BaseDistribution:
-    if isinstance(values[0], str):
-        return CategoricalDistribution(values)
-    low, high = values
+def _range(low: float, high: float) -> FloatDistribution:
     return FloatDistribution(low, high, log=low > 0 and high / low >= FACTOR)
 
 

@@ -20,23 +20,19 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from bench.errors import IncompleteError, MemoryExhaustedError, UsageError
-from bench.experiments.experiment import Experiment, Resources
+from bench.experiments.experiment import Resources
 from bench.experiments.progress import Observer, PrunedError
 from bench.experiments.resolve import Splits, resolve
-from bench.experiments.run import run_and_store
+from bench.experiments.run import run_or_await
 from bench.results.database import database_file, open_engine
-from bench.results.models import RunRecord
 from bench.results.store import STALE_SECONDS, Store
 from bench.settings.request import Request
 from bench.tuning.space import Space, as_assignments
 
 log = logging.getLogger("bench.tuning.study")
 
-POLL_SECONDS = 2.0  # between two looks at a run that another process computes
 KEY, INTERRUPTED, FAILURE = "key", "interrupted", "failure"  # attributes of a trial
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
-Observe = Callable[[str, Experiment], AbstractContextManager[Observer]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Tuning:
     space: Space
     resources: Resources
     store: Store
-    observe: Observe
+    observe: Callable[[str, Mapping[str, Any]], AbstractContextManager[Observer]]  # of a title and a run's columns
     splits: Splits = field(default_factory=Splits)
 
     def open_study(self) -> optuna.Study:
@@ -68,8 +64,8 @@ class Tuning:
             load_if_exists=True,
         )
         own = {**vars(base.post), **vars(base.own), **vars(base.run)}
-        defaults = {name: own[name] for name in self.space if name in own}
-        if all(name in defaults and holds(each, defaults[name]) for name, each in self.space.items()):
+        defaults = {name: own[name] for name in self.space}
+        if all(holds(each, defaults[name]) for name, each in self.space.items()):
             study.enqueue_trial(defaults, skip_if_exists=True)
         return study
 
@@ -111,15 +107,11 @@ class Tuning:
             experiment = resolve(request, self.resources, self.splits)
             trial.set_user_attr(KEY, experiment.key)
             title = f"trial {trial.number}: {' '.join(as_assignments(trial.params))}, seed {seed}"
-            with self.observe(title, experiment) as observer:
-                run = self._run(experiment, observer if values else Pruner(observer, trial))
+            with self.observe(title, experiment.identity) as observer:
+                watched = observer if values else Pruner(observer, trial)
+                run = run_or_await(experiment, self.store, self.resources, watched)
             values.append(run.value(self.metric))
         return statistics.fmean(values)
-
-    def _run(self, experiment: Experiment, observer: Observer) -> RunRecord:
-        while (found := run_and_store(experiment, self.store, self.resources, observer)) is None:
-            time.sleep(POLL_SECONDS)
-        return found[0]
 
     def _is_running(self, trial: FrozenTrial) -> bool:
         """Whether a process works on a trial: it has just begun, or the lease of its run is alive."""
@@ -133,23 +125,19 @@ class Tuning:
 class Pruner(Observer):
     """Reports the figure of each epoch to a trial, and ends the run where other trials were better by then."""
 
-    def __init__(self, observer: Observer, trial: optuna.Trial) -> None:
-        self._observer, self._trial = observer, trial
+    def __init__(self, inner: Observer, trial: optuna.Trial) -> None:
+        self.inner, self._trial = inner, trial
         self._steps = 0  # of the training
-
-    def phase(self, name: str) -> None:
-        """As ``Observer.phase``."""
-        self._observer.phase(name)
 
     def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:
         """As ``Observer.progress``."""
-        self._observer.progress(done, total, terms)
+        super().progress(done, total, terms)
         if terms:
             self._steps = total
 
     def measure(self, step: int, values: Mapping[str, float]) -> None:
         """As ``Observer.measure``; raises PrunedError, except after the last epoch."""
-        self._observer.measure(step, values)
+        super().measure(step, values)
         figures = [value for name, value in values.items() if name.startswith(("validation/", "test/"))]
         if not figures:
             return
@@ -157,10 +145,6 @@ class Pruner(Observer):
         self._trial.report(figures[0], epoch)
         if step < self._steps and self._trial.should_prune():
             raise PrunedError(f"pruned after epoch {epoch}: {figures[0]:.4f} is below the median of other trials")
-
-    def finish(self, scores: Mapping[str, float]) -> None:
-        """As ``Observer.finish``."""
-        self._observer.finish(scores)
 
 
 def open_storage(where: str) -> BaseStorage:

@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import RunOptions, takes_run_options
-from bench.cli.output import global_option, make_resources, print_json, print_rows
+from bench.cli.output import global_option, print_json, print_rows
 from bench.errors import UsageError, missing_extra
 
 if TYPE_CHECKING:
@@ -53,20 +54,12 @@ def tune(
     from bench.experiments.resolve import choose_weights, resolve
     from bench.loggers.base import observe
     from bench.results.outcomes import open_store
+    from bench.settings.run_settings import given
     from bench.tuning.space import as_assignments, declared_space, read_space, rounded
     from bench.tuning.study import Tuning, best_trial, ended_trials
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    resources = make_resources(
-        ctx,
-        device=options.device,
-        workers=options.workers,
-        resume=options.resume,
-        top=options.save_topk,
-        compiled=options.compile,
-        dry_run=options.dry_run,
-        score_epochs=True,
-    )
+    resources = options.make_resources(ctx, score_epochs=True)
     with_weights, warning = choose_weights(request, dry_run=options.dry_run)
     if warning:
         request = with_weights
@@ -77,39 +70,31 @@ def tune(
     chosen = read_space(space, settings) if space else declared_space(settings, terms, request.assignments)
     if not chosen:
         raise UsageError(f"No setting of {method!r} declares values to try: name some by --space FILE.")
-    given = tuple(each for each in request.assignments if each.partition("=")[0].strip() not in chosen)
-    request = replace(request, assignments=given)  # what is searched is not given
+    kept = tuple(each for each in request.assignments if given([each]).keys().isdisjoint(chosen))
+    request = replace(request, assignments=kept)  # what is searched is not given
     if options.dry_run:
         rows = [{"setting": name, "values": describe(each)} for name, each in chosen.items()]
         print_rows("space", rows, options.format)
         return
-    quiet = bool(global_option(ctx, "quiet"))
-    store, _ = open_store(str(global_option(ctx, "store")), resources.cache_dir)
+    observer = partial(observe, loggers=options.log or (), quiet=global_option(ctx, "quiet"))
+    store, _ = open_store(global_option(ctx, "store"), resources.cache_dir)
     with closing(store):
-        tuning = Tuning(
-            request,
-            metric,
-            options.chosen_seeds,
-            chosen,
-            resources,
-            store,
-            lambda title, experiment: observe(title, experiment.identity, options.log or (), quiet=quiet),
-        )
+        tuning = Tuning(request, metric, options.chosen_seeds, chosen, resources, store, observer)
         study = tuning.open_study()
         tuning.search(study, trials, timeout)
     best = best_trial(study)
     assignments = (*request.assignments, *as_assignments(best.params))
     tuned = replace(request, split=str(request.split).removesuffix(TUNING), assignments=assignments)
     ended = ended_trials(study)
+    states = [trial.state.name.lower() for trial in ended]
     if options.format == "json":
-        listed: list[dict[str, Any]] = [
-            {"trial": t.number, "state": t.state.name.lower(), "value": t.value, "settings": rounded(t.params)}
-            for t in ended
+        listed = [
+            {"trial": each.number, "state": state, "value": each.value, "settings": rounded(each.params)}
+            for each, state in zip(ended, states, strict=True)
         ]
         facts = {"study": study.study_name, "split": request.split, "metric": metric, "best": best.number}
         print_json({**facts, "set": assignments, "command": ["bench", *tuned.words(())], "trials": listed})
         return
-    states = [trial.state.name.lower() for trial in ended]
     counts = ", ".join(f"{states.count(each)} {each}" for each in sorted(set(states)))
     typer.echo(f"# {tuned.command(())}")
     typer.echo(f"# {metric} {best.value:.4f} on {request.split}, the best of {len(ended)} trials ({counts}).")
@@ -145,11 +130,7 @@ def describe(values: Any) -> str:
 
 def make_toml(request: Request) -> str:
     """The options of a request as the table ``[run]`` of a configuration file."""
-    words = request.words(())[1:]
-    names = {"-m": "method", "-d": "dataset"}
-    values: dict[str, list[str]] = {}
-    for option, value in zip(words[::2], words[1::2], strict=True):
-        values.setdefault(names.get(option, option.removeprefix("--")), []).append(value)
-    lists = ("method", "dataset", "set")
-    lines = [f"{name} = {json.dumps(each if name in lists else each[0])}" for name, each in values.items()]
-    return "\n".join(["[run]", *lines])
+    _, _, method, _, dataset, *words = request.words(())  # run -m METHOD -d DATASET, then options with their values
+    values: dict[str, Any] = {"--method": [method], "--dataset": [dataset]}
+    values |= {**dict(zip(words[::2], words[1::2], strict=True)), "--set": request.assignments}
+    return "\n".join(["[run]", *(f"{name.removeprefix('--')} = {json.dumps(each)}" for name, each in values.items())])

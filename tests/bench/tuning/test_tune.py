@@ -77,7 +77,9 @@ def test_two_processes_share_a_study(words: list[str], tmp_path: Path) -> None:
 
 
 def test_its_output_runs_the_best_settings(runner: CliRunner, words: list[str], tmp_path: Path) -> None:
-    tuned = runner.invoke(app, [*words, "--trials", "2"])
+    """Also where a setting that is searched is given, too, and where its name has hyphens."""
+    (tmp_path / "space.toml").write_text("head-lr = [1e-3, 2e-3]\n")
+    tuned = runner.invoke(app, [*words, "--set", "head-lr=0.1", "--trials", "2"])
     assert tuned.exit_code == 0, tuned.stderr
     (tmp_path / "best.toml").write_text(tuned.stdout)
     command = tuned.stdout.splitlines()[0].removeprefix("# bench ").split()
@@ -93,6 +95,8 @@ def test_its_output_runs_the_best_settings(runner: CliRunner, words: list[str], 
     final = stored_runs(tmp_path)[-1]
     assert final.split == best.split.removesuffix(":tuning") != best.split
     assert final.configuration["method"] == best.configuration["method"]
+    assert {run.configuration["run"]["head_lr"] for run in stored_runs(tmp_path)} <= {1e-3, 2e-3}
+    assert load_study(tmp_path).trials[0].params == {"head_lr": 1e-3}
     report = runner.invoke(app, ["report", "--split", final.split, "--format", "md"])
     assert f"among 2 that were tried on {best.split}" in report.stdout
 
