@@ -76,7 +76,7 @@ def tune(
         rows = [{"setting": name, "values": describe(each)} for name, each in chosen.items()]
         print_rows("space", rows, options.format)
         return
-    observer = partial(observe, loggers=options.log or (), quiet=global_option(ctx, "quiet"))
+    observer = partial(observe, texts=options.log or (), quiet=global_option(ctx, "quiet"))
     store, _ = open_store(global_option(ctx, "store"), resources.cache_dir)
     with closing(store):
         tuning = Tuning(request, metric, options.chosen_seeds, chosen, resources, store, observer)
