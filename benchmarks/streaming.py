@@ -80,12 +80,12 @@ def in_memory(folder: Path, threads: int) -> float:
 def bare_product(folder: Path, threads: int) -> float:
     """Compute each similarity once; returns NaN."""
     data = open_shards(folder)
-    photos = data.photos.shape[0]
+    photos = data.gallery.shape[0]
     tiles = [data.query[begin : begin + TILE] for begin in range(0, len(data.query), TILE)]
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         for first in range(0, photos, SPAN):
-            span = data.photos.vectors(first, min(first + SPAN, photos))
+            span = data.gallery[first : first + SPAN]
 
             def one(tile: Floats, span: Floats = span) -> None:
                 for begin in range(0, len(span), COLUMNS):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,19 @@ import numpy.typing as npt
 from bench.errors import DataError
 from bench.types import Floats, Labels
 
-AT_ONCE = 2**16  # photos that ``Part`` reads together
+AT_ONCE = 2**16  # rows that ``Part`` reads together
 COMPARED_AT_ONCE = 2**12  # rows that ``all_equal`` reads together; the first ones nearly always differ
+
+
+class Rows(Protocol):
+    """What slices read, several threads at once: an array, or files that need not fit into memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, and the width of vectors."""
+
+    def __getitem__(self, part: slice, /) -> npt.NDArray[Any]:
+        """Rows of a slice with step 1, as an array."""
 
 
 class Clustered:
@@ -40,25 +50,30 @@ class Embeddings(Clustered):
       default all.
 
     Raises DataError that names the array: wrong rank, width or length, no rows, NaN or infinity, a negative label,
-    groups on one side only.
+    groups on one side only. Photos that are not in memory are checked while they are ranked.
     """
 
     query: Floats
-    gallery: Floats
+    gallery: Rows
     query_labels: Labels
-    gallery_labels: Labels
+    gallery_labels: Rows
     query_clusters: Labels | None = None
     query_groups: Labels | None = None
     gallery_groups: Labels | None = None
 
     def __post_init__(self) -> None:
-        check_side("gallery", self.gallery, self.gallery_labels)
-        _check(self)
+        if isinstance(self.gallery, np.ndarray):
+            check_side("gallery", self.gallery, self.gallery_labels[:])
+        check_side("query", self.query, self.query_labels)
+        (queries, width), (photos, other) = self.query.shape, self.gallery.shape
+        if width != other:
+            raise DataError(f"Array 'query' has width {width}, 'gallery' has width {other}: both sides need one width.")
+        _check_marks(self, queries, photos)
 
     @property
-    def photos(self) -> Whole:
-        """The gallery, for code that reads blocks."""
-        return Whole(np.ascontiguousarray(self.gallery, dtype=np.float32), self.gallery_labels)
+    def in_memory(self) -> bool:
+        """Whether the photos are in memory."""
+        return isinstance(self.gallery, np.ndarray)
 
 
 def as_vectors(name: str, array: npt.NDArray[Any]) -> Floats:
@@ -88,10 +103,8 @@ def check_side(side: str, vectors: Floats, labels: Labels) -> None:
     if vectors.ndim != 2 or vectors.shape[0] == 0 or vectors.shape[1] == 0:
         raise DataError(f"Array {side!r} must be [rows, width] with at least one row; it is {vectors.shape}.")
     check_numbers(side, "label", labels, len(vectors))
-    # One pass without a temporary array: a sum is finite unless a term is not, or it overflows.
-    with np.errstate(invalid="ignore"):  # infinity less infinity
-        total = vectors.sum(dtype=np.float64)
-    if not np.isfinite(total) and not np.isfinite(vectors).all():
+    # A fast pass without a temporary array: a sum of squares is finite unless a number is not, or it overflows.
+    if not np.isfinite(np.vdot(vectors, vectors)) and not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise DataError(f"Array {side!r} holds NaN or infinity, first in row {row}: such scores cannot rank.")
 
@@ -108,14 +121,6 @@ def check_numbers(side: str, what: str, numbers: Labels | None, rows: int) -> No
         raise DataError(f"Array '{side}_{what}s' holds {numbers.min()}: {what}s are integers from 0.")
 
 
-def _check(embeddings: Embeddings | StreamedEmbeddings) -> None:
-    check_side("query", embeddings.query, embeddings.query_labels)
-    (queries, width), (photos, other) = embeddings.query.shape, embeddings.photos.shape
-    if width != other:
-        raise DataError(f"Array 'query' has width {width}, 'gallery' has width {other}: both sides need one width.")
-    _check_marks(embeddings, queries, photos)
-
-
 def _check_marks(embeddings: Rankable, queries: int, photos: int) -> None:
     if (embeddings.query_groups is None) != (embeddings.gallery_groups is None):
         raise DataError("Only one of 'query_groups' and 'gallery_groups' is given: give both or none.")
@@ -124,105 +129,31 @@ def _check_marks(embeddings: Rankable, queries: int, photos: int) -> None:
     check_numbers("gallery", "group", embeddings.gallery_groups, photos)
 
 
-class Rows(Protocol):
-    """Vectors that are read in blocks."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Rows and width."""
-
-    def vectors(self, begin: int, end: int) -> Floats:
-        """float32 [end - begin, width]."""
-
-
-class Gallery(Rows, Protocol):
-    """Photos that are read in blocks, by several threads at once, and need not fit into memory."""
-
-    def labels(self, begin: int, end: int) -> Labels:
-        """int64 [end - begin]."""
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """``rows``, an array float32 [photos, width] or read in blocks, with ``classes`` int64 [photos] in memory."""
-
-    rows: Rows | Floats
-    classes: Labels
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Photos and width."""
-        return self.rows.shape
-
-    def vectors(self, begin: int, end: int) -> Floats:
-        """float32 [end - begin, width], a view of an array."""
-        return self.rows[begin:end] if isinstance(self.rows, np.ndarray) else self.rows.vectors(begin, end)
-
-    def labels(self, begin: int, end: int) -> Labels:
-        """int64 [end - begin], a view."""
-        return self.classes[begin:end]
-
-
-class Whole(Labelled):
-    """A gallery in memory: ``rows`` is an array."""
-
-
 @dataclass(frozen=True)
 class Part:
-    """The photos of a gallery at the positions ``chosen`` int64 [photos], in that order, also repeatedly."""
+    """The rows at the positions ``chosen`` int64 [rows], in that order, also repeatedly; read in blocks."""
 
-    photos: Gallery
+    rows: Rows
     chosen: Labels
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Photos and width."""
-        return len(self.chosen), self.photos.shape[1]
+        """As ``Rows.shape``."""
+        return len(self.chosen), *self.rows.shape[1:]
 
-    def vectors(self, begin: int, end: int) -> Floats:
-        """float32 [end - begin, width], a copy."""
-        vectors = np.empty((end - begin, self.photos.shape[1]), dtype=np.float32)
-        for span, rows, places in self._spans(begin, end):
-            vectors[rows] = self.photos.vectors(*span)[places]
-        return vectors
-
-    def labels(self, begin: int, end: int) -> Labels:
-        """int64 [end - begin], a copy."""
-        labels = np.empty(end - begin, dtype=np.int64)
-        for span, rows, places in self._spans(begin, end):
-            labels[rows] = self.photos.labels(*span)[places]
-        return labels
-
-    def in_memory(self) -> Whole:
-        """A copy of the photos."""
-        return Whole(self.vectors(0, len(self.chosen)), self.labels(0, len(self.chosen)))
-
-    def _spans(self, begin: int, end: int) -> Iterator[tuple[tuple[int, int], Labels, Labels]]:
-        """Begin and end of each span of the gallery with chosen photos, their rows, and their places in the span."""
-        chosen = self.chosen[begin:end]
+    def __getitem__(self, part: slice, /) -> npt.NDArray[Any]:
+        """A copy of some of the rows."""
+        chosen = self.chosen[part]
+        found = np.empty((len(chosen), *self.shape[1:]), self.rows[:0].dtype)
         for first in np.unique(chosen // AT_ONCE) * AT_ONCE:
-            rows = np.flatnonzero(chosen // AT_ONCE * AT_ONCE == first)
-            yield (int(first), min(int(first) + AT_ONCE, self.photos.shape[0])), rows, chosen[rows] - first
+            places = np.flatnonzero(chosen // AT_ONCE * AT_ONCE == first)
+            found[places] = self.rows[int(first) : int(first) + AT_ONCE][chosen[places] - first]
+        return found
 
 
-@dataclass(frozen=True)
-class StreamedEmbeddings(Clustered):
-    """As ``Embeddings``, with photos that are read in blocks and checked while they are ranked.
-
-    Raises DataError as ``Embeddings``, and for a gallery without photos.
-    """
-
-    query: Floats
-    query_labels: Labels
-    photos: Gallery
-    query_clusters: Labels | None = None
-    query_groups: Labels | None = None
-    gallery_groups: Labels | None = None
-
-    def __post_init__(self) -> None:
-        if not self.photos.shape[0]:
-            raise DataError("The gallery has no photos.")
-        _check(self)
+def rows_at(rows: Rows, chosen: Labels) -> Rows:
+    """The rows at the positions ``chosen`` int64 [rows]: in memory where ``rows`` are."""
+    return rows[chosen] if isinstance(rows, np.ndarray) else Part(rows, chosen)
 
 
 @dataclass(frozen=True)
@@ -239,6 +170,7 @@ class ScoreMatrix(Clustered):
     query_clusters: Labels | None = None
     query_groups: Labels | None = None
     gallery_groups: Labels | None = None
+    in_memory: ClassVar[bool] = False  # vectors, of which there are none
 
     def __post_init__(self) -> None:
         if self.scores.ndim != 2 or 0 in self.scores.shape or self.scores.dtype.kind not in "fiub":
@@ -254,9 +186,9 @@ class ScoreMatrix(Clustered):
         return np.empty((len(self.query_labels), 0), dtype=np.float32)
 
     @property
-    def photos(self) -> Labelled:
-        """The gallery, with vectors of width 0."""
-        return Labelled(np.empty((len(self.gallery_labels), 0), dtype=np.float32), self.gallery_labels)
+    def gallery(self) -> Floats:
+        """Vectors of width 0, float32 [photos, 0]."""
+        return np.empty((len(self.gallery_labels), 0), dtype=np.float32)
 
     def rows(self, queries: Labels) -> Floats:
         """The scores of some queries, float32 [rows, photos]; raises DataError for NaN and infinity."""
@@ -270,12 +202,12 @@ class ScoreMatrix(Clustered):
         return scores
 
 
-Rankable = Embeddings | StreamedEmbeddings | ScoreMatrix
+Rankable = Embeddings | ScoreMatrix
 
 
 def labels_within_groups(embeddings: Rankable) -> tuple[Labels, Labels]:
     """int64 [queries] and [photos], equal where a query sees a relevant photo; without groups, the labels."""
-    wanted, labels = embeddings.query_labels, embeddings.photos.labels(0, embeddings.photos.shape[0])
+    wanted, labels = embeddings.query_labels, embeddings.gallery_labels[:]
     if embeddings.query_groups is None or embeddings.gallery_groups is None:
         return wanted, labels
     groups = np.concatenate((embeddings.query_groups, embeddings.gallery_groups))
@@ -286,8 +218,8 @@ def labels_within_groups(embeddings: Rankable) -> tuple[Labels, Labels]:
 
 def all_equal(rows: Rows, tolerance: float) -> bool:
     """Whether all of several vectors are equal, up to ``tolerance`` in each number."""
-    count, first = rows.shape[0], rows.vectors(0, 1)
+    count, first = rows.shape[0], rows[:1]
     for begin in range(0, count, COMPARED_AT_ONCE):
-        if np.abs(rows.vectors(begin, min(begin + COMPARED_AT_ONCE, count)) - first).max() > tolerance:
+        if np.abs(rows[begin : begin + COMPARED_AT_ONCE] - first).max() > tolerance:
             return False
     return count > 1

@@ -30,7 +30,7 @@ class Itq:
     def encode(self, embeddings: Embeddings) -> Embeddings:
         """Codes of 0 and 1, float32 [rows, bits], in place of the vectors."""
         query = self.codes(embeddings.query, self.sketch_mean)
-        return replace(embeddings, query=query, gallery=self.codes(embeddings.gallery, self.photo_mean))
+        return replace(embeddings, query=query, gallery=self.codes(embeddings.gallery[:], self.photo_mean))
 
     def codes(self, vectors: Floats, mean: Doubles) -> Floats:
         """Codes float32 [rows, bits] of ``vectors`` float32 [rows, width] of the side that has this mean."""
@@ -79,8 +79,9 @@ def fit_published(embeddings: Embeddings, *, on_gallery: bool = False, iteration
     That code computes R = W^T U^T, because numpy returns the transpose of W. So R does not come closer to B, and the
     loss does not fall. It always starts from the same random matrix.
     """
-    means = [each.mean(axis=0, dtype=np.float64) for each in (embeddings.query, embeddings.gallery)]
-    centred = (embeddings.gallery if on_gallery else embeddings.query) - means[on_gallery]  # float64
+    sides = embeddings.query, embeddings.gallery[:]
+    means = [each.mean(axis=0, dtype=np.float64) for each in sides]
+    centred = sides[on_gallery] - means[on_gallery]  # float64
     axes = np.linalg.eigh(np.atleast_2d(np.cov(centred, rowvar=False)), "U").eigenvectors[:, ::-1]
     reduced = centred @ axes
     rotation, _, _ = np.linalg.svd(np.random.RandomState(ITERATIONS).randn(*axes.shape))  # that code's seed

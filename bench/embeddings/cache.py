@@ -75,12 +75,12 @@ class EmbeddingCache:
         return self.cache_dir / "embeddings" / key
 
     def read_shards(self, key: str) -> Shards | None:
-        """The rows of an entry, every file compared with its SHA-256; None without a whole entry."""
+        """The vectors of an entry, every file compared with its SHA-256; None without a whole entry."""
         folder = self.folder(key)
         if not folder.is_dir():
             return None
         try:
-            return open_side(folder, "gallery", deep=True)
+            return open_side(folder, "gallery", deep=True)[""]
         except DataError as error:
             log.warning("The cached embeddings %s are damaged: dropped, computed again (%s)", folder.name, error)
             shutil.rmtree(folder, ignore_errors=True)  # the cache may be read-only

@@ -13,7 +13,7 @@ import json
 import os
 import struct
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,22 +85,13 @@ def write_shards(folder: Path, content: EmbeddingFile) -> None:
         writer.add(
             "query", e.query, e.query_labels, content.query_paths, clusters=e.query_clusters, groups=e.query_groups
         )
-        writer.add("gallery", e.gallery, e.gallery_labels, content.gallery_paths, groups=e.gallery_groups)
+        writer.add("gallery", e.gallery[:], e.gallery_labels[:], content.gallery_paths, groups=e.gallery_groups)
 
 
 def _read_folder(folder: Path) -> EmbeddingFile:
-    found, paths = open_shards(folder), (open_side(folder, side).column("paths") for side in SIDES)
-    photos = found.photos.shape[0]
-    embeddings = Embeddings(
-        found.query,
-        found.photos.vectors(0, photos),
-        found.query_labels,
-        found.photos.labels(0, photos),
-        found.query_clusters,
-        found.query_groups,
-        found.gallery_groups,
-    )
-    return EmbeddingFile(embeddings, *(None if each is None else tuple(each.tolist()) for each in paths))
+    found, paths = open_shards(folder), (open_side(folder, side).get("_paths") for side in SIDES)
+    embeddings = replace(found, gallery=found.gallery[:], gallery_labels=found.gallery_labels[:])
+    return EmbeddingFile(embeddings, *(None if each is None else tuple(each[:].tolist()) for each in paths))
 
 
 def _checked(path: Path, head: bytes) -> EmbeddingFile | ScoreMatrix:

@@ -26,10 +26,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from bench.embeddings.arrays import StreamedEmbeddings, as_labels, as_vectors, check_numbers, check_side
+from bench.embeddings.arrays import Embeddings, as_labels, as_vectors, check_numbers, check_side
 from bench.errors import DataError, UsageError, nearest
 from bench.io import write_whole
-from bench.types import Floats, Labels
 
 Side = Literal["query", "gallery"]
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -155,62 +154,54 @@ class ShardWriter:
 
 @dataclass(frozen=True)
 class Shards:
-    """One side of a folder; ``files`` are the rows of each file, and the SHA-256 of each column.
+    """One column of one side of a folder; ``files`` are the rows of each file, and its SHA-256.
 
-    Only the files of the rows that are read are mapped. Reading raises DataError for a file that is missing, damaged,
-    or not as the JSON declares.
+    Slices read rows, and map only the files that have them: vectors float32 [rows, width], labels and groups int64
+    [rows], paths text [rows]. Reading raises DataError for a file that is missing, damaged, or not as the JSON
+    declares, and for a negative label.
     """
 
     folder: Path
     side: Side
+    column: str
     width: int
-    files: tuple[tuple[int, dict[str, str]], ...]
+    files: tuple[tuple[int, str], ...]
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and width."""
-        return self._ends[-1], self.width
+    def shape(self) -> tuple[int, ...]:
+        """Rows, and the width of vectors."""
+        return (self._ends[-1],) if self.column else (self._ends[-1], self.width)
 
-    def vectors(self, begin: int, end: int) -> Floats:
-        """float32 [end - begin, width]: a view of the mapped file if one file has all rows."""
-        return self._read("", begin, end)
-
-    def labels(self, begin: int, end: int) -> Labels:
-        """int64 [end - begin]; raises DataError for a negative label."""
-        labels: Labels = self._read("_labels", begin, end)
-        if len(labels):
-            check_numbers(self.side, "label", labels, len(labels))
-        return labels
-
-    def column(self, name: str) -> Array | None:
-        """All rows of an optional column: paths, clusters or groups; None if the folder has none."""
-        return self._read(f"_{name}", 0, self.shape[0]) if f"_{name}" in self.files[0][1] else None
+    def __getitem__(self, part: slice, /) -> Array:
+        """Rows of a slice: a view of the mapped file if one file has all of them."""
+        begin, end, _ = part.indices(self._ends[-1])
+        parts: list[Array] = []
+        number = min(bisect_right(self._ends, begin), len(self.files) - 1)
+        while begin < end or not parts:
+            offset = self._ends[number] - self.files[number][0]
+            parts.append(self.map(number)[begin - offset : end - offset])
+            begin, number = self._ends[number], number + 1
+        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if self.column == "_labels" and len(rows):
+            check_numbers(self.side, "label", rows, len(rows))
+        return rows
 
     @cached_property
     def _ends(self) -> list[int]:
         return list(accumulate(rows for rows, _ in self.files))
 
-    def _read(self, column: str, begin: int, end: int) -> Array:
-        parts: list[Array] = []
-        number = min(bisect_right(self._ends, begin), len(self.files) - 1)
-        while begin < end or not parts:
-            offset = self._ends[number] - self.files[number][0]
-            parts.append(self.map(column, number)[begin - offset : end - offset])
-            begin, number = self._ends[number], number + 1
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def map(self, column: str, number: int, deep: bool = False) -> Array:
-        """One file of a column, mapped and compared with the JSON; ``deep`` compares its SHA-256, too."""
-        path = self.folder / f"{self.side}{column}-{number:05}.npy"
-        rows, sums = self.files[number]
-        shape = (rows,) if column else (rows, self.width)
+    def map(self, number: int, deep: bool = False) -> Array:
+        """One file, mapped and compared with the JSON; ``deep`` compares its SHA-256, too."""
+        path = self.folder / f"{self.side}{self.column}-{number:05}.npy"
+        rows, digest = self.files[number]
+        kind, shape = COLUMNS[self.column], (rows, *self.shape[1:])
         try:
             array = np.lib.format.open_memmap(path, mode="r")
-            if not array.dtype.str.startswith(COLUMNS[column]) or array.shape != shape or not array.flags.c_contiguous:
-                raise ValueError(f"{array.dtype} {array.shape} in place of {COLUMNS[column]} {shape} by rows")
+            if not array.dtype.str.startswith(kind) or array.shape != shape or not array.flags.c_contiguous:
+                raise ValueError(f"{array.dtype} {array.shape} in place of {kind} {shape} by rows")
             if deep:
                 with path.open("rb") as content:
-                    if hashlib.file_digest(content, "sha256").hexdigest() != sums.get(column):
+                    if hashlib.file_digest(content, "sha256").hexdigest() != digest:
                         raise ValueError("its SHA-256 is not that of the JSON")
         except OSError as error:
             raise DataError(f"Shard {path} cannot be read ({error.strerror}): write the folder again.") from error
@@ -219,8 +210,8 @@ class Shards:
         return array.view(np.ndarray)
 
 
-def open_side(folder: Path, side: Side, deep: bool = False) -> Shards:
-    """One side of a folder; ``deep`` compares every file with its SHA-256.
+def open_side(folder: Path, side: Side, deep: bool = False) -> dict[str, Shards]:
+    """The columns of one side of a folder, by the ends of their file names; ``deep`` compares every SHA-256.
 
     Raises DataError for a folder that is incomplete or of another version, and for a file that is missing, truncated
     or (``deep``) altered.
@@ -230,10 +221,14 @@ def open_side(folder: Path, side: Side, deep: bool = False) -> Shards:
         facts = json.loads(path.read_text(encoding="utf-8"))
         if facts["version"] != VERSION:
             raise ValueError(f"format {facts['version']}, not {VERSION}")
-        files = tuple((operator.index(each["rows"]), dict(each["sha256"])) for each in facts[side])
-        shards = Shards(folder, side, operator.index(facts["width"]), files)
-        columns = [name for name in COLUMNS if name in (files[0][1] if files else ())]
-        if not {"", "_labels"} <= {*columns}:
+        files = [(operator.index(each["rows"]), dict(each["sha256"])) for each in facts[side]]
+        width = operator.index(facts["width"])
+        columns = {
+            name: Shards(folder, side, name, width, tuple((rows, sums.get(name, "")) for rows, sums in files))
+            for name in COLUMNS
+            if files and name in files[0][1]
+        }
+        if not {"", "_labels"} <= columns.keys() or not columns[""].shape[0]:
             raise ValueError(f"no rows of the {side} side")
     except OSError as error:
         raise DataError(
@@ -242,16 +237,15 @@ def open_side(folder: Path, side: Side, deep: bool = False) -> Shards:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is damaged or of another version ({error}): write the folder again.") from error
-    for number in range(len(files)):
-        for column in columns:
-            shards.map(column, number, deep)
-    return shards
+    for column in columns.values():
+        for number in range(len(files)):
+            column.map(number, deep)
+    return columns
 
 
-def open_shards(folder: Path, deep: bool = False) -> StreamedEmbeddings:
+def open_shards(folder: Path, deep: bool = False) -> Embeddings:
     """The queries in memory, and the gallery to be read in blocks; raises as ``open_side``."""
     query, gallery = (open_side(folder, side, deep) for side in SIDES)
-    rows = query.shape[0]
-    vectors, labels = np.array(query.vectors(0, rows)), np.array(query.labels(0, rows))
-    marks = query.column("clusters"), query.column("groups"), gallery.column("groups")
-    return StreamedEmbeddings(vectors, labels, gallery, *marks)
+    optional = query.get("_clusters"), query.get("_groups"), gallery.get("_groups")
+    marks = (None if each is None else each[:] for each in optional)
+    return Embeddings(np.array(query[""][:]), gallery[""], np.array(query["_labels"][:]), gallery["_labels"], *marks)

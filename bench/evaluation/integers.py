@@ -35,13 +35,13 @@ class Integers:
 
 def find_integers(query: Floats, gallery: Rows, part: int) -> Integers | None:
     """The facts of integer vectors; None unless all products are exact in float32. Reads ``part`` photos at a time."""
-    unit = min(_unit(query[:ROWS]), _unit(gallery.vectors(0, min(ROWS, gallery.shape[0]))))
+    unit = min(_unit(query[:ROWS]), _unit(gallery[:ROWS]))
     squares = np.empty(gallery.shape[0])
     longest = _squares(query, unit)
     if longest is None:
         return None
     for begin in range(0, len(squares), part):
-        found = _squares(gallery.vectors(begin, min(begin + part, len(squares))), unit)
+        found = _squares(gallery[begin : begin + part], unit)
         if found is None:
             return None
         squares[begin : begin + len(found)] = found

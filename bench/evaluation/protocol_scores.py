@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.embeddings.arrays import Embeddings, Part, Rankable, ScoreMatrix, labels_within_groups
+from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, labels_within_groups, rows_at
 from bench.embeddings.binary_codes import fit, fit_published
 from bench.errors import BenchError, DataError, MemoryExhaustedError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS, parse_metric
@@ -98,7 +98,7 @@ def ranked_by(protocol: Protocol, distance: Distance) -> Protocol:
 
 def refusal(embeddings: Rankable, protocol: Protocol) -> BenchError | None:
     """Why a protocol cannot evaluate these embeddings, as its code could not; None if it can."""
-    photos, queries = embeddings.photos.shape[0], len(embeddings.query_labels)
+    photos, queries = embeddings.gallery.shape[0], len(embeddings.query_labels)
     parsed = [parse_metric(text) for text in protocol.metrics]
     needed = max((each.k or 0) + each.definition.endswith(":index") for each in parsed)
     if protocol.small == "refuse" and photos < needed:
@@ -116,7 +116,7 @@ def refusal(embeddings: Rankable, protocol: Protocol) -> BenchError | None:
         return DataError(
             f"A diagonal gallery has photo i for query i, but there are {photos} photos and {queries} queries."
         )
-    if protocol.codes != "none" and not isinstance(embeddings, Embeddings):
+    if protocol.codes != "none" and not embeddings.in_memory:
         return UsageError(
             f"Protocol {protocol.name} makes binary codes, which needs all embeddings in memory: give a file of "
             "embeddings that fits, or leave the protocol out."
@@ -166,7 +166,7 @@ def rank_protocols(
     try:
         for key, (first, *others) in shared.items():
             prepared = prepare(embeddings, first, np.random.default_rng(seed))
-            photos = prepared.photos.shape[0]
+            photos = prepared.gallery.shape[0]
             metrics = [*(metric for each in (first, *others) for metric in each.metrics_for(photos)), TIED]
             found[key] = {}
             for ties in tie_rules(first.distance):
@@ -189,7 +189,7 @@ def rank_protocols(
                 before += queries
     except MemoryError as error:
         raise MemoryExhaustedError(
-            f"Memory does not suffice to rank {embeddings.photos.shape[0]} photos ({error}): free some, or write the "
+            f"Memory does not suffice to rank {embeddings.gallery.shape[0]} photos ({error}): free some, or write the "
             "embeddings as shards on a larger machine (bench score --to-shards) and rank those here."
         ) from error
     return found
@@ -227,9 +227,9 @@ def prepare(embeddings: Rankable, protocol: Protocol, generator: np.random.Gener
         return embeddings
     if protocol.unit:
         unit = Measure("cosine").queries
-        embeddings = replace(embeddings, query=unit(embeddings.query), gallery=unit(embeddings.gallery))
+        embeddings = replace(embeddings, query=unit(embeddings.query), gallery=unit(embeddings.gallery[:]))
     if protocol.codes == "itq-test":
-        return fit(embeddings.query, embeddings.gallery, generator).encode(embeddings)
+        return fit(embeddings.query, embeddings.gallery[:], generator).encode(embeddings)
     return fit_published(embeddings, on_gallery=protocol.codes == "itq-published-gallery").encode(embeddings)
 
 
@@ -239,16 +239,8 @@ def with_photos(embeddings: Rankable, chosen: Labels) -> Rankable:
     if isinstance(embeddings, ScoreMatrix):
         labels = embeddings.gallery_labels[chosen]
         return replace(embeddings, scores=embeddings.scores[:, chosen], gallery_labels=labels, gallery_groups=groups)
-    photos = Part(embeddings.photos, chosen).in_memory()
-    return Embeddings(
-        embeddings.query,
-        photos.vectors(0, len(chosen)),
-        embeddings.query_labels,
-        photos.labels(0, len(chosen)),
-        embeddings.query_clusters,
-        embeddings.query_groups,
-        groups,
-    )
+    gallery, labels = (rows_at(each, chosen)[:] for each in (embeddings.gallery, embeddings.gallery_labels))
+    return replace(embeddings, gallery=gallery, gallery_labels=labels, gallery_groups=groups)
 
 
 def paired_gallery(embeddings: Rankable, generator: np.random.Generator) -> Labels:

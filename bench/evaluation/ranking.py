@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.embeddings.arrays import Embeddings, Part, Rankable, ScoreMatrix, StreamedEmbeddings, Whole
+from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, rows_at
 from bench.errors import UsageError, nearest
 from bench.evaluation.metrics.base import STORED_METRICS
 from bench.evaluation.ranking_cpu import Engine, Progress, Rescore
@@ -56,12 +56,11 @@ def rank(
     for name, number, least in (("top", top, 0), ("threads", workers, 1)):
         if number < least:
             raise UsageError(f"{name} is {number}, but must be at least {least}.")
-    in_memory = isinstance(embeddings.photos, Whole)
     if isinstance(embeddings, ScoreMatrix) and (device != "cpu" or rescore is not None):
         raise UsageError("A matrix of scores is ranked as it is, on the cpu: leave out --device and re-ranking.")
-    if not in_memory and device != "cpu":
+    if not embeddings.in_memory and device != "cpu":
         raise UsageError(f"A gallery that is read in blocks is ranked on the cpu, not on {device}: leave --device out.")
-    if not in_memory and rescore is not None:
+    if not embeddings.in_memory and rescore is not None:
         raise UsageError("Re-ranking needs the whole gallery in memory: give a file that fits, or leave it out.")
 
     def rank_all(part: Rankable, progress: Progress | None) -> Ranking:
@@ -81,11 +80,11 @@ def rank(
         found = _rank_groups(embeddings, groups, Plan(embeddings, metrics), top, rank_all, progress)
     else:
         raise UsageError("Re-ranking uses the whole gallery: give embeddings without groups, or leave it out.")
-    photos = embeddings.photos.shape[0]
+    photos = embeddings.gallery.shape[0]
     found = replace(found, photos=photos, of_scores=isinstance(embeddings, ScoreMatrix))
     if found.top is None:
         return found
-    labels = embeddings.photos.labels(0, photos)
+    labels = embeddings.gallery_labels[:]
     return replace(found, hits=(labels[found.top] == embeddings.query_labels[:, None]) & (found.top >= 0))
 
 
@@ -98,9 +97,9 @@ def _rank_groups(
     progress: Progress | None,
 ) -> Ranking:
     """Rank each group of queries against the photos of the group."""
-    queries, photos = len(embeddings.query), embeddings.photos
+    queries, photos = len(embeddings.query), embeddings.gallery.shape[0]
     values, relevant = np.full((len(plan.metrics), queries), np.nan), np.zeros(queries, dtype=np.int64)
-    best = np.full((queries, min(top, photos.shape[0])), -1, dtype=np.int32)
+    best = np.full((queries, min(top, photos)), -1, dtype=np.int32)
     done = 0
     for group in np.unique(query_groups):
         rows = np.flatnonzero(query_groups == group)
@@ -122,9 +121,8 @@ def _select(embeddings: Rankable, queries: Labels, photos: Labels) -> Rankable:
     if isinstance(embeddings, ScoreMatrix):
         scores = embeddings.scores[queries[:, None], photos]
         return ScoreMatrix(scores, labels, embeddings.gallery_labels[photos])
-    part = Part(embeddings.photos, photos)
-    own = part.in_memory() if isinstance(embeddings, Embeddings) else part
-    return StreamedEmbeddings(embeddings.query[queries], labels, own)
+    gallery, gallery_labels = (rows_at(each, photos) for each in (embeddings.gallery, embeddings.gallery_labels))
+    return Embeddings(embeddings.query[queries], gallery, labels, gallery_labels)
 
 
 def compile_kernels() -> None:

@@ -22,7 +22,7 @@ from functools import cache
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from bench.embeddings.arrays import Rankable, ScoreMatrix, Whole
+from bench.embeddings.arrays import Rankable, ScoreMatrix
 from bench.errors import DataError
 from bench.evaluation.metrics.base import fill_values
 from bench.evaluation.ranking_kernels import (
@@ -90,9 +90,9 @@ class Engine:
         known: Measure | None = None,
         eps: float = 0.0,
     ) -> None:
-        self.query, self.clusters, self.gallery = embeddings.query, embeddings.clusters, embeddings.photos
+        self.query, self.clusters, self.gallery = embeddings.query, embeddings.clusters, embeddings.gallery
         self.matrix = embeddings if isinstance(embeddings, ScoreMatrix) else None
-        self.photos, self.width = self.gallery.shape
+        self.photos, self.width = self.gallery.shape[0], self.query.shape[1]
         if self.photos > MOST_PHOTOS:
             raise DataError(f"The gallery has {self.photos} photos, more than {MOST_PHOTOS}: divide it.")
         self.plan = Plan(embeddings, metrics)
@@ -105,7 +105,7 @@ class Engine:
         self.buckets, self.budget, self.buffers = bucket_count(self.photos), GROUP_BYTES, Buffers()
         self.rows = self.plan.tile_size(TILE_BYTES)
         self.must_hold = rescore is not None or self.matrix is not None  # all scores of a tile
-        fits = isinstance(self.gallery, Whole) and self.rows == min(TILE, len(self.query))
+        fits = embeddings.in_memory and self.rows == min(TILE, len(self.query))
         self.whole = self.must_hold or fits
         if not self.whole:
             self.rows = max(1, min(TILE, GROUP_BYTES // bytes_of_counters(self.plan.most, self.buckets)))
@@ -113,7 +113,7 @@ class Engine:
         self.starts: Labels = np.cumsum(self.plan.counts) - self.plan.counts
         self.members = self.slots = np.empty(0, dtype=np.int32)
         if self.whole:
-            self.vectors = self.measure.photos(self.gallery.vectors(0, self.photos))
+            self.vectors = self.measure.photos(self.gallery[:])
             self.members = np.argsort(self.plan.photo_kinds, kind="stable").astype(np.int32)
             self.slots = (np.arange(self.photos) - np.repeat(self.starts, self.plan.counts)).astype(np.int32)
 
@@ -225,7 +225,7 @@ class Engine:
         size = max(1, SPAN_BYTES // (4 * self.width * BLOCK)) * BLOCK
 
         def read(begin: int) -> Floats:
-            return self.measure.photos(self.gallery.vectors(begin, min(begin + size, self.photos)))
+            return self.measure.photos(self.gallery[begin : begin + size])
 
         ahead = pool.submit(read, 0)
         for begin in range(0, self.photos, size):

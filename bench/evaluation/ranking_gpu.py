@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings
 from bench.errors import MemoryExhaustedError, UsageError
 from bench.evaluation.metrics.base import fill_values
 from bench.evaluation.ranking_plan import Plan
@@ -56,7 +56,7 @@ class Gallery:
 
 
 def rank_with_torch(
-    embeddings: Embeddings | StreamedEmbeddings,
+    embeddings: Embeddings,
     metrics: Sequence[str],
     *,
     distance: Distance = "cosine",
@@ -71,8 +71,8 @@ def rank_with_torch(
     Raises UsageError for a device that torch does not have, MemoryExhaustedError when the gallery or one query does
     not fit, and what ``rank`` raises.
     """
-    plan, factors = Plan(embeddings, metrics), measure(embeddings.query, embeddings.photos, distance, eps=eps)
-    queries, photos = len(embeddings.query), embeddings.photos.shape[0]
+    plan, factors = Plan(embeddings, metrics), measure(embeddings.query, embeddings.gallery, distance, eps=eps)
+    queries, photos = len(embeddings.query), embeddings.gallery.shape[0]
     columns = min(top, photos)
     values: Doubles = np.empty((len(plan.metrics), queries))
     best = np.empty((queries, columns), dtype=np.int32)
@@ -81,7 +81,7 @@ def rank_with_torch(
     try:
         target = _device(device)
         held = factors.divisor, factors.scale, factors.offset, factors.levels, factors.kinds
-        vectors, relevant = factors.photos(embeddings.photos.vectors(0, photos)), plan.photo_kinds.astype(np.int64)
+        vectors, relevant = factors.photos(embeddings.gallery[:]), plan.photo_kinds.astype(np.int64)
         tensors = (None if each is None else torch.from_numpy(each).to(target) for each in held)
         gallery = Gallery(*(torch.from_numpy(each).to(target) for each in (vectors, relevant)), *tensors)
         begin = 0

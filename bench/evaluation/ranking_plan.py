@@ -31,13 +31,13 @@ class Plan:
     def __init__(self, embeddings: Rankable, metrics: Sequence[str]) -> None:
         self.wanted = list({each.id: each for each in map(parse_metric, metrics)}.values())
         self.metrics = tuple(each.id for each in self.wanted)
-        own, photos = embeddings.query_labels, embeddings.photos.shape[0]
-        parts = [(begin, min(begin + LABELS_AT_ONCE, photos)) for begin in range(0, photos, LABELS_AT_ONCE)]
-        labels = np.unique(np.concatenate([np.unique(embeddings.photos.labels(*part)) for part in parts]))
+        own, photos = embeddings.query_labels, embeddings.gallery.shape[0]
+        parts = [slice(begin, begin + LABELS_AT_ONCE) for begin in range(0, photos, LABELS_AT_ONCE)]
+        labels = np.unique(np.concatenate([np.unique(embeddings.gallery_labels[part]) for part in parts]))
         self.photo_kinds: Positions = np.empty(photos, dtype=np.int32)
         self.counts: Labels = np.zeros(len(labels), dtype=np.int64)
         for part in parts:
-            kinds = self.photo_kinds[slice(*part)] = np.searchsorted(labels, embeddings.photos.labels(*part))
+            kinds = self.photo_kinds[part] = np.searchsorted(labels, embeddings.gallery_labels[part])
             self.counts += np.bincount(kinds, minlength=len(labels))
         slot = np.minimum(np.searchsorted(labels, own), len(labels) - 1)
         self.kinds: Labels = np.where(labels[slot] == own, slot, -1).astype(np.int64)

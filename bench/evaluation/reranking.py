@@ -48,7 +48,7 @@ def neighbours(embeddings: Embeddings, count: int, progress: Progress | None = N
 
     int32 [photos, count], nearest first, without the photo itself.
     """
-    gallery, labels = embeddings.gallery, embeddings.gallery_labels
+    gallery, labels = embeddings.gallery[:], embeddings.gallery_labels[:]
     best = rank(Embeddings(gallery, gallery, labels, labels), (), top=count + 1, progress=progress).top
     if best is None:
         raise RuntimeError("the engine returned no order")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.embeddings.arrays import Rankable, Rows, ScoreMatrix, Whole, all_equal
+from bench.embeddings.arrays import Rankable, Rows, ScoreMatrix, all_equal
 from bench.evaluation.protocol_scores import Figure
 
 BOUNDS = ("pessimistic", "optimistic", "tied")  # fields of a figure that only hamming has
@@ -33,13 +33,13 @@ def count_rows(embeddings: Rankable) -> dict[str, int]:
     """The sizes of what was ranked, for JSON."""
     (queries, width), classes = embeddings.query.shape, len(set(embeddings.clusters.tolist()))
     of_vectors = {} if isinstance(embeddings, ScoreMatrix) else {"width": width}
-    return {"queries": queries, "photos": embeddings.photos.shape[0], **of_vectors, "classes": classes}
+    return {"queries": queries, "photos": embeddings.gallery.shape[0], **of_vectors, "classes": classes}
 
 
 def find_warnings(embeddings: Rankable) -> list[str]:
     """Sentences about sides whose vectors are all equal, so that the figures mean nothing."""
     if isinstance(embeddings, ScoreMatrix):
         return []
-    sides: dict[str, Rows] = {"photos": embeddings.photos, "queries": Whole(embeddings.query, embeddings.query_labels)}
-    equal = [name for name, rows in sides.items() if all_equal(rows, EQUAL * float(np.abs(rows.vectors(0, 1)).max()))]
+    sides: dict[str, Rows] = {"photos": embeddings.gallery, "queries": embeddings.query}
+    equal = [name for name, rows in sides.items() if all_equal(rows, EQUAL * float(np.abs(rows[:1]).max()))]
     return [f"All {name} have the same embedding: the figures say nothing about the method." for name in equal]

@@ -192,7 +192,7 @@ def _euclidean(query: Floats, gallery: Rows, eps: float) -> Measure:
 
 def _parts(gallery: Rows) -> Iterator[tuple[int, Floats]]:
     for begin in range(0, gallery.shape[0], PART):
-        yield begin, gallery.vectors(begin, min(begin + PART, gallery.shape[0]))
+        yield begin, gallery[begin : begin + PART]
 
 
 def _lengths(vectors: npt.NDArray[np.floating], shift: Doubles | None = None) -> Doubles:

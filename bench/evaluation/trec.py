@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.embeddings.arrays import Rankable, ScoreMatrix, StreamedEmbeddings, labels_within_groups
+from bench.embeddings.arrays import Rankable, ScoreMatrix, labels_within_groups
 from bench.errors import UsageError
 from bench.evaluation.ranking import rank
 from bench.types import Distance, Labels
@@ -40,18 +41,17 @@ def write_qrels(path: Path, embeddings: Rankable) -> None:
 
 def _rankings(embeddings: Rankable, distance: Distance, device: str) -> Iterator[tuple[int, Labels]]:
     """Every query (by row) with the positions of its photos, best first."""
-    count = embeddings.photos.shape[0]
+    count = embeddings.gallery.shape[0]
     step = max(1, PLACES // count)
     for begin in range(0, len(embeddings.query), step):
         rows = slice(begin, begin + step)
         groups = None if embeddings.query_groups is None else embeddings.query_groups[rows]
-        own: dict[str, Any] = {"query_groups": groups, "gallery_groups": embeddings.gallery_groups}
+        labels: dict[str, Any] = {"query_labels": embeddings.query_labels[rows], "query_groups": groups}
         part: Rankable
         if isinstance(embeddings, ScoreMatrix):
-            labels = embeddings.query_labels[rows], embeddings.gallery_labels
-            part = ScoreMatrix(embeddings.scores[rows], *labels, **own)
+            part = replace(embeddings, scores=embeddings.scores[rows], query_clusters=None, **labels)
         else:
-            part = StreamedEmbeddings(embeddings.query[rows], embeddings.query_labels[rows], embeddings.photos, **own)
+            part = replace(embeddings, query=embeddings.query[rows], query_clusters=None, **labels)
         best = rank(part, (), distance=distance, top=count, device=device).top
         for row, photos in enumerate(() if best is None else best, start=begin):
             yield row, photos[photos >= 0]  # a query sees the photos of its group

@@ -13,7 +13,7 @@ import torch
 
 from bench.datasets.images.loader import Images
 from bench.embeddings import binary_codes as itq
-from bench.embeddings.arrays import Embeddings, Labelled, Rows, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings, Rows
 from bench.embeddings.cache import EmbeddingCache
 from bench.errors import IncompleteError
 from bench.experiments.experiment import Experiment, Resources
@@ -36,7 +36,7 @@ class RowsOfRank0:
 
     shape: tuple[int, int]
 
-    def vectors(self, begin: int, end: int) -> Floats:
+    def __getitem__(self, part: slice, /) -> Floats:
         """Raises RuntimeError."""
         raise RuntimeError("only rank 0 has these rows")
 
@@ -55,7 +55,7 @@ class Embedder:
         """The cache of embeddings."""
         return EmbeddingCache(self.resources.cache_dir)
 
-    def embed_split(self, observer: Observer, *, reuse: bool = True) -> tuple[Embeddings | StreamedEmbeddings, int]:
+    def embed_split(self, observer: Observer, *, reuse: bool = True) -> tuple[Embeddings, int]:
         """Embeddings of queries and gallery, and the number of images not read from the cache.
 
         A gallery larger than ``HELD_BYTES`` is read in blocks, unless post-processing needs all of it.
@@ -66,11 +66,7 @@ class Embedder:
         gallery, photos = self.embed_gallery(
             split.gallery, query.shape[1], lambda done: observer.progress(queries + done, total, {}), reuse=reuse
         )
-        labels = split.label_arrays()
-        if isinstance(gallery, np.ndarray):
-            return Embeddings(query, gallery, **labels), count + photos
-        rows = Labelled(gallery, labels.pop("gallery_labels"))
-        return StreamedEmbeddings(query=query, photos=rows, **labels), count + photos
+        return Embeddings(query, gallery, **split.label_arrays()), count + photos
 
     def embed_items(self, items: Sequence[Item], progress: Progress, *, reuse: bool = True) -> tuple[Floats, int]:
         """Embeddings of items of one modality, float32 [items, width], and the number not read from the cache."""
@@ -87,7 +83,7 @@ class Embedder:
 
     def embed_gallery(
         self, items: Sequence[Item], width: int, progress: Progress, *, reuse: bool = True
-    ) -> tuple[Floats | Rows, int]:
+    ) -> tuple[Rows, int]:
         """As ``embed_items`` for photos whose embeddings have ``width`` numbers; rows on disk if they are too many.
 
         Raises StorageError when the disk is full.

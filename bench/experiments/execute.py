@@ -15,7 +15,7 @@ from torch import Tensor
 from bench import provenance
 from bench.datasets.images.loader import Images
 from bench.devices import choose_device, to_pixels
-from bench.embeddings.arrays import Embeddings, StreamedEmbeddings, all_equal
+from bench.embeddings.arrays import Embeddings, all_equal
 from bench.embeddings.binary_codes import Itq
 from bench.errors import IncompleteError, StorageError
 from bench.evaluation.metrics.base import stored_metrics
@@ -147,7 +147,7 @@ class Execution:
         except StorageError as error:  # the scores are worth more than the file
             log.warning("The trained network is not cached; its scores are stored: %s", error)
 
-    def embed(self) -> tuple[Embeddings | StreamedEmbeddings, int, Itq | None]:
+    def embed(self) -> tuple[Embeddings, int, Itq | None]:
         """The embeddings of the split, the number of images not read from the cache, and the fitted binary codes."""
         self.method.eval()
         if self._compiling.ident is None:  # nothing was trained
@@ -160,7 +160,7 @@ class Execution:
         with self.clock.part("fitting codes"):  # may embed the training images, too
             return embeddings, count, embedder.fit_codes()
 
-    def score(self, embeddings: Embeddings | StreamedEmbeddings, embedded: int, codes: Itq | None) -> Outcome:
+    def score(self, embeddings: Embeddings, embedded: int, codes: Itq | None) -> Outcome:
         """Rank and score; the arguments are what ``embed`` returns."""
         experiment, method, clock = self.experiment, self.method, self.clock
         with clock.part("scoring"):
@@ -187,10 +187,10 @@ class Execution:
             environment=environment,
         )
 
-    def _rank(self, embeddings: Embeddings | StreamedEmbeddings, codes: Itq | None) -> Ranking:
+    def _rank(self, embeddings: Embeddings, codes: Itq | None) -> Ranking:
         """Rank after post-processing; raises IncompleteError when all photos have one embedding."""
         post, rescore, device = self.experiment.post, None, "cpu"
-        if all_equal(embeddings.photos, TOLERANCE):
+        if all_equal(embeddings.gallery, TOLERANCE):
             if not self.method.weights or self.experiment.trained is not None:
                 raise IncompleteError(
                     "All photos have the same embedding, and nothing was trained: check the images, or use another "
@@ -200,7 +200,7 @@ class Execution:
                 f"The embeddings have collapsed: all photos have the same one after epoch "
                 f"{self.experiment.run.epochs:g} of {' + '.join(self.method.weights)}; lower --lr or --set head_lr=..."
             )
-        if isinstance(embeddings, Embeddings):  # codes and re-ranking never use embeddings on disk
+        if embeddings.in_memory:  # codes and re-ranking never use embeddings on disk
             device = str(self.device)
             embeddings = codes.encode(embeddings) if codes is not None else embeddings
             rescore = Icfrr(embeddings, post) if post.rerank == "icfrr" else None

@@ -61,7 +61,7 @@ class ExternalEmbeddings:
     def gallery_clusters(self) -> Labels:
         """The label of each photo in ``classes``: int64 [photos]."""
         split = self.split_of_rows
-        return self.embeddings.gallery_labels if split is None else split.cluster_labels(split.gallery)
+        return self.embeddings.gallery_labels[:] if split is None else split.cluster_labels(split.gallery)
 
     @property
     def verified(self) -> bool:
@@ -111,7 +111,7 @@ def _verify_instances(file: EmbeddingFile, dataset: Dataset, split: Split) -> Ex
             "`bench data list` writes them."
         )
     query = file.embeddings.query[_rows(file.query_paths, split.queries, "query_paths", title)]
-    gallery = file.embeddings.gallery[_rows(file.gallery_paths, split.gallery, "gallery_paths", title)]
+    gallery = file.embeddings.gallery[:][_rows(file.gallery_paths, split.gallery, "gallery_paths", title)]
     embeddings = Embeddings(query, gallery, **split.label_arrays())
     about = split.dataset, split.name, split.gallery_name, split.fingerprint
     return ExternalEmbeddings(embeddings, *about, "split", dataset.caution, split.clusters, split)
@@ -163,8 +163,8 @@ def _compare_with_published(file: EmbeddingFile, dataset: Dataset, split_name: s
 
 def _in_order(file: EmbeddingFile, split: Split, title: str) -> Embeddings:
     """The embeddings, with the rows of each side that has paths in the split's order."""
-    query, gallery = file.embeddings.query, file.embeddings.gallery
-    query_labels, gallery_labels = file.embeddings.query_labels, file.embeddings.gallery_labels
+    query, gallery = file.embeddings.query, file.embeddings.gallery[:]
+    query_labels, gallery_labels = file.embeddings.query_labels, file.embeddings.gallery_labels[:]
     compared: list[Labels] = []  # int64 [2, rows]: the file's label of each image, and the split's
     if file.query_paths is not None:
         rows = _rows(file.query_paths, split.queries, "query_paths", title)
@@ -213,7 +213,7 @@ def _check_numbering(compared: Labels, split: Split, title: str) -> None:
 
 def _difference(embeddings: Embeddings, expected: Mapping[str, Pair], title: str) -> str:
     """The first class whose number of queries or photos differs, without a full stop; empty if none does."""
-    queries, photos = Counter(embeddings.query_labels.tolist()), Counter(embeddings.gallery_labels.tolist())
+    queries, photos = Counter(embeddings.query_labels.tolist()), Counter(embeddings.gallery_labels[:].tolist())
     found = {label: (queries[label], photos[label]) for label in sorted(queries.keys() | photos.keys())}
     if sorted(found.values()) == sorted(expected.values()):
         return ""

@@ -18,7 +18,7 @@ from bench.datasets.base import Dataset
 from bench.datasets.images.loader import Images
 from bench.datasets.images.user_sketch import decode_sketch
 from bench.devices import choose_device
-from bench.embeddings.arrays import Embeddings, Gallery, Labelled, Part, Rows, StreamedEmbeddings, Whole
+from bench.embeddings.arrays import Embeddings, Rows, rows_at
 from bench.embeddings.binary_codes import Itq
 from bench.errors import DataError
 from bench.evaluation.ranking import rank
@@ -62,23 +62,19 @@ class Searcher:
         embedder: Embedder,
         dataset: Dataset,
         photos: Sequence[Item],
-        embeddings: Floats | Rows,
+        embeddings: Rows,
         quantiser: Itq | None,
     ) -> None:
         self.embedder, self.experiment = embedder, embedder.experiment
         self.dataset, self.photos = dataset, photos
         self._quantiser, self._rescore = quantiser, None
-        labels = np.zeros(len(photos), dtype=np.int64)  # a label that no sketch has
-        if isinstance(embeddings, np.ndarray):
-            self._gallery: Gallery = Whole(
-                quantiser.codes(embeddings, quantiser.photo_mean) if quantiser else embeddings, labels
-            )
-            if self.experiment.post.rerank == "icfrr":
-                self._rescore = Icfrr(Embeddings(embeddings, embeddings, labels, labels), self.experiment.post)
-        else:
-            self._gallery = Labelled(embeddings, labels)
+        self._labels = np.zeros(len(photos), dtype=np.int64)  # a label that no sketch has
+        self._gallery = quantiser.codes(embeddings[:], quantiser.photo_mean) if quantiser else embeddings
+        if self.experiment.post.rerank == "icfrr":
+            of_photos = Embeddings(embeddings[:], embeddings, self._labels, self._labels)
+            self._rescore = Icfrr(of_photos, self.experiment.post)
         distance = self.experiment.post.distance
-        self._measure = measure(self._gallery.vectors(0, 1), self._gallery, distance, cosines=quantiser is None)
+        self._measure = measure(self._gallery[:1], self._gallery, distance, cosines=quantiser is None)
         # Two queries at once only wait for each other's cores, and two huge pictures would share the memory.
         self._one_at_a_time = threading.Lock()
 
@@ -107,7 +103,7 @@ class Searcher:
         if self._quantiser is not None:
             sketch = self._quantiser.codes(sketch, self._quantiser.sketch_mean)
         best = rank(
-            StreamedEmbeddings(sketch, np.ones(1, dtype=np.int64), self._gallery),
+            Embeddings(sketch, self._gallery, np.ones(1, dtype=np.int64), self._labels),
             (),
             distance=self.experiment.post.distance,
             top=count,
@@ -116,7 +112,7 @@ class Searcher:
         ).top
         if best is None:
             return []
-        photos = Part(self._gallery, best[0].astype(np.int64)).vectors(0, best.shape[1])
+        photos = rows_at(self._gallery, best[0].astype(np.int64))[:]
         unit = Measure("cosine").queries
         alike = (photos == sketch).mean(axis=1) if self._quantiser else unit(photos) @ unit(sketch)[0]
         return list(zip(best[0].tolist(), alike.tolist(), strict=True))

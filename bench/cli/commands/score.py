@@ -74,7 +74,6 @@ def score(
     if dataset is None and (split or assignments):
         raise UsageError("--split and --set belong to a dataset: name it with -d.")
     check_shards(file, to_shards, deep)
-    from bench.embeddings.arrays import Embeddings
     from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols, without_refusing
     from bench.evaluation.score_json import count_rows, figure_rows, find_warnings
     from bench.evaluation.trec import write_qrels, write_run
@@ -90,7 +89,7 @@ def score(
         check_relevance(protocols, chosen, split or chosen.split_names[0])
     embeddings, external = read(file, to_shards, chosen, split, unverified, global_option(ctx, "quiet"))
     protocols = without_refusing(embeddings, protocols, [*(protocol or []), ""])
-    if device == "auto" and isinstance(embeddings, Embeddings):
+    if device == "auto" and embeddings.in_memory:
         from bench.devices import choose_device  # imports torch, which takes seconds
 
         device = str(choose_device("auto"))

@@ -98,12 +98,12 @@ def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path 
         resources = make_resources(ctx, device=device)
         experiment, method = load_network(run, resources, weights)
         found, _ = Embedder(method, experiment, resources, choose_device(device)).embed_split(bars)
-    split, count = experiment.split, found.photos.shape[0]
-    arrays: dict[str, Any] = {"query": found.query, "gallery": found.photos.vectors(0, count), **split.label_arrays()}
+    split = experiment.split
+    arrays: dict[str, Any] = {"query": found.query, "gallery": found.gallery[:], **split.label_arrays()}
     arrays |= {f"{side}_paths": [item.path for item in getattr(split, role)] for side, role in SIDES.items()}
     with path.open("wb") as file:
         np.savez(file, **arrays)
-    typer.echo(f"wrote {len(found.query)} queries and {count} photos to {path}", err=True)
+    typer.echo(f"wrote {len(found.query)} queries and {found.gallery.shape[0]} photos to {path}", err=True)
 
 
 @showing.command(epilog="Example: bench show knowledge 3 -k 5")

@@ -60,7 +60,7 @@ def test_an_entry_that_another_process_wrote_stays_unless_it_is_damaged(tmp_path
             writer.add("gallery", np.full((2, 3), value), [0, 0])
         found = cache.read_shards("key")
         assert found is not None
-        return float(found.vectors(0, 2)[0, 0])
+        return float(found[:2][0, 0])
 
     assert [written(1.0), written(2.0)] == [1, 1]
     shard = cache.folder("key") / "gallery-00000.npy"

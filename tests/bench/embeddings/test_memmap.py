@@ -47,10 +47,10 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_blocks_of_any_size_are_read_and_ranked_as_in_memory(block: int, tmp_path: Path) -> None:
     streamed = open_shards(write(tmp_path, block=block, paths=block == 36), deep=True)
     assert len(list(tmp_path.glob("gallery-*.npy"))) == 28
-    assert streamed.photos.shape == (1_000, 8)
+    assert streamed.gallery.shape == (1_000, 8)
     for begin, end in ((0, 1_000), (0, 37), (36, 38), (37, 74), (5, 5), (999, 1_000), (100, 700)):
-        np.testing.assert_array_equal(streamed.photos.vectors(begin, end), EMBEDDINGS.gallery[begin:end])
-        np.testing.assert_array_equal(streamed.photos.labels(begin, end), EMBEDDINGS.gallery_labels[begin:end])
+        np.testing.assert_array_equal(streamed.gallery[begin:end], EMBEDDINGS.gallery[begin:end])
+        np.testing.assert_array_equal(streamed.gallery_labels[begin:end], EMBEDDINGS.gallery_labels[begin:end])
     expected, ranking = (rank(each, DEFAULT_METRICS, top=5) for each in (EMBEDDINGS, streamed))
     np.testing.assert_array_equal(ranking.values, expected.values)
     np.testing.assert_array_equal(ranking.top, expected.top)
@@ -78,7 +78,7 @@ def test_clusters_and_groups_rank_as_in_memory(tmp_path: Path) -> None:
 
 
 def test_rows_in_one_file_are_mapped_and_not_copied(tmp_path: Path) -> None:
-    rows = open_shards(write(tmp_path)).photos.vectors(10, 500)
+    rows = open_shards(write(tmp_path)).gallery[10:500]
     assert type(rows) is np.ndarray
     assert not rows.flags.owndata
     assert not rows.flags.writeable
@@ -91,8 +91,8 @@ def test_numbers_of_any_kind_become_float32(tmp_path: Path) -> None:
         writer.add("query", [], [])
         writer.add("query", np.array([[0.5, 0.25]], dtype=np.float16), [5])
     side = memmap.open_side(tmp_path, "query")
-    assert side.vectors(0, 3).tolist() == [[1, 0], [2, 3], [0.5, 0.25]]
-    assert side.labels(0, 3).tolist() == [3, 4, 5]
+    assert side[""][:].tolist() == [[1, 0], [2, 3], [0.5, 0.25]]
+    assert side["_labels"][:].tolist() == [3, 4, 5]
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -109,7 +109,7 @@ def test_a_folder_that_was_not_finished_is_refused_and_can_be_written_again(tmp_
     killed.add("gallery", EMBEDDINGS.gallery, EMBEDDINGS.gallery_labels)
     with pytest.raises(DataError, match="was not written to the end"):
         open_shards(tmp_path)
-    assert open_shards(write(tmp_path), deep=True).photos.shape == (1_000, 8)
+    assert open_shards(write(tmp_path), deep=True).gallery.shape == (1_000, 8)
     with pytest.raises(UsageError, match=r"shards\.json exists"):
         write(tmp_path)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
-from bench.embeddings.arrays import Embeddings, Labelled, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings
 from bench.evaluation.ranking_result import Ranking
 from bench.types import AVERAGES, Score
 
@@ -26,7 +28,20 @@ def scores_of(ranking: Ranking) -> list[Score]:
     return [ranking.score(metric, average) for metric in ranking.metrics for average in AVERAGES]
 
 
-def streamed(embeddings: Embeddings) -> StreamedEmbeddings:
+@dataclass(frozen=True)
+class OnDisk:
+    """Rows that are not known to be in memory."""
+
+    rows: np.ndarray  # type: ignore[type-arg]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows.shape
+
+    def __getitem__(self, part: slice, /) -> np.ndarray:  # type: ignore[type-arg]
+        return self.rows[part]
+
+
+def streamed(embeddings: Embeddings) -> Embeddings:
     """The same, with photos that are not known to be in memory."""
-    photos = Labelled(embeddings.photos, embeddings.gallery_labels)
-    return StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos)
+    return replace(embeddings, gallery=OnDisk(embeddings.gallery), gallery_labels=OnDisk(embeddings.gallery_labels))

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.embeddings.arrays import Embeddings, Labelled, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings
 from bench.errors import UsageError
 from bench.evaluation.metrics.base import FINE_GRAINED_METRICS, parse_metric
 from bench.evaluation.ranking import rank
+from tests.bench.evaluation.clouds import streamed
 
 
 @st.composite
@@ -48,15 +49,7 @@ def true_ranks(embeddings: Embeddings) -> list[float]:
 @given(cases())
 def test_against_brute_force(embeddings: Embeddings) -> None:
     ranks = np.array(true_ranks(embeddings))
-    streamed = StreamedEmbeddings(
-        embeddings.query,
-        embeddings.query_labels,
-        Labelled(embeddings.gallery, embeddings.gallery_labels),
-        embeddings.query_clusters,
-        embeddings.query_groups,
-        embeddings.gallery_groups,
-    )
-    for each in (embeddings, streamed):
+    for each in (embeddings, streamed(embeddings)):
         ranking = rank(each, FINE_GRAINED_METRICS, distance="euclidean", threads=1)
         for k in (1, 5, 10):
             expected = np.where(np.isnan(ranks), np.nan, ranks <= k)

@@ -87,7 +87,7 @@ def test_equal_cosines_of_large_integers_tie() -> None:
     gallery = np.concatenate((base, base * generator.integers(2, 8, (300, 1)))).astype(np.float32)
     query = generator.integers(-40, 41, (20, 16)).astype(np.float32)
     case = Embeddings(query, gallery, np.zeros(20, int), np.tile(np.arange(300) % 4, 2))
-    found = find_integers(query, case.photos, 100)
+    found = find_integers(query, case.gallery, 100)
     assert found is not None
     assert len(np.unique(found.squares)) * (2 * found.largest + 1) > MOST_LEVELS
     top = rank(case, (), top=600).top
@@ -102,7 +102,7 @@ def test_real_vectors_are_no_integers(distance: Distance) -> None:
     query, gallery = (generator.standard_normal((rows, 6)).astype(np.float32) for rows in (4, 30))
     gallery[:20] = np.rint(gallery[:20])
     labels = np.zeros(30, dtype=np.int64)
-    photos = Embeddings(query, gallery, labels[:4], labels).photos
+    photos = Embeddings(query, gallery, labels[:4], labels).gallery
     assert find_integers(query, photos, 10) is None
     assert find_integers(np.rint(query), photos, 10) is None
     assert measure(query, photos, distance).unit == 0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.embeddings.arrays import Embeddings, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings
 from bench.errors import UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS, compile_metric, definitions
 from bench.evaluation.ranking import compile_kernels, rank
@@ -226,7 +226,7 @@ def test_no_query_has_a_relevant_photo() -> None:
 
 
 @places
-def test_progress_ends_with_everything(place: Callable[..., Embeddings | StreamedEmbeddings]) -> None:
+def test_progress_ends_with_everything(place: Callable[..., Embeddings]) -> None:
     seen: list[tuple[int, int]] = []
     made = place(clouds(queries=300))
     rank(made, ["P@1:k"], threads=2, progress=lambda done, total: seen.append((done, total)))
@@ -237,7 +237,7 @@ def test_progress_ends_with_everything(place: Callable[..., Embeddings | Streame
 
 @places
 def test_what_is_raised_while_ranking_comes_out_at_once(
-    place: Callable[..., Embeddings | StreamedEmbeddings],
+    place: Callable[..., Embeddings],
 ) -> None:
     """Ctrl-C during a long pass: tiles that have not begun are dropped."""
     seen: list[int] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.embeddings.arrays import Embeddings, Labelled, StreamedEmbeddings, Whole
+from bench.embeddings.arrays import Embeddings, Rows
 from bench.errors import DataError, UsageError
 from bench.evaluation import ranking_cpu, ranking_gpu
 from bench.evaluation.metrics.base import DEFAULT_METRICS
@@ -22,7 +23,7 @@ from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ties import TIES, Ties
 from bench.types import Distance, Floats, Labels
 from tests.bench.evaluation import oracle
-from tests.bench.evaluation.clouds import clouds, streamed
+from tests.bench.evaluation.clouds import OnDisk, clouds, streamed
 from tests.devices import DEVICE
 
 
@@ -135,25 +136,22 @@ def test_the_first_pass_looks_at_spans_with_relevant_photos_alone(monkeypatch: p
 class Forgetful:
     """A gallery with too little memory until ``left`` reads have failed."""
 
-    def __init__(self, photos: Whole) -> None:
-        self.photos, self.left = photos, 0
-        self.shape, self.labels = photos.shape, photos.labels
+    def __init__(self, photos: Rows) -> None:
+        self.photos, self.left, self.shape = photos, 0, photos.shape
 
-    def vectors(self, begin: int, end: int) -> Floats:
+    def __getitem__(self, part: slice, /) -> Floats:
         if self.left:
             self.left -= 1
             raise MemoryError("Unable to allocate 64.0 MiB")
-        return self.photos.vectors(begin, end)
+        return self.photos[part]
 
 
 @pytest.mark.parametrize("failures", [1, 3])
 def test_too_little_memory_means_less_at_a_time_and_the_same_bits(failures: int) -> None:
     embeddings = clouds(queries=700, photos=3_000)
     expected = rank(embeddings, DEFAULT_METRICS)
-    photos = Forgetful(embeddings.photos)
-    work = Engine(
-        StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), DEFAULT_METRICS, "cosine", "index", 0
-    )
+    photos = Forgetful(embeddings.gallery)
+    work = Engine(replace(embeddings, gallery=photos), DEFAULT_METRICS, "cosine", "index", 0)
     photos.left = failures
     work.budget = 2**25
     assert_same(work.ranked(2, None), expected)
@@ -210,10 +208,8 @@ def test_too_little_memory_on_a_device_halves_the_tile(monkeypatch: pytest.Monke
 
 def test_memory_that_never_suffices_is_an_error() -> None:
     embeddings = clouds(queries=700, photos=300)
-    photos = Forgetful(embeddings.photos)
-    work = Engine(
-        StreamedEmbeddings(embeddings.query, embeddings.query_labels, photos), ["P@1:k"], "cosine", "index", 0
-    )
+    photos = Forgetful(embeddings.gallery)
+    work = Engine(replace(embeddings, gallery=photos), ["P@1:k"], "cosine", "index", 0)
     photos.left = 10**6
     with pytest.raises(MemoryError):
         work.ranked(4, None)
@@ -225,13 +221,9 @@ def test_a_photo_that_cannot_be_ranked_is_named(distance: Distance, wrong: float
     made = clouds(queries=3, photos=40_000, width=2)
     gallery = (made.gallery > 0).astype(np.float32)
     gallery[33_333, 1] = wrong
-    photos = Labelled(Whole(gallery, made.gallery_labels), made.gallery_labels)
+    query = (made.query > 0).astype(np.float32)
     with pytest.raises(DataError, match="Array 'gallery' holds NaN or infinity, first in row 33333"):
-        rank(
-            StreamedEmbeddings((made.query > 0).astype(np.float32), made.query_labels, photos),
-            ["P@1:k"],
-            distance=distance,
-        )
+        rank(replace(made, query=query, gallery=OnDisk(gallery)), ["P@1:k"], distance=distance)
 
 
 class Endless:
@@ -239,10 +231,7 @@ class Endless:
 
     shape = (2**31, 48)
 
-    def vectors(self, begin: int, end: int) -> np.ndarray:  # type: ignore[type-arg]
-        raise AssertionError
-
-    def labels(self, begin: int, end: int) -> Labels:
+    def __getitem__(self, part: slice, /) -> np.ndarray:  # type: ignore[type-arg]
         raise AssertionError
 
 
@@ -253,7 +242,7 @@ def test_what_cannot_be_streamed_is_refused() -> None:
     with pytest.raises(UsageError, match="Re-ranking needs the whole gallery in memory"):
         rank(streamed(embeddings), ["P@1:k"], rescore=lambda scores: None)
     with pytest.raises(DataError, match="2147483648 photos, more than 2147483647"):
-        rank(StreamedEmbeddings(embeddings.query, embeddings.query_labels, Endless()), ["P@1:k"])
+        rank(replace(embeddings, gallery=Endless()), ["P@1:k"])
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40))

@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.embeddings.arrays import Embeddings, Labelled, StreamedEmbeddings
+from bench.embeddings.arrays import Embeddings
 from bench.errors import DataError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.protocol_scores import paired_gallery
 from bench.evaluation.ranking import rank
 from bench.evaluation.ties import Ties
 from tests.bench.evaluation import oracle
-from tests.bench.evaluation.clouds import clouds
+from tests.bench.evaluation.clouds import clouds, streamed
 
 EMPTY = 7  # a group of queries without photos
 
@@ -37,17 +37,6 @@ def codes(seed: int, queries: int, photos: int) -> Embeddings:
     )
 
 
-def on_disk(made: Embeddings) -> StreamedEmbeddings:
-    return StreamedEmbeddings(
-        made.query,
-        made.query_labels,
-        Labelled(made.photos, made.gallery_labels),
-        made.query_clusters,
-        made.query_groups,
-        made.gallery_groups,
-    )
-
-
 @given(
     seed=st.integers(0, 10**6),
     queries=st.integers(1, 40),
@@ -62,7 +51,7 @@ def test_equals_the_oracle_on_each_group(
 ) -> None:
     made = codes(seed, queries, photos)
     assert made.query_groups is not None
-    embeddings = on_disk(made) if place == "disk" else made
+    embeddings = streamed(made) if place == "disk" else made
     device = "meta" if place == "torch" else "cpu"
     with pytest.MonkeyPatch.context() as patch:
         if place == "torch":  # the device path, on the processor

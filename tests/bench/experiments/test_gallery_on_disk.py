@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.embeddings.arrays import Rows, Whole
+from bench.embeddings.arrays import Rows
 from bench.errors import IncompleteError, StorageError
 from bench.experiments import embed_split
 from bench.experiments.execute import Outcome, build, execute
@@ -25,8 +25,7 @@ from bench.results.store import Store
 from bench.search.searcher import Searcher
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import Request
-from bench.types import Floats
-from tests.bench.evaluation.clouds import clouds
+from tests.bench.evaluation.clouds import OnDisk, clouds
 from tests.conftest import Quiet
 from tests.pictures import words_of, write_folder
 from tests.processes import Constant, Fault, bench, team
@@ -178,12 +177,12 @@ def test_a_sketch_finds_the_same_photos_on_the_disk() -> None:
     """Also the order and the similarities are those of the plain cosines."""
     made = clouds(queries=3, photos=5_000)
 
-    def searcher(gallery: Floats | Rows) -> Searcher:
+    def searcher(gallery: Rows) -> Searcher:
         nothing: Any = None
         embedder: Any = SimpleNamespace(experiment=SimpleNamespace(post=PostProcessing()))
         return Searcher(embedder, nothing, [nothing] * 5_000, gallery, None)
 
-    held, read = searcher(made.gallery), searcher(Whole(made.gallery, made.gallery_labels))
+    held, read = searcher(made.gallery), searcher(OnDisk(made.gallery))
     cosines = made.query @ made.gallery.T
     cosines /= np.linalg.norm(made.query, axis=1)[:, None] * np.linalg.norm(made.gallery, axis=1)
     for query, expected in zip(made.query, cosines, strict=True):
