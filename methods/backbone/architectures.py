@@ -22,6 +22,13 @@ def check_backbone(name: str) -> None:
         )
 
 
+def find_backbones(pattern: str) -> list[str]:
+    """timm's names that match a pattern such as ``resnet*``; raises UsageError, with the nearest name, without any."""
+    if found := timm.list_models(pattern):
+        return list(found)
+    raise UsageError(f"There is no backbone {pattern!r}. {nearest(pattern, timm.list_models())}")
+
+
 def create(name: str) -> Any:
     """timm's network of this name with random weights.
 

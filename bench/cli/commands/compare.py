@@ -33,15 +33,15 @@ def compare(
     from bench.evaluation.metrics.base import parse_metric
     from bench.reports.ablation import format_comparison
 
-    average = parse_metric(metric).average or "queries"
-    sides = [_open(each, metric, str(global_option(ctx, "store"))) for each in (a, b)]
-    found = compare_results(sides[0], sides[1], metric)
+    parsed = parse_metric(metric)
+    sides = [_open(each, metric, global_option(ctx, "store")) for each in (a, b)]
+    found = compare_results(*sides, metric)
     values = [result.score(metric) for result in sides]
     if format == "json":
-        numbers = {"value_a": values[0], "value_b": values[1]}
-        numbers |= {name: getattr(found, name) for name in ("points", "low", "high", "p")}
-        facts = {"metric": parse_metric(metric).id, "average": average, "a": a, "b": b}
-        print_json({**facts, **{name: number_or_none(value) for name, value in numbers.items()}})
+        numbers = [*values, found.points, found.low, found.high, found.p]
+        names = ("value_a", "value_b", "points", "low", "high", "p")
+        facts = {"metric": parsed.id, "average": parsed.average or "queries", "a": a, "b": b}
+        print_json({**facts, **dict(zip(names, map(number_or_none, numbers), strict=True))})
         return
     difference, limits, p = format_comparison(found)
     if found.low != found.low:  # a single class

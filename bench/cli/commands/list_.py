@@ -65,14 +65,11 @@ def protocols(format: Format = "table") -> None:
     """Evaluation protocols of `bench score FILE --protocol NAME`, and whose code each follows."""
     from bench.evaluation.protocols.base import PROTOCOLS
 
-    rows = [{"protocol": name, **_without_name(each)} for name, each in PROTOCOLS.items()]
-    print_rows(
-        "protocols", rows, format, ("protocol", "version", "distance", "gallery", "metrics", "summary", "used_by")
-    )
-
-
-def _without_name(thing: Any) -> dict[str, Any]:
-    return {name: value for name, value in asdict(thing).items() if name != "name"}
+    columns = ("protocol", "version", "distance", "gallery", "metrics", "summary", "used_by")
+    rows = [{"protocol": name, **asdict(each)} for name, each in PROTOCOLS.items()]
+    for row in rows:
+        del row["name"]
+    print_rows("protocols", rows, format, columns)
 
 
 @listing.command()
@@ -93,7 +90,7 @@ def settings(
     assignments = with_recipe_named(method, recipe, ()) if recipe is not None else ()
     parts = settings_of(Request(method, dataset, assignments=assignments), METHODS.get(method), DATASETS.get(dataset))
     rows = [
-        {"setting": each.name, "of": owner, **_without_name(each)}
+        {"setting": each.name, "of": owner, "default": each.default, "takes": each.takes, "meaning": each.meaning}
         for owner, part in zip(("run", method, dataset, "test"), parts, strict=True)
         for each in describe(part)
     ]
@@ -105,14 +102,14 @@ def reports(format: Format = "table") -> None:
     """Kinds and formats of `bench report --kind NAME --format NAME`."""
     from bench.reports.base import FORMATS, KINDS, PICTURES
 
-    found = [(name, "--kind", _first_line(kind), name in PICTURES.names()) for name, kind in KINDS.items()]
-    found += [(name, "--format", f"{each.ending} files", each.pictures) for name, each in FORMATS.items()]
-    rows = [dict(zip(("name", "option", "summary", "pictures"), each, strict=True)) for each in found]
+    rows: list[dict[str, Any]] = []
+    for name, kind in KINDS.items():
+        summary = (inspect.getdoc(kind) or "").partition("\n")[0].rstrip(".")
+        rows.append({"name": name, "option": "--kind", "summary": summary, "pictures": name in PICTURES.names()})
+    for name, each in FORMATS.items():
+        files = f"{each.ending} files"
+        rows.append({"name": name, "option": "--format", "summary": files, "pictures": each.pictures})
     print_rows("reports", rows, format)
-
-
-def _first_line(function: Any) -> str:
-    return (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".")
 
 
 @listing.command()
@@ -131,17 +128,13 @@ def backbones(
     format: Format = "table",
 ) -> None:
     """Networks of `bench run --backbone NAME`, and where their ImageNet weights come from."""
-    import timm  # takes seconds to import
-
     from bench.datasets.base import DATASETS
+    from bench.methods.backbone.architectures import find_backbones
     from bench.methods.backbone.published_weights import default_file, packaged_file
     from bench.settings.run_settings import RunSettings, with_recipe
 
-    names = timm.list_models(pattern)
-    if not names:
-        raise UsageError(f"There is no backbone {pattern!r}. {nearest(pattern, timm.list_models())}")
     default = {name: with_recipe(RunSettings(), dataset.recipe).backbone for name, dataset in DATASETS.items()}
-    files = {name: default_file(name) for name in names}
+    files = {name: default_file(name) for name in find_backbones(pattern)}
     rows = [
         {
             "backbone": name,

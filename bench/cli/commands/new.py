@@ -6,7 +6,6 @@ import keyword
 import pkgutil
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,20 +23,12 @@ NEW_PACKAGE = "my_bench"
 NAME = re.compile(r"(?=.{1,40}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
-@dataclass(frozen=True)
-class Part:
-    """A kind of plug-in: its registry, the object that its module defines, and a command that uses it."""
-
-    registry: str
-    defines: str
-    use: str
-
-
+# Kinds of plug-ins, each with its registry, the object that its module defines, and a command that uses it.
 PARTS = {
-    "method": Part("bench.methods.base:METHODS", "$class_name", "bench run -m $name"),
-    "dataset": Part("bench.datasets.base:DATASETS", "$class_name", "bench data path $name"),
-    "protocol": Part("bench.evaluation.protocols.base:PROTOCOLS", "$constant", "bench score FILE --protocol $name"),
-    "report": Part("bench.reports.base:KINDS", "${module}_tables", "bench report --kind $name"),
+    "method": ("bench.methods.base:METHODS", "$class_name", "bench run -m $name"),
+    "dataset": ("bench.datasets.base:DATASETS", "$class_name", "bench data path $name"),
+    "protocol": ("bench.evaluation.protocols.base:PROTOCOLS", "$constant", "bench score FILE --protocol $name"),
+    "report": ("bench.reports.base:KINDS", "${module}_tables", "bench report --kind $name"),
 }
 
 
@@ -55,8 +46,8 @@ def new(
     The file works at once. No file is overwritten. A pyproject.toml is written if there is none; otherwise its new
     lines are printed.
     """
-    part = PARTS[kind]
-    registry: Registry[Any] = pkgutil.resolve_name(part.registry)
+    place, defines, use = PARTS[kind]
+    registry: Registry[Any] = pkgutil.resolve_name(place)
     check_name(name, registry)
     package = choose_package(folder, package)
     module = name.replace("-", "_")
@@ -71,19 +62,14 @@ def new(
         "group": registry.group,
         "entry_point": f"{registry.prefix}{name}",
     }
-    words["object"] = Template(part.defines).substitute(words)
-    home = folder / "src" / package if (folder / "src" / package).is_dir() else folder / package
-    project = folder / "pyproject.toml"
+    words["object"] = Template(defines).substitute(words)
+    home, project = folder / "src" / package, folder / "pyproject.toml"
+    home = home if home.is_dir() else folder / package
     files = {
         home / f"{module}.py": fill_template(f"{kind}.py", words),
         folder / "tests" / f"test_{module}.py": fill_template(f"test_{kind}.py", words),
     }
     once = {home / "__init__.py": '"""Plug-ins for bench."""\n', project: fill_template("pyproject.toml", words)}
-    notes = [("" if folder == Path() else f"In {folder}: ") + "`python -m pytest` tests it."]
-    if project.exists():
-        notes += [f"Add to {project}:", *once[project].splitlines()[-2:]]
-    use = Template(part.use).substitute(words)
-    notes += [f"`pip install --no-build-isolation -e .` makes it known, then: {use}"]
     for path in files:
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists and is not overwritten: choose another name or --folder.")
@@ -91,8 +77,11 @@ def new(
     for path, text in (files | missing).items():
         write_output(path, text, "--folder")
         typer.echo(path)
-    for note in notes:
-        typer.echo(note, err=True)
+    typer.echo(("" if folder == Path() else f"In {folder}: ") + "`python -m pytest` tests it.", err=True)
+    if project not in missing:
+        typer.echo("\n".join([f"Add to {project}:", *once[project].splitlines()[-2:]]), err=True)
+    use = Template(use).substitute(words)
+    typer.echo(f"`pip install --no-build-isolation -e .` makes it known, then: {use}", err=True)
 
 
 def check_name(name: str, registry: Registry[Any]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import typer
 
 from bench.cli.app import app
@@ -28,8 +26,7 @@ def rerun(
     from bench.cli.run_requests import run_requests
     from bench.experiments.stored_run import load_experiment
 
-    shown: Literal["table", "json"] = format
     resources = make_resources(ctx, device=device, workers=workers)
     experiment = load_experiment(load_run(ctx, number), resources, assignments or (), weights)
-    options = RunOptions(device=device, workers=workers, force=True, format=shown)
+    options = RunOptions(device=device, workers=workers, force=True, format=format)
     run_requests(ctx, [experiment.request], options)

@@ -8,7 +8,6 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.output import Format, global_option, print_rows
-from bench.errors import UsageError, nearest
 
 weights = typer.Typer(no_args_is_help=True, help="ImageNet weights of backbones: list and download.")
 app.add_typer(weights, name="weights")
@@ -27,19 +26,14 @@ def list_(
     format: Format = "table",
 ) -> None:
     """List published weights: source, size, licence, and the file on this machine."""
-    import timm
-
+    from bench.methods.backbone.architectures import find_backbones
     from bench.methods.backbone.published_weights import CLIP, PACKAGES, PUBLISHED, default_file, source_of
 
-    names = [*PACKAGES, *PUBLISHED, *CLIP] if pattern is None else timm.list_models(pattern)
-    if not names:
-        raise UsageError(f"There is no backbone {pattern!r}. {nearest(str(pattern), timm.list_models())}")
     rows = []
-    for name in names:
-        source, size, licence = source_of(name)
-        file = default_file(name)
-        size = file.stat().st_size if file is not None else size
-        megabytes = round(size / 1e6, 1) if size is not None else None
+    for name in [*PACKAGES, *PUBLISHED, *CLIP] if pattern is None else find_backbones(pattern):
+        (source, size, licence), file = source_of(name), default_file(name)
+        size = file.stat().st_size if file else size
+        megabytes = None if size is None else round(size / 1e6, 1)
         row = {"backbone": name, "source": source, "megabytes": megabytes, "licence": licence}
         rows.append({**row, "file": str(file) if file else None})
     print_rows("weights", rows, format, digits=1)
