@@ -123,6 +123,19 @@ class Embedder:
         self.cache.write_quantiser(key, codes)
         return codes
 
+    def embed_images(self, images: Images, *, is_photo: bool, progress: Callable[[int, int], None]) -> Floats:
+        """Embeddings of images of one modality, without the cache, by all ranks: float32 [images, width]."""
+        return embed(
+            self.method,
+            images,
+            is_photo=is_photo,
+            device=self.device,
+            precision=self.experiment.precision,
+            mirror=self.experiment.post.test_mirror,
+            progress=progress,
+            processes=self.resources.processes,
+        )
+
     def embed_pixels(self, pixels: torch.Tensor, *, is_photo: bool) -> Floats:
         """Embeddings of a few images, uint8 [images, 3, size, size], in one batch: float32 [images, width]."""
         precision, mirror = self.experiment.precision, self.experiment.post.test_mirror
@@ -148,15 +161,11 @@ class Embedder:
     def _embed(self, items: Sequence[Item], progress: Progress, before: int = 0) -> Floats:
         """Embed without the cache; ``before`` is added to the progress. Raises IncompleteError for NaN and infinity."""
         experiment, processes = self.experiment, self.resources.processes
-        vectors = embed(
-            self.method,
-            Images(experiment.dataset, processes.part(items), experiment.test_size, workers=self.resources.workers),
+        images = Images(experiment.dataset, processes.part(items), experiment.test_size, workers=self.resources.workers)
+        vectors = self.embed_images(
+            images,
             is_photo=items[0].modality == "photo",
-            device=self.device,
-            precision=experiment.precision,
-            mirror=experiment.post.test_mirror,
             progress=lambda done, _: progress(before + min(len(items), done * processes.size)),
-            processes=processes,
         )
         if not np.isfinite(vectors).all():
             raise IncompleteError(

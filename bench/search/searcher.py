@@ -29,7 +29,6 @@ from bench.experiments.experiment import Resources
 from bench.experiments.stored_run import load_network
 from bench.results.models import RunRecord
 from bench.search.photo_folder import PhotoFolder
-from bench.training.embed import embed
 from bench.types import Floats, Item
 
 log = logging.getLogger("bench.search.searcher")
@@ -166,17 +165,8 @@ def _embed_folder(
     key = embedder.key_of([str(folder.data_root.resolve()), folder.stamp(item.path for item in items)])
     vectors = embedder.cache.read(key)
     if vectors is None:
-        experiment = embedder.experiment
-        images = _Readable(folder, items, experiment.test_size)
-        vectors = embed(
-            embedder.method,
-            images,
-            is_photo=True,
-            device=embedder.device,
-            precision=experiment.precision,
-            mirror=experiment.post.test_mirror,
-            progress=progress,
-        )
+        images = _Readable(folder, items, embedder.experiment.test_size)
+        vectors = embedder.embed_images(images, is_photo=True, progress=progress)
         vectors[images.unreadable] = np.nan
         embedder.cache.write(key, vectors)
     progress(len(items), len(items))

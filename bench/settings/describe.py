@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from bench.registry import Registry
+from bench.settings.request import in_text
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,12 @@ def describe(settings: Any) -> list[Description]:
     return [
         Description(
             name=each.name,
-            default=_text(getattr(settings, each.name)),
+            default=in_text(getattr(settings, each.name)),
             takes=_values(hints[each.name], each.metadata.get("range"), each.metadata.get("names")),
             meaning=each.metadata.get("help", _weight(each.name)),
         )
         for each in fields(settings)
     ]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _values(kind: Any, limits: object, registry: Registry[Any] | None) -> str:

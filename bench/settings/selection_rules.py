@@ -9,8 +9,6 @@ from typing import Literal
 
 from bench.errors import UsageError, nearest
 
-Needs = Literal["nothing", "validation classes", "test scores"]
-
 
 @dataclass(frozen=True)
 class Selection:
@@ -18,7 +16,7 @@ class Selection:
 
     name: str
     summary: str
-    needs: Needs
+    needs: Literal["nothing", "validation classes", "test scores"]
     mark: str = ""
 
     def choose(self, scores: Sequence[float]) -> int:

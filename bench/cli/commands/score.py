@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +18,6 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
     from bench.embeddings.arrays import Rankable
-    from bench.evaluation.protocols.base import Protocol
     from bench.experiments.external_embeddings import ExternalEmbeddings
 
 
@@ -73,7 +71,6 @@ def score(
         raise UsageError("--unverified is a mark of a stored run: name the method with --as.")
     if dataset is None and (split or assignments):
         raise UsageError("--split and --set belong to a dataset: name it with -d.")
-    check_shards(file, to_shards, deep)
     from bench.evaluation.protocol_scores import figures_of, rank_protocols, requested_protocols, without_refusing
     from bench.evaluation.score_json import count_rows, figure_rows, find_warnings
     from bench.evaluation.trec import write_qrels, write_run
@@ -85,9 +82,10 @@ def score(
         check_name(name)
     protocols = requested_protocols(protocol or [], metric or [], distance, gallery)
     chosen = open_dataset(ctx, dataset, assignments) if dataset is not None else None
-    if chosen is not None:
-        check_relevance(protocols, chosen, split or chosen.split_names[0])
-    embeddings, external = read(file, to_shards, chosen, split, unverified, global_option(ctx, "quiet"))
+    fine_grained = [each.name for each in protocols if each.relevance == "instance"]
+    if fine_grained and chosen and chosen.relevance_of(own := split or chosen.split_names[0]) == "class":
+        raise UsageError(f"Protocol {fine_grained[0]} is for fine-grained splits, and {own!r} names no instances.")
+    embeddings, external = read(file, to_shards, deep, chosen, split, unverified, global_option(ctx, "quiet"))
     protocols = without_refusing(embeddings, protocols, [*(protocol or []), ""])
     if device == "auto" and embeddings.in_memory:
         from bench.devices import choose_device  # imports torch, which takes seconds
@@ -123,35 +121,31 @@ def score(
         print_skipped(found, embeddings)
 
 
-def check_relevance(protocols: Sequence[Protocol], dataset: Dataset, split: str) -> None:
-    """Raise UsageError for a fine-grained protocol on a split that names no instances."""
-    fine = [each.name for each in protocols if each.relevance == "instance"]
-    if fine and dataset.relevance_of(split) == "class":
-        raise UsageError(f"Protocol {fine[0]} is for fine-grained splits, and {split!r} names no instances.")
-
-
-def check_shards(file: Path, to_shards: Path | None, deep: bool) -> None:
-    """Raise UsageError for options that do not fit the file, DataError for a shard with another hash (``deep``)."""
-    if to_shards is not None and file.is_dir():
-        raise UsageError(f"{file} is a folder already: --to-shards writes the embeddings of a file.")
-    if deep and file.is_file():
-        raise UsageError(f"--deep checks shards: {file} is not a folder of shards.")
-    if deep:
-        from bench.embeddings.memmap import open_shards
-
-        open_shards(file, deep=True)
-
-
 def read(
-    file: Path, to_shards: Path | None, dataset: Dataset | None, split: str | None, unchecked: bool, quiet: bool
+    file: Path,
+    to_shards: Path | None,
+    deep: bool,
+    dataset: Dataset | None,
+    split: str | None,
+    unchecked: bool,
+    quiet: bool,
 ) -> tuple[Rankable, ExternalEmbeddings | None]:
-    """What to rank, checked against the split. Without a dataset, a folder's photos stay on disk."""
+    """What to rank, checked against the split. Without a dataset, a folder's photos stay on disk.
+
+    Raises UsageError for options that do not fit the file, DataError for a shard with another hash (``deep``).
+    """
     from bench.embeddings.arrays import ScoreMatrix
     from bench.embeddings.files import read_file, write_shards
     from bench.embeddings.memmap import open_shards
 
-    if file.is_dir() and dataset is None:
-        return open_shards(file), None
+    if file.is_dir():
+        if to_shards is not None:
+            raise UsageError(f"{file} is a folder already: --to-shards writes the embeddings of a file.")
+        shards = open_shards(file, deep=deep)
+        if dataset is None:
+            return shards, None
+    elif deep and file.is_file():
+        raise UsageError(f"--deep checks shards: {file} is not a folder of shards.")
     content = read_file(file)
     if isinstance(content, ScoreMatrix):
         if to_shards is not None or dataset is not None:

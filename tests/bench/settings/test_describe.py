@@ -35,7 +35,7 @@ def test_defaults_values_and_help() -> None:
         Description("rate", "0.5", "number, more than 0 and at most 1", "of it"),
         Description("shown", "true", "true, false", ""),
         Description("weight_loss", "1", "number", "weight of the loss term loss; 0 leaves it out"),
-        Description("note", "None", "text or none", "none: empty"),
+        Description("note", "none", "text or none", "none: empty"),
     ]
 
 
