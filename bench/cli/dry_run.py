@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 
@@ -18,7 +18,6 @@ from bench.experiments.experiment import Experiment
 from bench.results.database import database_file, plain
 from bench.results.models import RunRecord
 from bench.results.reading import existing
-from bench.results.store import Store
 
 DEFAULT = RunOptions()
 FLAGS = {"--force": "force", "--no-resume": "resume", "--compile": "compile"}
@@ -30,26 +29,28 @@ def show_plan(ctx: typer.Context, experiments: list[Experiment], options: RunOpt
     JSON has the command of each, for any scheduler, without a password.
     """
     where = str(global_option(ctx, "store"))
-    store = existing(where)
+    done, running = list[RunRecord](), dict[str, int]()
+    if (store := existing(where)) is not None:
+        with closing(store):
+            done = store.runs(metrics=(), status="done")
+            running = {run.key: run.id for run in store.runs(metrics=(), id=list(store.doing()))}
+    stored = {} if options.force else {run.key: run.id for run in done}
     rows = []
-    with closing(store) if store else nullcontext():
-        running = {run.key: run.id for run in store.runs(id=list(store.doing()))} if store else {}
-        for experiment in experiments:
-            stored = store.find(experiment.key) if store and not options.force else None
-            alike = find_alike(store, experiment) if store else []
-            state = "done" if stored else "running" if experiment.key in running else "to run"
-            rows.append(
-                {
-                    "experiment": experiment.title,
-                    "state": state,
-                    "run": stored.id if stored else running.get(experiment.key),
-                    "seconds": 0 if stored else seconds_like(experiment, alike),
-                    "megabytes": round(memory_like(experiment, alike) / 1e6),
-                    "key": experiment.key[:16],
-                    "fingerprint": experiment.split.fingerprint[:16],
-                    "command": make_command(ctx, experiment, options),
-                }
-            )
+    for experiment in experiments:
+        key = experiment.key
+        seconds, needed = estimate(experiment, done)
+        rows.append(
+            {
+                "experiment": experiment.title,
+                "state": "done" if key in stored else "running" if key in running else "to run",
+                "run": stored.get(key, running.get(key)),
+                "seconds": 0 if key in stored else seconds,
+                "megabytes": round(needed / 1e6),
+                "key": key[:16],
+                "fingerprint": experiment.split.fingerprint[:16],
+                "command": make_command(ctx, experiment, options),
+            }
+        )
     print_rows("runs", rows, options.format, columns=[*rows[0]][:-1])
     if options.format == "json" and plain(where) != where:
         note = "The commands leave out --store, whose URL may hold a password: set BENCH_STORE for them."
@@ -85,35 +86,25 @@ def store_option(where: str) -> list[str]:
     return ["--store", url]
 
 
-def find_alike(store: Store, experiment: Experiment) -> list[RunRecord]:
-    """Stored runs of the same method, split and limit."""
-    method, split, limit = experiment.method.name, experiment.split.name, experiment.per_class_limit
-    return store.runs(metrics=(), method=method, split=split, per_class_limit=limit, status="done")
+def estimate(experiment: Experiment, done: Sequence[RunRecord]) -> tuple[int | None, int]:
+    """Seconds and bytes of a run, from finished runs of the same method, split and limit.
 
-
-def nearest_of(experiment: Experiment, alike: Sequence[RunRecord]) -> list[RunRecord]:
-    """The runs with the same network and image size; all if there are none."""
-    costly = {name: getattr(experiment.run, name) for name in ("backbone", "image_size")}
-    return [run for run in alike if costly.items() <= run.configuration.get("run", {}).items()] or list(alike)
-
-
-def seconds_like(experiment: Experiment, alike: Sequence[RunRecord]) -> int | None:
-    """The mean time of similar runs, with training scaled to the epochs of this one; None without runs."""
-    times = []
-    for run in nearest_of(experiment, alike):
-        seconds, epochs = dict(run.seconds), run.configuration.get("run", {}).get("epochs")
-        training = seconds.pop("training", 0.0) * (experiment.run.epochs / epochs if epochs else 1.0)
-        times.append(training + sum(seconds.values()))
-    return round(fmean(times)) if times else None
-
-
-def memory_like(experiment: Experiment, alike: Sequence[RunRecord]) -> int:
-    """Bytes at the peak of similar runs, at least those of training images in memory and of test embeddings.
-
-    The lowest peak counts, because that of a process includes its earlier runs.
+    Those with the same network and image size count, or all if there are none. Seconds are their mean, with training
+    scaled to the epochs of this run; None without runs. Bytes are at least those of training images in memory and of
+    test embeddings. The lowest peak counts, because that of a process includes its earlier runs.
     """
-    split, width = experiment.split, getattr(experiment.own, "dim", 0) or 2048  # the widest common backbone
-    decoded = len(split.train) * 3 * experiment.run.image_size**2 if experiment.trains else 0
+    split, run = experiment.split, experiment.run
+    wanted = (experiment.method.name, split.name, experiment.per_class_limit)
+    alike = [each for each in done if (each.method, each.split, each.per_class_limit) == wanted]
+    costly = {"backbone": run.backbone, "image_size": run.image_size}.items()
+    alike = [each for each in alike if costly <= each.configuration.get("run", {}).items()] or alike
+    times = []
+    for each in alike:
+        seconds, epochs = dict(each.seconds), each.configuration.get("run", {}).get("epochs")
+        training = seconds.pop("training", 0.0) * (run.epochs / epochs if epochs else 1.0)
+        times.append(training + sum(seconds.values()))
+    width = getattr(experiment.own, "dim", 0) or 2048  # the widest common backbone
+    decoded = len(split.train) * 3 * run.image_size**2 if experiment.trains else 0
     needed = (decoded if decoded <= CACHE_BYTES else 0) + 4 * width * (len(split.queries) + len(split.gallery))
-    peaks = [int(run.cost["peak_memory"]) for run in nearest_of(experiment, alike) if "peak_memory" in run.cost]
-    return max(needed, min(peaks, default=0))
+    peaks = [int(each.cost["peak_memory"]) for each in alike if "peak_memory" in each.cost]
+    return round(fmean(times)) if times else None, max(needed, min(peaks, default=0))

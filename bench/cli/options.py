@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.models import OptionInfo
 
-from bench.cli.output import Format, make_resources
+from bench.cli.output import Format
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.experiments.experiment import Resources
     from bench.settings.request import Request
 
 
@@ -113,11 +112,6 @@ class RunOptions:
         if self.seed and self.seeds:
             raise UsageError("Give either --seed or --seeds, not both.")
         return list(range(self.seeds)) if self.seeds else list(dict.fromkeys(self.seed or [0]))
-
-    def make_resources(self, ctx: typer.Context, **more: Any) -> Resources:
-        """Where and how to compute; ``more`` are further fields of ``Resources``, or replace an option."""
-        own = {"device": self.device, "workers": self.workers, "resume": self.resume, "dry_run": self.dry_run}
-        return make_resources(ctx, **{**own, "top": self.save_topk, "compiled": self.compile, **more})
 
     def _split_of(self, dataset: str) -> str | None:
         if not self.available_classes:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 SCHEMA = 1  # of all JSON that commands print; docs/json.md describes it
+HOW = ("device", "workers", "resume", "dry_run", "save_topk", "compile")  # options that are fields of ``Resources``
 WHOLE = 32  # letters of a cell that a narrow terminal does not break
 Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 
@@ -39,16 +40,17 @@ def cache_dir(ctx: typer.Context) -> Path:
     return Path(chosen) if chosen else default_cache_folder()
 
 
-def make_resources(ctx: typer.Context, **options: Any) -> Resources:
-    """Where and how to compute: the global folders, and ``options`` of the command."""
+def make_resources(ctx: typer.Context, **others: Any) -> Resources:
+    """Where and how to compute: the global folders, options of the command such as ``--device``, and ``others``."""
     from bench.experiments.experiment import Resources
 
+    how = {name: ctx.params[name] for name in HOW if name in ctx.params} | others
     given = []
     for option in ctx.command.params:
         source, value = ctx.get_parameter_source(str(option.name)), ctx.params.get(str(option.name))
         if source is not None and source.name in ("ENVIRONMENT", "DEFAULT_MAP"):
             given += [f"{option.opts[-1]}={each}" for each in (value if isinstance(value, list) else [value])]
-    return Resources(global_option(ctx, "data_root"), cache_dir(ctx), given=tuple(given), **options)
+    return Resources(global_option(ctx, "data_root"), cache_dir(ctx), given=tuple(given), **how)
 
 
 @contextmanager

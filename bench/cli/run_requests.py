@@ -11,8 +11,8 @@ import typer
 from bench.cli.dry_run import show_plan
 from bench.cli.jobs import choose_executor, run_jobs
 from bench.cli.options import RunOptions
-from bench.cli.output import global_option
-from bench.cli.run_table import Done, show_runs
+from bench.cli.output import global_option, make_resources
+from bench.cli.run_table import show_runs
 from bench.cli.sweep import Sweep
 from bench.cli.test_on import find_missing, test_on
 from bench.devices import choose_device
@@ -32,25 +32,23 @@ from bench.results.outcomes import open_store
 from bench.results.store import Store
 from bench.settings.request import Request
 
-Show = Callable[[list[Done], str, Store], None]
-
 
 def run_requests(
     ctx: typer.Context,
     requests: list[Request],
     options: RunOptions,
-    show: Show = show_runs,
+    show_more: Callable[[list[RunRecord], Store], None] = lambda runs, store: None,
     test_datasets: Sequence[str] = (),
 ) -> None:
     """Resolve all requests, so that a mistake in the last is found before the first is computed; then run them.
 
-    ``show`` prints the runs. Each network is then scored on ``test_datasets``, too. Raises IncompleteError if some
-    failed; the others are stored and shown.
+    Each network is then scored on ``test_datasets``, too. ``show_more`` prints a table about the runs, after the table
+    of them. Raises IncompleteError if some failed; the others are stored and shown.
     """
     where = str(global_option(ctx, "store"))
     with join_processes(options.device) as processes:
         choose_device(options.device)  # raises for an unknown one, also in a dry run
-        resources = options.make_resources(ctx, device=processes.device(options.device), processes=processes)
+        resources = make_resources(ctx, device=processes.device(options.device), processes=processes)
         quiet = bool(global_option(ctx, "quiet")) or not processes.leads
         if not processes.leads:
             logging.getLogger("bench").setLevel(logging.ERROR)  # rank 0 logs
@@ -83,16 +81,15 @@ def run_requests(
             if executor is None:
                 sweep.run()
                 if test_datasets and not sweep.lost:
-                    test_on(sweep, [each for each in test_datasets if each not in missing], options, resources)
+                    test_on(sweep, [each for each in test_datasets if each not in missing])
             else:
                 run_jobs(sweep, executor)
         finally:
             lost = sweep.return_to_store() if sweep.lost else None
             done = [*((run, True) for run in kept), *sweep.done]
-            if lost or sweep.jobs:  # without the database only the runs themselves can be shown
-                show_runs(done, options.format, sweep.store, sweep.jobs)
-            else:
-                show(done, options.format, sweep.store)
+            show_runs(done, options.format, sweep.jobs)
+            if done and options.format == "table" and not (lost or sweep.jobs):
+                show_more([run for run, _ in done], sweep.store)
             sweep.store.close()
         processes.broadcast(None)  # ends ``_follow_all``
         if lost:

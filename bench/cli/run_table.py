@@ -15,7 +15,7 @@ from bench.evaluation.metrics.base import main_metrics
 from bench.generalized import mark_of
 from bench.io import facts_of
 from bench.results.models import RunRecord
-from bench.results.store import STALE_SECONDS, Store
+from bench.results.store import STALE_SECONDS
 
 METRIC = "mAP@all:plain"  # of a list of runs
 STATUSES = ("queued", "running", "done", "failed", "interrupted", "pruned", "superseded")
@@ -94,7 +94,7 @@ def make_scores(run: RunRecord) -> list[dict[str, Any]]:
     return [{**asdict(score), "value": number_or_none(score.value)} for score in run.scores]
 
 
-def show_runs(done: list[Done], format: str, store: Store, jobs: Sequence[Mapping[str, Any]] = ()) -> None:
+def show_runs(done: list[Done], format: str, jobs: Sequence[Mapping[str, Any]] = ()) -> None:
     """Print the results of runs, and jobs that a cluster has queued."""
     if format == "json":
         print_json({"runs": [make_json(run, already) for run, already in done], **({"jobs": jobs} if jobs else {})})

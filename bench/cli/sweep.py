@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,7 @@ class Sweep:
         if not self.lost and not force and (stored := self.store.find(experiment.key)) is not None:
             return stored, True
 
-        def begin() -> None:
-            self.resources.processes.broadcast(number)  # to ``_follow_all`` of the other ranks
-
+        begin = partial(self.resources.processes.broadcast, number)  # to ``_follow_all`` of the other ranks
         with observe(name, experiment.identity, self.options.log or (), quiet=self.quiet) as observer:
             if self.lost:
                 where = self.store.where

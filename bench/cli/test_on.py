@@ -8,11 +8,9 @@ from pathlib import Path
 
 import typer
 
-from bench.cli.options import RunOptions
 from bench.cli.sweep import Sweep
 from bench.datasets.base import DATASETS, Dataset
 from bench.errors import BenchError, DataError
-from bench.experiments.experiment import Resources
 from bench.experiments.resolve import Splits, choose_weights, resolve
 from bench.methods.base import METHODS
 from bench.results.models import RunRecord
@@ -47,30 +45,30 @@ def split_for(kind: type[Dataset], dataset: str, split: str | None) -> str:
     return kind.split_names[0]
 
 
-def test_on(sweep: Sweep, datasets: Sequence[str], options: RunOptions, resources: Resources) -> None:
+def test_on(sweep: Sweep, datasets: Sequence[str]) -> None:
     """Add the tests of every finished run of the sweep, and run them; what cannot be tested counts as failed."""
     splits, experiments = Splits(), []
     for run, _ in list(sweep.done):
         for name in datasets:
             try:
-                request, _ = choose_weights(_request(run, name, options, resources))
-                experiments.append(resolve(request, resources, splits))
+                request, _ = choose_weights(_request(run, name, sweep))
+                experiments.append(resolve(request, sweep.resources, splits))
             except BenchError as error:
-                if not options.keep_going:
+                if not sweep.options.keep_going:
                     raise
                 sweep.fail(f"{run.title} on {name}: {error}")
     sweep.experiments = experiments
     sweep.run()
 
 
-def _request(run: RunRecord, name: str, options: RunOptions, resources: Resources) -> Request:
+def _request(run: RunRecord, name: str, sweep: Sweep) -> Request:
     """The request that scores a run's network, or its untrained method, on dataset ``name``."""
     kind, trains = DATASETS.get(name), bool(METHODS.get(run.method).terms)
     kept = {*names(kind.Settings), *names(PostProcessing)} - {"root"}
     if not trains:
         kept |= {*names(METHODS.get(run.method).Settings), *run.configuration["run"]}
-    asked = options.make_request(run.method, name, 0, ())
+    asked = sweep.options.make_request(run.method, name, 0, ())
     assignments = tuple(each for each in asked.assignments if given([each]).keys() <= kept)
     split = split_for(kind, Request.from_json(run.request).dataset, run.split)
-    checkpoint = str(find_network(run, resources.cache_dir)) if trains else ""
+    checkpoint = str(find_network(run, sweep.resources.cache_dir)) if trains else ""
     return replace(asked, split=split, assignments=assignments, checkpoint=checkpoint, selection="last", seed=run.seed)

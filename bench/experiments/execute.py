@@ -124,7 +124,7 @@ class Execution:
                 checkpoint=checkpoint,
                 selector=selector,
                 processes=processes,
-                compiled=resources.compiled,
+                compiled=resources.compile,
             )
         self.history, self.epoch = history.points, selector.chosen if selector else None
         warnings = [describe_collapse(term, margin) for term, margin in find_collapsed(method, self.history).items()]
@@ -208,7 +208,7 @@ class Execution:
             embeddings,
             details.ranked_metrics(self.experiment.split.relevance),
             distance=post.distance,
-            top=self.resources.top,
+            top=self.resources.save_topk,
             rescore=rescore,
             device=device,
             progress=lambda done, total: self.observer.progress(done, total, {}),

@@ -39,8 +39,8 @@ class Resources:
     workers: int = 0
     resume: bool = True
     dry_run: bool = False  # nothing is downloaded
-    top: int = 10  # gallery positions that are stored for each query
-    compiled: bool = False  # torch.compile for the networks that train
+    save_topk: int = 10  # gallery positions that are stored for each query
+    compile: bool = False  # torch.compile for the networks that train
     processes: Processes = ALONE
     given: tuple[str, ...] = ()  # options of the command line that a file or the environment gave
     score_epochs: bool = False  # for observers, also where the last epoch is kept; it changes no network

@@ -32,7 +32,7 @@ def run_and_store(
     observer: Observer,
     *,
     force: bool = False,
-    begin: Callable[[], None] = lambda: None,
+    begin: Callable[[], object] = lambda: None,
     job: Mapping[str, str] | None = None,
 ) -> tuple[RunRecord, bool] | None:
     """The stored run of an experiment, and whether it was stored before; None if another process computes it.
@@ -82,7 +82,7 @@ def run_without_store(
     observer: Observer,
     *,
     force: bool = False,
-    begin: Callable[[], None] = lambda: None,
+    begin: Callable[[], object] = lambda: None,
 ) -> RunRecord:
     """Run an experiment while the store ``where`` is out of reach: its outcome is a file, its number 0.
 
@@ -147,6 +147,6 @@ def _environment(experiment: Experiment, resources: Resources) -> dict[str, str]
         "plug-ins": ", ".join(dict.fromkeys(filter(None, plugins))),
         "sizes": hash_of_sizes(experiment.dataset, experiment.split, trains=experiment.trains),
         "processes": str(size) if size > 1 else "",
-        "compiled": "by torch.compile" if resources.compiled else "",
+        "compiled": "by torch.compile" if resources.compile else "",
     }
     return {**facts, **{name: value for name, value in optional.items() if value}}

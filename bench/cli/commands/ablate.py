@@ -12,7 +12,7 @@ from bench.cli.options import Many, RunOptions, takes_run_options
 from bench.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
-    from bench.cli.run_table import Done
+    from bench.results.models import RunRecord
     from bench.results.store import Store
 
 
@@ -46,19 +46,16 @@ def ablate(
         for seed in options.chosen_seeds  # all rows of one seed first: an early end leaves whole tables
         for row in rows
     ]
-    run_requests(ctx, requests, options, _show)
+    run_requests(ctx, requests, options, _show_differences)
 
 
-def _show(done: list[Done], format: str, store: Store) -> None:
-    """Print the runs, and in a table the differences to the full method."""
+def _show_differences(runs: list[RunRecord], store: Store) -> None:
+    """Print the differences to the full method."""
     from bench.cli.commands.report import show_tables
-    from bench.cli.run_table import show_runs
     from bench.reports.ablation import ablation_tables
     from bench.reports.base import Options
     from bench.reports.rows import Source
 
-    show_runs(done, format, store)
-    if format == "table" and done:
-        source = Source(store, [run for run, _ in done], include_smoke=True, include_oracle=True)
-        with suppress(IncompleteError):  # the full method failed, or all ablations did
-            show_tables(ablation_tables(source, Options()))
+    source = Source(store, runs, include_smoke=True, include_oracle=True)
+    with suppress(IncompleteError):  # the full method failed, or all ablations did
+        show_tables(ablation_tables(source, Options()))

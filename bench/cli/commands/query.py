@@ -50,7 +50,7 @@ def query(
     from bench.datasets.images.user_sketch import decode_sketch
 
     decode_sketch(content, str(sketch), SMALL)
-    searcher = load_searcher(ctx, run, photos, weights, device)
+    searcher = load_searcher(ctx, run, photos, weights)
     matches = searcher.query(content, str(sketch), count)
     if output is not None:
         write(searcher, run, sketch.name, content, matches, output)
@@ -60,14 +60,13 @@ def query(
         print_rows("photos", rows, format, ("place", "path", "class_name", *instance, "similarity"), digits=3)
 
 
-def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None, device: str) -> Searcher:
+def load_searcher(ctx: typer.Context, run: int, photos: Path | None, weights: Path | None) -> Searcher:
     """Load the network of a run and embed the photos, with a progress bar on stderr."""
     from bench.search.searcher import open_searcher
 
     record = load_run(ctx, run, finished=True)
     with show_progress(ctx, f"{record.title}, run {run}", "embedding") as bars:
-        resources = make_resources(ctx, device=device)
-        return open_searcher(record, resources, photos=photos, weights=weights, progress=bars.progress)
+        return open_searcher(record, make_resources(ctx), photos=photos, weights=weights, progress=bars.progress)
 
 
 def write(searcher: Searcher, run: int, name: str, sketch: bytes, matches: list[Match], path: Path) -> None:

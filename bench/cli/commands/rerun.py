@@ -26,7 +26,7 @@ def rerun(
     from bench.cli.run_requests import run_requests
     from bench.experiments.stored_run import load_experiment
 
-    resources = make_resources(ctx, device=device, workers=workers)
+    resources = make_resources(ctx)
     experiment = load_experiment(load_run(ctx, number), resources, assignments or (), weights)
     options = RunOptions(device=device, workers=workers, force=True, format=format)
     run_requests(ctx, [experiment.request], options)

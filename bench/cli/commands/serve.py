@@ -23,7 +23,7 @@ def serve(
     device: Device = "auto",
 ) -> None:
     """Draw in the browser and see the photos that the network of a run retrieves. Ctrl-C stops the server."""
-    searcher = load_searcher(ctx, run, photos, weights, device)
+    searcher = load_searcher(ctx, run, photos, weights)
     from bench.search.server import Server
 
     server = Server(searcher, f"{searcher.experiment.method.name}, run {run}", host, port)

@@ -62,7 +62,7 @@ def show_run(
     if embeddings or output is not None:
         if not embeddings or output is None:
             raise UsageError("--embeddings and -o FILE belong together.")
-        write_embeddings(ctx, number, output, weights, device)
+        write_embeddings(ctx, number, output, weights)
         return
     from bench.cli.run_table import find_networks, make_page, make_scores
     from bench.datasets.published.request_split import remembered_folder
@@ -84,7 +84,7 @@ def show_run(
             print_rows(name, rows)
 
 
-def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path | None, device: str) -> None:
+def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path | None) -> None:
     """Write the embeddings of a run, from the cache or computed again, with labels and paths."""
     import numpy as np
 
@@ -95,9 +95,9 @@ def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path 
     write_output(path, b"")  # a mistake shows before thousands of images are embedded
     run = load_run(ctx, number, finished=True)
     with show_progress(ctx, f"{run.title}, run {number}", "embedding") as bars:
-        resources = make_resources(ctx, device=device)
+        resources = make_resources(ctx)
         experiment, method = load_network(run, resources, weights)
-        found, _ = Embedder(method, experiment, resources, choose_device(device)).embed_split(bars)
+        found, _ = Embedder(method, experiment, resources, choose_device(resources.device)).embed_split(bars)
     split = experiment.split
     arrays: dict[str, Any] = {"query": found.query, "gallery": found.gallery[:], **split.label_arrays()}
     arrays |= {f"{side}_paths": [item.path for item in getattr(split, role)] for side, role in SIDES.items()}
@@ -125,7 +125,7 @@ def knowledge(
     from bench.methods.modules.class_knowledge import top_classes
 
     run = load_run(ctx, number)
-    resources = make_resources(ctx, device=device, workers=workers)
+    resources = make_resources(ctx)
     experiment = load_experiment(run, resources, assignments or (), weights)
     with show_progress(ctx, f"knowledge of run {number}") as observer:
         table = load_knowledge(experiment, resources, observer)

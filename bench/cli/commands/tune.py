@@ -14,7 +14,7 @@ import typer
 
 from bench.cli.app import app
 from bench.cli.options import RunOptions, takes_run_options
-from bench.cli.output import global_option, print_json, print_rows
+from bench.cli.output import global_option, make_resources, print_json, print_rows
 from bench.errors import UsageError, missing_extra
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def tune(
     from bench.tuning.study import Tuning, best_trial, ended_trials
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    resources = options.make_resources(ctx, score_epochs=True)
+    resources = make_resources(ctx, score_epochs=True)
     with_weights, warning = choose_weights(request, dry_run=options.dry_run)
     if warning:
         request = with_weights

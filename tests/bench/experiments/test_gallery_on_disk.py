@@ -37,7 +37,7 @@ SMALL_BLOCKS = Constant("bench.experiments.embed_split:BLOCK_IMAGES", 64)
 
 @pytest.fixture
 def resources(tmp_path: Path) -> Resources:
-    return Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu", top=10)
+    return Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu", save_topk=10)
 
 
 @pytest.fixture

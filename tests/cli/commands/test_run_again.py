@@ -134,7 +134,7 @@ def test_a_dry_run_tells_what_is_done_and_what_is_running(runner: CliRunner, tmp
 
 
 def test_time_and_memory_of_a_run_are_those_of_its_like_and_time_grows_with_the_epochs(tmp_path: Path) -> None:
-    from bench.cli.dry_run import memory_like, seconds_like
+    from bench.cli.dry_run import estimate
     from bench.experiments.experiment import Resources
     from bench.experiments.resolve import resolve
     from bench.settings.request import Request
@@ -145,20 +145,20 @@ def test_time_and_memory_of_a_run_are_those_of_its_like_and_time_grows_with_the_
 
     def stored(number: int, training: float, **run: Any) -> Any:
         seconds = {"training": training, "embedding": 5.0}
-        return replace(record(number), seconds=seconds, configuration={"run": run})
+        return replace(record(number), method="softmax", seconds=seconds, configuration={"run": run})
 
     like = [
         stored(1, 10.0, epochs=2.0, image_size=64, backbone="resnet18"),  # 30 s of training, 5 s of the rest
         stored(2, 90.0, epochs=6.0, image_size=64, backbone="resnet18"),
         stored(3, 7000.0, epochs=6.0, image_size=224, backbone="resnet18"),
     ]
-    assert seconds_like(experiment, like) == 65  # of 35 and 95
-    assert seconds_like(experiment, like[2:]) == 7005  # for want of a better
-    assert seconds_like(experiment, [stored(4, 8.0)]) == 13  # of elsewhere, nothing known of its settings
-    assert seconds_like(experiment, []) is None
+    assert estimate(experiment, like)[0] == 65  # of 35 and 95
+    assert estimate(experiment, like[2:])[0] == 7005  # for want of a better
+    assert estimate(experiment, [stored(4, 8.0)])[0] == 13  # of elsewhere, nothing known of its settings
+    assert estimate(experiment, [])[0] is None
     peaks = [replace(run, cost={"peak_memory": 1e9 * peak}) for run, peak in zip(like, (5, 4, 3), strict=True)]
-    assert memory_like(experiment, peaks) == 4e9
-    least = memory_like(experiment, like)
+    assert estimate(experiment, peaks)[1] == 4e9
+    _, least = estimate(experiment, like)
     assert least == len(experiment.split.train) * 3 * 64**2 + 4 * experiment.own.dim * (
         431 + len(experiment.split.gallery)
     )
