@@ -33,7 +33,8 @@ class Program(TyperGroup):
         """Expand ``~``, and move global options in front of the command, where click expects them."""
         _shorten(self, ctx)
         os.environ.update({k: expand_home(v) for k, v in os.environ.items() if k.startswith("BENCH_")})
-        values = {name: 0 if option.is_flag else 1 for option in self.params for name in option.opts}
+        options: list[Any] = [*self.params]
+        values = {name: 0 if option.is_flag else 1 for option in options for name in option.opts}
         front: list[str] = []
         rest: list[str] = []
         words = iter([expand_home(word) for word in args])
