@@ -19,7 +19,6 @@ from bench.datasets.images.loader import Images
 from bench.datasets.images.user_sketch import decode_sketch
 from bench.devices import choose_device
 from bench.embeddings.arrays import Embeddings, Rows, rows_at
-from bench.embeddings.binary_codes import Itq
 from bench.errors import DataError
 from bench.evaluation.ranking import rank
 from bench.evaluation.reranking import Icfrr
@@ -56,17 +55,11 @@ class Searcher:
     ``photos`` are the items of the rows of ``embeddings`` float32 [photos, width]; ``dataset`` reads their files.
     """
 
-    def __init__(
-        self,
-        embedder: Embedder,
-        dataset: Dataset,
-        photos: Sequence[Item],
-        embeddings: Rows,
-        quantiser: Itq | None,
-    ) -> None:
+    def __init__(self, embedder: Embedder, dataset: Dataset, photos: Sequence[Item], embeddings: Rows) -> None:
         self.embedder, self.experiment = embedder, embedder.experiment
         self.dataset, self.photos = dataset, photos
-        self._quantiser, self._rescore = quantiser, None
+        self._quantiser = quantiser = embedder.fit_codes() if self.experiment.post.codes != "none" else None
+        self._rescore = None
         self._labels = np.zeros(len(photos), dtype=np.int64)  # a label that no sketch has
         self._gallery = quantiser.codes(embeddings[:], quantiser.photo_mean) if quantiser else embeddings
         if self.experiment.post.rerank == "icfrr":
@@ -127,16 +120,15 @@ def open_searcher(
     """
     experiment, method = load_network(run, resources, weights)
     embedder = Embedder(method, experiment, resources, choose_device(resources.device))
-    codes = embedder.fit_codes() if experiment.post.codes != "none" else None
     if photos is None:
         items = experiment.split.gallery
         blank = torch.zeros(1, 3, *[experiment.test_size] * 2, dtype=torch.uint8)
         width = embedder.embed_pixels(blank, is_photo=True).shape[1]
         gallery, _ = embedder.embed_gallery(items, width, lambda done: progress(done, len(items)))
-        return Searcher(embedder, experiment.dataset, items, gallery, codes)
+        return Searcher(embedder, experiment.dataset, items, gallery)
     folder = PhotoFolder(photos)
     readable, vectors = _embed_folder(embedder, folder, folder.items, progress)
-    return Searcher(embedder, folder, readable, vectors, codes)
+    return Searcher(embedder, folder, readable, vectors)
 
 
 class _Readable(Images):

@@ -31,8 +31,7 @@ from bench.tuning.space import Space, as_assignments
 
 log = logging.getLogger("bench.tuning.study")
 
-KEY, INTERRUPTED, FAILURE = "key", "interrupted", "failure"  # attributes of a trial
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+KEY, FAILURE = "key", "failure"  # attributes of a trial
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Tuning:
         while len(ended_trials(study)) < trials and (timeout is None or time.monotonic() - begin < timeout):
             for lost in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 if not self._is_running(lost):
-                    _repeat(study, lost.number)
+                    study._storage.set_trial_state_values(lost._trial_id, TrialState.WAITING)
             # A seed for each trial: the search can be repeated, and two processes draw different settings.
             study.sampler = optuna.samplers.TPESampler(seed=len(study.get_trials(deepcopy=False)))
             trial = study.ask(self.space)
@@ -92,7 +91,7 @@ class Tuning:
                 study.tell(trial, state=TrialState.FAIL)
                 log.warning("Trial %d failed: %s", trial.number, error)
             except BaseException:
-                _repeat(study, trial.number)
+                study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
                 raise
             else:
                 study.tell(trial, value)
@@ -157,26 +156,16 @@ def open_storage(where: str) -> BaseStorage:
 
 
 def ended_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that count: complete, pruned or failed, but not interrupted."""
-    trials = study.get_trials(deepcopy=False, states=ENDED)
-    return [trial for trial in trials if INTERRUPTED not in trial.user_attrs]
+    """The trials that count: complete, pruned or failed."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial:
     """The best trial; raises IncompleteError if none is complete."""
-    done = [trial for trial in ended_trials(study) if trial.state == TrialState.COMPLETE]
-    if not done:
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         reasons = [str(trial.user_attrs[FAILURE]) for trial in study.trials if FAILURE in trial.user_attrs]
         raise IncompleteError(f"No trial of {study.study_name!r} is complete. {reasons[0] if reasons else ''}".strip())
     return study.best_trial
-
-
-def _repeat(study: optuna.Study, number: int) -> None:
-    """Mark a trial as interrupted, and queue its settings again."""
-    trial = study.get_trials(deepcopy=False)[number]
-    study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
-    study.tell(number, state=TrialState.FAIL)
-    study.enqueue_trial(trial.params)
 
 
 def holds(values: optuna.distributions.BaseDistribution, value: Any) -> bool:

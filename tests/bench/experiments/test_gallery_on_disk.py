@@ -180,7 +180,7 @@ def test_a_sketch_finds_the_same_photos_on_the_disk() -> None:
     def searcher(gallery: Rows) -> Searcher:
         nothing: Any = None
         embedder: Any = SimpleNamespace(experiment=SimpleNamespace(post=PostProcessing()))
-        return Searcher(embedder, nothing, [nothing] * 5_000, gallery, None)
+        return Searcher(embedder, nothing, [nothing] * 5_000, gallery)
 
     held, read = searcher(made.gallery), searcher(OnDisk(made.gallery))
     cosines = made.query @ made.gallery.T
