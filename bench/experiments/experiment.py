@@ -21,7 +21,7 @@ from bench.generalized import GeneralizedSplit, mark_of
 from bench.io import file_digest
 from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import Method
-from bench.results.models import method_title, recipe_mark, stand_in, trained_on
+from bench.results.models import name_method
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request, in_text
 from bench.settings.run_settings import RunSettings, in_key, recipe_for, with_recipe
@@ -86,13 +86,11 @@ class Experiment:
     @property
     def title(self) -> str:
         """The name of the experiment on the screen."""
-        settings = self.identity["configuration"]
-        words = [method_title(self.method.name, settings), recipe_mark(settings), self.ablation, self.post.title]
-        words += [trained_on(settings.get("checkpoint")), stand_in(settings["run"])]
+        name = name_method(self.method.name, self.ablation, self.identity["configuration"])
         facts = [f"seed {self.seed}"]
         facts += [f"selection {self.selection}"] * (self.selection != "last")
         facts += mark_of(self.gallery) + ["smoke"] * (self.per_class_limit is not None)
-        return f"{' '.join(filter(None, words))} on {self.split.name} ({', '.join(facts)})"
+        return f"{name} on {self.split.name} ({', '.join(facts)})"
 
     @property
     def warning(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Integer, LargeBinary, String, and_, false, or_, select
+from sqlalchemy import JSON, BigInteger, ForeignKey, Integer, LargeBinary, Select, String, and_, or_, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from bench.settings.post_processing import PostProcessing
@@ -120,20 +120,8 @@ class RunRecord:
     @property
     def title(self) -> str:
         """The name of the run in tables: method, recipe, ablation, post-processing, training split, rule, marks."""
-        post, mark = PostProcessing(**self.configuration.get("post", {})).title, selection(self.selection).mark
-        marks = (self.trained_on, mark, self.origin, stand_in(self.configuration.get("run", {})))
-        return " ".join(
-            filter(
-                None,
-                (
-                    method_title(self.method, self.configuration),
-                    recipe_mark(self.configuration),
-                    self.ablation,
-                    post,
-                    *marks,
-                ),
-            ),
-        )
+        marks = (selection(self.selection).mark, self.origin)
+        return name_method(self.method, self.ablation, self.configuration, *marks)
 
     @property
     def warning(self) -> str:
@@ -179,15 +167,23 @@ class RunRecord:
         return next(values, math.nan)
 
 
-def method_title(method: str, configuration: Mapping[str, Any]) -> str:
-    """The method in tables; a frozen network has the name of its backbone, unless it is a default one."""
-    backbone = configuration.get("run", {}).get("backbone", DEFAULT_BACKBONES[0])
-    return method if method != FROZEN or backbone in DEFAULT_BACKBONES else f"frozen {backbone}"
+def name_method(method: str, ablation: str, configuration: Mapping[str, Any], *marks: str) -> str:
+    """The method of a run in tables: with recipe, ablation, post-processing, training split, ``marks``, stand-in.
 
-
-def recipe_mark(configuration: Mapping[str, Any]) -> str:
-    """The mark of a named recipe, empty without one."""
-    return f"(recipe {configuration['recipe']})" if "recipe" in configuration else ""
+    A frozen network has the name of its backbone, unless it is a default one.
+    """
+    settings = configuration.get("run", {})
+    backbone, replaced = settings.get("backbone", DEFAULT_BACKBONES[0]), settings.get("instead_of")
+    words = [
+        method if method != FROZEN or backbone in DEFAULT_BACKBONES else f"frozen {backbone}",
+        f"(recipe {configuration['recipe']})" if "recipe" in configuration else "",
+        ablation,
+        PostProcessing(**configuration.get("post", {})).title,
+        trained_on(configuration.get("checkpoint")),
+        *marks,
+        f"({backbone}: no weights of {replaced})" if replaced else "",
+    ]
+    return " ".join(filter(None, words))
 
 
 def trained_on(checkpoint: Mapping[str, Any] | None) -> str:
@@ -201,12 +197,6 @@ def trained_on(checkpoint: Mapping[str, Any] | None) -> str:
     marks = [f"smoke: {limit} images a class"] if limit is not None else []
     marks += [f"saw {saw} test class{'es' * (saw != 1)}"] if saw else []
     return f"trained on {checkpoint['split']}" + (f" ({', '.join(marks)})" if marks else "")
-
-
-def stand_in(settings: Mapping[str, Any]) -> str:
-    """The mark of a run whose default backbone was replaced; ``settings`` are those of the run. Empty for another."""
-    replaced = settings.get("instead_of")
-    return f"({settings['backbone']}: no weights of {replaced})" if replaced else ""
 
 
 RUN_COLUMNS = tuple(name for name in RunRecord.__dataclass_fields__ if name != "scores")
@@ -239,24 +229,19 @@ def insert_results(session: Session, run: int, scores: Sequence[Score], details:
 
 
 def scores_by_run(
-    session: Session, runs: Sequence[int] | None, metrics: Sequence[str] | None, averages: Sequence[Average]
+    session: Session, runs: Select[int] | None, metrics: Sequence[str] | None, averages: Sequence[Average]
 ) -> dict[int, list[Score]]:
-    """Scores of these metric ids (None: all) and averages, by run (None: of all runs)."""
+    """Scores of these metric ids (None: all) and averages, by run; ``runs`` selects their numbers (None: all)."""
     query = select(*(each for each in ScoreRow.__table__.columns if each.name != "id")).order_by(ScoreRow.id)
     if len(averages) < len(AVERAGES):
         query = query.where(ScoreRow.average.in_(averages))
     if metrics is not None:
         wanted = [[getattr(ScoreRow, name) == value for name, value in id_columns(each).items()] for each in metrics]
-        query = query.where(or_(false(), *(and_(*columns) for columns in wanted)))
-    parts = [query] if runs is None else [query.where(ScoreRow.run_id.in_(part)) for part in in_parts(runs)]
+        query = query.where(or_(False, *(and_(*columns) for columns in wanted)))
+    if runs is not None:
+        query = query.where(ScoreRow.run_id.in_(runs))
     scores: dict[int, list[Score]] = {}
-    for part in parts:
-        for run, family, k, definition, average, value, queries, skipped in session.execute(part):
-            score = Score(id_of(family, k, definition), average, math.nan if value is None else value, queries, skipped)
-            scores.setdefault(run, []).append(score)
+    for run, family, k, definition, average, value, queries, skipped in session.execute(query):
+        score = Score(id_of(family, k, definition), average, math.nan if value is None else value, queries, skipped)
+        scores.setdefault(run, []).append(score)
     return scores
-
-
-def in_parts(values: Sequence[int], size: int = 500) -> list[Sequence[int]]:
-    """Split a long list, since databases limit the number of values in one query."""
-    return [values[start : start + size] for start in range(0, len(values), size)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from bench.errors import DatabaseError, IncompleteError
@@ -21,7 +21,6 @@ from bench.results.models import (
     LeaseRow,
     RunRecord,
     RunRow,
-    in_parts,
     insert_results,
     scores_by_run,
 )
@@ -96,7 +95,7 @@ class Store:
             if waiting is not None:
                 waiting.environment = waiting.environment | identity.get("environment", {})
                 waiting.status, waiting.started = "running", now()
-            run = waiting.id if waiting is not None else self._enter(session, identity)
+            run = (waiting or self._enter(session, identity)).id
             if lease is not None:
                 lost = update(RunRow).where(RunRow.id == lease.run_id, RunRow.status == "running")
                 session.execute(lost.values(status="interrupted", failure="its process ended", ended=now()))
@@ -106,7 +105,7 @@ class Store:
     def begin(self, identity: Mapping[str, Any]) -> int:
         """Enter a running run without a claim, for results that are computed elsewhere; return its id."""
         with self.writing() as session:
-            return self._enter(session, identity)
+            return self._enter(session, identity).id
 
     def queue(self, identity: Mapping[str, Any], job: Mapping[str, str]) -> int:
         """Enter a queued run that ``job`` (its name and log) will compute, or update that of its key; return its id.
@@ -115,7 +114,7 @@ class Store:
         """
         with self.writing() as session:
             row = session.scalar(select(RunRow).where(RunRow.key == identity["key"], RunRow.status == "queued"))
-            row = row or session.get_one(RunRow, self._enter(session, {**identity, "environment": {}}))
+            row = row or self._enter(session, {**identity, "environment": {}})
             row.status, row.environment, row.started = "queued", dict(job), now()
             return row.id
 
@@ -199,23 +198,21 @@ class Store:
         query = select(*(getattr(RunRow, name) for name in RUN_COLUMNS)).order_by(RunRow.id)
         for column, value in equal.items():
             attribute = getattr(RunRow, column)
-            if isinstance(value, list | tuple) or not _fits(value):
-                several = value if isinstance(value, list | tuple) else ()
-                query = query.where(attribute.in_([each for each in several if _fits(each)]))
-            else:
-                query = query.where(attribute == value)
+            values = value if isinstance(value, list | tuple) else [value]
+            query = query.where(attribute.is_(None) if value is None else attribute.in_(filter(_fits, values)))
         with nullcontext(session) if session else self._session(self._engine) as open_session:
             rows = open_session.execute(query).all()
-            numbers = [row.id for row in rows] if equal else None
+            numbers = query.with_only_columns(RunRow.id).order_by(None) if equal else None
             scores = scores_by_run(open_session, numbers, metrics, averages)
         return [RunRecord(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
 
     def details(self, name: str, runs: Sequence[int]) -> dict[int, bytes]:
         """The details of one name by run; runs without it are left out."""
-        query = select(DetailRow.run_id, DetailRow.content).where(DetailRow.name == name)
+        # Written out in the statement, since databases limit its parameters.
+        numbers: Any = bindparam(None, list(runs), expanding=True, literal_execute=True)
+        query = select(DetailRow.run_id, DetailRow.content).where(DetailRow.name == name, DetailRow.run_id.in_(numbers))
         with self._session(self._engine) as session:
-            parts = [session.execute(query.where(DetailRow.run_id.in_(part))) for part in in_parts(runs)]
-            return {run: content for part in parts for run, content in part}
+            return dict(session.execute(query).all())
 
     def detail(self, run: int, name: str) -> bytes | None:
         """One detail of one run, or None."""
@@ -225,7 +222,7 @@ class Store:
         """All details of a run, by name."""
         with self._session(self._engine) as session:
             query = select(DetailRow.name, DetailRow.content).where(DetailRow.run_id == run)
-            return {row.name: row.content for row in session.execute(query)}
+            return dict(session.execute(query).all())
 
     def doing(self) -> dict[int, tuple[float, str]]:
         """Claimed runs: seconds since the last heartbeat, and the phase of the process."""
@@ -233,11 +230,11 @@ class Store:
             rows = session.execute(select(LeaseRow.run_id, LeaseRow.heartbeat, LeaseRow.doing)).all()
         return {run: (time.time() - heartbeat, doing) for run, heartbeat, doing in rows}
 
-    def _enter(self, session: Session, identity: Mapping[str, Any]) -> int:
+    def _enter(self, session: Session, identity: Mapping[str, Any]) -> RunRow:
         row = RunRow(**identity, seconds={}, cost={}, status="running", failure="", started=now(), ended="")
         session.add(row)
-        session.flush()
-        return row.id
+        session.flush()  # gives it a number
+        return row
 
     @contextmanager
     def writing(self, key: str = "") -> Iterator[Session]:
