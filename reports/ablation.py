@@ -9,7 +9,7 @@ from bench.reports.base import KINDS, Cell, Options, Table
 from bench.reports.cells import format_seeds, format_spread, mean
 from bench.reports.rows import Group, Row, Source, collect_settings
 from bench.reports.tables import query_labels
-from bench.results.models import RunRecord
+from bench.results.models import RunRecord, trained_on
 from bench.statistics.intervals import SEED, ClassSums
 from bench.statistics.significance import POINTS, Comparison, Results, SeededSums, compare, compare_sums, within_family
 
@@ -37,7 +37,7 @@ def is_ablation_of(row: Row, full: Row) -> bool:
     mine, its = (
         [(name, value) for name, value in collect_settings(run) if name not in changed] for run in (one, other)
     )
-    return mine == its and one.trained_on == other.trained_on
+    return mine == its and trained_on(one.configuration) == trained_on(other.configuration)
 
 
 def _find_changed_settings(one: RunRecord, full: RunRecord) -> set[str]:

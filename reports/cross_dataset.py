@@ -10,7 +10,7 @@ from bench.reports import published
 from bench.reports.base import KINDS, Options, Table
 from bench.reports.cells import UNTRAINED_BASELINE, format_seeds, format_spread, mean
 from bench.reports.rows import Group, Row, Source
-from bench.results.models import RunRecord
+from bench.results.models import RunRecord, trained_on
 
 METRICS = ("mAP@all:plain", "P@100:k")
 
@@ -89,7 +89,7 @@ def _find_test_set(group: Group, training: tuple[str, str]) -> TestSet | None:
     for row in group.rows:
         run, checkpoint = row.runs[0], _checkpoint(row.runs[0])
         if checkpoint and (checkpoint["dataset"], checkpoint["split"]) == training:
-            own[row.name.replace(f" {run.trained_on}", "")] = row
+            own[row.name.replace(f" {trained_on(run.configuration)}", "")] = row
         elif not checkpoint and here:
             own[row.name] = row
         elif not checkpoint and (run.method == UNTRAINED_BASELINE or not run.seconds.get("training")):

@@ -37,7 +37,6 @@ SLURM = {"name": "bench", "timeout_min": 60 * 24}
 TIMEOUTS = 1000  # how often a cluster may requeue a job
 TERMINATED, REQUEUE = 143, 75  # exit codes of a job that was stopped, and of one that ran out of time
 POLL_SECONDS = 0.5  # between two looks at the jobs of this machine
-CLAIM_SECONDS = 2.0  # between two attempts to claim a run that another process computes
 
 
 class Job:
@@ -106,7 +105,7 @@ class Job:
         logging.getLogger("bench").setLevel(logging.INFO)
         from bench.experiments.experiment import Resources  # imports torch, after the signal handlers are set
         from bench.experiments.resolve import resolve
-        from bench.experiments.run import run_and_store, run_without_store
+        from bench.experiments.run import run_or_await, run_without_store
 
         resources, where = Resources(**self.resources), self._where()
         try:
@@ -118,8 +117,7 @@ class Job:
                     run_without_store(experiment, where, resources, observer, force=self.force)
                 raise
             with closing(store), self.observer() as observer:
-                while not run_and_store(experiment, store, resources, observer, force=self.force, job=facts):
-                    time.sleep(CLAIM_SECONDS)
+                run_or_await(experiment, store, resources, observer, force=self.force, job=facts)
         except Exception as error:
             code, failure = (error.exit_code if isinstance(error, BenchError) else 1), str(error)
             print(traceback.format_exc() if code == 1 else f"error: {failure}", file=sys.stderr)
@@ -223,20 +221,21 @@ class Executor:
                 "--executor needs the project's extra 'cluster' (submitit): install it, or let another scheduler run "
                 "the commands that --dry-run --format json prints."
             ) from error
-        chosen: dict[str, Any] = {name: _value(text) for name, text in self.parameters.items()}
-        delay = {}
+        defaults = LOCAL if self.name == "local" else SLURM | {"array_parallelism": self.at_once or count}
+        used: dict[str, Any] = defaults | {name: _value(text) for name, text in self.parameters.items()}
         if self.name == "local":
-            chosen = self._check_local(chosen)
-            delay["signal_delay_s"] = chosen.pop("signal_delay_s")
-        else:
-            chosen = SLURM | {"array_parallelism": self.at_once or count} | chosen
+            self._check_local(used)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # whoever writes there can run code as the user
         with suppress(PermissionError):  # a folder of another user
             self.folder.chmod(0o700)
+        if self.name == "local":
+            made: Any = submitit.LocalExecutor(self.folder)  # AutoExecutor refuses a delay for it
+            made.update_parameters(**used)
+            return made
         try:
             made = submitit.AutoExecutor(self.folder, cluster=self.name, slurm_max_num_timeout=TIMEOUTS)
             shared = made._valid_parameters()  # the others have the executor's name in front
-            made.update_parameters(**{k if k in shared else f"{self.name}_{k}": v for k, v in chosen.items()})
+            made.update_parameters(**{k if k in shared else f"{self.name}_{k}": v for k, v in used.items()})
         except RuntimeError as error:
             raise UsageError(
                 f"There is no SLURM on this machine ({error}): submit from a login node, take --executor local, or let "
@@ -246,22 +245,19 @@ class Executor:
             raise UsageError(
                 f"--job takes parameters of submitit's {self.name} executor ({str(error).splitlines()[0]})."
             ) from error
-        made.parameters.update(delay)  # AutoExecutor refuses it for local jobs
         return made
 
-    def _check_local(self, chosen: dict[str, Any]) -> dict[str, Any]:
-        for name, value in chosen.items():
+    def _check_local(self, used: Mapping[str, Any]) -> None:
+        for name, value in used.items():
             if name not in LOCAL:  # submitit ignores some
                 raise UsageError(f"--job {name} is no parameter of the local executor. {nearest(name, LOCAL)}")
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"--job {name} takes a whole number from 1, not {self.parameters[name]!r}.")
-        used = LOCAL | chosen
         if used["signal_delay_s"] >= 60 * used["timeout_min"]:
             raise UsageError(
                 f"--job signal_delay_s ({used['signal_delay_s']} seconds to write a checkpoint) leaves no time to "
                 "compute: raise --job timeout_min, or lower it."
             )
-        return used
 
 
 def _facts(cluster: str, job: Any) -> dict[str, str]:

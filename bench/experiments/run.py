@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from bench import provenance
 from bench.datasets.base import DATASETS
@@ -67,10 +68,10 @@ def run_and_store(
 
 
 def run_or_await(
-    experiment: Experiment, store: Store, resources: Resources, observer: Observer, *, force: bool = False
+    experiment: Experiment, store: Store, resources: Resources, observer: Observer, **options: Any
 ) -> RunRecord:
     """The stored run of an experiment, as ``run_and_store``; one that another process computes is awaited."""
-    while (found := run_and_store(experiment, store, resources, observer, force=force)) is None:
+    while (found := run_and_store(experiment, store, resources, observer, **options)) is None:
         time.sleep(POLL_SECONDS)
     return found[0]
 

@@ -84,8 +84,7 @@ class Curves(Observer):
 
     def phase(self, name: str) -> None:
         """As ``Observer.phase``."""
-        if self._texts:
-            self._begin()
+        self._begin()
         super().phase(name)
 
     def progress(self, done: int, total: int, terms: Mapping[str, float]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from bench.errors import DatabaseError, StorageError, UsageError
 
@@ -32,7 +32,6 @@ REASONS = {
     "disk I/O error": "cannot be written (disk full or failing): free some space and try again",
     "connection (timeout|is bad|failed)": "cannot be reached: check that the server runs and the URL is right",
 }
-SHORT_URL = "postgresql://"  # for which SQLAlchemy would take psycopg2, and bench has psycopg
 
 
 def open_engine(where: str, *, reads: bool = False) -> Engine:
@@ -45,18 +44,17 @@ def open_engine(where: str, *, reads: bool = False) -> Engine:
         if path.is_dir() or not path.parent.is_dir():
             what = "is a folder" if path.is_dir() else f"needs the folder {path.parent}, which does not exist"
             raise StorageError(f"The results database {where} {what}: give a file's path by --store.")
-        # Made of parts, since "?" and "%41" have a meaning in the text of a URL.
-        url: URL | str = URL.create("sqlite", database=str(path))
-    elif where.startswith(SHORT_URL):
-        url = f"postgresql+psycopg://{where.removeprefix(SHORT_URL)}"
-    else:
-        url = where
     try:
-        url = make_url(url)
+        # A path is no text of a URL, where "?" and "%41" have a meaning.
+        url = make_url(where) if "://" in where else URL.create("sqlite", database=where)
         file = database_file(where)
+        if url.drivername == "postgresql":  # for which SQLAlchemy would take psycopg2, and bench has psycopg
+            url = url.set(drivername="postgresql+psycopg")
+        if "@" in (url.host or ""):  # the driver would print the end of the password as an unknown host
+            raise UsageError(f"The user or password in --store {plain(where)!r} contains an @: write it as %40.")
         if reads and file is not None and not url.query:
             name, _, mode = reading_uri(file).partition("?")
-            url = URL.create("sqlite", database=name, query={**dict([mode.split("=")]), "uri": "true"})
+            url = url.set(database=name, query={**dict([mode.split("=")]), "uri": "true"})
         arguments = {"connect_timeout": CONNECT_SECONDS, "options": f"-c lock_timeout={BUSY_MILLISECONDS}"}
         server = {"pool_pre_ping": True, "connect_args": arguments}
         engine = create_engine(url, **(server if url.get_backend_name() == "postgresql" else {}))
@@ -67,9 +65,6 @@ def open_engine(where: str, *, reads: bool = False) -> Engine:
         raise UsageError(
             f"--store takes a path or an SQLAlchemy URL, not {plain(where)!r}: its port is not a number."
         ) from error
-    if "@" in (url.host or ""):  # the driver would print the end of the password as an unknown host
-        engine.dispose()
-        raise UsageError(f"The user or password in --store {plain(where)!r} contains an @: write it as %40.")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
@@ -121,19 +116,13 @@ def database_file(where: str) -> Path | None:
     """The file of a SQLite database; None for a server or memory."""
     if "://" not in where:
         return Path(where)
-    url = _url(where)
-    name = url.database if url is not None and url.get_backend_name() == "sqlite" else None
-    if url is None or not name or name == ":memory:" or (name.startswith("file:") and "uri" in url.query):
-        return None
-    return Path(name)
-
-
-def _url(where: str) -> URL | None:
-    """The parsed URL; None if it cannot be parsed, which ``open_engine`` reports."""
-    try:
-        return make_url(where)
-    except (ArgumentError, ValueError):
-        return None
+    with suppress(ArgumentError, ValueError):  # which ``open_engine`` reports
+        url = make_url(where)
+        name = url.database or ":memory:"
+        is_uri = name.startswith("file:") and "uri" in url.query
+        if url.get_backend_name() == "sqlite" and name != ":memory:" and not is_uri:
+            return Path(name)
+    return None
 
 
 def reading_uri(file: Path) -> str:
@@ -151,8 +140,9 @@ def reading_uri(file: Path) -> str:
 def inode(file: Path | None) -> tuple[int, int] | None:
     """Device and inode of a file; None without one."""
     with suppress(OSError):
-        facts = file.stat() if file is not None else None
-        return (facts.st_dev, facts.st_ino) if facts is not None else None
+        if file is not None:
+            facts = file.stat()
+            return facts.st_dev, facts.st_ino
     return None
 
 
@@ -161,20 +151,19 @@ def failures(where: str) -> Iterator[None]:
     """Raise the errors of a database or driver as DatabaseError, one sentence without a password."""
     try:
         yield
-    except (DBAPIError, sqlite3.Error) as error:  # sqlite3's own: pragmas, the online backup
-        text = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+    except (SQLAlchemyError, sqlite3.Error) as error:  # sqlite3's own: pragmas, the online backup
+        text = str(getattr(error, "orig", error)).strip()
         other = f"failed ({text.splitlines()[0] if text else 'no reason given'})"
         reason = next((reason for pattern, reason in REASONS.items() if re.search(pattern, text)), other)
         raise DatabaseError(f"The results database {plain(where)} {reason}.") from error
-    except SQLAlchemyError as error:
-        raise DatabaseError(f"The results database {plain(where)} failed ({error}).") from error
 
 
 def plain(where: str) -> str:
     """A path or URL without its password and its parameters; only the scheme of a URL that cannot be parsed."""
     if "://" not in where:
         return where
-    url = _url(where)
-    if url is None or "@" in (url.host or ""):
-        return f"{where.partition('://')[0]}://..."
-    return url.set(query={}).render_as_string(hide_password=True)
+    with suppress(ArgumentError, ValueError):
+        url = make_url(where)
+        if "@" not in (url.host or ""):
+            return url.set(query={}).render_as_string(hide_password=True)
+    return f"{where.partition('://')[0]}://..."

@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from bench.settings.post_processing import PostProcessing
 from bench.settings.run_settings import RunSettings
 from bench.settings.selection_rules import selection
-from bench.types import AVERAGES, Average, Relevance, Score
+from bench.types import Average, Relevance, Score
 
 FROZEN = "imagenet"  # the method that trains nothing
 DEFAULT_BACKBONES = ("tf_efficientnet_lite0", RunSettings.backbone)  # of datasets; their frozen rows are "imagenet"
@@ -135,11 +135,6 @@ class RunRecord:
         )
 
     @property
-    def trained_on(self) -> str:
-        """The mark of a network that came from a checkpoint, empty for another."""
-        return trained_on(self.configuration.get("checkpoint"))
-
-    @property
     def relevance(self) -> Relevance:
         """What is relevant to a query: photos of its class, or the photo of its instance."""
         return "instance" if self.configuration.get("relevance") == "instance" else "class"
@@ -179,18 +174,19 @@ def name_method(method: str, ablation: str, configuration: Mapping[str, Any], *m
         f"(recipe {configuration['recipe']})" if "recipe" in configuration else "",
         ablation,
         PostProcessing(**configuration.get("post", {})).title,
-        trained_on(configuration.get("checkpoint")),
+        trained_on(configuration),
         *marks,
         f"({backbone}: no weights of {replaced})" if replaced else "",
     ]
     return " ".join(filter(None, words))
 
 
-def trained_on(checkpoint: Mapping[str, Any] | None) -> str:
-    """The mark of a trained network, ``checkpoint`` of a configuration: its split, its limit, test classes it saw.
+def trained_on(configuration: Mapping[str, Any]) -> str:
+    """The mark of a network from a checkpoint: its split, its limit, test classes it saw. Empty for another network.
 
     Its own split is named, too, so that no row of a table mixes trained and loaded networks.
     """
+    checkpoint = configuration.get("checkpoint")
     if checkpoint is None:
         return ""
     saw, limit = len(checkpoint["saw"]), checkpoint.get("limit")
@@ -232,12 +228,11 @@ def scores_by_run(
     session: Session, runs: Select[int] | None, metrics: Sequence[str] | None, averages: Sequence[Average]
 ) -> dict[int, list[Score]]:
     """Scores of these metric ids (None: all) and averages, by run; ``runs`` selects their numbers (None: all)."""
-    query = select(*(each for each in ScoreRow.__table__.columns if each.name != "id")).order_by(ScoreRow.id)
-    if len(averages) < len(AVERAGES):
-        query = query.where(ScoreRow.average.in_(averages))
+    columns = [each for each in ScoreRow.__table__.columns if each.name != "id"]
+    query = select(*columns).where(ScoreRow.average.in_(averages)).order_by(ScoreRow.id)
     if metrics is not None:
         wanted = [[getattr(ScoreRow, name) == value for name, value in id_columns(each).items()] for each in metrics]
-        query = query.where(or_(False, *(and_(*columns) for columns in wanted)))
+        query = query.where(or_(False, *(and_(*equal) for equal in wanted)))
     if runs is not None:
         query = query.where(ScoreRow.run_id.in_(runs))
     scores: dict[int, list[Score]] = {}

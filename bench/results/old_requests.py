@@ -22,10 +22,9 @@ def request_of_row(row: Mapping[str, Any], queried_classes: Callable[[], Sequenc
     configuration = row["configuration"]
     run, own, post = (configuration.get(name, {}) for name in ("run", "method", "post"))
     dataset = dict(configuration.get("dataset", {}))
-    own_folder = "name" in dataset  # a user's folder has a name that is not in the registry
-    name = "folder" if own_folder else str(row["dataset"])
-    if own_folder:
-        dataset |= _choice(row["split"], queried_classes)
+    name = str(row["dataset"])
+    if "name" in dataset:  # a user's folder has a name that is not in the registry
+        name, dataset = "folder", dataset | _choice(row["split"], queried_classes)
     checkpoint = configuration.get("checkpoint")
     parts = str(row["ablation"]).split(" and ") if row["ablation"] else []
     without = [part.removeprefix("without ") for part in parts if part.startswith("without ")]
