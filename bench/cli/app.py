@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -31,10 +31,10 @@ class Program(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Expand ``~``, and move global options in front of the command, where click expects them."""
-        _shorten(self, ctx)
+        program: Any = self
+        program.format_options = partial(_format_options, program)
         os.environ.update({k: expand_home(v) for k, v in os.environ.items() if k.startswith("BENCH_")})
-        options: list[Any] = [*self.params]
-        values = {name: 0 if option.is_flag else 1 for option in options for name in option.opts}
+        values = {name: 0 if option.is_flag else 1 for option in program.params for name in option.opts}
         front: list[str] = []
         rest: list[str] = []
         words = iter([expand_home(word) for word in args])
@@ -61,11 +61,10 @@ class Program(TyperGroup):
                 raise UsageError(f"Option {given[0]} takes one value, but is given {len(given)} times.")
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command with compact help: short words for values, options by panel, no environment variables."""
+        """A command with compact help."""
         command: Any = super().get_command(ctx, cmd_name)
         for each in (command, *getattr(command, "commands", {}).values()) if command is not None else ():
-            each.format_options = functools.partial(_format_options, each)
-            _shorten(each, ctx)
+            each.format_options = partial(_format_options, each)
         return command
 
     def invoke(self, ctx: Any) -> Any:
@@ -74,18 +73,14 @@ class Program(TyperGroup):
             return super().invoke(ctx)
 
 
-def _shorten(command: Any, ctx: Any) -> None:
-    """Give the options of a command short words for their values, and no environment variables, in its help."""
-    for option in (parameter for parameter in command.params if parameter.param_type_name == "option"):
-        option.show_envvar = False
-        kind = re.sub(r"list\[(.*)\]|<|>| range", r"\1", option.display_type_rich(ctx=ctx))
-        option.metavar = option.metavar or METAVARS.get(kind)
-
-
 def _format_options(command: Any, ctx: Any, formatter: Any) -> None:
-    """Write the options by panel; without panels as typer does."""
+    """Write the options by panel, with short words for values and no environment variables."""
     panels: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(ctx):
+        if parameter.param_type_name == "option":
+            parameter.show_envvar = False
+            kind = re.sub(r"list\[(.*)\]|<|>| range", r"\1", parameter.display_type_rich(ctx=ctx))
+            parameter.metavar = parameter.metavar or METAVARS.get(kind)
         if record := parameter.get_help_record(ctx):
             panels.setdefault(getattr(parameter, "rich_help_panel", None) or "Options", []).append(record)
     if len(panels) == 1 or hasattr(command, "commands"):

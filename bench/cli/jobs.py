@@ -18,6 +18,7 @@ from bench.loggers.base import observe
 from bench.results.models import RunRecord
 from bench.results.outcomes import find_outcome
 from bench.results.store import ELSEWHERE
+from bench.settings.run_settings import given
 
 NOT_YET = {"job": "not submitted yet"}  # of a queued run whose job has no name yet
 Named = list[tuple[str, Job]]
@@ -35,12 +36,10 @@ def choose_executor(options: RunOptions, resources: Resources) -> Executor | Non
         raise UsageError("--fail-fast cannot stop the jobs of a cluster: leave it out.")
     if resources.processes.size > 1:
         raise UsageError("--executor starts other processes: use it without torchrun.")
-    parameters = {}
     for each in options.job or ():
-        name, equals, value = (part.strip() for part in each.partition("="))
-        if not equals or not name:
+        if not each.partition("=")[0].strip() or "=" not in each:
             raise UsageError(f"--job takes KEY=VALUE, not {each!r}.")
-        parameters[name] = value
+    parameters = given(options.job or ())
     executor = Executor(options.executor, resources.cache_dir.resolve() / "jobs", options.jobs, parameters)
     if not options.dry_run:
         executor.create(1)  # raises if no job can be submitted
@@ -55,10 +54,10 @@ def run_jobs(sweep: Sweep, executor: Executor) -> None:
         if (stored := None if force else store.find(experiment.key)) is not None:
             sweep.add_stored(name, experiment, stored)
             continue
-        resources, identity = sweep.resources, experiment.identity
-        logs = sweep.options.log or ()
-        observer = functools.partial(observe, name, identity, logs, quiet=False)  # shows progress in the log
-        jobs.append((name, Job(experiment.request, resources, store.where, identity, force=force, observer=observer)))
+        identity = experiment.identity
+        observer = functools.partial(observe, name, identity, sweep.options.log or (), quiet=False)  # in the job's log
+        job = Job(experiment.request, sweep.resources, store.where, identity, force=force, observer=observer)
+        jobs.append((name, job))
     if executor.name == "local":
         _run_local(sweep, executor, jobs)
     elif jobs:

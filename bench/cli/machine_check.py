@@ -17,7 +17,6 @@ from bench.errors import BenchError
 from bench.evaluation.metrics.base import METRICS
 from bench.evaluation.protocols.base import PROTOCOLS
 from bench.loggers.base import LOGGERS
-from bench.methods.backbone.backbone import Backbone
 from bench.methods.backbone.published_weights import PACKAGED, PACKAGES, PUBLISHED, default_file, how_to_get
 from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import METHODS
@@ -73,18 +72,12 @@ def _devices() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    try:
-        weights_hash = Backbone(PACKAGED).weights_hash
-        yield Finding("weights", PACKAGED, True, f"ImageNet, sha256 {weights_hash[:16]}; others by --weights FILE")
-    except BenchError as error:
-        yield Finding("weights", PACKAGED, False, str(error))
-    for name in [*PACKAGES, *PUBLISHED]:
-        if name == PACKAGED:
-            continue
+    for name in dict.fromkeys([PACKAGED, *PACKAGES, *PUBLISHED]):
         try:
             path = default_file(name)
             if path is not None:
-                yield Finding("weights", name, True, f"ImageNet, sha256 {verified_hash(path)[:16]}, {path}")
+                more = "; others by --weights FILE" if name == PACKAGED else f", {path}"
+                yield Finding("weights", name, True, f"ImageNet, sha256 {verified_hash(path)[:16]}{more}")
             elif name == RunSettings().backbone:
                 note = f"not on this machine: a run downloads them, or takes {PACKAGED}; else {how_to_get(name)}"
                 yield Finding("weights", name, False, note)

@@ -113,17 +113,14 @@ class RunOptions:
             raise UsageError("Give either --seed or --seeds, not both.")
         return list(range(self.seeds)) if self.seeds else list(dict.fromkeys(self.seed or [0]))
 
-    def _split_of(self, dataset: str) -> str | None:
-        if not self.available_classes:
-            return self.split
-        from bench.datasets.base import AVAILABLE, DATASETS
-
-        return f"{self.split or DATASETS.get(dataset).split_names[0]}:{AVAILABLE}"
-
     def make_request(self, method: str, dataset: str, seed: int, without: Sequence[str], **more: str) -> Request:
         """The request of one run; raises UsageError for a setting that is given twice."""
+        from bench.datasets.base import AVAILABLE, DATASETS
         from bench.settings.request import Request
 
+        split = self.split
+        if self.available_classes:
+            split = f"{split or DATASETS.get(dataset).split_names[0]}:{AVAILABLE}"
         named = [f"{name}={value}" for name in SETTINGS if (value := getattr(self, name)) is not None]
         assignments = (*named, *(self.assignments or ()))
         refuse_repeated(assignments)
@@ -134,7 +131,7 @@ class RunOptions:
         return Request(
             method=method,
             dataset=dataset,
-            split=self._split_of(dataset),
+            split=split,
             seed=seed,
             without=tuple(without),
             assignments=assignments,

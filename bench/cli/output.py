@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1  # of all JSON that commands print; docs/json.md describes it
 HOW = ("device", "workers", "resume", "dry_run", "save_topk", "compile")  # options that are fields of ``Resources``
+NUMBER = re.compile(r"[\d.,-]+")
 WHOLE = 32  # letters of a cell that a narrow terminal does not break
 Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format.")]
 
@@ -53,13 +55,11 @@ def make_resources(ctx: typer.Context, **others: Any) -> Resources:
     return Resources(global_option(ctx, "data_root"), cache_dir(ctx), given=tuple(given), **how)
 
 
-@contextmanager
-def open_store(ctx: typer.Context) -> Iterator[Store]:
+def open_store(ctx: typer.Context) -> closing[Store]:
     """Open the results database for reading; raises IncompleteError if there is none."""
     from bench.results.reading import open_existing
 
-    with closing(open_existing(str(global_option(ctx, "store")))) as store:
-        yield store
+    return closing(open_existing(global_option(ctx, "store")))
 
 
 def load_run(ctx: typer.Context, number: int, *, finished: bool = False) -> RunRecord:
@@ -143,9 +143,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for position, column in enumerate(columns):
-        digits = [row[position].translate(dict.fromkeys(map(ord, ".-,"))) for row in rows if row[position] != "-"]
-        numeric = bool(rows) and all(each.isdigit() for each in digits)
         cells = [row[position] for row in rows]
+        numeric = bool(rows) and all(map(NUMBER.fullmatch, cells))
         whole = all(" " not in cell and len(cell) <= WHOLE for cell in cells)  # keys, numbers: copied, so never broken
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in rows:

@@ -58,7 +58,7 @@ def describe_state(run: RunRecord, sign: tuple[float, str] | None) -> str:
     note = run.failure
     if run.status == "running" and sign is None:
         note = "its process has ended"
-    elif run.status == "running" and sign is not None:
+    elif sign is not None and run.status == "running":
         silent, doing = sign
         age = f"{silent:.0f} s ago" if silent < STALE_SECONDS else f"{duration(silent)} ago, taken for dead"
         note = f"{doing or 'starting'}, {age}"

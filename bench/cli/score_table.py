@@ -21,15 +21,14 @@ def print_figures(found: Figures) -> None:
     """Print a table of figures ranked by vectors, and one with bounds of those ranked by binary codes."""
     from bench.evaluation.score_json import figure_rows
 
-    vectors: dict[tuple[str, str, str], dict[str, Any]] = {}
+    vectors: dict[tuple[Any, ...], dict[str, Any]] = {}
     codes = []
     for row in figure_rows(found):
-        facts = {"protocol": row.get("protocol", ""), "distance": row["distance"], "metric": row["metric"]}
         if row["distance"] == "hamming":
-            codes.append({**row, **facts, "mean_over": row["average"], TIED: row["tied"]})
+            codes.append({**row, "mean_over": row["average"], TIED: row["tied"]})
         else:
-            value = {f"mean_over_{row['average']}": row["value"]}
-            vectors.setdefault((facts["protocol"], row["distance"], row["metric"]), facts).update(value)
+            key = (row.get("protocol"), row["distance"], row["metric"])
+            vectors.setdefault(key, row)[f"mean_over_{row['average']}"] = row["value"]
     columns = [f"mean_over_{name}" for name in AVERAGES]
     _print([*vectors.values()], [name for name in columns if any(name in row for row in vectors.values())])
     _print(codes, ["mean_over", "value", "pessimistic", "optimistic", TIED])
@@ -44,7 +43,7 @@ def print_figures(found: Figures) -> None:
 def _print(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Print rows, without the columns ``protocol`` and ``distance`` if all rows have the same."""
     if rows:
-        named = any(row["protocol"] for row in rows)
+        named = any("protocol" in row for row in rows)
         distances = named or len({row["distance"] for row in rows}) > 1
         print_rows("scores", rows, columns=["protocol"] * named + ["distance"] * distances + ["metric", *columns])
 
