@@ -135,7 +135,7 @@ def assign(settings: Sequence[Any], assignments: Sequence[str]) -> list[Any]:
             meanings = {name.name: name.metadata.get("help", "") for each in changed for name in fields(each)}
             raise UsageError(f"There is no setting {key!r} here. {nearest(key, meanings, meanings)}")
         for position in owners:
-            value = convert(key, text.strip(), typing.get_type_hints(type(changed[position]))[key])
+            value = _convert(key, text.strip(), typing.get_type_hints(type(changed[position]))[key])
             changed[position] = replace(changed[position], **{key: value})
     for each in changed:
         check(each)
@@ -192,11 +192,8 @@ def names(settings: Any) -> list[str]:
     return [each.name for each in fields(settings)]
 
 
-def convert(key: str, text: str, kind: Any) -> Any:
-    """``text`` as a value of type ``kind`` (int, float, bool, str, a Literal, or one of these or None).
-
-    Raises UsageError with the key and its type.
-    """
+def _convert(key: str, text: str, kind: Any) -> Any:
+    """``text`` as a value of type ``kind``: int, float, bool, str, a Literal, or one of these or None."""
     if isinstance(kind, types.UnionType):
         if text.lower() in ("", "none"):
             return None

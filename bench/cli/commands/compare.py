@@ -34,9 +34,9 @@ def compare(
     from bench.reports.ablation import format_comparison
 
     parsed = parse_metric(metric)
-    sides = [_open(each, metric, global_option(ctx, "store")) for each in (a, b)]
-    found = compare_results(*sides, metric)
-    values = [result.score(metric) for result in sides]
+    one, other = (_open(each, metric, global_option(ctx, "store")) for each in (a, b))
+    found = compare_results(one, other, metric)
+    values = [one.score(metric), other.score(metric)]
     if format == "json":
         numbers = [*values, found.points, found.low, found.high, found.p]
         names = ("value_a", "value_b", "points", "low", "high", "p")

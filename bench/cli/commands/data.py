@@ -16,7 +16,6 @@ from bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from bench.datasets.base import Dataset
-    from bench.datasets.published.tree_dataset import TreeDataset
     from bench.types import Split
 
 data = typer.Typer(no_args_is_help=True, help="Datasets on disk: where they are, checks, canonical lists.")
@@ -56,11 +55,16 @@ def add(
     from bench.datasets.adding.add import Adding
     from bench.datasets.adding.drawings import Draw
     from bench.datasets.checks.check import check as find
+    from bench.datasets.published.tree_dataset import TreeDataset
 
     modes = [name for name, given in (("copy", copy), ("link", link), ("in-place", in_place)) if given]
     if len(modes) > 1:
         raise UsageError(f"--{modes[0]} and --{modes[1]} exclude each other: pass one of them.")
-    with Adding(open_tree(ctx, dataset), sources, Draw(sketches, seed)) as adding:
+    tree = open_dataset(ctx, dataset, None)
+    if not isinstance(tree, TreeDataset):
+        cure = "it is read where it is, by --set root=PATH" if tree.whereabouts().expected else "it is here already"
+        raise UsageError(f"Dataset {dataset!r} cannot be added: {cure}.")
+    with Adding(tree, sources, Draw(sketches, seed)) as adding:
         with show_progress(ctx, f"looking for {dataset}", in_bytes=True) as bars:
             found = adding.find(bars)
         data_table.print_lines(data_table.found_lines(adding, found))  # not between bars, which take over stdout
@@ -187,17 +191,6 @@ def open_dataset(ctx: typer.Context, name: str, assignments: list[str] | None) -
     refuse_repeated(assignments or [])
     (settings,) = assign([kind.Settings()], assignments or [])
     return kind(Path(global_option(ctx, "data_root")), settings)
-
-
-def open_tree(ctx: typer.Context, name: str) -> TreeDataset:
-    """A dataset that can be added; raises UsageError for others."""
-    from bench.datasets.published.tree_dataset import TreeDataset
-
-    found = open_dataset(ctx, name, None)
-    if not isinstance(found, TreeDataset):
-        cure = "it is read where it is, by --set root=PATH" if found.whereabouts().expected else "it is here already"
-        raise UsageError(f"Dataset {name!r} cannot be added: {cure}.")
-    return found
 
 
 def write_lists(split: Split, lists: data_table.Lists, folder: Path) -> None:

@@ -131,9 +131,9 @@ def backbones(
     from bench.datasets.base import DATASETS
     from bench.methods.backbone.architectures import find_backbones
     from bench.methods.backbone.published_weights import default_file, packaged_file
-    from bench.settings.run_settings import RunSettings, with_recipe
+    from bench.settings.run_settings import RunSettings
 
-    default = {name: with_recipe(RunSettings(), dataset.recipe).backbone for name, dataset in DATASETS.items()}
+    default = {name: dataset.recipe.get("backbone", RunSettings.backbone) for name, dataset in DATASETS.items()}
     files = {name: default_file(name) for name in find_backbones(pattern)}
     rows = [
         {
