@@ -14,11 +14,12 @@ from bench.datasets.base import DATASETS
 from bench.datasets.published.request_split import check_fingerprint, locate_folder, remembered_folder
 from bench.devices import choose_device
 from bench.errors import LoadingError, UsageError
+from bench.experiments.embed_split import Embedder
 from bench.experiments.execute import Execution, build
 from bench.experiments.experiment import Experiment, Resources, configuration_of, weights_identity
 from bench.experiments.progress import Observer
 from bench.experiments.resolve import resolve, settings_of
-from bench.methods.base import METHODS, Method
+from bench.methods.base import METHODS
 from bench.results.models import RunRecord
 from bench.results.reading import existing
 from bench.settings.request import HASH, Request, in_text
@@ -71,21 +72,22 @@ def stored_request(
     return replace(request, assignments=(*stored, *request.assignments, *assignments))
 
 
-def load_network(run: RunRecord, resources: Resources, weights: Path | None = None) -> tuple[Experiment, Method]:
-    """The experiment of a stored run and its network, in evaluation mode on the device of ``resources``.
+def load_embedder(run: RunRecord, resources: Resources, weights: Path | None = None) -> Embedder:
+    """The network of a stored run, in evaluation mode on the device of ``resources``, with its experiment.
 
     Raises LoadingError when the network is not in the cache, with the way to train it again, and as
     ``load_experiment``.
     """
     experiment = load_experiment(run, resources, weights=weights)
-    method = build(experiment, resources, choose_device(resources.device)).eval()
+    device = choose_device(resources.device)
+    method = build(experiment, resources, device).eval()
     trains = bool(method.weights) and experiment.trained is None
     if trains and Networks(resources.cache_dir).load(experiment.training_key, method) is None:
         raise LoadingError(
             f"The network of run {run.id} is not in the cache folder {resources.cache_dir}: name the one that it was "
             f"trained with by --cache-dir, or train it again by `{Request.from_json(run.request).command()} --force`."
         )
-    return experiment, method
+    return Embedder(method, experiment, resources, device)
 
 
 def find_run(request: Request, where: str) -> RunRecord | None:

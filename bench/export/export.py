@@ -12,11 +12,9 @@ import numpy as np
 import torch
 
 from bench.datasets.images.loader import Images
-from bench.devices import choose_device
 from bench.errors import LoadingError, StorageError, UsageError
-from bench.experiments.embed_split import Embedder
 from bench.experiments.experiment import Experiment, Resources
-from bench.experiments.stored_run import load_network
+from bench.experiments.stored_run import load_embedder
 from bench.export.card import make_card
 from bench.export.onnx import write_onnx
 from bench.export.safetensors import write_safetensors
@@ -44,13 +42,13 @@ def export(
     """
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UsageError(f"{output} exists: give a new or empty folder by -o.")
-    experiment, method = load_network(run, resources, weights)
+    embedder = load_embedder(run, resources, weights)
+    experiment, method = embedder.experiment, embedder.method
     if not method.state_dict():
         raise UsageError(f"Method {run.method!r} has no network: there is nothing to export.")
     recorded = run.environment.get("network", "")
     if not network_hash(method).startswith(recorded):
         raise LoadingError(f"The network in the cache is not that of run {run.id}, but of a later one: export that.")
-    embedder = Embedder(method, experiment, resources, choose_device(resources.device))
     pixels = {modality: read_pixels(experiment, modality) for modality in MODALITIES}
     wanted = {each: embedder.embed_pixels(pixels[each], is_photo=each == "photo") for each in MODALITIES}
     exchanged = {each: embedder.embed_pixels(pixels[each], is_photo=each != "photo") for each in MODALITIES}

@@ -17,7 +17,6 @@ from torch import Tensor
 from bench.datasets.base import Dataset
 from bench.datasets.images.loader import Images
 from bench.datasets.images.user_sketch import decode_sketch
-from bench.devices import choose_device
 from bench.embeddings.arrays import Embeddings, Rows, rows_at
 from bench.errors import DataError
 from bench.evaluation.ranking import rank
@@ -25,7 +24,7 @@ from bench.evaluation.reranking import Icfrr
 from bench.evaluation.similarity import Measure, measure
 from bench.experiments.embed_split import Embedder
 from bench.experiments.experiment import Resources
-from bench.experiments.stored_run import load_network
+from bench.experiments.stored_run import load_embedder
 from bench.results.models import RunRecord
 from bench.search.photo_folder import PhotoFolder
 from bench.types import Floats, Item
@@ -118,8 +117,8 @@ def open_searcher(
     Raises UsageError for a run that has no network, LoadingError when its network is not in the cache (with the way to
     train it again), DataError for photos or images of the run that are missing.
     """
-    experiment, method = load_network(run, resources, weights)
-    embedder = Embedder(method, experiment, resources, choose_device(resources.device))
+    embedder = load_embedder(run, resources, weights)
+    experiment = embedder.experiment
     if photos is None:
         items = experiment.split.gallery
         blank = torch.zeros(1, 3, *[experiment.test_size] * 2, dtype=torch.uint8)

@@ -88,17 +88,14 @@ def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path 
     """Write the embeddings of a run, from the cache or computed again, with labels and paths."""
     import numpy as np
 
-    from bench.devices import choose_device
-    from bench.experiments.embed_split import Embedder
-    from bench.experiments.stored_run import load_network
+    from bench.experiments.stored_run import load_embedder
 
     write_output(path, b"")  # a mistake shows before thousands of images are embedded
     run = load_run(ctx, number, finished=True)
     with show_progress(ctx, f"{run.title}, run {number}", "embedding") as bars:
-        resources = make_resources(ctx)
-        experiment, method = load_network(run, resources, weights)
-        found, _ = Embedder(method, experiment, resources, choose_device(resources.device)).embed_split(bars)
-    split = experiment.split
+        embedder = load_embedder(run, make_resources(ctx), weights)
+        found, _ = embedder.embed_split(bars)
+    split = embedder.experiment.split
     arrays: dict[str, Any] = {"query": found.query, "gallery": found.gallery[:], **split.label_arrays()}
     arrays |= {f"{side}_paths": [item.path for item in getattr(split, role)] for side, role in SIDES.items()}
     with path.open("wb") as file:

@@ -19,7 +19,7 @@ from bench.cli.main import app
 from bench.datasets.emoji import Emoji
 from bench.datasets.images.decode import decode, to_square
 from bench.experiments.experiment import Resources
-from bench.experiments.stored_run import load_network
+from bench.experiments.stored_run import load_embedder
 from bench.io import write_tensors
 from bench.results.models import RunRecord
 from bench.results.store import Store
@@ -83,7 +83,8 @@ def test_the_code_of_the_card_embeds_as_the_run_does_without_torch(
     (out / "card.py").write_text(code)
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=out, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    experiment, network = load_network(stored_run(tmp_path), Resources(tmp_path / "pictures", shared_cache, "cpu"))
+    loaded = load_embedder(stored_run(tmp_path), Resources(tmp_path / "pictures", shared_cache, "cpu"))
+    experiment, network = loaded.experiment, loaded.method
     wanted = []
     for paths, is_photo in zip(pictures, (False, True), strict=True):
         pixels = [to_square(decode(path.read_bytes(), path.name), experiment.test_size) for path in paths]
