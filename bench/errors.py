@@ -6,7 +6,7 @@ Everything else that goes wrong is a bug and ends in a traceback (exit code 1).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 
 class BenchError(Exception):
@@ -67,6 +67,12 @@ MOST_NAMED = 40  # names that a sentence lists
 def reason(error: Exception) -> str:
     """What went wrong, for the middle of a sentence: of a system call without the path, which the sentence names."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def check_known(absence: str, name: str, names: Collection[str]) -> None:
+    """Raise UsageError, with the nearest name, unless ``name`` is among ``names``; ``absence`` begins the sentence."""
+    if name not in names:
+        raise UsageError(f"{absence} {name!r}. {nearest(str(name), names)}")
 
 
 def nearest(name: str, names: Iterable[str], meanings: Mapping[str, str] | None = None) -> str:

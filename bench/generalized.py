@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import DataError, UsageError, nearest
+from bench.errors import DataError, UsageError, check_known
 from bench.types import Item, Split, salted_order
 
 Chosen = tuple[list[Item], list[Item]]  # sketches that become queries, and photos that join the gallery
@@ -45,8 +45,7 @@ def extend(split: Split, name: str) -> Split:
 
     Raises UsageError for an unknown name and a fine-grained split, DataError without seen images to add.
     """
-    if name not in GALLERIES:
-        raise UsageError(f"There is no gallery {name!r}. {nearest(name, GALLERIES)}")
+    check_known("There is no gallery", name, GALLERIES)
     if name == "unseen":
         return split
     if split.relevance == "instance":

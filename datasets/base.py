@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.errors import UsageError, nearest
+from bench.errors import UsageError, check_known
 from bench.registry import Registry, not_derived_from
 from bench.types import Item, Modality, Relevance, Split
 
@@ -95,8 +95,7 @@ class Dataset(ABC):
         if not isinstance(name, str | None):
             raise UsageError(f"A split is named by a text, not by {name!r}.")
         name, colon, variant = (name or self.split_names[0]).partition(":")
-        if name not in self.split_names:
-            raise UsageError(f"Dataset {self.name!r} has no split {name!r}. {nearest(name, self.split_names)}")
+        check_known(f"Dataset {self.name!r} has no split", name, self.split_names)
         if not colon:
             return self.load_split(name)
         if variant.partition("-")[0] == AVAILABLE:  # the split's own name ends in its number of classes

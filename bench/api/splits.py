@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.api.arguments import check_whole
 from bench.api.places import data_folder
 from bench.datasets.base import DATASETS, Dataset
-from bench.errors import UsageError, nearest
+from bench.errors import check_known
 from bench.settings.request import in_text
 from bench.settings.run_settings import assign
 from bench.types import ROLES, Item, Split
@@ -61,8 +61,7 @@ class LoadedSplit:
 
     def items(self, role: Role) -> tuple[Item, ...]:
         """The images of a role, in the canonical order: path, class and modality of each."""
-        if role not in ROLES:
-            raise UsageError(f"A split has no role {role!r}. {nearest(str(role), ROLES)}")
+        check_known("A split has no role", role, ROLES)
         found: tuple[Item, ...] = getattr(self.split, role)
         return found
 

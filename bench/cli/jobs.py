@@ -11,7 +11,7 @@ import typer
 from bench.cli.options import RunOptions
 from bench.cli.sweep import Sweep
 from bench.cluster.launch import EXECUTORS, Executor, Job, gpus_here
-from bench.errors import DatabaseError, IncompleteError, StorageError, UsageError, nearest
+from bench.errors import DatabaseError, IncompleteError, StorageError, UsageError, check_known
 from bench.evaluation.ranking import available_processors
 from bench.experiments.experiment import Resources
 from bench.loggers.base import observe
@@ -30,8 +30,7 @@ def choose_executor(options: RunOptions, resources: Resources) -> Executor | Non
         if options.jobs is not None or options.job:
             raise UsageError("--jobs and --job are for jobs: name an --executor, local or slurm.")
         return None
-    if options.executor not in EXECUTORS:
-        raise UsageError(f"There is no executor {options.executor!r}. {nearest(options.executor, EXECUTORS)}")
+    check_known("There is no executor", options.executor, EXECUTORS)
     if options.executor == "slurm" and not options.keep_going:
         raise UsageError("--fail-fast cannot stop the jobs of a cluster: leave it out.")
     if resources.processes.size > 1:

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.embeddings.arrays import Embeddings, as_labels, as_vectors, check_numbers, check_side
-from bench.errors import DataError, UsageError, nearest
+from bench.errors import DataError, UsageError, check_known
 from bench.io import write_whole
 
 Side = Literal["query", "gallery"]
@@ -80,8 +80,7 @@ class ShardWriter:
         UsageError for an unknown side or a complete folder; StorageError when a file cannot be written.
         """
         self._check_new()
-        if side not in SIDES:
-            raise UsageError(f"There is no side {side!r}. {nearest(side, SIDES)}")
+        check_known("There is no side", side, SIDES)
         if side == "gallery" and clusters is not None:
             raise UsageError("Only queries have clusters: leave them out for the gallery.")
         block = as_vectors(side, np.asarray(vectors))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, rows_at
-from bench.errors import UsageError, nearest
+from bench.errors import UsageError, check_known
 from bench.evaluation.metrics.base import STORED_METRICS
 from bench.evaluation.ranking_cpu import Engine, Progress, Rescore
 from bench.evaluation.ranking_plan import Plan
@@ -50,8 +50,7 @@ def rank(
     ranked at a time. Raises UsageError for an unknown metric, distance, tie rule or device and for a number that is too
     small, DataError as ``similarity.measure``.
     """
-    if ties not in TIES:
-        raise UsageError(f"There is no tie rule {ties!r}. {nearest(ties, TIES)}")
+    check_known("There is no tie rule", ties, TIES)
     workers = available_processors() if threads is None else threads
     for name, number, least in (("top", top, 0), ("threads", workers, 1)):
         if number < least:

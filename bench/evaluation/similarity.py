@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.embeddings.arrays import Rows
-from bench.errors import DataError, UsageError, nearest
+from bench.errors import DataError, check_known
 from bench.evaluation.integers import EXACT, Integers, blocks, find_integers, number_values, split_squares
 from bench.evaluation.jit import compiled
 from bench.types import Distance, Doubles, Floats, Labels
@@ -116,8 +116,7 @@ def measure(query: Floats, gallery: Rows, distance: Distance, *, eps: float = 0.
     Raises UsageError for an unknown distance, DataError for NaN or infinity, for vectors so long that scores would
     overflow, and for ``hamming`` unless both sides are codes of 0 and 1, or of -1 and 1.
     """
-    if distance not in get_args(Distance):
-        raise UsageError(f"There is no distance {distance!r}. {nearest(distance, get_args(Distance))}")
+    check_known("There is no distance", distance, get_args(Distance))
     if distance == "hamming":
         _check_codes(query, gallery)
     whole = None if eps or cosines else find_integers(query, gallery, PART)

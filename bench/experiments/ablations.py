@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from bench.errors import UsageError, nearest
+from bench.errors import UsageError, check_known
 from bench.methods.base import METHODS
 
 
@@ -31,8 +31,7 @@ def ablations(
     """
     kind = METHODS.get(method)
     for term in without:
-        if term not in kind.terms:
-            raise UsageError(f"Method {method!r} has no loss term {term!r}. {nearest(term, kind.terms)}")
+        check_known(f"Method {method!r} has no loss term", term, kind.terms)
     if structural and not kind.structural:
         raise UsageError(f"Method {method!r} has no structural ablations: leave --structural out.")
     rows, usual = [FULL], kind.default_terms()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.errors import UsageError, nearest
+from bench.errors import UsageError, check_known
 from bench.methods.base import METHODS, Method
 from bench.settings.request import in_text
 from bench.settings.run_settings import given
@@ -20,8 +20,7 @@ def with_recipe_named(method: str, recipe: str, assignments: Sequence[str]) -> t
     if not method:
         raise UsageError(f"--checkpoint scores a network as it was trained: leave out --recipe {recipe}.")
     recipes = METHODS.get(method).recipes
-    if recipe not in recipes:
-        raise UsageError(f"Method {method!r} has no recipe {recipe!r}. {nearest(recipe, recipes)}")
+    check_known(f"Method {method!r} has no recipe", recipe, recipes)
     own = given(assignments)
     return (*(f"{key}={in_text(value)}" for key, value in recipes[recipe].items() if key not in own), *assignments)
 

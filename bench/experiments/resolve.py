@@ -13,7 +13,7 @@ from bench.datasets.base import DATASETS, Dataset
 from bench.datasets.checks.find_broken_images import ROLES, BrokenImageCache, Role
 from bench.datasets.images.samplers import check_batches
 from bench.datasets.published.request_split import apply_request, remember_folder
-from bench.errors import DataError, LoadingError, UsageError, nearest
+from bench.errors import DataError, LoadingError, UsageError, check_known
 from bench.experiments.experiment import Experiment, Resources, default_settings
 from bench.fine_grained import FineGrainedSplit
 from bench.generalized import GALLERIES
@@ -210,13 +210,10 @@ def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset
     parts = default_settings(kind, dataset_kind, backbone)
     run, own, dataset_settings, post = assign([*parts, dataset_kind.Settings(), PostProcessing()], request.assignments)
     for term in request.without:
-        if term not in kind.terms:
-            raise UsageError(f"Method {request.method!r} has no loss term {term!r}. {nearest(term, kind.terms)}")
+        check_known(f"Method {request.method!r} has no loss term", term, kind.terms)
         own = replace(own, **{f"weight_{term}": 0.0})
     if request.structural:
-        if request.structural not in kind.structural:
-            near = nearest(request.structural, kind.structural)
-            raise UsageError(f"Method {request.method!r} has no structural ablation {request.structural!r}. {near}")
+        check_known(f"Method {request.method!r} has no structural ablation", request.structural, kind.structural)
         own = replace(own, **kind.structural[request.structural])
     if kind.terms and not any(getattr(own, f"weight_{term}") for term in kind.terms):
         raise UsageError(

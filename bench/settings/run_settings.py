@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
-from bench.errors import UsageError, nearest
+from bench.errors import UsageError, check_known, nearest
 from bench.registry import Registry, not_a_function
 
 T = TypeVar("T")
@@ -203,8 +203,7 @@ def _convert(key: str, text: str, kind: Any) -> Any:
             raise UsageError(f"Setting {key!r} takes true or false, not {text!r}.")
         return text.lower() in TRUE
     if typing.get_origin(kind) is typing.Literal:
-        if text not in typing.get_args(kind):
-            raise UsageError(f"Setting {key!r} has no choice {text!r}. {nearest(text, typing.get_args(kind))}")
+        check_known(f"Setting {key!r} has no choice", text, typing.get_args(kind))
         return text
     try:
         return kind(text)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.errors import UsageError, nearest
+from bench.errors import check_known
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,5 @@ RULES: Mapping[str, Selection] = {
 
 def selection(name: str) -> Selection:
     """The rule called ``name``; raises UsageError with the nearest when there is none."""
-    if name not in RULES:
-        raise UsageError(f"There is no selection rule {name!r}. {nearest(name, RULES)}")
+    check_known("There is no selection rule", name, RULES)
     return RULES[name]

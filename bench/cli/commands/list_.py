@@ -11,7 +11,7 @@ import typer
 from bench.cli.app import app
 from bench.cli.options import Many
 from bench.cli.output import Format, cache_dir, open_store, print_rows
-from bench.errors import UsageError, nearest
+from bench.errors import check_known
 
 listing = typer.Typer(no_args_is_help=True, help="List methods, datasets, splits, backbones, runs ...")
 app.add_typer(listing, name="list")
@@ -159,8 +159,7 @@ def runs(
     from bench.cli.run_table import STATUSES, find_networks, make_row
 
     for each in status or ():
-        if each not in STATUSES:
-            raise UsageError(f"There is no status {each!r}. {nearest(each, STATUSES)}")
+        check_known("There is no status", each, STATUSES)
     with open_store(ctx) as store:
         found, doing = store.runs(status=status or list(STATUSES)), store.doing()
     networks = find_networks(cache_dir(ctx)) if format == "json" else {}
