@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
-from bench.results.models import RUN_COLUMNS, RunRecord, RunRow, insert_results
+from bench.results.models import RUN_COLUMNS, RunRecord, insert_results, insert_run
 from bench.results.store import ELSEWHERE, Store
 
 ROUNDING = 1e-4  # largest difference between the scores of one run, computed on other machines or processes
@@ -40,19 +40,17 @@ def enter_run(store: Store, run: RunRecord, details: Mapping[str, bytes], merged
     In one transaction: a process that enters the same run at the same time waits, and finds it stored.
     """
     with store.writing(run.key) as session:
-        session.execute(select(RunRow.id).where(RunRow.key == run.key).with_for_update())  # ``finish`` waits, too
+        session.execute(select(RunRecord.id).where(RunRecord.key == run.key).with_for_update())  # ``finish`` waits, too
         stored = store.runs(session=session, key=run.key)
         done = [each for each in stored if run.status == each.status == "done"]
         if any(_alike(each, run) for each in done[-1:]) or any(_facts(each) == _facts(run) for each in stored):
             merged.known += 1
             return
         columns = {name: getattr(run, name) for name in RUN_COLUMNS if name != "id"}
-        row = RunRow(**columns | ({"status": "superseded"} if done else {}))
-        session.add(row)
-        session.flush()
-        insert_results(session, row.id, run.scores, details)
+        number = insert_run(session, columns | ({"status": "superseded"} if done else {}))
+        insert_results(session, number, run.scores, details)
         if done:
-            merged.conflicts.append(_conflict(done[-1], run, merged.source, row.id))
+            merged.conflicts.append(_conflict(done[-1], run, merged.source, number))
         elif run.status == "done":
             store.unqueue(run.key, "interrupted", ELSEWHERE, session)
     merged.new += 1

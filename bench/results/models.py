@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Integer, LargeBinary, Select, String, and_, or_, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import JSON, BigInteger, ForeignKey, Integer, LargeBinary, Select, String, and_, insert, or_, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column
 
 from bench.settings.post_processing import PostProcessing
 from bench.settings.run_settings import RunSettings
@@ -22,33 +21,6 @@ LONG = BigInteger().with_variant(Integer, "sqlite")  # 64 bits; SQLite's integer
 
 class Base(DeclarativeBase):
     """Base of all tables; each change of a table needs a step in ``bench/results/migrations.py``."""
-
-
-class RunRow(Base):
-    """One run: its request, its environment, how it ended."""
-
-    __tablename__ = "run"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    key: Mapped[str] = mapped_column(String(64), index=True)
-    method: Mapped[str]
-    ablation: Mapped[str]
-    dataset: Mapped[str]
-    split: Mapped[str]
-    fingerprint: Mapped[str] = mapped_column(String(64))
-    seed: Mapped[int] = mapped_column(LONG)
-    selection: Mapped[str]
-    gallery: Mapped[str]
-    per_class_limit: Mapped[int | None] = mapped_column(LONG)
-    configuration: Mapped[dict[str, Any]] = mapped_column(JSON)
-    request: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    environment: Mapped[dict[str, Any]] = mapped_column(JSON)
-    seconds: Mapped[dict[str, Any]] = mapped_column(JSON)
-    cost: Mapped[dict[str, Any]] = mapped_column(JSON)
-    status: Mapped[str]
-    failure: Mapped[str]
-    started: Mapped[str]
-    ended: Mapped[str]
 
 
 class ScoreRow(Base):
@@ -88,33 +60,35 @@ class LeaseRow(Base):
     doing: Mapped[str]  # the current phase, such as "training 120/216"
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """A stored run. Times are UTC, ISO 8601.
+class RunRecord(MappedAsDataclass, Base):
+    """A stored run: what was asked, on which machine, how it ended, its scores. Times are UTC, ISO 8601.
 
     ``status`` is queued, running, done, failed, interrupted, pruned or superseded.
     """
 
-    id: int
-    key: str
-    method: str
-    ablation: str
-    dataset: str
-    split: str
-    fingerprint: str
-    seed: int
-    selection: str
-    gallery: str
-    per_class_limit: int | None
-    configuration: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    seconds: Mapping[str, float]
-    status: str
-    failure: str
-    started: str
-    ended: str
-    cost: Mapping[str, float] = field(default_factory=dict)
-    request: Mapping[str, Any] = field(default_factory=dict)
+    __tablename__ = "run"
+    __allow_unmapped__ = True  # ``scores``, which have a table of their own
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), index=True)
+    method: Mapped[str]
+    ablation: Mapped[str]
+    dataset: Mapped[str]
+    split: Mapped[str]
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    seed: Mapped[int] = mapped_column(LONG)
+    selection: Mapped[str]
+    gallery: Mapped[str]
+    per_class_limit: Mapped[int | None] = mapped_column(LONG)
+    configuration: Mapped[Mapping[str, Any]] = mapped_column(JSON)
+    environment: Mapped[Mapping[str, Any]] = mapped_column(JSON)
+    seconds: Mapped[Mapping[str, float]] = mapped_column(JSON)
+    status: Mapped[str]
+    failure: Mapped[str]
+    started: Mapped[str]
+    ended: Mapped[str]
+    cost: Mapped[Mapping[str, float]] = mapped_column(JSON, default_factory=dict)
+    request: Mapped[Mapping[str, Any]] = mapped_column(JSON, default_factory=dict)
     scores: tuple[Score, ...] = ()
 
     @property
@@ -195,7 +169,7 @@ def trained_on(configuration: Mapping[str, Any]) -> str:
     return f"trained on {checkpoint['split']}" + (f" ({', '.join(marks)})" if marks else "")
 
 
-RUN_COLUMNS = tuple(name for name in RunRecord.__dataclass_fields__ if name != "scores")
+RUN_COLUMNS = tuple(RunRecord.__table__.columns.keys())
 
 
 def id_columns(metric: str) -> dict[str, Any]:
@@ -213,6 +187,11 @@ def id_of(family: str, k: int | None, definition: str) -> str:
     """
     at = f"@{k}" if k is not None else "@all" if definition else ""
     return f"{family}{at}{definition and ':'}{definition}"
+
+
+def insert_run(session: Session, columns: Mapping[str, Any]) -> int:
+    """Insert a run inside the caller's transaction; returns its number."""
+    return session.scalars(insert(RunRecord).values(**columns).returning(RunRecord.id)).one()
 
 
 def insert_results(session: Session, run: int, scores: Sequence[Score], details: Mapping[str, bytes]) -> None:

@@ -15,15 +15,7 @@ from sqlalchemy.orm import Session
 from bench.errors import DatabaseError, IncompleteError
 from bench.results import migrations
 from bench.results.database import choose_journal, database_file, failures, inode, open_engine, plain
-from bench.results.models import (
-    RUN_COLUMNS,
-    DetailRow,
-    LeaseRow,
-    RunRecord,
-    RunRow,
-    insert_results,
-    scores_by_run,
-)
+from bench.results.models import DetailRow, LeaseRow, RunRecord, insert_results, insert_run, scores_by_run
 from bench.types import AVERAGES, Average, Score
 
 STALE_SECONDS = 60.0  # without a heartbeat; then the process counts as dead
@@ -84,20 +76,21 @@ class Store:
             # The lease first: a result is stored and its lease deleted in one transaction. So who finds no lease finds
             # the result.
             lease = session.get(LeaseRow, key, with_for_update=True)
-            done = session.scalar(select(func.max(RunRow.id)).where(RunRow.key == key, RunRow.status == "done"))
+            newest = select(func.max(RunRecord.id)).where(RunRecord.key == key, RunRecord.status == "done")
+            done = session.scalar(newest)
             if done is not None and not force:
                 self.unqueue(key, "interrupted", ELSEWHERE, session)
                 return Claim("done", done)
             if lease is not None and time.time() - lease.heartbeat < STALE_SECONDS:
                 return Claim("busy", lease.run_id)
-            queued = select(RunRow).where(RunRow.key == key, RunRow.status == "queued").with_for_update()
+            queued = select(RunRecord).where(RunRecord.key == key, RunRecord.status == "queued").with_for_update()
             waiting = session.scalar(queued.limit(1))
             if waiting is not None:
-                waiting.environment = waiting.environment | identity.get("environment", {})
+                waiting.environment = {**waiting.environment, **identity.get("environment", {})}
                 waiting.status, waiting.started = "running", now()
-            run = (waiting or self._enter(session, identity)).id
+            run = waiting.id if waiting is not None else self._enter(session, identity)
             if lease is not None:
-                lost = update(RunRow).where(RunRow.id == lease.run_id, RunRow.status == "running")
+                lost = update(RunRecord).where(RunRecord.id == lease.run_id, RunRecord.status == "running")
                 session.execute(lost.values(status="interrupted", failure="its process ended", ended=now()))
             session.merge(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
             return Claim("yours", run)
@@ -105,7 +98,7 @@ class Store:
     def begin(self, identity: Mapping[str, Any]) -> int:
         """Enter a running run without a claim, for results that are computed elsewhere; return its id."""
         with self.writing() as session:
-            return self._enter(session, identity).id
+            return self._enter(session, identity)
 
     def queue(self, identity: Mapping[str, Any], job: Mapping[str, str]) -> int:
         """Enter a queued run that ``job`` (its name and log) will compute, or update that of its key; return its id.
@@ -113,20 +106,21 @@ class Store:
         The next claim of the key makes it a running run.
         """
         with self.writing() as session:
-            row = session.scalar(select(RunRow).where(RunRow.key == identity["key"], RunRow.status == "queued"))
-            row = row or self._enter(session, {**identity, "environment": {}})
-            row.status, row.environment, row.started = "queued", dict(job), now()
-            return row.id
+            queued = select(RunRecord.id).where(RunRecord.key == identity["key"], RunRecord.status == "queued")
+            run = session.scalar(queued) or self._enter(session, {**identity, "environment": {}})
+            changed = update(RunRecord).where(RunRecord.id == run)
+            session.execute(changed.values(status="queued", environment=dict(job), started=now()))
+            return run
 
     def name_job(self, run: int, job: Mapping[str, str]) -> None:
         """Set the job of a run that is still queued."""
         with self.writing() as session:
-            queued = update(RunRow).where(RunRow.id == run, RunRow.status == "queued")
+            queued = update(RunRecord).where(RunRecord.id == run, RunRecord.status == "queued")
             session.execute(queued.values(environment=dict(job)))
 
     def unqueue(self, key: str, status: str, failure: str, session: Session | None = None) -> None:
         """Mark the queued run of a key, if any, failed or interrupted; within the transaction of ``session``."""
-        queued = update(RunRow).where(RunRow.key == key, RunRow.status == "queued")
+        queued = update(RunRecord).where(RunRecord.key == key, RunRecord.status == "queued")
         with nullcontext(session) if session else self.writing() as open_session:
             open_session.execute(queued.values(status=status, failure=failure, ended=now()))
 
@@ -151,21 +145,21 @@ class Store:
         entered its outcome from a file.
         """
         with self.writing() as session:
-            row = session.get_one(RunRow, run, with_for_update=True)
+            row = session.get_one(RunRecord, run, with_for_update=True)
             if row.status in FINISHED:
                 return
             insert_results(session, run, scores, details or {})
             row.seconds, row.cost = dict(seconds), dict(cost or {})
             row.environment = {**row.environment, **(environment or {})}
             row.status, row.failure, row.ended = "done", "", now()
-            older = (RunRow.key == row.key) & (RunRow.id != run) & (RunRow.status == "done")
-            session.execute(update(RunRow).where(older).values(status="superseded"))
+            older = (RunRecord.key == row.key) & (RunRecord.id != run) & (RunRecord.status == "done")
+            session.execute(update(RunRecord).where(older).values(status="superseded"))
             session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
 
     def fail(self, run: int, status: str, failure: str) -> None:
         """Mark a running run failed or interrupted, with the reason."""
         with self.writing() as session:
-            ended = update(RunRow).where(RunRow.id == run, RunRow.status == "running")
+            ended = update(RunRecord).where(RunRecord.id == run, RunRecord.status == "running")
             session.execute(ended.values(status=status, failure=failure, ended=now()))
             session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
 
@@ -195,14 +189,14 @@ class Store:
         ``metrics`` (ids, None for all) and ``averages`` choose the scores: a thousand runs have hundreds of thousands.
         With ``session`` they are read within the caller's transaction.
         """
-        query = select(*(getattr(RunRow, name) for name in RUN_COLUMNS)).order_by(RunRow.id)
+        query = select(*RunRecord.__table__.columns).order_by(RunRecord.id)  # faster than whole rows
         for column, value in equal.items():
-            attribute = getattr(RunRow, column)
+            attribute = getattr(RunRecord, column)
             values = value if isinstance(value, list | tuple) else [value]
             query = query.where(attribute.is_(None) if value is None else attribute.in_(filter(_fits, values)))
         with nullcontext(session) if session else self._session(self._engine) as open_session:
             rows = open_session.execute(query).all()
-            numbers = query.with_only_columns(RunRow.id).order_by(None) if equal else None
+            numbers = query.with_only_columns(RunRecord.id).order_by(None) if equal else None
             scores = scores_by_run(open_session, numbers, metrics, averages)
         return [RunRecord(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
 
@@ -230,11 +224,9 @@ class Store:
             rows = session.execute(select(LeaseRow.run_id, LeaseRow.heartbeat, LeaseRow.doing)).all()
         return {run: (time.time() - heartbeat, doing) for run, heartbeat, doing in rows}
 
-    def _enter(self, session: Session, identity: Mapping[str, Any]) -> RunRow:
-        row = RunRow(**identity, seconds={}, cost={}, status="running", failure="", started=now(), ended="")
-        session.add(row)
-        session.flush()  # gives it a number
-        return row
+    def _enter(self, session: Session, identity: Mapping[str, Any]) -> int:
+        columns = {"seconds": {}, "cost": {}, "status": "running", "failure": "", "started": now(), "ended": ""}
+        return insert_run(session, {**identity, **columns})
 
     @contextmanager
     def writing(self, key: str = "") -> Iterator[Session]:

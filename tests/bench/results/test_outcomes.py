@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_read_is_left(store: Store, tmp_path: Path, caplog
 def test_a_database_that_fails_keeps_the_file(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = keep(store, tmp_path, outcome())
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "writing", lambda store: 1 / 0)
+        patch.setattr(Store, "writing", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             enter_left(store, tmp_path)
     assert file.exists()
@@ -176,10 +176,10 @@ class Outage:
                 raise DatabaseError("The results database bench.db cannot be reached: check that the server runs.")
             finish(store, *arguments, **keywords)  # type: ignore[arg-type]
 
-        def not_writing(store: Store) -> object:
+        def not_writing(store: Store, key: str = "") -> object:
             if self.down(store.where):
                 raise DatabaseError("The results database bench.db cannot be reached: check that the server runs.")
-            return writing(store)
+            return writing(store, key)
 
         def not_opened(store: Store, where: str, **keywords: bool) -> None:
             if self.down(where):
