@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import fmean
 
 import typer
-from sqlalchemy import make_url
 
 from bench.cli.options import RunOptions
 from bench.cli.output import cache_dir, global_option, print_rows
@@ -79,11 +78,7 @@ def store_option(where: str) -> list[str]:
     if plain(where) != where:
         return []
     file = database_file(where)
-    if file is None:
-        return ["--store", where]
-    path = str(file.resolve())
-    url = make_url(where).set(database=path).render_as_string(hide_password=False) if "://" in where else path
-    return ["--store", url]
+    return ["--store", where if file is None else str(file.resolve())]
 
 
 def estimate(experiment: Experiment, done: Sequence[RunRecord]) -> tuple[int | None, int]:

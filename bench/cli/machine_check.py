@@ -6,8 +6,8 @@ import importlib.metadata
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,46 +29,36 @@ from bench.settings.run_settings import OPTIMISERS, SCHEDULES, RunSettings
 LITTLE_SPACE = 2e9  # bytes for a checkpoint, the network and embeddings
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One part of the machine: whether it can be used (None: does not apply), and one sentence about it."""
-
-    part: str
-    name: str
-    usable: bool | None
-    found: str
+COLUMNS = ("part", "name", "usable", "found")
+Finding = tuple[str, str, bool | None, str]  # ``COLUMNS``; usable is None where that does not apply
 
 
-def examine(where: str, data_root: Path, cache_dir: Path) -> list[Finding]:
-    """Findings on devices, weights, datasets, disks, the results database at ``where`` and packages."""
-    return [
-        *_program(),
-        *_devices(),
+def examine(where: str, data_root: Path, cache_dir: Path) -> list[dict[str, Any]]:
+    """Findings on devices, weights, datasets, disks, the results database at ``where`` and packages, as rows."""
+    findings = [
+        *_machine(),
         *_weights(),
         *_datasets(data_root),
         *_disks({"store": database_file(where) or Path(), "cache": cache_dir, "data": data_root}),
         _store(where),
         *_packages(),
-        *_plugins(),
     ]
+    return [dict(zip(COLUMNS, each, strict=True)) for each in findings]
 
 
-def _program() -> Iterator[Finding]:
+def _machine() -> Iterator[Finding]:
     facts = provenance.collect("cpu")
-    yield Finding("program", "bench", None, f"{facts['bench']}, commit {facts['commit']}, Python {facts['python']}")
-    yield Finding("program", "machine", None, f"{facts['system']}, {facts['processor']}, {facts['threads']} threads")
-
-
-def _devices() -> Iterator[Finding]:
-    yield Finding("device", "cpu", True, "always available")
+    yield ("program", "bench", None, f"{facts['bench']}, commit {facts['commit']}, Python {facts['python']}")
+    yield ("program", "machine", None, f"{facts['system']}, {facts['processor']}, {facts['threads']} threads")
+    yield ("device", "cpu", True, "always available")
     count = torch.cuda.device_count()
     for index in range(count):
         total = torch.cuda.get_device_properties(index).total_memory
-        yield Finding("device", f"cuda:{index}", True, f"{torch.cuda.get_device_name(index)}, {total / 1e9:.0f} GB")
+        yield ("device", f"cuda:{index}", True, f"{torch.cuda.get_device_name(index)}, {total / 1e9:.0f} GB")
     if not count:
-        yield Finding("device", "cuda", False, "torch sees none")
+        yield ("device", "cuda", False, "torch sees none")
     mps = torch.backends.mps.is_available()
-    yield Finding("device", "mps", mps, "Apple's graphics processor" if mps else "torch sees none")
+    yield ("device", "mps", mps, "Apple's graphics processor" if mps else "torch sees none")
 
 
 def _weights() -> Iterator[Finding]:
@@ -77,12 +67,12 @@ def _weights() -> Iterator[Finding]:
             path = default_file(name)
             if path is not None:
                 more = "; others by --weights FILE" if name == PACKAGED else f", {path}"
-                yield Finding("weights", name, True, f"ImageNet, sha256 {verified_hash(path)[:16]}{more}")
+                yield ("weights", name, True, f"ImageNet, sha256 {verified_hash(path)[:16]}{more}")
             elif name == RunSettings().backbone:
                 note = f"not on this machine: a run downloads them, or takes {PACKAGED}; else {how_to_get(name)}"
-                yield Finding("weights", name, False, note)
+                yield ("weights", name, False, note)
         except BenchError as error:
-            yield Finding("weights", name, False, str(error))
+            yield ("weights", name, False, str(error))
 
 
 def _datasets(data_root: Path) -> Iterator[Finding]:
@@ -91,16 +81,16 @@ def _datasets(data_root: Path) -> Iterator[Finding]:
             where = kind(data_root).whereabouts()
             found = f"{where.root or 'included'}, layout {where.layout}"
             missing = f"not found; 'bench data path {name}' shows where it is searched"
-            yield Finding("dataset", name, bool(where.layout), found if where.layout else missing)
+            yield ("dataset", name, bool(where.layout), found if where.layout else missing)
         except BenchError as error:
-            yield Finding("dataset", name, False, str(error))
+            yield ("dataset", name, False, str(error))
 
 
 def _disks(folders: dict[str, Path]) -> Iterator[Finding]:
     for name, folder in folders.items():
         there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
         free = shutil.disk_usage(there).free
-        yield Finding("disk", name, free >= LITTLE_SPACE, f"{free / 1e9:.1f} GB free in {there}")
+        yield ("disk", name, free >= LITTLE_SPACE, f"{free / 1e9:.1f} GB free in {there}")
 
 
 def _store(where: str) -> Finding:
@@ -108,27 +98,24 @@ def _store(where: str) -> Finding:
     try:
         store = existing(where)
         if store is None:
-            return Finding("store", name, None, "none yet: the first run creates it")
+            return ("store", name, None, "none yet: the first run creates it")
         runs = store.runs()
         store.close()
     except BenchError as error:
-        return Finding("store", name, False, str(error))
+        return ("store", name, False, str(error))
     counts = sorted(Counter(run.status for run in runs).items())
     summary = ", ".join(f"{count} {status}" for status, count in counts) or "no runs"
-    return Finding("store", name, True, f"schema version {migrations.CURRENT}; {summary}")
+    return ("store", name, True, f"schema version {migrations.CURRENT}; {summary}")
 
 
 def _packages() -> Iterator[Finding]:
     for name in provenance.PACKAGES:
-        yield Finding("package", name, True, importlib.metadata.version(name))
+        yield ("package", name, True, importlib.metadata.version(name))
     try:
-        yield Finding("package", "psycopg", True, f"{importlib.metadata.version('psycopg')}: results in PostgreSQL")
+        yield ("package", "psycopg", True, f"{importlib.metadata.version('psycopg')}: results in PostgreSQL")
     except importlib.metadata.PackageNotFoundError:
-        yield Finding("package", "psycopg", None, "absent; the extra 'postgresql' keeps results in PostgreSQL")
-
-
-def _plugins() -> Iterator[Finding]:
+        yield ("package", "psycopg", None, "absent; the extra 'postgresql' keeps results in PostgreSQL")
     for registry in (METHODS, OPTIMISERS, SCHEDULES, DATASETS, PROTOCOLS, METRICS, LOGGERS, KINDS, PICTURES, FORMATS):
         for plugin in registry.plugins():
             note = plugin.trouble or f"of {plugin.source}"
-            yield Finding("plug-in", f"{plugin.kind} {plugin.name}", not plugin.trouble, note)
+            yield ("plug-in", f"{plugin.kind} {plugin.name}", not plugin.trouble, note)

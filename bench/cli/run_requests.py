@@ -64,7 +64,8 @@ def run_requests(
             if not options.dry_run:
                 _follow_all(experiments, resources, options)
             return
-        _warn(experiments)
+        for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
+            typer.echo(f"dropped: {reason}", err=True)
         if options.dry_run:
             show_plan(ctx, experiments, options)
             return
@@ -118,8 +119,9 @@ def _resolve_all(
                     raise
                 kept.append(found)
                 typer.echo(f"{error} Showing stored run {found.id} ({found.ended}): same settings.", err=True)
-        for warning in dict.fromkeys(warning for _, warning in chosen if warning and processes.leads):
-            typer.echo(f"WARNING: {warning}", err=True)
+        for warning in dict.fromkeys([warning for _, warning in chosen] + [each.warning for each in experiments]):
+            if warning and processes.leads:
+                typer.echo(f"WARNING: {warning}", err=True)
         return experiments, kept
 
     with Bars("checking images", quiet=quiet or options.on_bad_image == "error") as bars:
@@ -132,14 +134,6 @@ def _resolve_all(
             "--set frozen_batchnorm=false, or use one process."
         )
     return experiments, kept
-
-
-def _warn(experiments: list[Experiment]) -> None:
-    """Print warnings for test classes that a network saw in training, and the images that were dropped."""
-    for warning in filter(None, (each.warning for each in experiments)):
-        typer.echo(f"WARNING: {warning}", err=True)
-    for reason in dict.fromkeys(reason for each in experiments for reason in each.dropped.values()):
-        typer.echo(f"dropped: {reason}", err=True)
 
 
 def _follow_all(experiments: list[Experiment], resources: Resources, options: RunOptions) -> None:

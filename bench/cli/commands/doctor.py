@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import typer
 
 from bench.cli.app import app
@@ -16,4 +14,4 @@ def doctor(ctx: typer.Context, format: Format = "table") -> None:
     from bench.cli.machine_check import examine
 
     findings = examine(str(global_option(ctx, "store")), global_option(ctx, "data_root"), cache_dir(ctx))
-    print_rows("findings", [asdict(each) for each in findings], format)
+    print_rows("findings", findings, format)
