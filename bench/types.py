@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -265,7 +265,12 @@ class Score:
     average: Average
     value: float
     queries: int
-    skipped: int = field(default=0)
+    skipped: int = 0
+
+    @property
+    def name(self) -> str:
+        """The metric, with its mean where that is over classes."""
+        return self.metric if self.average == "queries" else f"{self.metric}@{self.average}"
 
 
 EmptyQueries = Literal["skip", "zero"]

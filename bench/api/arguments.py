@@ -1,10 +1,15 @@
-"""Arguments of the API, arrays of any library, as the arrays that the engine takes."""
+"""Arguments of the API as the engine takes them: arrays of any library, whole numbers, places of data.
+
+The default of a place is the environment variable ``BENCH_*``, then the default of the commands.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -12,6 +17,7 @@ import numpy.typing as npt
 
 from bench.embeddings.arrays import as_labels
 from bench.errors import UsageError
+from bench.io import default_cache_folder
 from bench.types import Labels
 
 if TYPE_CHECKING:
@@ -49,25 +55,26 @@ def common_device(**arguments: object) -> str:
     return next(iter(devices.values()), "cpu")
 
 
-def as_pair_of_labels(what: str, query: object, gallery: object) -> tuple[Labels, Labels, tuple[str, ...]]:
-    """Labels of both sides as int64, and the names that they number: empty for labels that are integers.
+def number_labels(**given: object) -> tuple[dict[str, Labels], tuple[str, ...]]:
+    """Labels of each argument as int64, by its name, and the names that they number: none for integers.
 
-    ``what`` is ``labels``, ``groups`` or ``clusters``. Raises UsageError or DataError that names the argument.
+    Raises UsageError or DataError that names the argument.
     """
-    names = f"query_{what}", f"gallery_{what}"
-    sides = [plain_labels(name, value) for name, value in zip(names, (query, gallery), strict=True)]
-    texts = [side.dtype.kind == "U" for side in sides]
-    if texts[0] != texts[1]:
-        held = ["strings" if text else f"numbers ({side.dtype})" for text, side in zip(texts, sides, strict=True)]
-        raise UsageError(f"Argument {names[0]!r} holds {held[0]}, {names[1]!r} holds {held[1]}: use one kind.")
-    if not texts[0]:
-        return *(as_labels(name, side) for name, side in zip(names, sides, strict=True)), ()  # type: ignore[return-value]
-    for name, side in zip(names, sides, strict=True):
-        if side.ndim != 1:
-            raise UsageError(f"Argument {name!r} must have one dimension, not shape {side.shape}.")
-    known, numbers = np.unique(np.concatenate(sides), return_inverse=True)
-    numbers = numbers.astype(np.int64, copy=False)
-    return numbers[: len(sides[0])], numbers[len(sides[0]) :], tuple(known.tolist())
+    arrays = {name: _plain_labels(name, value) for name, value in given.items()}
+    for name, labels in arrays.items():
+        if labels.ndim != 1:
+            raise UsageError(f"Argument {name!r} must have one dimension, not shape {labels.shape}.")
+    texts = {name: labels.dtype.kind == "U" for name, labels in arrays.items()}
+    if len(set(texts.values())) > 1:
+        kinds = {name: "strings" if text else f"numbers ({arrays[name].dtype})" for name, text in texts.items()}
+        held = ", ".join(f"{name!r} holds {kind}" for name, kind in kinds.items())
+        raise UsageError(f"Argument {held}: use one kind.")
+    if not any(texts.values()):
+        return {name: as_labels(name, labels) for name, labels in arrays.items()}, ()
+    known, numbers = np.unique(np.concatenate([*arrays.values()]), return_inverse=True)
+    ends = np.cumsum([len(labels) for labels in arrays.values()])[:-1]
+    sides = np.split(numbers.astype(np.int64, copy=False), ends)
+    return dict(zip(arrays, sides, strict=True)), tuple(known.tolist())
 
 
 def check_whole(name: str, value: object, least: int) -> None:
@@ -82,7 +89,7 @@ def is_tensor(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def plain_labels(name: str, value: object) -> npt.NDArray[Any]:
+def _plain_labels(name: str, value: object) -> npt.NDArray[Any]:
     """Labels as an array, strings of any kind as text; raises UsageError for strings among other objects."""
     labels = as_array(name, value)
     # numpy makes text of a list that mixes kinds, so that 1 and "1", and NaN and "nan", would be one class.
@@ -93,3 +100,19 @@ def plain_labels(name: str, value: object) -> npt.NDArray[Any]:
     if any(not isinstance(each, str) for each in objects):
         raise UsageError(f"Argument {name!r} holds other objects than strings: labels are integers or strings.")
     return np.asarray(labels.tolist(), dtype=np.str_)
+
+
+def store_url(store: str | Path | None) -> str:
+    """The results database."""
+    return str(store or os.environ.get("BENCH_STORE") or "./bench.db")
+
+
+def data_folder(data_root: str | Path | None) -> Path:
+    """The folder of the datasets."""
+    return Path(data_root or os.environ.get("BENCH_DATA_ROOT") or "./data")
+
+
+def cache_folder(cache_dir: str | Path | None) -> Path:
+    """The cache folder."""
+    chosen = cache_dir or os.environ.get("BENCH_CACHE_DIR")
+    return Path(chosen) if chosen else default_cache_folder()

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from bench.api.arguments import as_array, plain_labels
+from bench.api.arguments import as_array, number_labels
 from bench.api.result import Result
 from bench.errors import UsageError
 from bench.evaluation.metrics.base import MAIN_METRICS, METRICS, parse_metric
@@ -47,15 +46,24 @@ def compare(a: Side, b: Side, metric: str = MAIN_METRICS[0], *, labels: Array | 
     sides = {"a": _results("a", a, metric), "b": _results("b", b, metric)}
     known = {name: clusters for name, (_, clusters) in sides.items() if clusters is not None}
     if labels is not None:
-        known["labels"] = _numbers(labels)
+        known |= number_labels(labels=labels)[0]
     if not known:
         raise UsageError("Argument 'labels' is missing: values of queries are compared by class.")
+    (first, clusters), *others = known.items()
     for name, (results, _) in sides.items():
-        _check_queries(name, results, known)
-    one, other = sides["a"][0], sides["b"][0]
+        if (queries := results.values.shape[1]) != len(clusters):
+            raise UsageError(
+                f"Argument {name!r} has {queries} queries, {first!r} has {len(clusters)}: give the same queries."
+            )
+    for other, numbers in others:
+        if not _same_classes(clusters, numbers):
+            raise UsageError(
+                f"Arguments {first!r} and {other!r} differ in the classes of their queries: "
+                "give the same queries in the same order."
+            )
     try:
-        clusters = next(iter(known.values()))
-        return significance.compare(one, other, clusters, average, np.random.default_rng(SEED))
+        generator = np.random.default_rng(SEED)
+        return significance.compare(sides["a"][0], sides["b"][0], clusters, average, generator)
     except ValueError as error:  # other queries without a relevant photo
         raise UsageError(
             f"Arguments 'a' and 'b' cannot be compared ({error}): give results of the same queries."
@@ -64,7 +72,7 @@ def compare(a: Side, b: Side, metric: str = MAIN_METRICS[0], *, labels: Array | 
 
 def _results(name: str, side: Side, metric: str) -> tuple[Results, Labels | None]:
     """Values [seeds, queries] of one side, and the classes of its queries if it knows them."""
-    each = [side] if isinstance(side, Result) else side
+    each, clusters = [side] if isinstance(side, Result) else side, None
     if isinstance(each, list | tuple) and each and all(isinstance(result, Result) for result in each):
         members: list[Any] = sorted(each, key=lambda result: int(getattr(result, "seed", 0)))
         seeds = tuple(getattr(result, "seed", number) for number, result in enumerate(members))
@@ -73,51 +81,26 @@ def _results(name: str, side: Side, metric: str) -> tuple[Results, Labels | None
         rows = [result.values(metric) for result in members]
         if len({row.shape for row in rows}) > 1:
             raise UsageError(f"Argument {name!r} has results of other numbers of queries: give results of one split.")
-        return _as_stored(np.stack(rows), seeds), members[0].clusters
-    values: npt.NDArray[Any] = np.atleast_2d(as_array(name, side))
-    if values.dtype.kind not in "fiub" or values.ndim != 2 or not values.size:
-        raise UsageError(
-            f"Argument {name!r} must be a result of evaluate, a run, a list of these, or numbers [queries] or "
-            f"[seeds, queries]; it is {values.dtype} {values.shape}."
-        )
-    results = _as_stored(values, tuple(range(len(values))))
+        values, clusters = np.stack(rows), members[0].clusters
+    else:
+        values = np.atleast_2d(as_array(name, side))
+        if values.dtype.kind not in "fiub" or values.ndim != 2 or not values.size:
+            raise UsageError(
+                f"Argument {name!r} must be a result of evaluate, a run, a list of these, or numbers [queries] or "
+                f"[seeds, queries]; it is {values.dtype} {values.shape}."
+            )
+        seeds = tuple(range(len(values)))
+    # In the precision of stored runs: otherwise a run would differ from its own embeddings by rounding.
+    with np.errstate(over="ignore"):  # infinity is refused
+        results = Results(values.astype(np.float32), seeds)
     if np.isinf(results.values).any():
         raise UsageError(f"Argument {name!r} holds infinity: give finite values, or NaN for a query that is left out.")
-    return results, None
-
-
-def _as_stored(values: npt.NDArray[Any], seeds: tuple[int, ...]) -> Results:
-    """In the precision of stored runs: otherwise a run would differ from its own embeddings by rounding."""
-    with np.errstate(over="ignore"):  # infinity is refused
-        return Results(values.astype(np.float32), seeds)
-
-
-def _check_queries(name: str, results: Results, known: dict[str, Labels]) -> None:
-    """Raise UsageError unless a side has as many queries as there are classes, and these agree."""
-    first, *others = known.items()
-    if results.values.shape[1:] != first[1].shape:
-        raise UsageError(
-            f"Argument {name!r} has {results.values.shape[1]} queries, {first[0]!r} has {len(first[1])}: give the same "
-            "queries."
-        )
-    for other, clusters in others:
-        if clusters.shape != first[1].shape or not _same_classes(clusters, first[1]):
-            raise UsageError(
-                f"Arguments {first[0]!r} and {other!r} differ in the classes of their queries: "
-                "give the same queries in the same order."
-            )
+    return results, clusters
 
 
 def _same_classes(one: Labels, other: Labels) -> bool:
     """Whether two numberings put the same queries together."""
+    if one.shape != other.shape:
+        return False
     pairs = len(np.unique(np.stack((one, other)), axis=1).T)
     return pairs == len(np.unique(one)) == len(np.unique(other))
-
-
-def _numbers(given: object) -> Labels:
-    labels = plain_labels("labels", given)
-    if labels.dtype.kind not in "iuU":
-        raise UsageError(f"Argument 'labels' holds {labels.dtype}: labels are integers or strings.")
-    if labels.ndim != 1:
-        raise UsageError(f"Argument 'labels' must have one dimension, not shape {labels.shape}.")
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)

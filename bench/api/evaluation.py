@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from bench.api.arguments import as_array, as_pair_of_labels, check_whole, common_device
+from bench.api.arguments import as_array, check_whole, common_device, number_labels
 from bench.api.result import Result
 from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, as_vectors
 from bench.embeddings.files import read_file
@@ -28,7 +28,8 @@ from bench.evaluation.protocol_scores import (
 from bench.evaluation.protocols.base import Gallery, Protocol
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.score_json import count_rows, figure_rows, find_warnings
-from bench.types import Distance, Doubles, Labels
+from bench.results.details import PerQuery
+from bench.types import Distance, Score
 
 if TYPE_CHECKING:
     import torch
@@ -49,35 +50,21 @@ class Evaluation(Result):
     names: tuple[str, ...]
     warnings: Sequence[str]
 
-    @cached_property
-    def scores(self) -> dict[str, float]:
-        """Means by metric id: over queries, or over classes for an id with ``@classes``."""
-        return {_id(each): each.value for each in self.figures}
-
-    @cached_property
-    def per_query(self) -> dict[str, Doubles]:
-        """Values of every query, float64 [queries], by metric id without mean.
-
-        A query without a relevant photo is NaN, or 0 where the protocol counts it so.
-        """
-        ids = dict.fromkeys(each.metric for each in self.figures)
-        zero = {metric for metric in ids if self.protocol.empty_rule(metric) == "zero"}
-        return {metric: self.ranking.per_query(metric, "zero" if metric in zero else "skip") for metric in ids}
-
-    @property
-    def clusters(self) -> Labels:
-        """The class of every query as a number, int64 [queries]."""
-        return self.ranking.clusters
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the classes that ``clusters`` numbers; empty where labels are integers."""
-        return self.names
-
     @property
     def top(self) -> npt.NDArray[np.int32] | None:
         """Gallery positions of the best photos, best first: int32 [queries, top]; None without ``evaluate(top=)``."""
         return self.ranking.top
+
+    @property
+    def _figures(self) -> Sequence[Score]:
+        return self.figures
+
+    @cached_property
+    def _values(self) -> PerQuery:
+        metrics = tuple(dict.fromkeys(each.metric for each in self.figures))
+        zero = [self.protocol.empty_rule(metric) == "zero" for metric in metrics]
+        values = [self.ranking.per_query(each, "zero" if z else "skip") for each, z in zip(metrics, zero, strict=True)]
+        return PerQuery(metrics, np.stack(values), self.ranking.clusters, self.names)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as ``bench score --format json`` prints."""
@@ -129,19 +116,28 @@ def evaluate(
     check_whole("seed", seed, 0)
     check_whole("top", top, 0)
     chosen = _protocol(protocol, metrics, distance, pairing)
-    labels, gallery_numbers, names = as_pair_of_labels("labels", query_labels, gallery_labels)
-    marks = _groups(groups)
+    labels, names = number_labels(query_labels=query_labels, gallery_labels=gallery_labels)
+    if groups is not None:
+        if not isinstance(groups, tuple | list) or len(groups) != 2:
+            raise UsageError("Argument 'groups' is a pair: the group of each query, and the group of each photo.")
+        labels |= number_labels(query_groups=groups[0], gallery_groups=groups[1])[0]
     if clusters is not None:
-        marks["query_clusters"], _, names = as_pair_of_labels("clusters", clusters, clusters)
+        own, names = number_labels(query_clusters=clusters)
+        labels |= own
     if scores is None:
-        where = _device(device or common_device(query=query, gallery=gallery))
-        sides = as_vectors("query", as_array("query", query)), as_vectors("gallery", as_array("gallery", gallery))
-        embeddings: Rankable = Embeddings(sides[0], sides[1], labels, gallery_numbers, **marks)
+        where = str(device or common_device(query=query, gallery=gallery))
+        if where != "cpu":
+            from bench.devices import choose_device  # imports torch, which takes seconds
+
+            where = str(choose_device(where))
+        given: dict[str, object] = {"query": query, "gallery": gallery}
+        vectors, photos = (as_vectors(name, as_array(name, side)) for name, side in given.items())
+        embeddings: Rankable = Embeddings(vectors, photos, **labels)
     else:
         given = {"query": query, "gallery": gallery, "distance": distance, "device": device}
         for name in (name for name, value in given.items() if value is not None):
             raise UsageError(f"Argument 'scores' is ranked as it is: leave {name!r} out.")
-        embeddings, where = ScoreMatrix(as_array("scores", scores), labels, gallery_numbers, **marks), "cpu"
+        embeddings, where = ScoreMatrix(as_array("scores", scores), **labels), "cpu"
     return _evaluate(embeddings, chosen, names, seed=seed, device=where, top=top)
 
 
@@ -178,24 +174,3 @@ def _protocol(
         raise UsageError("Argument 'protocol' or 'metrics' names one protocol, or metrics such as 'mAP@200:min'.")
     names = ["standard" if name is None else name] if metrics is None else []
     return requested_protocols(names, ids, distance, pairing)[0]
-
-
-def _groups(groups: tuple[Array, Array] | None) -> dict[str, Labels]:
-    if groups is None:
-        return {}
-    if not isinstance(groups, tuple | list) or len(groups) != 2:
-        raise UsageError("Argument 'groups' is a pair: the group of each query, and the group of each photo.")
-    query, gallery, _ = as_pair_of_labels("groups", *groups)
-    return {"query_groups": query, "gallery_groups": gallery}
-
-
-def _device(device: str | torch.device) -> str:
-    if str(device) == "cpu":
-        return "cpu"
-    from bench.devices import choose_device  # imports torch, which takes seconds
-
-    return str(choose_device(str(device)))
-
-
-def _id(figure: Figure) -> str:
-    return figure.metric if figure.average == "queries" else f"{figure.metric}@{figure.average}"

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from bench.api.places import cache_folder, store_url
+from bench.api.arguments import cache_folder, store_url
 from bench.api.runs import Run, stored_run
 from bench.datasets.base import DATASETS
 from bench.datasets.images.decode import decode, ink_to_square, pixels_of, to_square

@@ -5,16 +5,17 @@ from __future__ import annotations
 import html
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from bench.errors import UsageError, nearest
 from bench.evaluation.metrics.base import METRICS, parse_metric
 from bench.evaluation.ranking_result import class_means
+from bench.results.details import PerQuery
 from bench.statistics.intervals import SEED, Interval, interval
-from bench.types import Doubles, Labels
+from bench.types import Doubles, Labels, Score
 
 COLUMNS = ("metric", "value", "95 % interval")
 
@@ -24,27 +25,36 @@ class Result(ABC):
 
     @property
     @abstractmethod
-    def scores(self) -> Mapping[str, float]:
+    def _figures(self) -> Sequence[Score]:
+        """Every mean."""
+
+    @property
+    @abstractmethod
+    def _values(self) -> PerQuery:
+        """What the means are taken of."""
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
         """Means by metric id: over queries, or over classes for an id with ``@classes``."""
+        return {each.name: each.value for each in self._figures}
+
+    @cached_property
+    def per_query(self) -> dict[str, Doubles]:
+        """Values of every query, float64 [queries], by metric id without mean.
+
+        A query without a relevant photo is NaN, or 0 where the protocol of ``evaluate`` counts it so.
+        """
+        return dict(zip(self._values.metrics, self._values.values.astype(np.float64), strict=True))
 
     @property
-    @abstractmethod
-    def per_query(self) -> Mapping[str, Doubles]:
-        """Values of every query, float64 [queries], by metric id without mean. NaN: no photo is relevant."""
-
-    @property
-    @abstractmethod
     def clusters(self) -> Labels:
         """The class of every query as a number, int64 [queries]."""
+        return self._values.labels
 
     @property
-    @abstractmethod
-    def class_names(self) -> Sequence[str]:
-        """The names of the classes that ``clusters`` numbers; empty where the numbers are the names."""
-
-    @abstractmethod
-    def to_dict(self) -> dict[str, Any]:
-        """The figures as plain numbers and texts, for JSON or a data frame."""
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes that ``clusters`` numbers; empty where labels are integers."""
+        return self._values.classes
 
     @property
     def per_class(self) -> dict[str, dict[str | int, float]]:
@@ -52,7 +62,8 @@ class Result(ABC):
         found = {}
         for metric, values in self.per_query.items():
             labels, means = class_means(metric, values, self.clusters)
-            found[metric] = dict(zip(self._names(labels), means.tolist(), strict=True))
+            names = [self.class_names[label] for label in labels] if self.class_names else labels.tolist()
+            found[metric] = dict(zip(names, means.tolist(), strict=True))
         return found
 
     def score(self, metric: str) -> float:
@@ -109,6 +120,3 @@ class Result(ABC):
             text = "-" if math.isnan(limits.low) else f"{limits.low:.3f} to {limits.high:.3f}"
             rows.append((metric, "-" if math.isnan(value) else f"{value:.4f}", text))
         return rows
-
-    def _names(self, labels: Labels) -> list[str | int]:
-        return [self.class_names[label] for label in labels] if self.class_names else labels.tolist()

@@ -10,17 +10,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bench.api.arguments import check_whole
-from bench.api.places import cache_folder, data_folder, store_url
+from bench.api.arguments import cache_folder, check_whole, data_folder, store_url
 from bench.api.result import Result
 from bench.errors import DataError, UsageError, nearest
 from bench.results import details
 from bench.results.models import RunRecord
 from bench.results.reading import open_existing
 from bench.settings.request import Request, in_text
-from bench.types import Doubles, Labels
+from bench.types import Score
 
 if TYPE_CHECKING:
     from bench.experiments.experiment import Experiment, Resources
@@ -51,29 +48,6 @@ class Run(Result):
         """Its name in tables: the method, and what differs from it."""
         return self.record.title
 
-    @cached_property
-    def scores(self) -> dict[str, float]:
-        """Means by metric id: over queries, or over classes for an id with ``@classes``."""
-        return {
-            each.metric if each.average == "queries" else f"{each.metric}@{each.average}": each.value
-            for each in self.record.scores
-        }
-
-    @cached_property
-    def per_query(self) -> dict[str, Doubles]:
-        """Values of every query, float64 [queries], by metric id; NaN where no photo is relevant."""
-        return {name: self._stored.of(name).astype(np.float64) for name in self._stored.metrics}
-
-    @property
-    def clusters(self) -> Labels:
-        """The class of every query as a number, int64 [queries]."""
-        return self._stored.labels
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        """The names of the classes."""
-        return self._stored.classes
-
     def to_dict(self) -> dict[str, Any]:
         """The run as one row of a data frame: identity, state and every score."""
         columns = ("method", "ablation", "dataset", "split", "seed", "selection", "gallery", "fingerprint", "status")
@@ -91,11 +65,15 @@ class Run(Result):
         return f"Run({self.number}: {self.title} on {self.record.split}, seed {self.seed}, {self.record.status})"
 
     @property
+    def _figures(self) -> Sequence[Score]:
+        return self.record.scores
+
+    @property
     def _shown(self) -> list[str]:
-        return [metric for metric in self.scores if metric in self._stored.metrics]
+        return [metric for metric in self.scores if metric in self._values.metrics]
 
     @cached_property
-    def _stored(self) -> details.PerQuery:
+    def _values(self) -> details.PerQuery:
         with closing(open_existing(self.store)) as store:
             content = store.detail(self.number, details.PER_QUERY)
         if content is None:

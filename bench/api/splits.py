@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.api.arguments import check_whole
-from bench.api.places import data_folder
+from bench.api.arguments import check_whole, data_folder
 from bench.datasets.base import DATASETS, Dataset
 from bench.errors import check_known
 from bench.settings.request import in_text

@@ -23,7 +23,10 @@ CURVE_AT = (*dict.fromkeys(round(10 ** (step / 10)) for step in range(29)), 1000
 
 @dataclass(frozen=True)
 class PerQuery:
-    """Values of every query: ``values`` float32 [metrics, queries]; ``labels`` int64 [queries], the cluster."""
+    """Values of every query: ``values`` float32 [metrics, queries]; ``labels`` int64 [queries], the cluster.
+
+    ``classes`` name the labels; empty where the labels are the names.
+    """
 
     metrics: tuple[str, ...]
     values: Floats
