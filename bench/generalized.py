@@ -6,14 +6,14 @@ project's: a fifth of the seen photos, which leave training. Draws are by ``salt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import DataError, UsageError, check_known
-from bench.types import Item, Split, salted_order
+from bench.types import Item, Split, by_modality, salted_order
 
-Chosen = tuple[list[Item], list[Item]]  # sketches that become queries, and photos that join the gallery
+Chosen = tuple[Sequence[Item], Sequence[Item]]  # sketches that become queries, and photos that join the gallery
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _images(share: float) -> Callable[[Split, str], Chosen]:
     """As many seen sketches and photos as this share of the unseen ones."""
 
     def choose(split: Split, salt: str) -> Chosen:
-        sketches, photos = _by_modality(split.train)
+        sketches, photos = by_modality(split.train)
         return (
             _first(sketches, int(share * len(split.queries)), salt),
             _first(photos, int(share * len(split.gallery)), salt),
@@ -84,21 +84,16 @@ def _classes(count: Callable[[Split], float]) -> Callable[[Split, str], Chosen]:
 
     def choose(split: Split, salt: str) -> Chosen:
         chosen = set(salted_order(split.seen, salt)[: round(count(split))])
-        return _by_modality(item for item in split.train if item.class_name in chosen)
+        return by_modality(item for item in split.train if item.class_name in chosen)
 
     return choose
 
 
 def _distractors(split: Split, salt: str) -> Chosen:
-    return [], _by_modality(split.train)[1]
+    return [], by_modality(split.train)[1]
 
 
-def _by_modality(items: Iterable[Item]) -> Chosen:
-    found = list(items)
-    return [item for item in found if item.modality == "sketch"], [item for item in found if item.modality == "photo"]
-
-
-def _first(items: list[Item], count: int, salt: str) -> list[Item]:
+def _first(items: Sequence[Item], count: int, salt: str) -> list[Item]:
     chosen = set(salted_order((item.path for item in items), salt)[:count])
     return [item for item in items if item.path in chosen]
 

@@ -180,12 +180,12 @@ class Split:
             copies = {min(paths): paths for paths in images.values()}
             count = min(max(1, round(GENERALIZED * len(copies))), len(copies) - 1)
             chosen.update(path for first in salted_order(copies, "generalized")[:count] for path in copies[first])
-        moved = [item for item in self.train if item.path in chosen]
+        sketches, photos = by_modality(item for item in self.train if item.path in chosen)
         return replace(
             self,
             train=tuple(item for item in self.train if item.path not in chosen),
-            validation=(*self.validation, *(item for item in moved if item.modality == "sketch")),
-            gallery=(*self.gallery, *(item for item in moved if item.modality == "photo")),
+            validation=(*self.validation, *sketches),
+            gallery=(*self.gallery, *photos),
         )
 
     def hold_out_classes(self, fraction: float, salt: str = "validation") -> Split:
@@ -211,14 +211,15 @@ class Split:
     def for_tuning(self, name: str) -> Split:
         """The split for choosing settings: a quarter of the seen classes replaces the unseen ones."""
         split = self.hold_out_classes(0.25, salt="tuning")
+        queries, gallery = by_modality(split.validation)
         return replace(
             split,
             name=name,
             unseen=split.held_out,
             held_out=(),
             validation=(),
-            queries=tuple(item for item in split.validation if item.modality == "sketch"),
-            gallery=tuple(item for item in split.validation if item.modality == "photo"),
+            queries=queries,
+            gallery=gallery,
         )
 
 
@@ -230,6 +231,13 @@ def salted_order(names: Iterable[str], salt: str) -> list[str]:
 def _labels(items: Sequence[Item], classes: Sequence[str]) -> Labels:
     position = {name: label for label, name in reversed([*enumerate(classes)])}
     return np.fromiter((position[item.class_name] for item in items), dtype=np.int64, count=len(items))
+
+
+def by_modality(items: Iterable[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """The sketches and the photos of ``items``."""
+    found = list(items)
+    sketches, photos = (tuple(each for each in found if each.modality == modality) for modality in ("sketch", "photo"))
+    return sketches, photos
 
 
 def first_of_class(items: Iterable[Item], per_class: int) -> Iterator[Item]:

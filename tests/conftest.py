@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from bench.experiments.progress import Observer
 
 if TYPE_CHECKING:  # they import torch, which the process that only hands out tests does without
-    from bench.experiments.experiment import Resources
+    from bench.experiments.experiment import Experiment, Resources
+    from bench.results.models import RunRecord
     from bench.results.store import Store
 
 FILE_SECONDS = 30.0  # that one file of tests should take at most, on an idle machine
@@ -56,6 +57,18 @@ class Quiet(Observer):
 
     def measure(self, step: int, values: Mapping[str, float]) -> None:
         self.measured.append((step, dict(values)))
+
+
+def carry_out(
+    experiment: Experiment, resources: Resources, observer: Observer, *, reuse: bool = True
+) -> tuple[RunRecord, dict[str, bytes]]:
+    """``execute`` for a run that no store has."""
+    from bench.experiments.execute import execute
+    from bench.results.models import RunRecord
+
+    facts = {**experiment.identity, "environment": {}, "seconds": {}}
+    run = RunRecord(id=0, **facts, status="running", failure="", started="", ended="")
+    return execute(experiment, run, resources, observer, reuse=reuse)
 
 
 @pytest.fixture(autouse=True, scope="session")

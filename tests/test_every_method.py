@@ -19,7 +19,7 @@ from bench.datasets.images.loader import Images
 from bench.errors import UsageError
 from bench.experiments import ablations as sweep
 from bench.experiments.embed_split import Embedder
-from bench.experiments.execute import build, execute, seeded
+from bench.experiments.execute import build, seeded
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.recipes import with_recipe_named
 from bench.experiments.resolve import resolve, settings_of
@@ -27,7 +27,7 @@ from bench.methods.base import METHODS, TrainingPhotos
 from bench.methods.modules import heads, losses, text_tower
 from bench.settings.request import Request
 from bench.training.loop import TrainingData, train
-from tests.conftest import Quiet
+from tests.conftest import Quiet, carry_out
 
 STEPS = 8
 SMALL = ("image_size=32", "batch_size=16", "per_class=2", "frozen_blocks=5", "rotation=0", "scaling=0", "shift=0")
@@ -249,25 +249,25 @@ def not_to_be_called(*_: object) -> Any:
 @pytest.mark.parametrize("name", ["ours", "clip-prompt"])  # the latter draws a text tower while it prepares
 def test_the_same_seed_gives_the_same_scores(name: str, resources: Resources, quiet: Quiet) -> None:
     experiment = small(name, resources, run=replace(small(name, resources).run, epochs=0.5))
-    first = execute(experiment, resources, quiet, reuse=False)
+    first, first_details = carry_out(experiment, resources, quiet, reuse=False)
     torch.manual_seed(1)  # what the caller draws does not matter
-    again = execute(experiment, resources, quiet, reuse=False)
-    other = execute(replace(experiment, seed=1), resources, quiet, reuse=False)
+    again, again_details = carry_out(experiment, resources, quiet, reuse=False)
+    other, _ = carry_out(replace(experiment, seed=1), resources, quiet, reuse=False)
     assert first.scores == again.scores
-    assert first.details == again.details
+    assert first_details == again_details
     assert first.scores != other.scores
 
 
 def test_what_the_cache_holds_is_used_unless_it_is_damaged(tmp_path: Path) -> None:
     resources = Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu")
     experiment = small("ours", resources, run=replace(small("ours", resources).run, epochs=0.3))
-    first = execute(experiment, resources, Quiet())
+    first, _ = carry_out(experiment, resources, Quiet())
     observer = Quiet()
-    assert execute(experiment, resources, observer).scores == first.scores
+    assert carry_out(experiment, resources, observer)[0].scores == first.scores
     assert "training" not in observer.phases
     for folder in ("knowledge", "networks", "embeddings"):
         for file in (tmp_path / "cache" / folder).iterdir():
             file.write_bytes(file.read_bytes()[:-1] + b"?")
     observer = Quiet()
-    assert execute(experiment, resources, observer).scores == first.scores
+    assert carry_out(experiment, resources, observer)[0].scores == first.scores
     assert "training" in observer.phases

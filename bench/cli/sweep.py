@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +84,11 @@ class Sweep:
         if not self.lost and not force and (stored := self.store.find(experiment.key)) is not None:
             return stored, True
 
-        begin = partial(self.resources.processes.broadcast, number)  # to ``_follow_all`` of the other ranks
         with observe(name, experiment.identity, self.options.log or (), quiet=self.quiet) as observer:
             if self.lost:
                 where = self.store.where
-                return run_without_store(experiment, where, self.resources, observer, force=force, begin=begin), False
-            return run_and_store(experiment, self.store, self.resources, observer, force=force, begin=begin)
+                return run_without_store(experiment, where, self.resources, observer, force=force, number=number), False
+            return run_and_store(experiment, self.store, self.resources, observer, force=force, number=number)
 
     def add_stored(self, name: str, experiment: Experiment, run: RunRecord) -> None:
         """Show a run that was stored before."""

@@ -17,6 +17,7 @@ from bench.methods.base import Method
 from bench.settings.selection_rules import selection
 from bench.training.best_epoch import BestEpoch
 from bench.training.embed import embed
+from bench.types import by_modality
 
 METRIC = "mAP@all:plain"
 
@@ -29,14 +30,12 @@ def selector_of(experiment: Experiment, resources: Resources, device: torch.devi
     split, rule, processes = experiment.split, selection(experiment.selection), resources.processes
     if rule.needs == "nothing" and not resources.score_epochs:
         return None
-    validates = rule.needs == "validation classes"
-    items = split.validation if validates else (*split.queries, *split.gallery)
-    label_of = {name: label for label, name in enumerate(sorted({item.class_name for item in items}))}
-    sides = [[item for item in items if item.modality == modality] for modality in ("sketch", "photo")]
-    query, gallery = (np.array([label_of[item.class_name] for item in side], dtype=np.int64) for side in sides)
-    arrays, metric = {"query_labels": query, "gallery_labels": gallery}, METRIC
-    if rule.needs != "validation classes":
-        arrays, metric = split.label_arrays(), main_metrics(split.relevance)[0]
+    sides, arrays = (split.queries, split.gallery), split.label_arrays()
+    metric, role = main_metrics(split.relevance)[0], "test"
+    if rule.needs == "validation classes":
+        sides, metric, role = by_modality(split.validation), METRIC, "validation"
+        labels = (np.array([split.held_out.index(item.class_name) for item in side], dtype=np.int64) for side in sides)
+        arrays = dict(zip(("query_labels", "gallery_labels"), labels, strict=True))
     size, workers = experiment.run.image_size, resources.workers
     images = [Images(experiment.dataset, processes.part(side), size, workers=workers) for side in sides]
 
@@ -51,4 +50,4 @@ def selector_of(experiment: Experiment, resources: Resources, device: torch.devi
             return math.nan
         return rank(Embeddings(sketches, photos, **arrays), [metric]).score(metric).value
 
-    return BestEpoch(rule, retrieval, f"{'validation' if validates else 'test'}/{metric}")
+    return BestEpoch(rule, retrieval, f"{role}/{metric}")

@@ -22,7 +22,7 @@ from bench.methods.base import Method
 from bench.settings.run_settings import in_key
 from bench.training.embed import embed, embed_pixels
 from bench.training.trained_networks import network_hash
-from bench.types import Floats, Item
+from bench.types import Floats, Item, by_modality
 
 HELD_BYTES = 4 * 2**30  # the largest gallery embeddings in memory; larger ones are written to disk
 BLOCK_IMAGES = 2**15  # embedded between two writes to disk
@@ -109,9 +109,7 @@ class Embedder:
     def fit_codes(self) -> itq.Itq | None:
         """Binary codes, fitted on the test queries or on the training images, and cached; None except on rank 0."""
         post, split, processes = self.experiment.post, self.experiment.split, self.resources.processes
-        images: list[Sequence[Item]] = [split.queries, split.gallery]
-        if post.codes != "itq-test":
-            images = [[item for item in split.train if item.modality == modality] for modality in ("sketch", "photo")]
+        images = (split.queries, split.gallery) if post.codes == "itq-test" else by_modality(split.train)
         key = _hash([*map(self.key, images), self.experiment.seed, post.bits])
         cached = self.cache.read_quantiser(key) if processes.leads else None
         if processes.broadcast(cached is not None):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from bench.experiments.choose_epoch import selector_of
 from bench.experiments.cost import cost_of, forget_peak
 from bench.experiments.embed_split import Embedder
 from bench.experiments.experiment import Experiment, Resources
-from bench.experiments.progress import Clock, Observer, PrunedError
+from bench.experiments.progress import Observer, PrunedError
 from bench.methods.backbone.backbone import Backbone
 from bench.methods.base import Context, Method, TrainingPhotos
 from bench.results import details
@@ -34,10 +35,9 @@ from bench.results.models import RunRecord
 from bench.results.store import now
 from bench.training.embed import BATCH
 from bench.training.loop import TrainingData, train
-from bench.training.margins import describe_collapse, describe_idle, find_collapsed, find_idle
-from bench.training.state import Checkpoint
+from bench.training.margins import find_collapsed, warnings_of
 from bench.training.trained_networks import Networks, load_method, network_hash
-from bench.types import AVERAGES, Score
+from bench.types import AVERAGES
 
 log = logging.getLogger("bench.experiments.execute")
 
@@ -45,32 +45,16 @@ LOADING = "loading the network"
 TOLERANCE = 1e-6  # between embeddings that count as equal
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The results of a run: scores, seconds of each part, cost figures, details and provenance.
+def execute(
+    experiment: Experiment, run: RunRecord, resources: Resources, observer: Observer, *, reuse: bool = True
+) -> tuple[RunRecord, dict[str, bytes]]:
+    """Train (if the method trains), embed, rank and score: the finished record of ``run``, and its details.
 
-    ``environment`` has hashes of the initial weights and of the ranked network. If other code trained the network, it
-    also has the commit of that code.
+    ``reuse`` allows the cached network and embeddings.
     """
-
-    scores: list[Score]
-    seconds: dict[str, float]
-    cost: dict[str, float]
-    details: dict[str, bytes]
-    environment: dict[str, str]
-
-    def finish(self, run: RunRecord) -> RunRecord:
-        """The record of a running run with this outcome."""
-        environment, scores = {**run.environment, **self.environment}, tuple(self.scores)
-        done = replace(run, status="done", ended=now(), environment=environment)
-        return replace(done, scores=scores, seconds=self.seconds, cost=self.cost)
-
-
-def execute(experiment: Experiment, resources: Resources, observer: Observer, *, reuse: bool = True) -> Outcome:
-    """Train (if the method trains), embed, rank and score; ``reuse`` allows the cached network and embeddings."""
     execution = Execution(experiment, resources, observer, reuse=reuse)
     execution.train()
-    return execution.score(*execution.embed())
+    return execution.score(run, *execution.embed())
 
 
 class Execution:
@@ -83,57 +67,67 @@ class Execution:
         self.epoch: int | None = None  # that the selection rule chose
         self.trained_by = ""  # commit of the code that trained the network, if it differs from this code
         self._compiling = threading.Thread(target=compile_kernels, daemon=True)
+        self.seconds: dict[str, float] = {}  # of each part
         forget_peak(self.device)
-        self.clock = Clock(observer)
-        with self.clock.part(LOADING):
+        with self._part(LOADING):
             self.method = build(experiment, resources, self.device)
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        """Report to the observer that a part begins, and add its duration to ``seconds``."""
+        self.observer.phase(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
 
     def train(self) -> None:
         """Train the method in place, or load its network if the same training was done before."""
-        experiment, resources, method, clock = self.experiment, self.resources, self.method, self.clock
+        experiment, resources, method = self.experiment, self.resources, self.method
         processes = resources.processes
         if not method.weights or experiment.trained is not None:
             return
         networks, key = Networks(resources.cache_dir), experiment.training_key
         if self.reuse and (saved := networks.load(key, method, processes)) is not None:
-            clock.seconds |= saved["seconds"]
+            self.seconds |= saved["seconds"]
             self.history, commit = list(saved["history"]), str(saved.get("commit", ""))
             self.epoch = saved.get("epoch")
             self.trained_by = commit if commit != provenance.commit() else ""
             return
-        with clock.part("reading training images"):
+        with self._part("reading training images"):
             data = self.training_data()
             data.images.warm(lambda done, total: self.observer.progress(done, total, {}))
-        with clock.part("preparing"), seeded(experiment.seed):
+        with self._part("preparing"), seeded(experiment.seed):
             method.prepare(self.training_photos(data))
         checkpoint = networks.checkpoint(key)
         if not (resources.resume and self.reuse) and processes.leads:
             checkpoint.remove()
         self._compiling.start()  # training is long enough to compile beside it
         selector = selector_of(experiment, resources, self.device)
-        with clock.part("training"), _removed_if_pruned(checkpoint):
-            history = train(
-                method,
-                data,
-                experiment.run,
-                seed=experiment.seed,
-                device=self.device,
-                precision=experiment.precision,
-                on_step=self.observer.progress,
-                on_values=self.observer.measure,
-                checkpoint=checkpoint,
-                selector=selector,
-                processes=processes,
-                compiled=resources.compile,
-            )
+        try:
+            with self._part("training"):
+                history = train(
+                    method,
+                    data,
+                    experiment.run,
+                    seed=experiment.seed,
+                    device=self.device,
+                    precision=experiment.precision,
+                    on_step=self.observer.progress,
+                    on_values=self.observer.measure,
+                    checkpoint=checkpoint,
+                    selector=selector,
+                    processes=processes,
+                    compiled=resources.compile,
+                )
+        except PrunedError:  # nobody resumes it
+            checkpoint.remove()
+            raise
         self.history, self.epoch = history.points, selector.chosen if selector else None
-        warnings = [describe_collapse(term, margin) for term, margin in find_collapsed(method, self.history).items()]
-        for warning in [*warnings, *map(describe_idle, find_idle(method, self.history))]:
+        for warning in warnings_of(method, self.history):
             log.warning("%s: %s", experiment.title, warning)
-        clock.seconds["training"] = round(clock.seconds["training"] + history.earlier, 2)
-        seconds = {name: value for name, value in clock.seconds.items() if name != LOADING}
+        self.seconds["training"] = round(self.seconds["training"] + history.earlier, 2)
         facts = {
-            "seconds": seconds,
+            "seconds": {name: value for name, value in self.seconds.items() if name != LOADING},
             "history": history.points,
             "commit": provenance.commit(),
             "trained": experiment.described,
@@ -153,21 +147,25 @@ class Execution:
         if self._compiling.ident is None:  # nothing was trained
             self._compiling.start()
         embedder = Embedder(self.method, self.experiment, self.resources, self.device)
-        with self.clock.part("embedding"):
+        with self._part("embedding"):
             embeddings, count = embedder.embed_split(self.observer, reuse=self.reuse)
         if self.experiment.post.codes == "none":
             return embeddings, count, None
-        with self.clock.part("fitting codes"):  # may embed the training images, too
+        with self._part("fitting codes"):  # may embed the training images, too
             return embeddings, count, embedder.fit_codes()
 
-    def score(self, embeddings: Embeddings, embedded: int, codes: Itq | None) -> Outcome:
-        """Rank and score; the arguments are what ``embed`` returns."""
-        experiment, method, clock = self.experiment, self.method, self.clock
-        with clock.part("scoring"):
+    def score(
+        self, run: RunRecord, embeddings: Embeddings, embedded: int, codes: Itq | None
+    ) -> tuple[RunRecord, dict[str, bytes]]:
+        """Rank and score what ``embed`` returned: the finished record of ``run``, and its details.
+
+        ``environment`` gets hashes of the initial weights and of the ranked network. If other code trained the network,
+        it also gets the commit of that code.
+        """
+        experiment, method, split = self.experiment, self.method, self.experiment.split
+        with self._part("scoring"):
             self._compiling.join()
             ranking = self._rank(embeddings, codes)
-        split = experiment.split
-        packed = ranking, split.cluster_labels(split.gallery), split.clusters, self.history, split.relevance
         environment = weights_of(method, initial=experiment.trained is None)
         if self.trained_by:
             environment["trained by"] = self.trained_by
@@ -179,13 +177,17 @@ class Execution:
         scores = [ranking.score(metric, average) for metric in metrics for average in AVERAGES]
         over_queries = {each.metric: each.value for each in scores if each.average == "queries"}
         self.observer.finish({metric: value for metric, value in over_queries.items() if not math.isnan(value)})
-        return Outcome(
-            scores=scores,
-            seconds=clock.seconds,
-            cost=cost_of(method, experiment.test_size, clock.seconds, embedded, self.device),
-            details=details.pack(*packed),
-            environment=environment,
+        done = replace(
+            run,
+            status="done",
+            ended=now(),
+            environment={**run.environment, **environment},
+            scores=tuple(scores),
+            seconds=self.seconds,
+            cost=cost_of(method, experiment.test_size, self.seconds, embedded, self.device),
         )
+        labels = split.cluster_labels(split.gallery)
+        return done, details.pack(ranking, labels, split.clusters, self.history, split.relevance)
 
     def _rank(self, embeddings: Embeddings, codes: Itq | None) -> Ranking:
         """Rank after post-processing; raises IncompleteError when all photos have one embedding."""
@@ -265,13 +267,3 @@ def weights_of(method: Method, *, initial: bool = True) -> dict[str, str]:
     network = {"network": network_hash(method)[:16]} if method.state_dict() else {}
     built = [module.weights_hash[:16] for module in method.modules() if isinstance(module, Backbone)]
     return {"weights": " ".join(dict.fromkeys(built)), **network} if initial and built else network
-
-
-@contextmanager
-def _removed_if_pruned(checkpoint: Checkpoint) -> Iterator[None]:
-    """Remove the checkpoint of a training that an observer ends: nobody resumes it."""
-    try:
-        yield
-    except PrunedError:
-        checkpoint.remove()
-        raise

@@ -1,12 +1,10 @@
-"""Progress of a run: observers, the heartbeat that renews its lease, seconds of each part."""
+"""Progress of a run: observers, and the heartbeat that renews its lease."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bench.errors import IncompleteError, StorageError
@@ -45,22 +43,6 @@ class Observer:
 
 class PrunedError(IncompleteError):
     """An observer ended the run, because other settings do better; the run is stored as pruned."""
-
-
-@dataclass
-class Clock:
-    """Seconds of each part of a run by name."""
-
-    observer: Observer
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Report to the observer that a part begins, and add its duration."""
-        self.observer.phase(name)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 2)
 
 
 class Heartbeat(Observer):

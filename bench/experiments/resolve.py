@@ -80,7 +80,8 @@ def resolve(
     if trained is not None:
         kind, run, own = trained.method, trained.run, trained.own
         dataset_settings, post = settings_for_checkpoint(request, trained, dataset_kind)
-        request = replace(request, method=kind.name, seed=trained.seed, selection=trained.selection)
+        facts = {name: trained.training[name] for name in ("seed", "selection")}
+        request = replace(request, method=kind.name, **facts)
     else:
         kind = METHODS.get(request.method)
         run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
@@ -191,7 +192,7 @@ def settings_for_checkpoint(request: Request, trained: Trained, dataset_kind: ty
     rule = "--checkpoint scores a network as it was trained"
     if request.method and request.method != trained.method.name:
         raise UsageError(f"{rule}, which was by {trained.method.name!r}: leave out -m {request.method}.")
-    if request.without or request.structural or request.selection not in ("last", trained.selection):
+    if request.without or request.structural or request.selection not in ("last", trained.training["selection"]):
         raise UsageError(f"{rule}: leave out --without, --structural and --select.")
     try:
         return assign([dataset_kind.Settings(), PostProcessing()], request.assignments)

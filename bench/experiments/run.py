@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -33,13 +33,13 @@ def run_and_store(
     observer: Observer,
     *,
     force: bool = False,
-    begin: Callable[[], object] = lambda: None,
+    number: int = 0,
     job: Mapping[str, str] | None = None,
 ) -> tuple[RunRecord, bool] | None:
     """The stored run of an experiment, and whether it was stored before; None if another process computes it.
 
-    ``begin`` is called before the computation, for the other ranks to ``follow``. ``job`` has the name and log of this
-    process's job. An error is stored as a failed or interrupted run and raised again. Raises MemoryExhaustedError,
+    The other ranks receive ``number`` before the computation, for them to ``follow``. ``job`` has the name and log of
+    this process's job. An error is stored as a failed or interrupted run and raised again. Raises MemoryExhaustedError,
     UnstoredError when the finished run is only in a file, StorageError when it is lost.
     """
     environment = {**_environment(experiment, resources), **(job or {})}
@@ -50,10 +50,9 @@ def run_and_store(
         return store.runs(id=claim.run)[0], True
     try:
         run = store.runs(id=claim.run)[0]
-        with _memory_errors(), Heartbeat(store, claim.run, observer) as heartbeat, resources.processes.watch():
-            begin()
-            outcome = execute(experiment, resources, heartbeat, reuse=not force)
-        return store_outcome(store, outcome.finish(run), outcome.details, resources.cache_dir), False
+        with Heartbeat(store, claim.run, observer) as heartbeat:
+            done, details = _execute(experiment, run, resources, heartbeat, force, number)
+        return store_outcome(store, done, details, resources.cache_dir), False
     except (Exception, KeyboardInterrupt) as error:
         status, reason = "failed", f"{type(error).__name__}: {error}"
         if isinstance(error, KeyboardInterrupt):
@@ -83,7 +82,7 @@ def run_without_store(
     observer: Observer,
     *,
     force: bool = False,
-    begin: Callable[[], object] = lambda: None,
+    number: int = 0,
 ) -> RunRecord:
     """Run an experiment while the store ``where`` is out of reach: its outcome is a file, its number 0.
 
@@ -91,12 +90,17 @@ def run_without_store(
     """
     facts = {**experiment.identity, "environment": _environment(experiment, resources)}
     run = RunRecord(id=0, **facts, seconds={}, status="running", failure="", started=now(), ended="")
+    done, details = _execute(experiment, run, resources, observer, force, number)
+    write_outcome(outcome_folder(where, resources.cache_dir), done, details)
+    return done
+
+
+def _execute(
+    experiment: Experiment, run: RunRecord, resources: Resources, observer: Observer, force: bool, number: int
+) -> tuple[RunRecord, dict[str, bytes]]:
     with _memory_errors(), resources.processes.watch():
-        begin()
-        outcome = execute(experiment, resources, observer, reuse=not force)
-    run = outcome.finish(run)
-    write_outcome(outcome_folder(where, resources.cache_dir), run, outcome.details)
-    return run
+        resources.processes.broadcast(number)
+        return execute(experiment, run, resources, observer, reuse=not force)
 
 
 def follow(experiment: Experiment, resources: Resources, *, force: bool = False) -> None:

@@ -26,30 +26,17 @@ def find_collapsed(method: Method, curve: Sequence[Mapping[str, float]]) -> dict
     return found
 
 
-def find_idle(method: Method, curve: Sequence[Mapping[str, float]]) -> list[str]:
-    """Loss terms that were 0 at every point of the ``curve``: no batch had images that they compare."""
-    return [term for term in method.weights if curve and not any(point.get(term) for point in curve)]
-
-
-def describe_idle(term: str) -> str:
-    """A warning with the ways out.
-
-    >>> describe_idle("quadruplet")[:48]
-    "Loss term 'quadruplet' is 0 at every step: batch"
-    """
-    return (
-        f"Loss term {term!r} is 0 at every step: batches lack the positives or negatives that it compares. "
-        "Raise --batch-size, choose a --set photo_share=... nearer to 0.5, or leave more classes seen."
-    )
-
-
-def describe_collapse(term: str, margin: float) -> str:
-    """A warning with the ways out.
-
-    >>> describe_collapse("triplet", 0.3)[:52]
-    "Loss term 'triplet' stands at its margin (0.3): the "
-    """
-    return (
+def warnings_of(method: Method, curve: Sequence[Mapping[str, float]]) -> list[str]:
+    """A warning with the ways out for each collapsed loss term, and for each that was 0 at every point."""
+    collapsed = [
         f"Loss term {term!r} stands at its margin ({margin:.3g}): the embeddings that it compares are nearly equal. "
         "Take another --set mining=..., a lower --set head_lr=..., or a longer training."
-    )
+        for term, margin in find_collapsed(method, curve).items()
+    ]
+    idle = [
+        f"Loss term {term!r} is 0 at every step: batches lack the positives or negatives that it compares. "
+        "Raise --batch-size, choose a --set photo_share=... nearer to 0.5, or leave more classes seen."
+        for term in method.weights
+        if curve and not any(point.get(term) for point in curve)
+    ]
+    return collapsed + idle

@@ -39,9 +39,16 @@ class Checkpoint:
         """Replace the file; raises StorageError if the disk is full."""
         write_tensors(self.path, tensors, {"key": self.key, **facts})
 
-    def read(self) -> tuple[Tensors, dict[str, Any]] | None:
-        """Tensors and facts of the file; None if it is absent, damaged or has another key."""
-        return read_file(self.path, self.key, "The checkpoint %s is damaged: the training starts from the beginning.")
+    def read(
+        self, damaged: str = "The checkpoint %s is damaged: the training starts from the beginning."
+    ) -> tuple[Tensors, dict[str, Any]] | None:
+        """Tensors and facts of the file; None if it is absent, and with the warning ``damaged`` if it is unusable."""
+        saved = read_tensors(self.path)
+        if saved is not None and saved[1].get("key") == self.key:
+            return saved
+        if self.path.exists():
+            log.warning(damaged, self.path.name)
+        return None
 
     def remove(self) -> None:
         """Delete the file."""
@@ -74,7 +81,7 @@ class History:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state`` returned."""
         self.points, self._since = list(state["points"]), list(state["since"])
-        self.earlier = float(state.get("seconds", 0.0))
+        self.earlier = float(state["seconds"])
 
 
 class TrainingState:
@@ -168,16 +175,6 @@ def check_finite(terms: Mapping[str, Tensor], step: int, steps_per_epoch: int) -
                 "--lr or --set head_lr=..., or use --precision fp32."
             )
     return values
-
-
-def read_file(path: Path, key: str, damaged: str) -> tuple[Tensors, dict[str, Any]] | None:
-    """Tensors and facts of the file at ``path`` if it has this key; otherwise None, and the warning ``damaged``."""
-    saved = read_tensors(path)
-    if saved is not None and saved[1].get("key") == key:
-        return saved
-    if path.exists():
-        log.warning(damaged, path.name)
-    return None
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

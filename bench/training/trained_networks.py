@@ -12,25 +12,15 @@ from torch import Tensor
 from bench.datasets.published.class_names import shared_classes
 from bench.distributed.process_group import ALONE, Processes
 from bench.errors import LoadingError, UsageError
-from bench.io import digest_of, facts_of, read_tensors, write_tensors
+from bench.io import digest_of, facts_of, read_tensors
 from bench.methods.base import METHODS, Context, Method
 from bench.results.models import RunRecord
 from bench.settings.post_processing import PostProcessing
 from bench.settings.run_settings import RunSettings
-from bench.training.state import Checkpoint, load_exactly, read_file
+from bench.training.state import Checkpoint, load_exactly
 
-OF_THE_SPLIT = ("relevance", "zero_shot", "chance", "seen_tested")  # what a run notes of its split
-AFTER_TRAINING = (
-    "post",
-    "recipe",
-    "batch",
-    "caution",
-    "dropped",
-    "gallery_name",
-    "checkpoint",
-    *OF_THE_SPLIT,
-)  # keys of a run's configuration
 COLUMNS = ("method", "dataset", "split", "fingerprint", "seed", "selection")  # of the store, that identify a training
+SETTINGS = ("run", "method", "dataset", "precision", "method_version", "ablated")  # of a configuration, that do
 
 
 @dataclass(frozen=True)
@@ -39,9 +29,9 @@ class Networks:
 
     cache_dir: Path
 
-    def path(self, key: str) -> Path:
+    def network(self, key: str) -> Checkpoint:
         """The file of a trained network."""
-        return self.cache_dir / "networks" / f"{key}.safetensors"
+        return Checkpoint(self.cache_dir / "networks" / f"{key}.safetensors", key)
 
     def checkpoint(self, key: str) -> Checkpoint:
         """The checkpoint of an unfinished training."""
@@ -53,22 +43,20 @@ class Networks:
         ``open_trained`` needs the facts ``trained`` (of ``describe_training``) and ``limit`` (images per class, None
         for all).
         """
-        own = {"key": key, "seen": list(method.context.seen), "network": network_hash(method)}
-        write_tensors(self.path(key), method.state_dict(), {**facts, **own})
+        own = {"seen": list(method.context.seen), "network": network_hash(method)}
+        self.network(key).write(method.state_dict(), {**facts, **own})
 
     def load(self, key: str, method: Method, processes: Processes = ALONE) -> dict[str, Any] | None:
         """Load the trained network of ``key`` into ``method``, and return its facts; None if there is none.
 
         Rank 0 reads the file for all processes.
         """
-        saved = None
-        if processes.leads:
-            saved = read_file(self.path(key), key, "The trained network %s is damaged: it is trained again.")
-        saved = processes.broadcast_tensors(saved)
+        file, damaged = self.network(key), "The trained network %s is damaged: it is trained again."
+        saved = processes.broadcast_tensors(file.read(damaged) if processes.leads else None)
         if saved is None:
             return None
-        load_exactly(method, saved[0], self.path(key))
-        return dict(saved[1])
+        load_exactly(method, saved[0], file.path)
+        return saved[1]
 
 
 @dataclass(frozen=True)
@@ -91,16 +79,6 @@ class Trained:
     dataset: Mapping[str, Any]
     post: PostProcessing
 
-    @property
-    def seed(self) -> int:
-        """The seed of its training."""
-        return int(self.training["seed"])
-
-    @property
-    def selection(self) -> str:
-        """The rule that chose its epoch."""
-        return str(self.training["selection"])
-
     def identity(self, unseen: Sequence[str]) -> dict[str, Any]:
         """The network's part of the key of a run on a split with the ``unseen`` classes."""
         return {
@@ -118,8 +96,8 @@ def network_hash(method: Method) -> str:
 
 def describe_training(columns: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that identifies a training, from columns of the store and the configuration of a run."""
-    training = {name: columns[name] for name in COLUMNS}
-    return {"training": training, "settings": {k: v for k, v in configuration.items() if k not in AFTER_TRAINING}}
+    settings = {name: configuration[name] for name in SETTINGS if name in configuration}
+    return {"training": {name: columns[name] for name in COLUMNS}, "settings": settings}
 
 
 def open_trained(path: Path) -> Trained:

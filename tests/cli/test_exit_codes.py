@@ -6,6 +6,7 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ import bench.experiments.run
 import bench.results.outcomes
 from bench.cli.main import app
 from bench.errors import BenchError, StorageError
-from bench.experiments.execute import Outcome
 from bench.io import write_tensors
 from bench.methods.base import METHODS
 from bench.results import database
-from bench.results.store import Store
+from bench.results.models import RunRecord
+from bench.results.store import Store, now
 from bench.signals import Terminated
+from bench.training.state import Checkpoint
 from bench.training.trained_networks import Networks
 from tests.bench.results.test_store import IDENTITY, SCORES
 
@@ -36,17 +38,24 @@ def nothing(patch: pytest.MonkeyPatch) -> None:
     """The machine as it is."""
 
 
-def computing(what: Callable[[], Outcome]) -> Prepare:
+Execute = Callable[[RunRecord], tuple[RunRecord, dict[str, bytes]]]
+
+
+def computing(what: Execute) -> Prepare:
     """A run does ``what`` instead of computing, so that its end is all that is tested."""
 
     def prepare(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(bench.experiments.run, "execute", lambda *_, **__: what())
+        patch.setattr(bench.experiments.run, "execute", lambda experiment, run, *_, **__: what(run))
 
     return prepare
 
 
+def finishing(run: RunRecord) -> tuple[RunRecord, dict[str, bytes]]:
+    return replace(run, status="done", ended=now(), scores=tuple(SCORES)), {}
+
+
 def raising(error: BaseException) -> Prepare:
-    def what() -> Outcome:
+    def what(run: RunRecord) -> tuple[RunRecord, dict[str, bytes]]:
         raise error
 
     return computing(what)
@@ -85,7 +94,7 @@ def full(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(bench.results.outcomes, "write_outcome", no_file)
 
     patch.setattr(Store, "finish", lambda self, *_, **__: _failing(self, refuse))
-    computing(lambda: Outcome(SCORES, {}, {}, {}, {}))(patch)
+    computing(finishing)(patch)
 
 
 def _failing(store: Store, refuse: Callable[[], None]) -> None:
@@ -105,13 +114,13 @@ def wrong_weights(patch: pytest.MonkeyPatch) -> None:
 
 def wrong_network(patch: pytest.MonkeyPatch) -> None:
     """A kept network of the right key that holds other tensors."""
-    patch.setattr(Networks, "path", lambda self, key: Path(f"{key}.safetensors"))
+    patch.setattr(Networks, "network", lambda self, key: Checkpoint(Path(f"{key}.safetensors"), key))
     patch.setattr(Networks, "load", _load_with(Networks.load))
 
 
 def _load_with(load: Any) -> Any:
     def found(self: Networks, key: str, method: Any, processes: Any) -> Any:
-        write_tensors(self.path(key), {"other": torch.zeros(1)}, {"key": key, "seconds": {}, "history": []})
+        write_tensors(self.network(key).path, {"other": torch.zeros(1)}, {"key": key, "seconds": {}, "history": []})
         return load(self, key, method, processes)
 
     return found
@@ -123,7 +132,7 @@ def report_file(patch: pytest.MonkeyPatch) -> None:
 
 
 CASES: dict[str, tuple[Prepare, list[str], int, str]] = {
-    "done": (computing(lambda: Outcome(SCORES, {}, {}, {}, {})), RUN, 0, ""),
+    "done": (computing(finishing), RUN, 0, ""),
     "a bug": (raising(ZeroDivisionError("a bug")), RUN, 1, ""),
     "an unknown option": (nothing, ["run", "--methd", "ours"], 2, "Did you mean '--method'?"),
     "an option by its meaning": (nothing, ["run", "--learning-rate", "1"], 2, "Did you mean '--lr'?"),
@@ -179,7 +188,7 @@ def test_the_table_has_every_code() -> None:
 
 
 def test_what_is_done_already_is_as_good_as_done(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    computing(lambda: Outcome(SCORES, {}, {}, {}, {}))(monkeypatch)
+    computing(finishing)(monkeypatch)
     assert runner.invoke(app, RUN).exit_code == 0
     raising(AssertionError("computed again"))(monkeypatch)
     again = runner.invoke(app, RUN)

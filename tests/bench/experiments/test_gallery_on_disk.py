@@ -16,17 +16,18 @@ import torch
 from bench.embeddings.arrays import Rows
 from bench.errors import IncompleteError, StorageError
 from bench.experiments import embed_split
-from bench.experiments.execute import Outcome, build, execute
+from bench.experiments.execute import build
 from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.methods.imagenet import ImageNet
 from bench.results import details
+from bench.results.models import RunRecord
 from bench.results.store import Store
 from bench.search.searcher import Searcher
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import Request
 from tests.bench.evaluation.clouds import OnDisk, clouds
-from tests.conftest import Quiet
+from tests.conftest import Quiet, carry_out
 from tests.pictures import words_of, write_folder
 from tests.processes import Constant, Fault, bench, team
 
@@ -47,9 +48,12 @@ def nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embed_split, "BLOCK_IMAGES", 64)
 
 
+Outcome = tuple[RunRecord, dict[str, bytes]]
+
+
 def carried_out(resources: Resources, request: Request = REQUEST, *, reuse: bool = True) -> tuple[Outcome, Quiet]:
     observer = Quiet()
-    return execute(resolve(request, resources), resources, observer, reuse=reuse), observer
+    return carry_out(resolve(request, resources), resources, observer, reuse=reuse), observer
 
 
 def galleries(resources: Resources) -> list[Path]:
@@ -57,9 +61,9 @@ def galleries(resources: Resources) -> list[Path]:
 
 
 def assert_same(found: Outcome, expected: Outcome) -> None:
-    assert found.scores == expected.scores
-    assert found.details[details.PER_QUERY] == expected.details[details.PER_QUERY]
-    assert found.details[details.TOP] == expected.details[details.TOP]
+    assert found[0].scores == expected[0].scores
+    assert found[1][details.PER_QUERY] == expected[1][details.PER_QUERY]
+    assert found[1][details.TOP] == expected[1][details.TOP]
 
 
 def test_a_run_finds_what_it_finds_with_its_gallery_in_memory(
@@ -77,7 +81,7 @@ def test_a_run_finds_what_it_finds_with_its_gallery_in_memory(
     before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in kept.iterdir()}
     again, _ = carried_out(resources)
     assert_same(again, expected)
-    assert "images_per_second" not in again.cost  # nothing was embedded
+    assert "images_per_second" not in again[0].cost  # nothing was embedded
     forced, _ = carried_out(resources, reuse=False)
     assert_same(forced, expected)
     assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in kept.iterdir()} == before

@@ -15,7 +15,6 @@ import bench.experiments.run
 from bench.devices import out_of_memory
 from bench.errors import IncompleteError, MemoryExhaustedError, StorageError
 from bench.evaluation.metrics.base import STORED_METRICS
-from bench.experiments.execute import execute
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
 from bench.experiments.run import run_and_store
@@ -26,7 +25,7 @@ from bench.results.models import DetailRow
 from bench.results.store import Store
 from bench.settings.request import Request
 from bench.training.trained_networks import Networks
-from tests.conftest import Quiet
+from tests.conftest import Quiet, carry_out
 from tests.pictures import words_of, write_folder
 
 
@@ -94,7 +93,7 @@ def test_equal_embeddings_of_a_method_without_training_blame_no_learning_rate(
 ) -> None:
     monkeypatch.setattr(ImageNet, "embed", lambda self, images, is_photo: torch.ones(len(images), 4))
     with pytest.raises(IncompleteError, match="nothing was trained: check the images"):
-        execute(asked(pictures, own), own, quiet)
+        carry_out(asked(pictures, own), own, quiet)
 
 
 def test_embeddings_that_collapsed_in_training_are_told_with_epoch_and_terms(
@@ -103,7 +102,7 @@ def test_embeddings_that_collapsed_in_training_are_told_with_epoch_and_terms(
     monkeypatch.setattr(METHODS.get("softmax"), "embed", lambda self, images, is_photo: torch.ones(len(images), 4))
     experiment = asked(pictures, own, "softmax", "epochs=1")
     with pytest.raises(IncompleteError, match=r"have collapsed: .* after epoch 1 of classification; lower --lr"):
-        execute(experiment, own, quiet)
+        carry_out(experiment, own, quiet)
 
 
 def test_a_loss_that_is_no_number_is_told_with_epoch_and_term(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,6 @@ def test_a_database_that_grows_too_late_is_given_what_was_kept_beside_it(picture
 def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.experiments.execute import Outcome
     from bench.experiments.experiment import Resources
     from bench.experiments.resolve import resolve
     from bench.settings.request import Request
@@ -94,8 +94,8 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
     resources = Resources(data_root=tmp_path, cache_dir=tmp_path / "cache", device="cpu")
     experiment = resolve(Request("imagenet", "emoji", per_class_limit=1), resources)
     run = store.claim({**experiment.identity, "environment": {"device": "cpu"}}).run
-    outcome = Outcome(SCORES, {"scoring": 1.0}, {}, {"per-query": b"values"}, {"network": "n"})
-    finished = outcome.finish(store.runs(id=run)[0])
+    environment, packed = {"device": "cpu", "network": "n"}, {"per-query": b"values"}
+    finished = replace(store.runs(id=run)[0], status="done", scores=tuple(SCORES), environment=environment)
 
     def full(*_: Any, **__: Any) -> None:
         raise StorageError("The results database cannot grow.")
@@ -103,13 +103,13 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
     with monkeypatch.context() as patch:
         patch.setattr(Store, "finish", full)
         with pytest.raises(UnstoredError, match=r"cannot grow\. The finished run is kept in ") as caught:
-            store_outcome(store, finished, outcome.details, resources.cache_dir)
+            store_outcome(store, finished, packed, resources.cache_dir)
         (file,) = outcome_folder(store.where, resources.cache_dir).iterdir()
         assert str(file) in str(caught.value)
         blocked = tmp_path / "file"
         write_whole(blocked, b"a file where the cache folder should be")
         with pytest.raises(StorageError, match="could not be kept in a file either"):
-            store_outcome(store, finished, outcome.details, blocked)
+            store_outcome(store, finished, packed, blocked)
     assert enter_left(store, resources.cache_dir).new == 1  # space was freed
     found = store.find(experiment.key)
     assert found is not None
@@ -120,11 +120,9 @@ def test_finished_scores_that_the_database_does_not_take_are_kept_in_a_file(
 
 
 def test_where_no_file_can_be_written_the_database_gets_the_scores(store: Store, tmp_path: Path) -> None:
-    from bench.experiments.execute import Outcome
-
     blocked = tmp_path / "file"
     blocked.touch()
     run = store.claim(IDENTITY).run
-    outcome = Outcome(SCORES, {"scoring": 1.0}, {}, {}, {})
-    stored = store_outcome(store, outcome.finish(store.runs(id=run)[0]), outcome.details, blocked)
+    finished = replace(store.runs(id=run)[0], status="done", scores=tuple(SCORES))
+    stored = store_outcome(store, finished, {}, blocked)
     assert (stored.id, stored.status) == (run, "done")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import bench.training.margins
 from bench.cli.main import app
 from bench.training.margins import find_collapsed
 
@@ -61,7 +59,3 @@ def test_a_loss_that_no_batch_can_have_says_so(
     assert done.exit_code == 0, done.output
     assert ("Loss term 'quadruplet' is 0 at every step" in caplog.text) == idle
     assert "'classification' is 0" not in caplog.text
-
-
-def test_the_example_in_the_module_holds() -> None:
-    assert doctest.testmod(bench.training.margins).failed == 0

@@ -45,9 +45,9 @@ def test_a_network_of_another_key_or_a_damaged_one_is_not_loaded(
     assert networks.load("key", method) is None
     assert caplog.text == ""
     networks.save("another", method, {})
-    networks.path("another").rename(networks.path("key"))
+    networks.network("another").path.rename(networks.network("key").path)
     assert networks.load("key", method) is None
-    networks.path("key").write_bytes(b"no such file")
+    networks.network("key").path.write_bytes(b"no such file")
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert networks.load("key", method) is None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bench.experiments.execute import execute
 from bench.experiments.experiment import Resources
 from bench.experiments.resolve import resolve
 from bench.methods.base import METHODS
 from bench.results import details
 from bench.settings.request import Request
-from tests.conftest import Quiet
+from tests.conftest import Quiet, carry_out
 
 SMALL = ("image_size=32", "epochs=0.1", "backbone=test_efficientnet", "weights=none", "weight_preservation=0")
 
@@ -28,9 +27,9 @@ def test_anchors_left_out_are_shown_and_stored(
     changed: tuple[str, ...], least: int, most: int, resources: Resources, quiet: Quiet
 ) -> None:
     experiment = resolve(Request("ours", "emoji", assignments=(*SMALL, *changed), per_class_limit=1), resources)
-    outcome = execute(experiment, resources, quiet, reuse=False)
+    _, packed = carry_out(experiment, resources, quiet, reuse=False)
     shown = [terms["anchors left out"] for terms in quiet.terms]
-    stored = [point["anchors left out"] for point in details.history(outcome.details[details.HISTORY])]
+    stored = [point["anchors left out"] for point in details.history(packed[details.HISTORY])]
     assert shown == stored
     assert all(least <= count <= most for count in shown)
 
@@ -52,7 +51,7 @@ def test_every_method_counts_the_anchors_that_its_loss_leaves_out(
     network = "test_vit" if "backbone" in METHODS.get(name).recipe else "test_efficientnet"
     small = ("image_size=32", "epochs=0.05", f"backbone={network}", "weights=none", "batch_size=64")
     experiment = resolve(Request(name, "emoji", assignments=(*small, *changed), per_class_limit=1), resources)
-    execute(experiment, resources, quiet, reuse=False)
+    carry_out(experiment, resources, quiet, reuse=False)
     assert quiet.terms
     assert all(least <= terms["anchors left out"] <= most for terms in quiet.terms)
 

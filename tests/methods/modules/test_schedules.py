@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from bench.errors import UsageError
-from bench.experiments.execute import build, execute
+from bench.experiments.execute import build
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
 from bench.methods.base import METHODS
 from bench.settings.request import Request
 from bench.settings.run_settings import OPTIMISERS, SCHEDULES, RunSettings, assign
 from bench.training.trained_networks import Networks
-from tests.conftest import Quiet
+from tests.conftest import Quiet, carry_out
 
 SMALL = ("backbone=test_resnet", "weights=none", "image_size=32", "dim=8", "batch_size=16", "frozen_blocks=-1")
 
@@ -98,7 +98,7 @@ def test_a_method_brings_its_optimiser_and_schedule(
     plain = resolve(Request(documented, "emoji", assignments=(*SMALL, "schedule=constant")), resources)
     assert plain.key != asked.key
     experiment = of_eight_classes(asked)
-    whole = execute(experiment, replace(resources, cache_dir=tmp_path / "whole"), quiet)
+    whole, _ = carry_out(experiment, replace(resources, cache_dir=tmp_path / "whole"), quiet)
 
     class Stops(Quiet):
         def progress(self, done: int, total: int, terms: object) -> None:
@@ -106,8 +106,9 @@ def test_a_method_brings_its_optimiser_and_schedule(
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(experiment, replace(resources, cache_dir=tmp_path / "stopped"), Stops())
+        carry_out(experiment, replace(resources, cache_dir=tmp_path / "stopped"), Stops())
     assert Networks(tmp_path / "stopped").checkpoint(experiment.training_key).path.exists()
-    resumed = execute(experiment, replace(resources, cache_dir=tmp_path / "stopped"), quiet)
+    resumed, _ = carry_out(experiment, replace(resources, cache_dir=tmp_path / "stopped"), quiet)
     assert resumed.environment["network"] == whole.environment["network"]
-    assert resumed.environment["network"] != execute(of_eight_classes(plain), resources, quiet).environment["network"]
+    other, _ = carry_out(of_eight_classes(plain), resources, quiet)
+    assert resumed.environment["network"] != other.environment["network"]
