@@ -124,6 +124,11 @@ def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
     return digest.hexdigest()
 
 
+def digest_of_json(value: object, *, sort_keys: bool = True) -> str:
+    """SHA-256 of a JSON value: 64 hex digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=sort_keys).encode()).hexdigest()
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits, cached until its time, size or inode changes; raises OSError."""
     facts = path.stat()

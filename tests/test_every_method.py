@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.datasets.base import DATASETS
 from bench.datasets.images.loader import Images
 from bench.errors import UsageError
 from bench.experiments import ablations as sweep
@@ -144,7 +143,7 @@ def test_every_method_explains_itself(name: str) -> None:
         assert all(getattr(settings, key) != value for key, value in changes.items())
     for recipe in method.recipes:
         request = Request(name, "emoji", assignments=with_recipe_named(name, recipe, ()))
-        settings_of(request, method, DATASETS.get("emoji"))  # refuses what is no setting or no value of one
+        settings_of(request)  # refuses what is no setting or no value of one
     if method.__module__.startswith("bench.methods.") and name != "ours":  # whose every formula is in docs/method.md
         text = sys.modules[method.__module__].__doc__ or ""
         assert all(word in text for word in ("Paper: ", "Implemented", "Left out")), name

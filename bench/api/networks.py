@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from bench.api.arguments import cache_folder, store_url
 from bench.api.runs import Run, stored_run
-from bench.datasets.base import DATASETS
 from bench.datasets.images.decode import decode, ink_to_square, pixels_of, to_square
 from bench.errors import DataError, UsageError
 from bench.experiments.resolve import choose_weights, settings_of
@@ -108,7 +107,7 @@ def _trained(path: Path, cache_dir: Path, record: RunRecord | None = None) -> Ne
 def _untrained(record: RunRecord, cache_dir: Path) -> Network:
     request, _ = choose_weights(stored_request(record, cache_dir))
     kind = METHODS.get(request.method)
-    run, own, dataset, post = settings_of(request, kind, DATASETS.get(request.dataset))
+    run, own, dataset, post = settings_of(request)
     return _network(kind(own, Context(run, (), cache_dir)), run, post, ink_crop=getattr(dataset, "ink_crop", False))
 
 

@@ -74,7 +74,7 @@ def report_stored(
     text = f"stored as run {run}: {name} (external{mark}) on {external.split}"
     if superseded is not None:
         text += f"; it supersedes run {superseded} of that name, split and seed"
-    if not external.classes:
+    if external.split_of_rows is None:
         text += "; reports show no interval for it, which needs query_paths, gallery_paths and the images"
     typer.echo(text, err=True)
     facts = {each: getattr(external, each) for each in ("dataset", "split", "fingerprint", "verified")}

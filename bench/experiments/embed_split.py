@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from bench.embeddings.cache import EmbeddingCache
 from bench.errors import IncompleteError
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.progress import Observer
+from bench.io import digest_of_json
 from bench.methods.base import Method
 from bench.settings.run_settings import in_key
 from bench.training.embed import embed, embed_pixels
@@ -110,7 +109,7 @@ class Embedder:
         """Binary codes, fitted on the test queries or on the training images, and cached; None except on rank 0."""
         post, split, processes = self.experiment.post, self.experiment.split, self.resources.processes
         images = (split.queries, split.gallery) if post.codes == "itq-test" else by_modality(split.train)
-        key = _hash([*map(self.key, images), self.experiment.seed, post.bits])
+        key = digest_of_json([*map(self.key, images), self.experiment.seed, post.bits])
         cached = self.cache.read_quantiser(key) if processes.leads else None
         if processes.broadcast(cached is not None):
             return cached
@@ -154,7 +153,8 @@ class Embedder:
         backbone = run.backbone if self.method.uses_backbone else ""
         network = [method.name, method.version, in_key(self.experiment.own), backbone, network_hash(self.method)]
         mirror = ["mirror"] * self.experiment.post.test_mirror
-        return _hash([*network, self.experiment.test_size, self.experiment.precision, *mirror, *images])
+        parts = [*network, self.experiment.test_size, self.experiment.precision, *mirror, *images]
+        return digest_of_json(parts, sort_keys=False)  # as the entries of older versions
 
     def _embed(self, items: Sequence[Item], progress: Progress, before: int = 0) -> Floats:
         """Embed without the cache; ``before`` is added to the progress. Raises IncompleteError for NaN and infinity."""
@@ -171,7 +171,3 @@ class Embedder:
                 "head_lr=..."
             )
         return vectors
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -105,7 +105,7 @@ class Execution:
         selector = selector_of(experiment, resources, self.device)
         try:
             with self._part("training"):
-                history = train(
+                state = train(
                     method,
                     data,
                     experiment.run,
@@ -122,13 +122,13 @@ class Execution:
         except PrunedError:  # nobody resumes it
             checkpoint.remove()
             raise
-        self.history, self.epoch = history.points, selector.chosen if selector else None
+        self.history, self.epoch = state.points, selector.chosen if selector else None
         for warning in warnings_of(method, self.history):
             log.warning("%s: %s", experiment.title, warning)
-        self.seconds["training"] = round(self.seconds["training"] + history.earlier, 2)
+        self.seconds["training"] = round(self.seconds["training"] + state.earlier, 2)
         facts = {
             "seconds": {name: value for name, value in self.seconds.items() if name != LOADING},
-            "history": history.points,
+            "history": state.points,
             "commit": provenance.commit(),
             "trained": experiment.described,
             "limit": experiment.per_class_limit,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,7 +16,7 @@ from bench.errors import DataError
 from bench.experiments.recipes import recipe_of
 from bench.fine_grained import FineGrainedSplit
 from bench.generalized import GeneralizedSplit, mark_of
-from bench.io import file_digest
+from bench.io import digest_of_json, file_digest
 from bench.methods.backbone.weights import verified_hash
 from bench.methods.base import Method
 from bench.results.models import name_method
@@ -142,7 +140,7 @@ class Experiment:
             "ablation": self.ablation,
             "configuration": {**configuration, **notes},
             "request": self._request(configuration, paths=False).to_json(),
-            "key": _hash([columns, configuration]),  # both have "method"
+            "key": digest_of_json([columns, configuration]),  # both have "method"
         }
 
     @property
@@ -204,7 +202,7 @@ class Experiment:
         """
         stamp = self.dataset.stamp(item.path for item in (*self.split.train, *self.split.validation))
         described = self.described
-        return _hash([described["training"], described["settings"], stamp])
+        return digest_of_json([described["training"], described["settings"], stamp])
 
     @property
     def described(self) -> dict[str, Any]:
@@ -269,7 +267,3 @@ def _file_identity(name: str, path: str) -> str:
         return HASH + file_digest(Path(path))
     except OSError as error:
         raise DataError(f"File {path} cannot be read ({error.strerror}): check --set {name}=FILE.") from error
-
-
-def _hash(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -6,8 +6,6 @@ classes in any way. ``external_run`` scores and stores these embeddings.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from bench.datasets.published.published_counts import counts_of_split
 from bench.embeddings.arrays import Embeddings
 from bench.embeddings.files import EmbeddingFile
 from bench.errors import DataError, UsageError, nearest
-from bench.fine_grained import FineGrainedSplit
+from bench.io import digest_of_json
 from bench.types import Item, Labels, Relevance, Split
 
 Pair = tuple[int, int]  # queries and photos of a class
@@ -33,8 +31,8 @@ class ExternalEmbeddings:
     """Embeddings and their split. Rows follow the split where the file has paths.
 
     ``evidence`` is what they were compared with. ``fingerprint`` is the split's, ``counts:`` and a hash of the
-    published counts if the images are missing, or ``unverified``. ``classes`` name the labels if both sides have paths;
-    ``split_of_rows`` is then the split itself.
+    published counts if the images are missing, or ``unverified``. ``split_of_rows`` is the split if both sides have
+    paths, so that its images are known to be the rows.
     """
 
     embeddings: Embeddings
@@ -44,24 +42,12 @@ class ExternalEmbeddings:
     fingerprint: str
     evidence: Literal["split", "published counts", "none"]
     caution: str
-    classes: tuple[str, ...] = ()
     split_of_rows: Split | None = None
 
     @property
     def relevance(self) -> Relevance:
         """What the split finds relevant."""
         return self.split_of_rows.relevance if self.split_of_rows else "class"
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What reports say of a fine-grained split."""
-        return self.split_of_rows.facts if isinstance(self.split_of_rows, FineGrainedSplit) else {}
-
-    @property
-    def gallery_clusters(self) -> Labels:
-        """The label of each photo in ``classes``: int64 [photos]."""
-        split = self.split_of_rows
-        return self.embeddings.gallery_labels[:] if split is None else split.cluster_labels(split.gallery)
 
     @property
     def verified(self) -> bool:
@@ -75,46 +61,36 @@ def verify(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> Ext
     Raises DataError where numbers per class differ, a path is unknown, missing or listed twice, or nothing is there to
     compare with; UsageError for an unknown split.
     """
-    if dataset.relevance_of(split_name or dataset.split_names[0]) == "instance":
-        return _verify_instances(file, dataset, dataset.split(split_name))
-    _check_category_level(file.embeddings)
+    name = split_name or dataset.split_names[0]
+    fine_grained = dataset.relevance_of(name) == "instance"
+    if not fine_grained:
+        _check_category_level(file.embeddings)
     try:
         split = dataset.split(split_name)
     except DataError:
-        where = dataset.whereabouts()
-        published = None
-        if where.root is None and not where.layout:  # otherwise the images are there but damaged
-            published = _compare_with_published(file, dataset, split_name or dataset.split_names[0])
+        where, published = dataset.whereabouts(), None
+        if where.root is None and not where.layout and not fine_grained:  # otherwise the images are there but damaged
+            published = _compare_with_published(file, dataset, name)
         if published is None:
             raise
         return published
     title = f"split {split.name} of {split.dataset} (gallery {split.gallery_name})"
-    embeddings = _in_order(file, split, title)
-    queries, photos = (Counter(item.class_name for item in items) for items in (split.queries, split.gallery))
-    classes = split.unseen + split.seen
-    expected = {name: (queries[name], photos[name]) for name in classes if queries[name] or photos[name]}
-    if difference := _difference(embeddings, expected, title):
-        raise DataError(f"{difference}: {_cure(split.dataset, split.name)}")
-    about = split.dataset, split.name, split.gallery_name, split.fingerprint
-    if file.query_paths is None or file.gallery_paths is None:
-        return ExternalEmbeddings(embeddings, *about, "split", dataset.caution)
-    embeddings = Embeddings(embeddings.query, embeddings.gallery, **split.label_arrays())
-    return ExternalEmbeddings(embeddings, *about, "split", dataset.caution, split.clusters, split)
-
-
-def _verify_instances(file: EmbeddingFile, dataset: Dataset, split: Split) -> ExternalEmbeddings:
-    """The embeddings of a fine-grained split: paths tell which image a row is, and the file's labels do not count."""
-    title = f"split {split.name} of {split.dataset} (gallery {split.gallery_name})"
-    if file.query_paths is None or file.gallery_paths is None:
+    rows_known = file.query_paths is not None and file.gallery_paths is not None
+    if fine_grained and not rows_known:
         raise DataError(
             f"The {title} is fine-grained, so each row must name its image: add 'query_paths' and 'gallery_paths' as "
             "`bench data list` writes them."
         )
-    query = file.embeddings.query[_rows(file.query_paths, split.queries, "query_paths", title)]
-    gallery = file.embeddings.gallery[:][_rows(file.gallery_paths, split.gallery, "gallery_paths", title)]
-    embeddings = Embeddings(query, gallery, **split.label_arrays())
+    embeddings = _in_order(file, split, title)
+    if rows_known:  # they are the images of the split, each once
+        embeddings = Embeddings(embeddings.query, embeddings.gallery, **split.label_arrays())
+    else:
+        queries, photos = (Counter(item.class_name for item in items) for items in (split.queries, split.gallery))
+        expected = {name: (queries[name], photos[name]) for name in split.clusters if queries[name] or photos[name]}
+        if difference := _difference(embeddings, expected, title):
+            raise DataError(f"{difference}: {_cure(split.dataset, split.name)}")
     about = split.dataset, split.name, split.gallery_name, split.fingerprint
-    return ExternalEmbeddings(embeddings, *about, "split", dataset.caution, split.clusters, split)
+    return ExternalEmbeddings(embeddings, *about, "split", dataset.caution, split if rows_known else None)
 
 
 def unverified(file: EmbeddingFile, dataset: Dataset, split_name: str | None) -> ExternalEmbeddings:
@@ -155,28 +131,30 @@ def _compare_with_published(file: EmbeddingFile, dataset: Dataset, split_name: s
         title = f"split {split_name} of {dataset.name} (gallery {gallery_name}) as published"
         differences.append(_difference(file.embeddings, expected, title))
         if not differences[-1]:
-            text = json.dumps([dataset.name, split_name, gallery_name, expected], sort_keys=True)
-            about = dataset.name, split_name, gallery_name, f"counts:{hashlib.sha256(text.encode()).hexdigest()[:57]}"
+            digest = digest_of_json([dataset.name, split_name, gallery_name, expected])
+            about = dataset.name, split_name, gallery_name, f"counts:{digest[:57]}"
             return ExternalEmbeddings(file.embeddings, *about, "published counts", dataset.caution)
     raise DataError(f"{differences[0]}: {_cure(dataset.name, split_name)}")
 
 
 def _in_order(file: EmbeddingFile, split: Split, title: str) -> Embeddings:
-    """The embeddings, with the rows of each side that has paths in the split's order."""
-    query, gallery = file.embeddings.query, file.embeddings.gallery[:]
-    query_labels, gallery_labels = file.embeddings.query_labels, file.embeddings.gallery_labels[:]
+    """The embeddings, with the rows of each side that has paths in the split's order.
+
+    Raises DataError where the file's labels of these images are not one to one with classes; those of a fine-grained
+    split do not count.
+    """
+    arrays: dict[str, Any] = {}
     compared: list[Labels] = []  # int64 [2, rows]: the file's label of each image, and the split's
-    if file.query_paths is not None:
-        rows = _rows(file.query_paths, split.queries, "query_paths", title)
-        query, query_labels = query[rows], query_labels[rows]
-        compared.append(np.stack((query_labels, split.test_labels(split.queries))))
-    if file.gallery_paths is not None:
-        rows = _rows(file.gallery_paths, split.gallery, "gallery_paths", title)
-        gallery, gallery_labels = gallery[rows], gallery_labels[rows]
-        compared.append(np.stack((gallery_labels, split.test_labels(split.gallery))))
-    if compared:
+    for side, items in {"query": split.queries, "gallery": split.gallery}.items():
+        vectors, labels = getattr(file.embeddings, side)[:], getattr(file.embeddings, f"{side}_labels")[:]
+        if (paths := getattr(file, f"{side}_paths")) is not None:
+            rows = _rows(paths, items, f"{side}_paths", title)
+            vectors, labels = vectors[rows], labels[rows]
+            compared.append(np.stack((labels, split.test_labels(items))))
+        arrays |= {side: vectors, f"{side}_labels": labels}
+    if compared and split.relevance == "class":
         _check_numbering(np.concatenate(compared, axis=1), split, title)
-    return Embeddings(query, gallery, query_labels, gallery_labels)
+    return Embeddings(**arrays)
 
 
 def _rows(paths: Sequence[str], items: Sequence[Item], array: str, title: str) -> Labels:

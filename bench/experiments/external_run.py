@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,8 @@ from bench.evaluation.metrics.base import METRICS_VERSION, stored_metrics
 from bench.evaluation.protocol_scores import Progress, Rankings, chosen_metrics, rank_protocols, recipe
 from bench.evaluation.protocols.base import Protocol
 from bench.experiments.external_embeddings import ExternalEmbeddings
+from bench.fine_grained import FineGrainedSplit
+from bench.io import digest_of_json
 from bench.methods.base import METHODS
 from bench.results import details
 from bench.results.store import Store
@@ -67,24 +67,25 @@ def rank_and_store(
         "gallery": "unseen",
         "per_class_limit": None,
     }
+    split = external.split_of_rows
+    facts = split.facts if isinstance(split, FineGrainedSplit) else {}
     settings = {"run": {}, "method": {"distance": distance}, "dataset": {}}
-    text = json.dumps(["external", identity, settings], sort_keys=True)  # both have a key "method"
     checked = {name: getattr(external, name) for name in ("verified", "evidence", "gallery_name")}
     notes = {"caution": external.caution, "external": {**checked, "file_sha256": digest_of(file)}}
-    key = hashlib.sha256(text.encode()).hexdigest()
+    key = digest_of_json(["external", identity, settings])  # both have a key "method"
     run = store.begin(
         {
             **identity,
             "key": key,
-            "configuration": {**settings, "precision": "", "method_version": "", **notes, **external.facts},
+            "configuration": {**settings, "precision": "", "method_version": "", **notes, **facts},
             "request": Request(name, external.dataset, external.split, seed).to_json(),
             "environment": {**provenance.collect(device), "metrics": str(METRICS_VERSION)},
         }
     )
     scores = [ranking.score(metric, average) for metric in stored_metrics(external.relevance) for average in AVERAGES]
     packed = {}
-    if external.classes:
-        packed = details.pack(ranking, external.gallery_clusters, external.classes, (), external.relevance)
+    if split is not None:
+        packed = details.pack(ranking, split.cluster_labels(split.gallery), split.clusters, (), split.relevance)
     store.finish(run, scores, {"scoring": round(seconds, 2)}, details=packed)
     older = store.runs(metrics=(), key=key, status="superseded")
     return rankings, run, older[-1].id if older else None

@@ -16,12 +16,11 @@ from bench.datasets.published.request_split import apply_request, remember_folde
 from bench.errors import DataError, LoadingError, UsageError, check_known
 from bench.experiments.experiment import Experiment, Resources, default_settings
 from bench.fine_grained import FineGrainedSplit
-from bench.generalized import GALLERIES
 from bench.methods.backbone.architectures import check_backbone, check_network
 from bench.methods.backbone.fetch_weights import why_not_fetched
 from bench.methods.backbone.published_weights import PACKAGED, default_file, find_by_hash, how_to_get, source_of
 from bench.methods.backbone.weights import missing_weights, verified_hash
-from bench.methods.base import METHODS, Method
+from bench.methods.base import METHODS
 from bench.network import offline_by
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import HASH, Request
@@ -29,7 +28,6 @@ from bench.settings.run_settings import RunSettings, assign, given
 from bench.training.trained_networks import Trained, open_trained
 from bench.types import Split
 
-CHOICES = {"gallery": GALLERIES, "on-bad-image": ("error", "drop")}  # of options that no type checks
 NETWORK = ("backbone", "image_size", "frozen_blocks")  # settings that a network may not support
 
 
@@ -84,13 +82,11 @@ def resolve(
         request = replace(request, method=kind.name, **facts)
     else:
         kind = METHODS.get(request.method)
-        run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
+        run, own, dataset_settings, post = settings_of(request)
     if post.bits and post.codes == "none":
         raise UsageError("Setting 'bits' is the width of binary codes: give codes=itq-test or codes=itq-train, too.")
-    for option, known in CHOICES.items():
-        value = getattr(request, option.replace("-", "_"))
-        if value not in known:
-            raise UsageError(f"Option --{option} takes {' or '.join(known)}, not {value!r}.")
+    if request.on_bad_image not in ("error", "drop"):
+        raise UsageError(f"Option --on-bad-image takes error or drop, not {request.on_bad_image!r}.")
     trains = bool(kind.terms) and trained is None
     dataset, split, dropped = (splits or Splits()).load(
         request, dataset_settings, resources, trains=trains, dropped=dropped
@@ -149,7 +145,7 @@ def choose_weights(
     if request.checkpoint:
         return request, ""
     kind = METHODS.get(request.method)
-    run = settings_of(request, kind, DATASETS.get(request.dataset))[0]
+    run = settings_of(request)[0]
     backbone, weights = run.backbone, run.weights
     check_backbone(backbone)
     if weights == "none" or not kind.uses_backbone:
@@ -202,11 +198,12 @@ def settings_for_checkpoint(request: Request, trained: Trained, dataset_kind: ty
         raise UsageError(f"{error} {rule}: settings of its training cannot be changed.") from error
 
 
-def settings_of(request: Request, kind: type[Method], dataset_kind: type[Dataset]) -> list[Any]:
+def settings_of(request: Request) -> list[Any]:
     """Settings of the run, method, dataset and post-processing.
 
     Later ones win: defaults, recipes, options, ablation.
     """
+    kind, dataset_kind = METHODS.get(request.method), DATASETS.get(request.dataset)
     backbone = given(request.assignments).get("backbone", kind.recipe.get("backbone"))
     parts = default_settings(kind, dataset_kind, backbone)
     run, own, dataset_settings, post = assign([*parts, dataset_kind.Settings(), PostProcessing()], request.assignments)

@@ -99,7 +99,7 @@ def find_run(request: Request, where: str) -> RunRecord | None:
     if store is None or request.checkpoint:
         return None
     kind, dataset_kind = METHODS.get(request.method), DATASETS.get(request.dataset)
-    run, own, dataset_settings, post = settings_of(request, kind, dataset_kind)
+    run, own, dataset_settings, post = settings_of(request)
     dataset = dataset_kind(Path(), dataset_settings)
     settings = json.loads(json.dumps(configuration_of(kind, dataset, run, own, post, request.precision)))
     columns = ("method", "dataset", "seed", "selection", "gallery", "per_class_limit")

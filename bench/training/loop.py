@@ -23,7 +23,7 @@ from bench.methods.base import Method
 from bench.settings.run_settings import SCHEDULES, RunSettings
 from bench.signals import Deferred, deferred_signals
 from bench.training.best_epoch import BestEpoch
-from bench.training.state import Checkpoint, History, TrainingState, check_finite
+from bench.training.state import Checkpoint, TrainingState, check_finite
 from bench.types import Split
 
 log = logging.getLogger("bench.training.loop")
@@ -66,8 +66,8 @@ def train(
     selector: BestEpoch | None = None,
     processes: Processes = ALONE,
     compiled: bool = False,
-) -> History:
-    """Train ``method`` in place and return its training curves.
+) -> TrainingState:
+    """Train ``method`` in place; the state has the training curves.
 
     Training resumes from ``checkpoint``, and writes it after every epoch and on Ctrl-C or SIGTERM. ``selector`` scores
     the method after every epoch, and restores the best epoch at the end. Each of several ``processes`` computes its
@@ -85,8 +85,7 @@ def train(
     optimiser, schedule, weights = method.optimiser(run), SCHEDULES.get(run.schedule), method.weights
     highest = [group["lr"] for group in optimiser.param_groups]
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    history = History(steps)
-    state = TrainingState(method, optimiser, scaler, history, checkpoint, selector, processes)
+    state = TrainingState(method, optimiser, scaler, steps, checkpoint, selector, processes)
     state.restore()
     if state.step:
         log.info("The training resumes after step %d of %d.", state.step, steps)
@@ -112,8 +111,7 @@ def train(
             scaler.scale(loss / processes.size).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimiser)
             scaler.update()
-            state.step += 1
-            history.add(state.step, values)
+            state.add(values)
             on_step(state.step, steps, values)
             on_values(state.step, {f"lr/{n}": float(group["lr"]) for n, group in enumerate(optimiser.param_groups)})
             epoch_ends = state.step % len(sampler) == 0 or state.step == steps
@@ -124,7 +122,7 @@ def train(
     method.eval()
     if selector is not None:
         selector.restore_best(method)
-    return history
+    return state
 
 
 def _batches(

@@ -55,51 +55,38 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-class History:
-    """Training curves: at most about 100 points, each the mean of every term over the steps since the last."""
-
-    def __init__(self, steps: int) -> None:
-        self.every = max(1, math.ceil(steps / 100))
-        self.points: list[dict[str, float]] = []
-        self._since: list[dict[str, float]] = []
-        self.earlier = 0.0  # seconds of training before the last interruption
-        self._start = time.perf_counter()
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Add the terms of one step (from 1)."""
-        self._since.append(dict(values))
-        if step % self.every == 0:
-            means = {name: sum(each[name] for each in self._since) / len(self._since) for name in values}
-            self.points.append({"step": float(step), **means})
-            self._since = []
-
-    def state(self) -> dict[str, Any]:
-        """Everything to save."""
-        seconds = self.earlier + time.perf_counter() - self._start
-        return {"points": self.points, "since": self._since, "seconds": seconds}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``state`` returned."""
-        self.points, self._since = list(state["points"]), list(state["since"])
-        self.earlier = float(state["seconds"])
-
-
 class TrainingState:
-    """Everything that changes during training, and its checkpoint (None: it is not saved)."""
+    """Everything that changes during training, and its checkpoint (None: it is not saved).
+
+    ``points`` are the training curves: at most about 100, each the mean of every term over the steps since the last.
+    """
 
     def __init__(
         self,
         method: Method,
         optimiser: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
-        history: History,
+        steps: int,
         checkpoint: Checkpoint | None = None,
         selector: BestEpoch | None = None,
         processes: Processes = ALONE,
     ) -> None:
-        self.method, self.optimiser, self.scaler, self.history = method, optimiser, scaler, history
+        self.method, self.optimiser, self.scaler, self.steps = method, optimiser, scaler, steps
         self.checkpoint, self.selector, self.processes = checkpoint, selector, processes
         self.step = 0  # steps done
+        self.points: list[dict[str, float]] = []
+        self._since: list[dict[str, float]] = []
+        self.earlier = 0.0  # seconds of training before the last interruption
+        self._start = time.perf_counter()
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Count a step, which had these terms."""
+        self.step += 1
+        self._since.append(dict(values))
+        if self.step % max(1, math.ceil(self.steps / 100)) == 0:
+            means = {name: sum(each[name] for each in self._since) / len(self._since) for name in values}
+            self.points.append({"step": float(self.step), **means})
+            self._since = []
 
     def save(self, *, every_rank: bool = False) -> None:
         """Write the checkpoint; raises StorageError if the disk is full.
@@ -119,8 +106,10 @@ class TrainingState:
             {name: value for name, value in group.items() if isinstance(value, int | float)}  # such as steps
             for group in self.optimiser.param_groups
         ]
-        facts = {"scaler": self.scaler.state_dict(), "history": self.history.state(), "groups": groups}
-        self.checkpoint.write(tensors, {"step": self.step, "optimiser": numbers, **facts})
+        seconds = self.earlier + time.perf_counter() - self._start
+        history = {"points": self.points, "since": self._since, "seconds": seconds}
+        facts = {"step": self.step, "scaler": self.scaler.state_dict(), "history": history, "groups": groups}
+        self.checkpoint.write(tensors, {"optimiser": numbers, **facts})
 
     def restore(self) -> None:
         """Continue from the checkpoint if there is one; rank 0 reads it for all.
@@ -141,7 +130,9 @@ class TrainingState:
             load_exactly(self.method, parts["method"], self.checkpoint.path)
             self._restore_optimiser(parts["optimiser"], facts.get("groups"))
             self.scaler.load_state_dict(facts["scaler"])
-            self.history.restore(facts["history"])
+            history = facts["history"]
+            self.points, self._since = list(history["points"]), list(history["since"])
+            self.earlier = float(history["seconds"])
             if self.selector is not None:
                 self.selector.restore(parts["extra"])
             self.step = int(facts["step"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import statistics
 import time
@@ -24,6 +22,7 @@ from bench.experiments.experiment import Resources
 from bench.experiments.progress import Observer, PrunedError
 from bench.experiments.resolve import Splits, resolve
 from bench.experiments.run import run_or_await
+from bench.io import digest_of_json
 from bench.results.database import database_file, open_engine
 from bench.results.store import STALE_SECONDS, Store
 from bench.settings.request import Request
@@ -54,7 +53,7 @@ class Tuning:
         """The study of this request and space, new or begun by an earlier call; its first trial has the defaults."""
         base = resolve(self.request, self.resources, self.splits)
         spaces = {name: distribution_to_json(each) for name, each in sorted(self.space.items())}
-        digest = hashlib.sha256(json.dumps([base.key, list(self.seeds), spaces]).encode()).hexdigest()[:12]
+        digest = digest_of_json([base.key, list(self.seeds), spaces])[:12]
         study = optuna.create_study(
             storage=open_storage(self.store.where),
             study_name=f"{self.request.method} on {self.request.split} {digest}",

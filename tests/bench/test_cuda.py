@@ -92,7 +92,7 @@ def test_a_training_on_a_gpu_repeats_to_the_bit(pictures: Path, on_gpu: Path, tm
 
 
 def test_a_killed_training_on_a_gpu_resumes_to_the_bit(pictures: Path, on_gpu: Path, tmp_path: Path) -> None:
-    fault = Fault("bench.training.state:History.add", 8)  # in the third epoch
+    fault = Fault("bench.training.state:TrainingState.add", 8)  # in the third epoch
     assert bench(tmp_path, *words(pictures), faults=[fault]).code == -fault.number
     train(tmp_path, pictures)
     assert losses(tmp_path) == losses(on_gpu)

@@ -80,15 +80,13 @@ def settings(
     format: Format = "table",
 ) -> None:
     """Settings of `bench run --set KEY=VALUE`, with defaults: of the run, method, dataset and post-processing."""
-    from bench.datasets.base import DATASETS
     from bench.experiments.recipes import with_recipe_named
     from bench.experiments.resolve import settings_of
-    from bench.methods.base import METHODS
     from bench.settings.describe import describe
     from bench.settings.request import Request
 
     assignments = with_recipe_named(method, recipe, ()) if recipe is not None else ()
-    parts = settings_of(Request(method, dataset, assignments=assignments), METHODS.get(method), DATASETS.get(dataset))
+    parts = settings_of(Request(method, dataset, assignments=assignments))
     rows = [
         {"setting": each.name, "of": owner, "default": each.default, "takes": each.takes, "meaning": each.meaning}
         for owner, part in zip(("run", method, dataset, "test"), parts, strict=True)

@@ -25,7 +25,7 @@ from tests.pictures import SMALL, words_of, write_folder
 from tests.processes import Busy, Constant, Ended, Fails, Fault, Planted, bench, ended, program, start, team
 
 INTERRUPTED = "Interrupted; what was finished is stored."
-STEP = "bench.training.state:History.add"
+STEP = "bench.training.state:TrainingState.add"
 EMBED = "bench.experiments.embed_split:embed"  # the second call is the gallery's: all processes embed then
 SELECT = "bench.experiments.choose_epoch:embed"
 TRAINS, IMAGENET = ("-m", "softmax", "--epochs", "2"), ("-m", "imagenet")

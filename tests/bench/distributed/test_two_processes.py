@@ -31,6 +31,7 @@ from tests.processes import Constant, Ended, Fault, Planted, bench, run_python, 
 RATES = ("--lr", "1e-5", "--set", "head_lr=1e-4")
 TRAINING = ("--epochs", "3.34", *RATES)
 STEPS = 10
+STEP = "bench.training.state:TrainingState.add"
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,9 @@ def test_two_processes_compile_what_one_computes(pictures: Path, tmp_path: Path)
 def test_a_checkpoint_of_one_process_is_taken_up_by_two(pictures: Path, alone: Path, tmp_path: Path) -> None:
     call = ("run", "-m", "ours", *TRAINING, *words_of(pictures, *SMALL))
     (tmp_path / "rank0").mkdir()
-    stopped = bench(tmp_path / "rank0", *call, faults=[Fault("bench.training.state:History.add", 5, signal.SIGTERM)])
+    stopped = bench(
+        tmp_path / "rank0", *call, faults=[Fault("bench.training.state:TrainingState.add", 5, signal.SIGTERM)]
+    )
     assert stopped.code == 143, stopped.output
     leader, follower = pair(tmp_path, call)
     assert (leader.code, follower.code) == (0, 0), leader.output + follower.output

@@ -194,7 +194,7 @@ def test_data_that_a_hash_pins_needs_no_stamp(asked: Experiment) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gallery": "seen"}, "Option --gallery takes unseen or all"),
+        ({"gallery": "seen"}, "There is no gallery 'seen'. Did you mean 'unseen'?"),
         ({"on_bad_image": "skip"}, "Option --on-bad-image takes error or drop, not 'skip'."),
         ({"selection": "first"}, "There is no selection rule 'first'."),
         ({"assignments": ("photo_share=0.995",)}, "With photo_share=0.995 a batch of 64 images has no sketch"),

@@ -52,7 +52,7 @@ def test_numbers_per_class_agree(emoji: Dataset, split: Split) -> None:
     found = verify(file(*labels(split)), emoji, None)
     assert (found.dataset, found.split, found.evidence, found.verified) == ("emoji", "emoji-93", "split", True)
     assert found.fingerprint == split.fingerprint
-    assert found.classes == ()
+    assert found.split_of_rows is None
     assert found.caution == emoji.caution
     np.testing.assert_array_equal(found.embeddings.query[:, 0], np.arange(len(split.queries)))
 
@@ -75,7 +75,7 @@ def test_paths_put_rows_into_the_order_of_the_split(emoji: Dataset, split: Split
         paths["gallery_paths"] = [split.gallery[row].path for row in g]
     number = np.random.default_rng(1).permutation(500)  # classes numbered in a way of their own
     external = verify(file(number[query[q]], number[gallery[g]], **paths), emoji, None)
-    assert external.classes == (split.unseen + split.seen if with_gallery else ())
+    assert (external.split_of_rows is not None) == with_gallery
     found = external.embeddings
     if not with_gallery:
         query, gallery = number[query], number[gallery]
@@ -238,7 +238,8 @@ def test_paths_tell_the_instances_of_a_fine_grained_split(emoji: Dataset) -> Non
     own = np.zeros(len(split.queries), dtype=np.int64), np.zeros(len(split.gallery), dtype=np.int64)
     found = verify(file(*own, query_paths=paths[0], gallery_paths=paths[1]), emoji, split.name)
     assert found.relevance == "instance"
-    assert found.classes == split.clusters
+    assert found.split_of_rows is not None
+    assert found.split_of_rows.clusters == split.clusters
     np.testing.assert_array_equal(found.embeddings.query[:, 0], np.argsort(shuffled))
     for name, expected in split.label_arrays().items():
         np.testing.assert_array_equal(getattr(found.embeddings, name), expected)

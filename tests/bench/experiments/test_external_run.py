@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +22,11 @@ from tests.bench.evaluation.clouds import clouds
 EMBEDDINGS = clouds(queries=50, photos=100, width=8)
 RANKING = rank(EMBEDDINGS, details.ranked_metrics("class"), top=TOP)
 CLASSES = tuple(f"class {label}" for label in range(13))
+SPLIT: Any = SimpleNamespace(
+    gallery=(), clusters=CLASSES, relevance="class", cluster_labels=lambda items: EMBEDDINGS.gallery_labels[:]
+)
 CHECKED = ExternalEmbeddings(
-    EMBEDDINGS, "emoji", "emoji-93", "full", "ab" * 32, "split", "Icons, not photographs.", CLASSES
+    EMBEDDINGS, "emoji", "emoji-93", "full", "ab" * 32, "split", "Icons, not photographs.", SPLIT
 )
 UNCHECKED = ExternalEmbeddings(EMBEDDINGS, "emoji", "emoji-93", "unverified", "unverified", "none", "")
 

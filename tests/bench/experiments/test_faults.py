@@ -17,10 +17,10 @@ from tests.processes import Fault, bench
 TRAINING = ("run", "-m", "ours", "--epochs", "3")
 
 FAULTS = [
-    pytest.param(Fault("bench.training.state:History.add", 2), id="killed in the first epoch"),
+    pytest.param(Fault("bench.training.state:TrainingState.add", 2), id="killed in the first epoch"),
     pytest.param(Fault("bench.training.state:write_tensors", 1), id="killed before a checkpoint is written"),
     pytest.param(Fault("bench.io:_remove_abandoned", 1), id="killed after a checkpoint was written"),
-    pytest.param(Fault("bench.training.state:History.add", 2, signal.SIGTERM), id="SIGTERM while training"),
+    pytest.param(Fault("bench.training.state:TrainingState.add", 2, signal.SIGTERM), id="SIGTERM while training"),
     pytest.param(Fault("bench.training.trained_networks:Networks.save", 1), id="killed after the last step"),
     pytest.param(Fault("bench.results.store:Store.finish", 1), id="killed before the scores are stored"),
 ]
@@ -64,7 +64,7 @@ def test_killed_five_times_and_stopped_a_run_ends_as_if_nothing_had_happened(
 
 def test_ctrl_c_twice_loses_the_step_and_nothing_else(pictures: Path, undisturbed: Path, tmp_path: Path) -> None:
     call = (*TRAINING, *words_of(pictures, *SMALL))
-    first = Fault("bench.training.state:History.add", 5, signal.SIGINT)
+    first = Fault("bench.training.state:TrainingState.add", 5, signal.SIGINT)
     second = Fault("bench.training.state:Checkpoint.write", 2, signal.SIGINT)  # the first is that of the first epoch
     ended = bench(tmp_path, *call, faults=[first, second])
     assert ended.code == 130, ended.output
@@ -88,7 +88,7 @@ def test_ctrl_c_twice_loses_the_step_and_nothing_else(pictures: Path, undisturbe
 
 def test_a_damaged_checkpoint_is_not_used(pictures: Path, undisturbed: Path, tmp_path: Path) -> None:
     call = (*TRAINING, *words_of(pictures, *SMALL))
-    ended = bench(tmp_path, *call, faults=[Fault("bench.training.state:History.add", 5, signal.SIGTERM)])
+    ended = bench(tmp_path, *call, faults=[Fault("bench.training.state:TrainingState.add", 5, signal.SIGTERM)])
     assert ended.code == 143, ended.output
     (checkpoint,) = (tmp_path / "cache" / "checkpoints").iterdir()
     content = bytearray(checkpoint.read_bytes())

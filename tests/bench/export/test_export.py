@@ -83,13 +83,12 @@ def test_the_code_of_the_card_embeds_as_the_run_does_without_torch(
     (out / "card.py").write_text(code)
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=out, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    loaded = load_embedder(stored_run(tmp_path), Resources(tmp_path / "pictures", shared_cache, "cpu"))
-    experiment, network = loaded.experiment, loaded.method
+    embedder = load_embedder(stored_run(tmp_path), Resources(tmp_path / "pictures", shared_cache, "cpu"))
     wanted = []
     for paths, is_photo in zip(pictures, (False, True), strict=True):
-        pixels = [to_square(decode(path.read_bytes(), path.name), experiment.test_size) for path in paths]
+        pixels = [to_square(decode(path.read_bytes(), path.name), embedder.experiment.test_size) for path in paths]
         with torch.inference_mode():
-            wanted.append(network.embed(torch.stack(pixels).float() / 255, is_photo).numpy())
+            wanted.append(embedder.method.embed(torch.stack(pixels).float() / 255, is_photo).numpy())
     assert np.load(out / "found.npy") == pytest.approx(np.concatenate(wanted), abs=1e-4)
 
 

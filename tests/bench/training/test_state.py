@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.errors import LoadingError
 from bench.io import digest_of, write_tensors
-from bench.training.state import Checkpoint, History, TrainingState, load_exactly
+from bench.training.state import Checkpoint, TrainingState, load_exactly
 
 
 def network(seed: int, width: int = 4) -> nn.Module:
@@ -36,7 +36,7 @@ def scaler() -> torch.amp.GradScaler:
 
 
 def state_of(layers: nn.Module, optimiser: torch.optim.Optimizer, path: Path, key: str = "key") -> TrainingState:
-    return TrainingState(layers, optimiser, scaler(), History(100), checkpoint=Checkpoint(path, key))
+    return TrainingState(layers, optimiser, scaler(), 100, checkpoint=Checkpoint(path, key))
 
 
 class Counting(torch.optim.SGD):
@@ -68,9 +68,9 @@ def test_a_restored_training_ends_with_the_same_bits(
     whole = network(0)
     state = state_of(whole, make(whole.parameters()), tmp_path / "x.safetensors")
     trained(whole, state.optimiser, 0, 3)
-    state.step = 3
-    state.history.points, state.history.earlier = [{"step": 1.0, "loss": 1 / 3}], 50.0
-    state.history.add(3, {"loss": 0.1})
+    state.step = 2
+    state.points, state.earlier = [{"step": 1.0, "loss": 1 / 3}], 50.0
+    state.add({"loss": 0.1})
     state.save()
     trained(whole, state.optimiser, 3, 9)
 
@@ -78,8 +78,8 @@ def test_a_restored_training_ends_with_the_same_bits(
     again = state_of(other, make(other.parameters()), tmp_path / "x.safetensors")
     again.restore()
     assert again.step == 3
-    assert again.history.points == state.history.points
-    assert 50 < again.history.earlier < 60
+    assert again.points == state.points
+    assert 50 < again.earlier < 60
     trained(other, again.optimiser, 3, 9)
     assert digest_of(dict(other.state_dict())) == digest_of(dict(whole.state_dict()))
     strides = [each.stride() for each in other.parameters()]
@@ -103,7 +103,7 @@ def test_a_checkpoint_of_version_0_1_0_is_resumed(tmp_path: Path) -> None:
     other = network(1)
     again = state_of(other, torch.optim.AdamW(other.parameters(), lr=0.1), tmp_path / "x.safetensors")
     again.restore()
-    assert (again.step, again.history.points, again.history.earlier) == (2, history["points"], 7.0)
+    assert (again.step, again.points, again.earlier) == (2, history["points"], 7.0)
     trained(other, again.optimiser, 2, 5)
     assert digest_of(dict(other.state_dict())) == digest_of(dict(layers.state_dict()))
 
