@@ -36,7 +36,6 @@ SAFE = {
     "script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
 }
 
 
@@ -90,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, "text/html; charset=utf-8", self.server.page)
         elif photo and int(photo[1]) < len(self.server.searcher.photos):
             try:
-                self._answer(200, "image/webp", self.server.picture(int(photo[1])), {"Cache-Control": "max-age=3600"})
+                self._answer(200, "image/webp", self.server.picture(int(photo[1])), cache="max-age=3600")
             except (BenchError, OSError) as error:
                 self._refuse(404, f"That photo cannot be shown: {error}")
         else:
@@ -137,12 +136,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, status: int, value: Mapping[str, Any]) -> None:
         self._answer(status, "application/json", json.dumps(value).encode())
 
-    def _answer(self, status: int, kind: str, content: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def _answer(self, status: int, kind: str, content: bytes, cache: str = "no-store") -> None:
+        about = {"Cache-Control": cache, "Content-Type": kind, "Content-Length": str(len(content))}
         try:
             self.send_response(status)
-            for name, value in {**SAFE, "Content-Type": kind, **(headers or {})}.items():
+            for name, value in {**SAFE, **about}.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
         except ConnectionError:

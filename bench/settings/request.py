@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -66,7 +67,7 @@ class Request:
 
     def command(self, seeds: Sequence[int] | None = None) -> str:
         """The command of a stored request, with the placeholders PATH, FILE and RUN."""
-        words = ["RUN" if word.startswith(HASH) else _without_hash(word) for word in self.words(seeds)]
+        words = ["RUN" if word.startswith(HASH) else re.sub(f"={HASH}.*", "=FILE", word) for word in self.words(seeds)]
         if self.dataset == "folder" and "root" not in given(self.assignments):
             words += ["--set", "root=PATH"]
         return shlex.join(["bench", *words])
@@ -83,8 +84,3 @@ def in_text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-def _without_hash(word: str) -> str:
-    key, equals, value = word.partition("=")
-    return f"{key}=FILE" if equals and value.startswith(HASH) else word

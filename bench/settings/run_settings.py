@@ -67,12 +67,8 @@ def setting(
 
 def in_key(settings: Any) -> dict[str, Any]:
     """Settings as a run's key has them: without a ``later`` one that is at its default."""
-    left_out = {each.name for each in fields(settings) if each.metadata.get("later")}
-    return {
-        name: value
-        for name, value in asdict(settings).items()
-        if name not in left_out or value != getattr(type(settings), name)
-    }
+    left_out = {each.name: each.default for each in fields(settings) if each.metadata.get("later")}
+    return {name: value for name, value in asdict(settings).items() if (name, value) not in left_out.items()}
 
 
 @dataclass(frozen=True)

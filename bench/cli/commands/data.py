@@ -54,7 +54,6 @@ def add(
     """
     from bench.datasets.adding.add import Adding
     from bench.datasets.adding.drawings import Draw
-    from bench.datasets.checks.check import check as find
     from bench.datasets.published.tree_dataset import TreeDataset
 
     modes = [name for name, given in (("copy", copy), ("link", link), ("in-place", in_place)) if given]
@@ -75,12 +74,8 @@ def add(
         typer.echo(
             f"not usable yet: {', '.join(found.missing)} is missing; add it by `bench data add {dataset} SOURCE`"
         )
-        return
-    chosen = open_dataset(ctx, dataset, None)
-    findings = find(chosen)
-    data_table.print_findings(chosen, findings)
-    if findings.problems:
-        raise typer.Exit(DataError.exit_code)
+    else:
+        check(ctx, dataset)
 
 
 @data.command(epilog="Example: bench data check tuberlin --deep")

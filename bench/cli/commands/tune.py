@@ -66,7 +66,7 @@ def tune(
         typer.echo(f"WARNING: {warning}", err=True)
     base = resolve(request, resources)
     metric = main_metrics(base.split.relevance)[0]
-    settings, terms = (base.run, base.own, base.post), tuple(base.method.terms)
+    settings, terms = (base.run, base.own, base.post), base.method.terms
     chosen = read_space(space, settings) if space else declared_space(settings, terms, request.assignments)
     if not chosen:
         raise UsageError(f"No setting of {method!r} declares values to try: name some by --space FILE.")
@@ -107,9 +107,8 @@ def make_request(method: str, options: RunOptions) -> Request:
 
     if len(options.chosen_datasets) != 1:
         raise UsageError("A study has one dataset: name one with -d.")
-    several = os.environ.get("WORLD_SIZE", "1") != "1"
-    wrong = {"--executor": options.executor, "--force": options.force, "torchrun": several}
-    for name, given in wrong.items():
+    torchrun = os.environ.get("WORLD_SIZE", "1") != "1"
+    for name, given in {"--executor": options.executor, "--force": options.force, "torchrun": torchrun}.items():
         if given:
             raise UsageError(f"{name} does not fit bench tune: start the same command several times to share a study.")
     dataset = options.chosen_datasets[0]

@@ -67,7 +67,7 @@ def test_whatever_is_asked_for_changes_the_key(change: dict[str, Any], asked: Ex
     [
         {"device": "cpu"},
         {"workers": 3},
-        {"top": 50},
+        {"save_topk": 50},
         {"resume": False},
         {"cache_dir": Path("elsewhere")},
         {"data_root": Path("elsewhere")},
