@@ -90,22 +90,17 @@ def pack(
     relevance: Relevance = "class",
 ) -> dict[str, bytes]:
     """Pack the details of a run, by name; ``classes`` names the labels, ``history`` has the training curves."""
-    metrics = main_metrics(relevance)
+    metrics, names = main_metrics(relevance), tuple(classes)
     values = np.stack([ranking.per_query(metric) for metric in metrics]).astype(np.float32)
-    names = np.array(classes)
+    kept = PerQuery(metrics, values, ranking.clusters, names)
     counted = ranking.relevant > 0
     precision = np.stack([ranking.per_query(f"P@{k}:k")[counted] for k in CURVE_AT])  # [ks, queries]
     recall = precision * np.array(CURVE_AT)[:, None] / ranking.relevant[counted]
-    packed = {
-        PER_QUERY: _arrays(metrics=np.array(metrics), values=values, labels=ranking.clusters, classes=names),
-        SUMS: _sums(metrics, values, ranking.clusters, classes),
-        CURVE: _arrays(ks=np.array(CURVE_AT), precision=precision.mean(axis=1), recall=recall.mean(axis=1)),
-    }
+    curve = Curve(np.array(CURVE_AT), precision.mean(axis=1), recall.mean(axis=1))
+    packed = {PER_QUERY: _arrays(kept), SUMS: _sums(kept), CURVE: _arrays(curve)}
     if ranking.top is not None and ranking.hits is not None:
         labels = np.where(ranking.top < 0, -1, gallery_labels[ranking.top])
-        packed[TOP] = _arrays(
-            positions=ranking.top, labels=labels, query_labels=ranking.clusters, hits=ranking.hits, classes=names
-        )
+        packed[TOP] = _arrays(Top(ranking.top, labels, ranking.clusters, names, ranking.hits))
     if history:
         packed[HISTORY] = zlib.compress(json.dumps(list(history)).encode())
     return packed
@@ -126,16 +121,16 @@ def sums(content: bytes) -> Sums:
 
 def sums_of(values: PerQuery) -> Sums:
     """Add up the values of every query by class."""
-    return sums(_sums(values.metrics, values.values, values.labels, values.classes))
+    return sums(_sums(values))
 
 
-def _sums(metrics: Sequence[str], values: Floats, labels: Labels, classes: Sequence[str]) -> bytes:
+def _sums(kept: PerQuery) -> bytes:
     """A line of JSON and the raw numbers: a report reads one of these for each of a thousand runs."""
-    counted = ~np.isnan(values[0])
-    present, position = np.unique(labels[counted], return_inverse=True)
+    counted = ~np.isnan(kept.values[0])
+    present, position = np.unique(kept.labels[counted], return_inverse=True)
     rows = [np.bincount(position, minlength=len(present))]
-    rows += [np.bincount(position, weights=row[counted], minlength=len(present)) for row in values]
-    head = {"metrics": metrics, "classes": [classes[label] for label in present]}
+    rows += [np.bincount(position, weights=row[counted], minlength=len(present)) for row in kept.values]
+    head = {"metrics": kept.metrics, "classes": [kept.classes[label] for label in present]}
     return json.dumps(head).encode() + b"\n" + np.stack(rows).astype("<f8").tobytes()
 
 
@@ -155,9 +150,9 @@ def history(content: bytes) -> list[dict[str, float]]:
     return json.loads(zlib.decompress(content))  # type: ignore[no-any-return]
 
 
-def _arrays(**arrays: npt.NDArray[Any]) -> bytes:
+def _arrays(kept: PerQuery | Top | Curve) -> bytes:
     file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    np.savez_compressed(file, allow_pickle=False, **vars(kept))
     return file.getvalue()
 
 

@@ -6,16 +6,22 @@ step spells its columns out, since later versions change the models.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from sqlalchemy import JSON, Column, Connection, Integer, Table, bindparam, func, insert, inspect, select, text, update
 
+from bench.datasets.base import DATASETS
+from bench.datasets.published.class_splits import quote_class
 from bench.errors import StorageError
 from bench.results.details import PER_QUERY, per_query
 from bench.results.models import Base
-from bench.results.old_requests import request_of_row
+from bench.settings.post_processing import PostProcessing
+from bench.settings.request import HASH, Request, in_text
+from bench.settings.run_settings import RunSettings, recipe_for, with_recipe
 
 CURRENT = 4
 LOCK = 0x5A5B  # PostgreSQL's advisory lock for whoever makes or alters tables
@@ -34,7 +40,8 @@ def _requests(connection: Connection) -> None:
     runs = text("SELECT * FROM run").columns(configuration=JSON, environment=JSON)
     change = text("UPDATE run SET request = :request WHERE id = :id").bindparams(bindparam("request", type_=JSON))
     for row in connection.execute(runs).mappings().all():
-        request = request_of_row(dict(row), partial(_queried_classes, connection, row["id"]))
+        own_folder = "name" in row["configuration"].get("dataset", {})
+        request = request_of_row(dict(row), _queried_classes(connection, row["id"]) if own_folder else ())
         connection.execute(change, {"request": request.to_json(), "id": row["id"]})
 
 
@@ -52,6 +59,63 @@ def _queried_classes(connection: Connection, run: int) -> list[str]:
         return []
     queries = per_query(content)
     return [queries.classes[label] for label in np.unique(queries.labels)]
+
+
+def request_of_row(row: Mapping[str, Any], queried_classes: Sequence[str]) -> Request:
+    """The request of a run of version 1 or 2, made from its columns, its command line and the classes of its queries.
+
+    Defaults of a method would need torch; its own settings count if the command line or an ablation changed them.
+    """
+    configuration = row["configuration"]
+    run, own, post = (configuration.get(name, {}) for name in ("run", "method", "post"))
+    dataset = dict(configuration.get("dataset", {}))
+    name, split = str(row["dataset"]), str(row["split"])
+    if "name" in dataset:  # a user's folder has a name that is not in the registry
+        name = "folder"
+        if drawn := re.match(r"draw(\d+)-seed(\d+)-", split):
+            dataset |= {"draw": int(drawn[1]), "seed": int(drawn[2])}
+        else:
+            dataset["unseen"] = "all" if split.startswith("all-") else ",".join(map(quote_class, queried_classes))
+    checkpoint = configuration.get("checkpoint")
+    parts = str(row["ablation"]).split(" and ") if row["ablation"] else []
+    without = [part.removeprefix("without ") for part in parts if part.startswith("without ")]
+    others = [part for part in parts if not part.startswith("without ")]
+    structural = "" if "ablated" in configuration else " and ".join(others)  # else its settings are stored
+    called = re.findall(r"--set[= ]'?([\w-]+)=", str(row["environment"].get("command", "")))
+    named = {*(name.replace("-", "_") for name in called), *configuration.get("ablated", ())}
+    usual = _defaults(name, run.get("backbone"))
+
+    def unusual(settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in settings.items() if usual.get(key, value) != value}
+
+    changed = unusual(dataset) | unusual(run)
+    changed |= {key: own[key] for key in own if key in named and key.removeprefix("weight_") not in without}
+    changed |= unusual(post)
+    if checkpoint is not None:
+        without, structural, changed = [], "", unusual(dataset) | unusual(post)
+    return Request(
+        method=row["method"],
+        dataset=name,
+        split=split,
+        seed=row["seed"],
+        without=tuple(without),
+        structural=structural,
+        assignments=tuple(f"{key}={in_text(value)}" for key, value in changed.items()),
+        selection=row["selection"],
+        gallery=row["gallery"],
+        per_class_limit=row["per_class_limit"],
+        on_bad_image="drop" if configuration.get("dropped") else "error",
+        precision=configuration.get("precision") or "fp32",
+        checkpoint=HASH + checkpoint["network"] if checkpoint is not None else "",
+    )
+
+
+def _defaults(dataset: str, backbone: str | None) -> Mapping[str, Any]:
+    """Default settings of run, dataset and post-processing; for a dataset of a plug-in the last alone."""
+    kind, post = DATASETS.peek(dataset), asdict(PostProcessing())
+    if kind is None:
+        return post
+    return asdict(with_recipe(RunSettings(), recipe_for(kind.recipe, backbone))) | asdict(kind.Settings()) | post
 
 
 STEPS: dict[int, Callable[[Connection], None]] = {2: _costs, 3: _requests, 4: _long_integers}

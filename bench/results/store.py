@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Engine, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from bench.errors import DatabaseError, IncompleteError
@@ -90,8 +90,8 @@ class Store:
                 waiting.status, waiting.started = "running", now()
             run = waiting.id if waiting is not None else self._enter(session, identity)
             if lease is not None:
-                lost = update(RunRecord).where(RunRecord.id == lease.run_id, RunRecord.status == "running")
-                session.execute(lost.values(status="interrupted", failure="its process ended", ended=now()))
+                lost = (RunRecord.id == lease.run_id, RunRecord.status == "running")
+                _change(session, *lost, status="interrupted", failure="its process ended", ended=now())
             session.merge(LeaseRow(key=key, run_id=run, heartbeat=time.time(), doing=""))
             return Claim("yours", run)
 
@@ -108,21 +108,19 @@ class Store:
         with self.writing() as session:
             queued = select(RunRecord.id).where(RunRecord.key == identity["key"], RunRecord.status == "queued")
             run = session.scalar(queued) or self._enter(session, {**identity, "environment": {}})
-            changed = update(RunRecord).where(RunRecord.id == run)
-            session.execute(changed.values(status="queued", environment=dict(job), started=now()))
+            _change(session, RunRecord.id == run, status="queued", environment=dict(job), started=now())
             return run
 
     def name_job(self, run: int, job: Mapping[str, str]) -> None:
         """Set the job of a run that is still queued."""
         with self.writing() as session:
-            queued = update(RunRecord).where(RunRecord.id == run, RunRecord.status == "queued")
-            session.execute(queued.values(environment=dict(job)))
+            _change(session, RunRecord.id == run, RunRecord.status == "queued", environment=dict(job))
 
     def unqueue(self, key: str, status: str, failure: str, session: Session | None = None) -> None:
         """Mark the queued run of a key, if any, failed or interrupted; within the transaction of ``session``."""
-        queued = update(RunRecord).where(RunRecord.key == key, RunRecord.status == "queued")
+        queued = (RunRecord.key == key, RunRecord.status == "queued")
         with nullcontext(session) if session else self.writing() as open_session:
-            open_session.execute(queued.values(status=status, failure=failure, ended=now()))
+            _change(open_session, *queued, status=status, failure=failure, ended=now())
 
     def beat(self, run: int, doing: str) -> None:
         """Record a heartbeat of the process that claimed ``run``, and its current phase."""
@@ -152,15 +150,15 @@ class Store:
             row.seconds, row.cost = dict(seconds), dict(cost or {})
             row.environment = {**row.environment, **(environment or {})}
             row.status, row.failure, row.ended = "done", "", now()
-            older = (RunRecord.key == row.key) & (RunRecord.id != run) & (RunRecord.status == "done")
-            session.execute(update(RunRecord).where(older).values(status="superseded"))
+            older = (RunRecord.key == row.key, RunRecord.id != run, RunRecord.status == "done")
+            _change(session, *older, status="superseded")
             session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
 
     def fail(self, run: int, status: str, failure: str) -> None:
         """Mark a running run failed or interrupted, with the reason."""
         with self.writing() as session:
-            ended = update(RunRecord).where(RunRecord.id == run, RunRecord.status == "running")
-            session.execute(ended.values(status=status, failure=failure, ended=now()))
+            running = (RunRecord.id == run, RunRecord.status == "running")
+            _change(session, *running, status=status, failure=failure, ended=now())
             session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
 
     def run(self, number: int, *, finished: bool = False) -> RunRecord:
@@ -250,6 +248,10 @@ class Store:
 def now() -> str:
     """The time in UTC, ISO 8601, in whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _change(session: Session, *where: ColumnElement[bool], **values: Any) -> None:
+    session.execute(update(RunRecord).where(*where).values(**values))
 
 
 def _fits(value: object) -> bool:

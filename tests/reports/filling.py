@@ -12,7 +12,7 @@ from bench.reports.base import Options, Report
 from bench.reports.build import build
 from bench.reports.rows import Source
 from bench.results import details
-from bench.results.old_requests import request_of_row
+from bench.results.migrations import request_of_row
 from bench.results.store import Store
 from bench.types import Score
 from tests.bench.results.test_store import IDENTITY
@@ -62,7 +62,7 @@ def begin(store: Store, **identity: Any) -> int:
     configuration = {"run": {"lr": usual}, "method": {"margin": 0.3}, "caution": ""}
     words = [f"{name}={value}" for name, value in sorted(identity.items())]
     columns = {**IDENTITY, "configuration": configuration, "key": " ".join(words), **identity}
-    return store.begin({**columns, "request": request_of_row(columns, lambda: ("ant", "elk")).to_json()})
+    return store.begin({**columns, "request": request_of_row(columns, ("ant", "elk")).to_json()})
 
 
 def everything(store: Store) -> None:
