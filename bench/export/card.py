@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.evaluation.metrics.base import main_metrics
 from bench.experiments.experiment import Experiment
-from bench.methods.backbone.published_weights import PACKAGED, PACKAGES, PUBLISHED
+from bench.methods.backbone.published_weights import PACKAGES, PUBLISHED
 from bench.results import details
 from bench.results.models import RunRecord
 from bench.settings.request import HASH, Request
@@ -85,12 +85,13 @@ def describe_weights(run: RunRecord) -> str:
     backbone, weights = settings["backbone"], str(settings["weights"])
     if weights == "none":
         return "random"
-    digest = weights.removeprefix(HASH)
-    if backbone == PACKAGED or (backbone in PACKAGES and PACKAGES[backbone].file.endswith(f"-{digest[:8]}.pth")):
-        return f"ImageNet weights of {backbone}, Apache-2.0; ImageNet is for non-commercial research"
-    for each in PUBLISHED.get(backbone, ()):
-        if each.file.rpartition("-")[2].startswith(digest[:8]):
-            return f"torchvision's {each.file}, BSD-3-Clause; ImageNet is for non-commercial research"
+    digest = weights.removeprefix(HASH)  # empty for the default file of a package
+    files = {each.file: f"torchvision's {each.file}, BSD-3-Clause" for each in PUBLISHED.get(backbone, ())}
+    if backbone in PACKAGES:
+        files[PACKAGES[backbone].file] = f"ImageNet weights of {backbone}, Apache-2.0"
+    for file, source in files.items():
+        if file.rpartition("-")[2].startswith(digest[:8]):
+            return f"{source}; ImageNet is for non-commercial research"
     return f"a file with SHA-256 {digest}, whose licence is not known here"
 
 

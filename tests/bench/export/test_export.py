@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from bench.datasets.emoji import Emoji
 from bench.datasets.images.decode import decode, to_square
 from bench.experiments.experiment import Resources
 from bench.experiments.stored_run import load_embedder
+from bench.export.card import describe_weights
 from bench.io import write_tensors
 from bench.results.models import RunRecord
 from bench.results.store import Store
@@ -167,6 +169,25 @@ def test_what_has_no_network_and_a_folder_in_use_are_refused(
     refused = runner.invoke(app, ["export", "1", "--format", "safetensors", "-o", "out"])
     assert (refused.exit_code, "exists" in refused.stderr) == (2, True)
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights", "named"),
+    [
+        ("tf_efficientnet_lite0", "", "ImageNet weights of tf_efficientnet_lite0, Apache-2.0"),
+        ("tf_efficientnet_lite0", "sha256:57934424ab", "ImageNet weights of tf_efficientnet_lite0, Apache-2.0"),
+        (
+            "tf_efficientnet_lite0",
+            "sha256:0123456789",
+            "a file with SHA-256 0123456789, whose licence is not",
+        ),
+        ("resnet50", "sha256:11ad3fa6cd", "torchvision's resnet50-11ad3fa6.pth, BSD-3-Clause"),
+        ("resnet50", "none", "random"),
+    ],
+)
+def test_the_card_claims_a_licence_of_published_weights_alone(backbone: str, weights: str, named: str) -> None:
+    run = SimpleNamespace(configuration={"run": {"backbone": backbone, "weights": weights}})
+    assert describe_weights(run).startswith(named)  # type: ignore[arg-type]
 
 
 def test_a_missing_package_is_named(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
