@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from bench.statistics.intervals import ClassSums, Interval, SeedSpread, class_sums, interval, interval_of
-from bench.statistics.significance import Results, clear_best, compare, sign_flip_p
+from bench.statistics.significance import clear_best, compare, sign_flip_p
 from bench.types import Average, Doubles, Labels
 
 RESAMPLES = 1_999
@@ -179,10 +179,11 @@ def several_seeds(trials: int) -> Iterator[tuple[str, ...]]:
 
 def two_methods(
     random: np.random.Generator, classes: int, seeds: int, *, better: float, luck: float, methods: int = 2
-) -> tuple[list[Results], Labels]:
-    """Results of methods that differ only by random effects of class (0.4), training (``luck``) and query (0.5).
+) -> tuple[list[Doubles], Labels]:
+    """Values [seeds, queries] of methods that differ only by random effects.
 
-    Effects are in logits. The first method is ``better`` by this amount. All share classes and queries.
+    Effects of class (0.4), training (``luck``) and query (0.5) are in logits. The first method is ``better`` by this
+    amount. All share classes and queries.
     """
     labels = np.repeat(np.arange(classes), random.integers(4, 30, classes))
     common = 1.2 * random.standard_normal(classes)[labels] + 0.8 * random.standard_normal(len(labels))
@@ -190,7 +191,7 @@ def two_methods(
     for method in range(methods):
         own = 0.4 * random.standard_normal(classes)[labels] + luck * random.standard_normal((seeds, 1))
         logits = common + own + 0.5 * random.standard_normal((seeds, len(labels))) + better * (method == 0)
-        found.append(Results(1 / (1 + np.exp(-logits)), tuple(range(seeds))))
+        found.append(1 / (1 + np.exp(-logits)))
     return found, labels
 
 
@@ -211,8 +212,9 @@ def differences(trials: int) -> Iterator[tuple[str, ...]]:
         for _ in range(trials):
             for row, better in enumerate((0.0, 0.3)):
                 (first, second), labels = two_methods(random, classes, seeds, better=better, luck=luck)
-                found = compare(first, second, labels, "queries", random, resamples=RESAMPLES)
-                gap = (first.values - second.values).mean(axis=0)
+                pair = (class_sums(values, labels, "queries") for values in (first, second))
+                found = compare(*pair, random, resamples=RESAMPLES)
+                gap = (first - second).mean(axis=0)
                 parts = class_sums(gap, labels, "queries").parts
                 plain = by_queries(gap)  # the limit of sign flips of many queries
                 flips = (sign_flip_p(parts, random, resamples=RESAMPLES), found.p)
@@ -237,7 +239,8 @@ def bold(trials: int) -> Iterator[tuple[str, ...]]:
             for better in (0.0, 0.3):
                 luck = 0.1 if seeds > 1 else 0.0
                 rows, labels = two_methods(random, 30, seeds, better=better, luck=luck, methods=methods)
-                winner = clear_best([row.sums(labels, "queries") for row in rows], random, resamples=RESAMPLES)
+                sums = [class_sums(values, labels, "queries") for values in rows]
+                winner = clear_best(sums, random, resamples=RESAMPLES)
                 alike += better == 0 and winner is not None
                 best += better > 0 and winner is not None
                 wrong += better > 0 and winner not in (None, 0)

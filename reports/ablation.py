@@ -8,10 +8,9 @@ from bench.errors import IncompleteError
 from bench.reports.base import KINDS, Cell, Options, Table
 from bench.reports.cells import format_seeds, format_spread, mean
 from bench.reports.rows import Group, Row, Source, collect_settings
-from bench.reports.tables import query_labels
 from bench.results.models import RunRecord, trained_on
 from bench.statistics.intervals import SEED, ClassSums
-from bench.statistics.significance import POINTS, Comparison, Results, SeededSums, compare, compare_sums, within_family
+from bench.statistics.significance import POINTS, Comparison, compare, within_family
 
 
 @KINDS.register("ablation")
@@ -57,26 +56,13 @@ def _find_changed_settings(one: RunRecord, full: RunRecord) -> set[str]:
 
 
 def _table(source: Source, group: Group, full: Row, changed: list[Row], digits: int) -> Table:
-    reference = source.results(full, full.metric)
-    results_of: dict[str, Results] = {}
-    for row in changed:
-        results = source.results(row, row.metric)
-        if results is not None and reference is not None:
-            results_of[row.name] = results
-    comparisons: dict[str, Comparison] = {}
-    several = 0  # rows that share more than one seed with the full method
-    if reference is not None and results_of:
-        labels = query_labels(source, full)
-        shared = {name: _pair_seeds(each, reference) for name, each in results_of.items()}
-        # Each row uses the seeds that it shares with the full method, and its own random draws.
-        # All rows form one family of tests.
-        comparisons = within_family(
-            {
-                name: compare(mine, its, labels, "queries", np.random.default_rng(SEED))
-                for name, (mine, its) in shared.items()
-            }
-        )
-        several = sum(min(len(mine.seeds), len(its.seeds)) > 1 for mine, its in shared.values())
+    shared = {row.name: pair for row in changed if (pair := _pair_seeds(source, row, full)) is not None}
+    # Each row uses the seeds that it shares with the full method, and its own random draws.
+    # All rows form one family of tests.
+    comparisons = within_family(
+        {name: compare(mine, its, np.random.default_rng(SEED)) for name, (mine, its) in shared.items()}
+    )
+    several = sum(min(len(mine.seeds), len(its.seeds)) > 1 for mine, its in shared.values())
     rows = [(full.name, format_seeds(full), format_spread(full.values(full.metric), digits), "", "", "")]
     for row in sorted(changed, key=lambda row: (-mean(row.values(row.metric)), row.name)):
         rows.append(
@@ -111,13 +97,12 @@ def _describe_interval(several: int, rows: int) -> str:
 
 def compare_seeds(source: Source, row: Row, full: Row) -> tuple[Comparison | None, list[float]]:
     """Compare a row with the full method on their shared seeds; also the difference of each seed in points."""
-    one, other = source.sums(row, row.metric), source.sums(full, full.metric)
-    if one is None or other is None or len(one.sums.counts) != len(other.sums.counts):
+    pair = _pair_seeds(source, row, full)
+    if pair is None:
         return None, []
-    shared = [seed for seed in one.seeds if seed in other.seeds]
+    shared = [seed for seed in pair[0].seeds if seed in pair[1].seeds]
     differences = [value_of_seed(row, seed) - value_of_seed(full, seed) for seed in shared]
-    comparison = compare_sums(_select_seeds(one, shared), _select_seeds(other, shared), np.random.default_rng(SEED))
-    return comparison, [POINTS * each for each in differences]
+    return compare(*pair, np.random.default_rng(SEED)), [POINTS * each for each in differences]
 
 
 def value_of_seed(row: Row, seed: int) -> float:
@@ -125,20 +110,16 @@ def value_of_seed(row: Row, seed: int) -> float:
     return next(run.value(row.metric) for run in row.runs if run.seed == seed)
 
 
-def _select_seeds(each: SeededSums, seeds: list[int]) -> SeededSums:
-    """The rows of these seeds; all rows if ``seeds`` is empty."""
-    if not seeds:
-        return each
-    rows = [each.seeds.index(seed) for seed in seeds]
-    return SeededSums(ClassSums(each.sums.sums[rows], each.sums.counts), tuple(seeds))
-
-
-def _pair_seeds(one: Results, other: Results) -> tuple[Results, Results]:
-    """Both results on their shared seeds; unchanged if they share none."""
+def _pair_seeds(source: Source, row: Row, full: Row) -> tuple[ClassSums, ClassSums] | None:
+    """Sums of a row and of the full method on their shared seeds, or on all if they share none; None without them."""
+    one, other = source.sums(row, row.metric), source.sums(full, full.metric)
+    if one is None or other is None or len(one.counts) != len(other.counts):
+        return None
     shared = tuple(seed for seed in one.seeds if seed in other.seeds)
     if not shared:
         return one, other
-    return tuple(Results(each.values[[each.seeds.index(s) for s in shared]], shared) for each in (one, other))  # type: ignore[return-value]
+    mine, its = (each.sums[[each.seeds.index(seed) for seed in shared]] for each in (one, other))
+    return ClassSums(mine, one.counts, shared), ClassSums(its, other.counts, shared)
 
 
 def format_comparison(comparison: Comparison | None) -> tuple[str, str, str]:

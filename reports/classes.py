@@ -36,10 +36,10 @@ def score_classes(source: Source, row: Row) -> ClassScores | None:
     """Scores of a row by class, over queries with a relevant photo; None if values of queries are not stored."""
     from scipy.special import stdtrit
 
-    results, per_query = source.results(row, row.metric), source.per_query(row.runs[0].id)
-    if results is None or per_query is None:
+    each_seed, per_query = source.values(row, row.metric), source.per_query(row.runs[0].id)
+    if each_seed is None or per_query is None:
         return None
-    values = results.values.mean(axis=0)
+    values = each_seed.mean(axis=0)
     names, counts, means, half = [], [], [], []
     for label in np.unique(per_query.labels[~np.isnan(values)]):
         own = values[(per_query.labels == label) & ~np.isnan(values)].astype(np.float64)

@@ -19,8 +19,7 @@ from bench.results.store import Store
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import in_text
 from bench.statistics.intervals import RESAMPLES, SEED, ClassSums, Resamples, class_draws
-from bench.statistics.significance import Results, SeededSums
-from bench.types import Average, Relevance
+from bench.types import Average, Floats, Relevance
 
 HASH, SHORT = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]+"), r"\1"
 
@@ -190,7 +189,7 @@ class Source:
         """Resamples, shared by all rows with this number of classes."""
         return class_draws(classes, np.random.default_rng(SEED), RESAMPLES)
 
-    def sums(self, row: Row, metric: str, average: Average = "queries") -> SeededSums | None:
+    def sums(self, row: Row, metric: str, average: Average = "queries") -> ClassSums | None:
         """Sums of values by class; None if a run lacks the metric or has other queries."""
         found = [self._sums.get(run.id) for run in row.runs]
         kept = [each for each in found if each is not None and metric in each.metrics]
@@ -200,7 +199,7 @@ class Source:
         values = np.stack([each.sums[each.metrics.index(metric)] for each in kept])
         if average == "classes":
             values, counts = values / counts, np.ones_like(counts)
-        return SeededSums(ClassSums(values, counts), tuple(run.seed for run in row.runs))
+        return ClassSums(values, counts, tuple(run.seed for run in row.runs))
 
     def seen_and_unseen(self, row: Row, metric: str) -> list[tuple[float, float]]:
         """The mean over the queries of seen classes and over those of unseen ones, for each run that stores both."""
@@ -214,13 +213,11 @@ class Source:
                     found.append(tuple(float(sums[m].sum() / each.counts[m].sum()) for m in (seen, ~seen)))
         return found  # type: ignore[return-value]
 
-    def results(self, row: Row, metric: str) -> Results | None:
-        """Values of each query and seed; None if a run of the row lacks them."""
-        found = [(run.seed, self.per_query(run.id)) for run in row.runs]
-        kept = [(seed, each.of(metric)) for seed, each in found if each is not None and metric in each.metrics]
-        if len(kept) < len(found):
-            return None
-        return Results(np.stack([values for _, values in kept]), tuple(seed for seed, _ in kept))
+    def values(self, row: Row, metric: str) -> Floats | None:
+        """Values of each seed and query, float32 [seeds, queries]; None if a run of the row lacks them."""
+        found = [self.per_query(run.id) for run in row.runs]
+        kept = [each.of(metric) for each in found if each is not None and metric in each.metrics]
+        return np.stack(kept) if len(kept) == len(found) else None
 
 
 def table_key(run: RunRecord) -> tuple[object, ...]:

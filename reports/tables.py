@@ -20,9 +20,8 @@ from bench.reports.protocol_values import has_same_ranking, row_values
 from bench.reports.rows import Group, Row, Source
 from bench.reports.trials import make_trial_notes
 from bench.results.models import RunRecord
-from bench.statistics.intervals import SEED, interval_of, seed_spread
-from bench.statistics.significance import SeededSums, clear_best, compare_sums
-from bench.types import Labels
+from bench.statistics.intervals import SEED, ClassSums, interval_of, seed_spread
+from bench.statistics.significance import clear_best, compare
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class View:
             return row.values(metric)
         return row_values(row, self.protocol, metric) if has_same_ranking(row.runs[0], self.protocol) else []
 
-    def sums(self, source: Source, row: Row) -> SeededSums | None:
+    def sums(self, source: Source, row: Row) -> ClassSums | None:
         """Sums by class of the first metric; None if they or the scores are not stored."""
         metric = parse_metric(self.metrics[0])
         return source.sums(row, metric.id, metric.average or "queries") if self.values(row, self.metrics[0]) else None
@@ -234,43 +233,34 @@ def find_baseline(group: Group, name: str) -> Row | None:
     return next((row for row in group.rows if row.name == name), full[0] if full else None)
 
 
-def find_clear_best(source: Source, sums: Sequence[SeededSums | None]) -> int | None:
+def find_clear_best(source: Source, sums: Sequence[ClassSums | None]) -> int | None:
     """The row to print in bold: better than every other beyond the interval of the difference; None if no row is.
 
     Rows without stored values of queries are ignored.
     """
     known = [(n, each) for n, each in enumerate(sums) if each is not None]
-    if len(known) < 2 or len({len(each.sums.counts) for _, each in known}) > 1:
+    if len(known) < 2 or len({len(each.counts) for _, each in known}) > 1:
         return None
-    drawn = source.draws(len(known[0][1].sums.counts))
+    drawn = source.draws(len(known[0][1].counts))
     best = clear_best([each for _, each in known], np.random.default_rng(SEED), drawn=drawn)
     return None if best is None else known[best][0]
 
 
-def _format_difference(source: Source, ours: SeededSums | None, other: SeededSums | None) -> Cell:
-    if ours is None or other is None or len(ours.sums.counts) != len(other.sums.counts):
+def _format_difference(source: Source, ours: ClassSums | None, other: ClassSums | None) -> Cell:
+    if ours is None or other is None or len(ours.counts) != len(other.counts):
         return Cell("-", value=None)
-    found = compare_sums(ours, other, np.random.default_rng(SEED), drawn=source.draws(len(ours.sums.counts)))
+    found = compare(ours, other, np.random.default_rng(SEED), drawn=source.draws(len(ours.counts)))
     text = f"{found.points:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
-    excludes = found.low > 0 or found.high < 0
-    return Cell(text, value=found.points, low=found.low, high=found.high, significant=excludes)
+    return Cell(text, value=found.points, low=found.low, high=found.high, significant=found.clear)
 
 
-def query_labels(source: Source, row: Row) -> Labels:
-    """Classes of the queries of a row with stored values: int64 [queries]."""
-    per_query = source.per_query(row.runs[0].id)
-    if per_query is None:
-        raise KeyError(f"run {row.runs[0].id} was stored without the values of its queries")
-    return per_query.labels
-
-
-def format_interval(source: Source, sums: SeededSums | None, digits: int) -> Cell:
+def format_interval(source: Source, sums: ClassSums | None, digits: int) -> Cell:
     """``0.512 to 0.580``; ``-`` without stored values of queries."""
     if sums is None:
         return Cell("-", low=None, high=None)
-    drawn = source.draws(len(sums.sums.counts))
+    drawn = source.draws(len(sums.counts))
     generator = np.random.default_rng(SEED)
-    around = interval_of(sums.sums.over_seeds, seed_spread(sums.sums), generator, limits=(0.0, 1.0), drawn=drawn)
+    around = interval_of(sums.over_seeds, seed_spread(sums), generator, limits=(0.0, 1.0), drawn=drawn)
     text = "-" if math.isnan(around.low) else f"{around.low:.{digits}f} to {around.high:.{digits}f}"
     return Cell(text, low=around.low, high=around.high)
 

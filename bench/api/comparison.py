@@ -12,9 +12,9 @@ from bench.api.result import Result
 from bench.errors import UsageError
 from bench.evaluation.metrics.base import MAIN_METRICS, METRICS, parse_metric
 from bench.statistics import significance
-from bench.statistics.intervals import SEED
-from bench.statistics.significance import Comparison, Results
-from bench.types import Labels
+from bench.statistics.intervals import SEED, class_sums
+from bench.statistics.significance import Comparison
+from bench.types import Floats, Labels
 
 if TYPE_CHECKING:
     from bench.api.arguments import Array
@@ -43,15 +43,15 @@ def compare(a: Side, b: Side, metric: str = MAIN_METRICS[0], *, labels: Array | 
         raise UsageError(
             f"Argument 'metric' is {metric}: differences of medians have no interval, choose another metric."
         )
-    sides = {"a": _results("a", a, metric), "b": _results("b", b, metric)}
-    known = {name: clusters for name, (_, clusters) in sides.items() if clusters is not None}
+    sides = {"a": _values("a", a, metric), "b": _values("b", b, metric)}
+    known = {name: clusters for name, (_, _, clusters) in sides.items() if clusters is not None}
     if labels is not None:
         known |= number_labels(labels=labels)[0]
     if not known:
         raise UsageError("Argument 'labels' is missing: values of queries are compared by class.")
     (first, clusters), *others = known.items()
-    for name, (results, _) in sides.items():
-        if (queries := results.values.shape[1]) != len(clusters):
+    for name, (values, _, _) in sides.items():
+        if (queries := values.shape[1]) != len(clusters):
             raise UsageError(
                 f"Argument {name!r} has {queries} queries, {first!r} has {len(clusters)}: give the same queries."
             )
@@ -62,16 +62,18 @@ def compare(a: Side, b: Side, metric: str = MAIN_METRICS[0], *, labels: Array | 
                 "give the same queries in the same order."
             )
     try:
-        generator = np.random.default_rng(SEED)
-        return significance.compare(sides["a"][0], sides["b"][0], clusters, average, generator)
+        if not np.array_equal(*(np.isnan(values[0]) for values, _, _ in sides.values())):
+            raise ValueError("the two methods leave out different queries")
+        mine, its = (class_sums(values, clusters, average, seeds) for values, seeds, _ in sides.values())
     except ValueError as error:  # other queries without a relevant photo
         raise UsageError(
             f"Arguments 'a' and 'b' cannot be compared ({error}): give results of the same queries."
         ) from error
+    return significance.compare(mine, its, np.random.default_rng(SEED))
 
 
-def _results(name: str, side: Side, metric: str) -> tuple[Results, Labels | None]:
-    """Values [seeds, queries] of one side, and the classes of its queries if it knows them."""
+def _values(name: str, side: Side, metric: str) -> tuple[Floats, tuple[int, ...], Labels | None]:
+    """Values [seeds, queries] of one side, its seeds, and the classes of its queries if it knows them."""
     each, clusters = [side] if isinstance(side, Result) else side, None
     if isinstance(each, list | tuple) and each and all(isinstance(result, Result) for result in each):
         members: list[Any] = sorted(each, key=lambda result: int(getattr(result, "seed", 0)))
@@ -92,10 +94,10 @@ def _results(name: str, side: Side, metric: str) -> tuple[Results, Labels | None
         seeds = tuple(range(len(values)))
     # In the precision of stored runs: otherwise a run would differ from its own embeddings by rounding.
     with np.errstate(over="ignore"):  # infinity is refused
-        results = Results(values.astype(np.float32), seeds)
-    if np.isinf(results.values).any():
+        values = values.astype(np.float32)
+    if np.isinf(values).any():
         raise UsageError(f"Argument {name!r} holds infinity: give finite values, or NaN for a query that is left out.")
-    return results, clusters
+    return values, seeds, clusters
 
 
 def _same_classes(one: Labels, other: Labels) -> bool:

@@ -40,11 +40,13 @@ class Interval:
 class ClassSums:
     """Values summed by class: ``sums`` float64 [seeds, classes], ``counts`` float64 [classes], all above 0.
 
-    The mean of a seed is the sum of its row divided by the sum of ``counts``.
+    The mean of a seed is the sum of its row divided by the sum of ``counts``. ``seeds`` are those of the
+    rows, ascending; empty where no other sums are paired with them.
     """
 
     sums: Doubles
     counts: Doubles
+    seeds: tuple[int, ...] = ()
 
     @cached_property
     def means(self) -> Doubles:
@@ -103,7 +105,7 @@ def class_draws(classes: int, generator: Generator, resamples: int) -> Resamples
     return Resamples(drawn.astype(np.float64, order="F"))
 
 
-def class_sums(values: npt.ArrayLike, labels: Labels, average: Average) -> ClassSums:
+def class_sums(values: npt.ArrayLike, labels: Labels, average: Average, seeds: tuple[int, ...] = ()) -> ClassSums:
     """Sum ``values`` [queries] or [seeds, queries] by class, with ``labels`` int64 [queries].
 
     NaN values, queries without a relevant photo, are skipped. For the average ``classes`` the sum of a class is the
@@ -118,7 +120,9 @@ def class_sums(values: npt.ArrayLike, labels: Labels, average: Average) -> Class
     names, position = np.unique(labels[counted], return_inverse=True)
     counts = np.bincount(position, minlength=len(names)).astype(np.float64)
     sums: Doubles = np.stack([np.bincount(position, weights=row[counted], minlength=len(names)) for row in rows])
-    return ClassSums(sums, counts) if average == "queries" else ClassSums(sums / counts, np.ones_like(counts))
+    if average == "classes":
+        sums, counts = sums / counts, np.ones_like(counts)
+    return ClassSums(sums, counts, seeds)
 
 
 def interval(

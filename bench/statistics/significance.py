@@ -16,45 +16,15 @@ from bench.statistics.intervals import (
     Interval,
     Resamples,
     SeedSpread,
-    class_sums,
     either_spread,
     interval_of,
     seed_interval,
     seed_spread,
 )
-from bench.types import Average, Doubles, Labels
+from bench.types import Doubles
 
 POINTS = 100.0
 EXACT_UP_TO = 16  # classes: 65,536 sign choices
-
-
-@dataclass(frozen=True)
-class Results:
-    """One method's values of one metric: ``values`` [seeds, queries], NaN without relevant photo; ``seeds`` ascending.
-
-    Raises ValueError unless there is one row for each seed, and seeds are in ascending order.
-    """
-
-    values: npt.NDArray[np.floating]
-    seeds: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if self.values.ndim != 2 or len(self.values) != len(self.seeds) or not self.seeds:
-            raise ValueError(f"values of shape {self.values.shape} are not one row for each of the seeds {self.seeds}")
-        if list(self.seeds) != sorted(set(self.seeds)):
-            raise ValueError(f"seeds {self.seeds} are not in ascending order, each once")
-
-    def sums(self, labels: Labels, average: Average) -> SeededSums:
-        """The values summed by class, with ``labels`` int64 [queries]."""
-        return SeededSums(class_sums(self.values, labels, average), self.seeds)
-
-
-@dataclass(frozen=True)
-class SeededSums:
-    """One method's values of one metric summed by class: one row of ``sums`` for each of ``seeds``, ascending."""
-
-    sums: ClassSums
-    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +51,21 @@ class Comparison:
 
 
 def compare(
-    ours: Results, other: Results, labels: Labels, average: Average, generator: Generator, *, resamples: int = RESAMPLES
-) -> Comparison:
-    """``ours`` minus ``other`` on the same queries, with ``labels`` int64 [queries]; ``adjusted`` equals ``p``.
-
-    The same seeds are compared pair by pair; different seeds count as independent. With one seed, the comparison
-    holds for that trained network only. Raises ValueError if their NaNs differ.
-    """
-    if not np.array_equal(np.isnan(ours.values[0]), np.isnan(other.values[0])):
-        raise ValueError("the two methods leave out different queries")
-    return compare_sums(ours.sums(labels, average), other.sums(labels, average), generator, resamples=resamples)
-
-
-def compare_sums(
-    ours: SeededSums,
-    other: SeededSums,
+    ours: ClassSums,
+    other: ClassSums,
     generator: Generator,
     *,
     resamples: int = RESAMPLES,
     drawn: Resamples | None = None,
 ) -> Comparison:
-    """As ``compare``, from sums by class; ``drawn`` are resamples to reuse."""
+    """``ours`` minus ``other`` on the same queries; ``adjusted`` equals ``p``. ``drawn`` are resamples to reuse.
+
+    The same seeds are compared pair by pair; different seeds count as independent. With one seed, the comparison
+    holds for that trained network only.
+    """
     over_seeds = Interval(math.nan)
     if ours.seeds == other.seeds:
-        over_seeds = seed_interval(ours.sums.minus(other.sums).means)
+        over_seeds = seed_interval(ours.minus(other).means)
     difference, spread = _difference(ours, other)
     found = interval_of(difference, spread, generator, resamples=resamples, drawn=drawn)
     p = sign_flip_p(difference.parts, generator, spread, resamples=resamples)
@@ -112,13 +73,13 @@ def compare_sums(
     return Comparison(*[*(POINTS * each for each in differences), p, p])
 
 
-def _difference(ours: SeededSums, other: SeededSums) -> tuple[ClassSums, SeedSpread]:
+def _difference(ours: ClassSums, other: ClassSums) -> tuple[ClassSums, SeedSpread]:
     """The difference averaged over seeds (one row), and its error due to seeds."""
     if ours.seeds == other.seeds:
-        spread = seed_spread(ours.sums.minus(other.sums))
+        spread = seed_spread(ours.minus(other))
     else:
-        spread = either_spread(seed_spread(ours.sums), seed_spread(other.sums))
-    return ours.sums.over_seeds.minus(other.sums.over_seeds), spread
+        spread = either_spread(seed_spread(ours), seed_spread(other))
+    return ours.over_seeds.minus(other.over_seeds), spread
 
 
 def within_family(found: Mapping[str, Comparison]) -> dict[str, Comparison]:
@@ -128,7 +89,7 @@ def within_family(found: Mapping[str, Comparison]) -> dict[str, Comparison]:
 
 
 def clear_best(
-    rows: Sequence[SeededSums], generator: Generator, *, resamples: int = RESAMPLES, drawn: Resamples | None = None
+    rows: Sequence[ClassSums], generator: Generator, *, resamples: int = RESAMPLES, drawn: Resamples | None = None
 ) -> int | None:
     """The row to print in bold: the one with the highest mean, if it is clearly above every other row, else None.
 
@@ -136,7 +97,7 @@ def clear_best(
     """
     if len(rows) < 2:
         return None
-    best, *others = sorted(range(len(rows)), key=lambda row: -float(rows[row].sums.means.mean()))
+    best, *others = sorted(range(len(rows)), key=lambda row: -float(rows[row].means.mean()))
     pairs = (_difference(rows[best], rows[other]) for other in others)
     clear = (interval_of(*pair, generator, resamples=resamples, drawn=drawn).low > 0 for pair in pairs)
     return best if all(clear) else None

@@ -20,8 +20,8 @@ from bench.reports.base import FORMATS, KINDS, Options
 from bench.reports.gallery import choose_queries
 from bench.reports.rows import Source
 from bench.results.store import Store
-from bench.statistics.intervals import interval
-from bench.statistics.significance import Results, compare
+from bench.statistics.intervals import class_sums, interval
+from bench.statistics.significance import compare
 from tests.reports.filling import CLASSES, EACH, begin, everything, fill, report
 from tests.test_reports import same_as_committed
 
@@ -42,10 +42,10 @@ def test_there_is_no_kind_that_is_not_tested(filled: Store) -> None:
 def test_intervals_from_sums_are_those_from_every_query(filled: Store) -> None:
     source = Source(filled, filled.runs())
     row = next(row for row in source.groups[0].rows if row.name == "ours")
-    values = source.results(row, "mAP@all:plain")
+    values = source.values(row, "mAP@all:plain")
     assert values is not None
     labels = np.repeat(np.arange(len(CLASSES)), EACH)
-    expected = interval(values.values, labels, "queries", np.random.default_rng(0))
+    expected = interval(values, labels, "queries", np.random.default_rng(0))
     cells = report(filled, "main").tables[0].rows[0]
     assert cells[3] == f"{expected.low:.3f} to {expected.high:.3f}"
 
@@ -53,10 +53,12 @@ def test_intervals_from_sums_are_those_from_every_query(filled: Store) -> None:
 def test_differences_to_a_baseline_are_those_of_the_paired_comparison(filled: Store) -> None:
     source = Source(filled, filled.runs())
     rows = {row.name: row for row in source.groups[0].rows}
-    ours, other = (source.results(rows[name], "mAP@all:plain") for name in ("ours", "ours without quadruplet"))
-    assert isinstance(ours, Results)
-    assert isinstance(other, Results)
-    expected = compare(ours, other, np.repeat(np.arange(len(CLASSES)), EACH), "queries", np.random.default_rng(0))
+    labels, sums = np.repeat(np.arange(len(CLASSES)), EACH), []
+    for name in ("ours", "ours without quadruplet"):
+        values = source.values(rows[name], "mAP@all:plain")
+        assert values is not None
+        sums.append(class_sums(values, labels, "queries", tuple(run.seed for run in rows[name].runs)))
+    expected = compare(*sums, np.random.default_rng(0))
     made = report(filled, "main", options=Options(baseline="ours without quadruplet"))
     for row in json.loads(FORMATS.get("json").write(made))["tables"][0]["rows"]:
         low, high, significant = (

@@ -11,9 +11,9 @@ from bench.reports.ablation import ablation_tables
 from bench.reports.base import Options
 from bench.reports.cells import select_rows
 from bench.reports.rows import Source
-from bench.reports.tables import query_labels
 from bench.results.store import Store
-from bench.statistics.significance import Results, compare, holm
+from bench.statistics.intervals import class_sums
+from bench.statistics.significance import compare, holm
 from tests.reports.filling import fill
 
 
@@ -27,15 +27,16 @@ def test_rows_of_an_ablation_are_one_family_of_tests_whatever_seeds_they_have(st
     source = Source(store, store.runs())
     (table,) = ablation_tables(source, Options())
     rows = {row.name: row for row in source.groups[0].rows}
-    labels = query_labels(source, rows["ours"])
-    full = source.results(rows["ours"], "mAP@all:plain")
+    per_query = source.per_query(rows["ours"].runs[0].id)
+    full = source.values(rows["ours"], "mAP@all:plain")
+    assert per_query is not None
     assert full is not None
     raw = []
     for name, (seeds, _) in ablations.items():
-        mine = source.results(rows[f"ours {name}"], "mAP@all:plain")
+        mine = source.values(rows[f"ours {name}"], "mAP@all:plain")
         assert mine is not None
-        its = Results(full.values[:seeds], full.seeds[:seeds])
-        raw.append(compare(mine, its, labels, "queries", np.random.default_rng(0)).p)
+        pair = (class_sums(each, per_query.labels, "queries") for each in (mine, full[:seeds]))
+        raw.append(compare(*pair, np.random.default_rng(0)).p)
     printed = {row[0].removeprefix("ours "): float(row[5]) for row in table.rows[1:]}
     expected = dict(zip(ablations, holm(raw), strict=True))
     assert printed == {name: pytest.approx(p, abs=6e-4) for name, p in expected.items()}

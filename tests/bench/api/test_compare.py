@@ -9,7 +9,8 @@ import pytest
 
 import bench
 from bench.results import details
-from bench.statistics.significance import Results, compare
+from bench.statistics.intervals import class_sums
+from bench.statistics.significance import compare
 from tests.bench.evaluation.clouds import clouds
 
 LABELS = np.arange(40) % 8
@@ -28,9 +29,10 @@ A, B = evaluation(1), evaluation(2, spread=2.5)
 
 
 def test_it_is_the_comparison_of_reports() -> None:
-    one, other = (Results(each.per_query[METRIC][None].astype(np.float32), (0,)) for each in (A, B))
     for average, name in (("queries", METRIC), ("classes", f"{METRIC}@classes")):
-        expected = compare(one, other, LABELS, average, np.random.default_rng(0))  # type: ignore[arg-type]
+        values = (each.per_query[METRIC].astype(np.float32) for each in (A, B))
+        sums = (class_sums(each, LABELS, average) for each in values)  # type: ignore[arg-type]
+        expected = compare(*sums, np.random.default_rng(0))
         assert repr(bench.compare(A, B, name)) == repr(expected)
 
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.statistics.intervals import RESAMPLES, SeedSpread, class_sums
-from bench.statistics.significance import Results, SeededSums, clear_best, compare, holm, sign_flip_p, within_family
+from bench.statistics import significance
+from bench.statistics.intervals import RESAMPLES, ClassSums, SeedSpread, class_sums
+from bench.statistics.significance import Comparison, clear_best, holm, sign_flip_p, within_family
 from bench.types import Average, Doubles, Labels
 from benchmarks.intervals import by_queries, two_methods
 from tests.bench.statistics.test_intervals import AVERAGES, assert_part, fresh
@@ -20,8 +21,16 @@ from tests.bench.statistics.test_intervals import AVERAGES, assert_part, fresh
 LABELS = np.repeat(np.arange(12), 5)
 
 
-def methods(count: int = 2, seeds: int = 3, better: float = 0.3, seed: int = 1) -> tuple[list[Results], Labels]:
+def methods(count: int = 2, seeds: int = 3, better: float = 0.3, seed: int = 1) -> tuple[list[Doubles], Labels]:
     return two_methods(fresh(seed), 12, seeds, better=better, luck=0.1, methods=count)
+
+
+def compare(
+    first: Doubles, second: Doubles, labels: Labels, average: Average, random: np.random.Generator, **options: int
+) -> Comparison:
+    """Two methods whose rows are the seeds 0, 1, ..."""
+    sums = (class_sums(each, labels, average, tuple(range(len(each)))) for each in (first, second))
+    return significance.compare(*sums, random, **options)
 
 
 def parts_of(values: Doubles, average: Average = "queries") -> Doubles:
@@ -107,7 +116,7 @@ def test_equal_methods_rarely_differ_and_others_often(classes: int, seeds: int, 
         for row, better in enumerate((0.0, 0.6)):
             (first, second), labels = two_methods(random, classes, seeds, better=better, luck=luck)
             found = compare(first, second, labels, "queries", random, resamples=999)
-            plain = by_queries((first.values - second.values).mean(axis=0))
+            plain = by_queries((first - second).mean(axis=0))
             claims[row] += [found.p <= 0.05, found.clear, plain.excludes_zero]
     assert_part(claims[0, 0], trials, 0.015, 0.055)
     assert_part(claims[0, 1], trials, 0.015, 0.06)
@@ -149,7 +158,7 @@ def test_holm_keeps_the_family_at_five_percent() -> None:
 def test_a_difference_is_in_points_and_turns_round() -> None:
     (first, second), labels = methods()
     found, turned = (compare(*pair, labels, "queries", fresh()) for pair in ((first, second), (second, first)))
-    assert found.points == pytest.approx(100 * (first.values.mean() - second.values.mean()))
+    assert found.points == pytest.approx(100 * (first.mean() - second.mean()))
     assert found.low < found.points < found.high
     assert (turned.points, turned.p) == pytest.approx((-found.points, found.p))
     assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), rel=0.1)
@@ -162,7 +171,7 @@ def test_a_common_gain_and_the_order_of_queries_do_not_matter(average: Average) 
     gain = fresh(7).random(len(labels))
     order = fresh(8).permutation(len(labels))
     for change, names in ((lambda each: each + gain, labels), (lambda each: each[:, order], labels[order])):
-        pair = [Results(change(each.values), each.seeds) for each in (first, second)]
+        pair = [change(each) for each in (first, second)]
         found = compare(*pair, names, average, fresh())
         assert (found.points, found.low, found.high) == pytest.approx((expected.points, expected.low, expected.high))
         assert (found.seeds_low, found.p) == pytest.approx((expected.seeds_low, expected.p))
@@ -171,21 +180,21 @@ def test_a_common_gain_and_the_order_of_queries_do_not_matter(average: Average) 
 def test_ablations_with_the_same_seeds_are_paired() -> None:
     (first, second), labels = methods(seeds=5)
     found = compare(first, second, labels, "queries", fresh())
-    paired = stats.ttest_rel(first.values.mean(axis=1), second.values.mean(axis=1)).confidence_interval(0.95)
+    paired = stats.ttest_rel(first.mean(axis=1), second.mean(axis=1)).confidence_interval(0.95)
     assert (found.seeds_low, found.seeds_high) == pytest.approx((100 * paired.low, 100 * paired.high))
     # An effect of the seed on both methods moves their means, not the difference.
-    moved = [Results(each.values + np.arange(5)[:, None], each.seeds) for each in (first, second)]
+    moved = [each + np.arange(5)[:, None] for each in (first, second)]
     again = compare(*moved, labels, "queries", fresh())
     assert (again.low, again.high, again.p) == pytest.approx((found.low, found.high, found.p))
 
 
 def test_other_seeds_are_unrelated() -> None:
     (first, second), labels = methods(seeds=4)
-    frozen = Results(second.values[:1], (0,))
+    frozen = second[:1]
     found = compare(first, frozen, labels, "queries", fresh())
-    assert found.points == pytest.approx(100 * (first.values.mean() - second.values[0].mean()))
+    assert found.points == pytest.approx(100 * (first.mean() - second[0].mean()))
     assert math.isnan(found.seeds_low)
-    one = compare(Results(first.values.mean(axis=0, keepdims=True), (0,)), frozen, labels, "queries", fresh())
+    one = compare(first.mean(axis=0, keepdims=True), frozen, labels, "queries", fresh())
     assert found.high - found.low > one.high - one.low
     assert found.p >= one.p
 
@@ -199,25 +208,14 @@ def test_a_method_is_not_better_than_itself() -> None:
 def test_queries_without_relevant_photo_are_skipped() -> None:
     (first, second), labels = methods(seeds=2)
     holes = np.where(np.arange(len(labels)) % 3 == 0, np.nan, 0)
-    pair = [Results(each.values + holes, each.seeds) for each in (first, second)]
+    pair = [each + holes for each in (first, second)]
     kept = ~np.isnan(holes)
-    fewer = [Results(each.values[:, kept], each.seeds) for each in (first, second)]
+    fewer = [each[:, kept] for each in (first, second)]
     assert compare(*pair, labels, "classes", fresh()) == compare(*fewer, labels[kept], "classes", fresh())
-    with pytest.raises(ValueError, match="different queries"):
-        compare(pair[0], second, labels, "queries", fresh())
-    none = Results(np.full((2, 4), np.nan), (0, 1))
+    none = np.full((2, 4), np.nan)
     found = compare(none, none, np.arange(4), "queries", fresh())
     assert math.isnan(found.points)
     assert (found.p, found.clear) == (1.0, False)
-
-
-def test_results_check_themselves() -> None:
-    with pytest.raises(ValueError, match="not one row"):
-        Results(np.zeros((2, 5)), (0, 1, 2))
-    with pytest.raises(ValueError, match="not one row"):
-        Results(np.zeros(5), (0,))
-    with pytest.raises(ValueError, match="ascending"):
-        Results(np.zeros((2, 5)), (1, 0))
 
 
 def test_a_family_is_adjusted_together() -> None:
@@ -237,8 +235,8 @@ def test_a_family_is_adjusted_together() -> None:
 # Bold
 
 
-def row(values: Doubles) -> SeededSums:
-    return Results(values[None], (0,)).sums(LABELS, "queries")
+def row(values: Doubles) -> ClassSums:
+    return class_sums(values, LABELS, "queries")
 
 
 def test_only_a_clear_best_is_bold() -> None:
@@ -267,5 +265,5 @@ def test_the_best_of_equal_methods_is_rarely_bold(count: int) -> None:
     found = 0
     for _ in range(trials):
         rows, labels = two_methods(random, 25, 3, better=0.0, luck=0.1, methods=count)
-        found += clear_best([each.sums(labels, "queries") for each in rows], random, resamples=999) is not None
+        found += clear_best([class_sums(each, labels, "queries") for each in rows], random, resamples=999) is not None
     assert found / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
