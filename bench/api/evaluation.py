@@ -53,7 +53,7 @@ class Evaluation(Result):
     @property
     def top(self) -> npt.NDArray[np.int32] | None:
         """Gallery positions of the best photos, best first: int32 [queries, top]; None without ``evaluate(top=)``."""
-        return self.ranking.top
+        return self.ranking.top if self.ranking.top.size else None
 
     @property
     def _figures(self) -> Sequence[Score]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -203,6 +203,25 @@ class ScoreMatrix(Clustered):
 
 
 Rankable = Embeddings | ScoreMatrix
+
+
+def select(embeddings: Rankable, queries: Labels | None = None, photos: Labels | None = None) -> Rankable:
+    """The queries and photos at these positions, int64, in that order, also repeatedly; None: all.
+
+    Photos that are not in memory are still read when they are needed.
+    """
+    changed: dict[str, Any] = {}
+    for name in (field.name for field in fields(embeddings) if field.name != "scores"):
+        rows, chosen = getattr(embeddings, name), queries if name.startswith("query") else photos
+        if rows is not None and chosen is not None:
+            changed[name] = rows_at(rows, chosen)
+    if isinstance(embeddings, ScoreMatrix):
+        lines, columns = (
+            np.arange(count) if chosen is None else chosen
+            for count, chosen in zip(embeddings.scores.shape, (queries, photos), strict=True)
+        )
+        changed["scores"] = embeddings.scores[lines[:, None], columns]
+    return replace(embeddings, **changed)
 
 
 def labels_within_groups(embeddings: Rankable) -> tuple[Labels, Labels]:

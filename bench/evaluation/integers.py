@@ -18,6 +18,7 @@ from bench.types import Doubles, Floats
 EXACT = 2**24  # float32 holds every integer up to this one
 MOST_LEVELS = 2**22  # values that are numbered
 ROWS = 1024  # converted to float64 together
+PART = 2**14  # photos of a gallery that are read together
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,13 @@ class Integers:
     largest: int
 
 
-def find_integers(query: Floats, gallery: Rows, part: int) -> Integers | None:
-    """The facts of integer vectors; None unless all products are exact in float32. Reads ``part`` photos at a time."""
+def find_integers(query: Floats, gallery: Rows) -> Integers | None:
+    """The facts of integer vectors; None unless all products are exact in float32."""
     unit = min(_unit(query[:ROWS]), _unit(gallery[:ROWS]))
-    squares = np.empty(gallery.shape[0])
     longest = _squares(query, unit)
-    if longest is None:
+    squares = None if longest is None else _squares(gallery, unit)
+    if longest is None or squares is None:
         return None
-    for begin in range(0, len(squares), part):
-        found = _squares(gallery[begin : begin + part], unit)
-        if found is None:
-            return None
-        squares[begin : begin + len(found)] = found
     largest = float(np.sqrt(longest.max() * squares.max()))
     return Integers(unit, squares, int(largest)) if max(largest, squares.max()) <= EXACT else None
 
@@ -78,10 +74,13 @@ def split_squares(norms: Doubles) -> tuple[Doubles, Doubles]:
     return roots, np.divide(1.0, np.sqrt(free), out=np.zeros(len(norms)), where=free > 0)
 
 
-def blocks(vectors: Floats) -> Iterator[tuple[int, Doubles]]:
-    """The rows of ``vectors`` in float64, some at a time, each time with the number of the first."""
-    for begin in range(0, len(vectors), ROWS):
-        yield begin, vectors[begin : begin + ROWS].astype(np.float64)
+def blocks(vectors: Rows) -> Iterator[tuple[slice, Doubles]]:
+    """All rows in float64, some at a time, each time with their positions; a gallery is read in larger parts."""
+    for begin in range(0, vectors.shape[0], PART):
+        part = vectors[begin : begin + PART]
+        for first in range(0, len(part), ROWS):
+            rows = part[first : first + ROWS].astype(np.float64)
+            yield slice(begin + first, begin + first + len(rows)), rows
 
 
 def _unit(rows: Floats) -> float:
@@ -90,12 +89,12 @@ def _unit(rows: Floats) -> float:
     return 2.0 ** np.floor(np.log2(smallest)) if smallest > 0 else 1.0
 
 
-def _squares(vectors: Floats, unit: float) -> Doubles | None:
+def _squares(vectors: Rows, unit: float) -> Doubles | None:
     """Squared lengths in units, float64 [rows]; None unless all numbers are multiples of ``unit``."""
-    squares = np.empty(len(vectors))
-    for begin, rows in blocks(vectors):
+    squares = np.empty(vectors.shape[0])
+    for place, rows in blocks(vectors):
         rows /= unit
         if not (np.abs(rows) <= EXACT).all() or not (rows == np.rint(rows)).all():
             return None
-        squares[begin : begin + len(rows)] = np.einsum("ij,ij->i", rows, rows)
+        squares[place] = np.einsum("ij,ij->i", rows, rows)
     return squares

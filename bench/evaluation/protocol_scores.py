@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, labels_within_groups, rows_at
+from bench.embeddings.arrays import Embeddings, Rankable, labels_within_groups, select
 from bench.embeddings.binary_codes import fit, fit_published
 from bench.errors import BenchError, DataError, MemoryExhaustedError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS, parse_metric
@@ -222,7 +222,9 @@ def figures_of(rankings: Rankings, protocol: Protocol) -> list[Figure]:
 def prepare(embeddings: Rankable, protocol: Protocol, generator: np.random.Generator) -> Rankable:
     """The embeddings that a protocol ranks: its gallery, as binary codes if it has them."""
     if protocol.gallery == "paired":
-        embeddings = with_photos(embeddings, paired_gallery(embeddings, generator))
+        embeddings = select(embeddings, photos=paired_gallery(embeddings, generator))
+        if isinstance(embeddings, Embeddings):  # no more photos than queries, which are in memory, too
+            embeddings = replace(embeddings, gallery=embeddings.gallery[:], gallery_labels=embeddings.gallery_labels[:])
     if protocol.codes == "none" or not isinstance(embeddings, Embeddings):
         return embeddings
     if protocol.unit:
@@ -231,16 +233,6 @@ def prepare(embeddings: Rankable, protocol: Protocol, generator: np.random.Gener
     if protocol.codes == "itq-test":
         return fit(embeddings.query, embeddings.gallery[:], generator).encode(embeddings)
     return fit_published(embeddings, on_gallery=protocol.codes == "itq-published-gallery").encode(embeddings)
-
-
-def with_photos(embeddings: Rankable, chosen: Labels) -> Rankable:
-    """The embeddings with the photos at these positions as gallery, in that order, also repeatedly."""
-    groups = None if embeddings.gallery_groups is None else embeddings.gallery_groups[chosen]
-    if isinstance(embeddings, ScoreMatrix):
-        labels = embeddings.gallery_labels[chosen]
-        return replace(embeddings, scores=embeddings.scores[:, chosen], gallery_labels=labels, gallery_groups=groups)
-    gallery, labels = (rows_at(each, chosen)[:] for each in (embeddings.gallery, embeddings.gallery_labels))
-    return replace(embeddings, gallery=gallery, gallery_labels=labels, gallery_groups=groups)
 
 
 def paired_gallery(embeddings: Rankable, generator: np.random.Generator) -> Labels:

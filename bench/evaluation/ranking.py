@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, rows_at
+from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, select
 from bench.errors import UsageError, check_known
 from bench.evaluation.metrics.base import STORED_METRICS
 from bench.evaluation.ranking_cpu import Engine, Progress, Rescore
@@ -81,7 +81,7 @@ def rank(
         raise UsageError("Re-ranking uses the whole gallery: give embeddings without groups, or leave it out.")
     photos = embeddings.gallery.shape[0]
     found = replace(found, photos=photos, of_scores=isinstance(embeddings, ScoreMatrix))
-    if found.top is None:
+    if not top:
         return found
     labels = embeddings.gallery_labels[:]
     return replace(found, hits=(labels[found.top] == embeddings.query_labels[:, None]) & (found.top >= 0))
@@ -104,24 +104,13 @@ def _rank_groups(
         rows = np.flatnonzero(query_groups == group)
         seen = np.flatnonzero(embeddings.gallery_groups == group)
         if len(seen):
-            found = rank_all(_select(embeddings, rows, seen), None)
+            found = rank_all(select(embeddings, rows, seen), None)
             values[:, rows], relevant[rows] = found.values, found.relevant
-            if found.top is not None:
-                best[rows, : found.top.shape[1]] = seen[found.top]
+            best[rows, : found.top.shape[1]] = seen[found.top]
         done += len(rows)
         if progress is not None:
             progress(done, queries)
-    return Ranking(plan.metrics, values, relevant, embeddings.clusters, best if top else None)
-
-
-def _select(embeddings: Rankable, queries: Labels, photos: Labels) -> Rankable:
-    """Some queries and photos, by position."""
-    labels = embeddings.query_labels[queries]
-    if isinstance(embeddings, ScoreMatrix):
-        scores = embeddings.scores[queries[:, None], photos]
-        return ScoreMatrix(scores, labels, embeddings.gallery_labels[photos])
-    gallery, gallery_labels = (rows_at(each, photos) for each in (embeddings.gallery, embeddings.gallery_labels))
-    return Embeddings(embeddings.query[queries], gallery, labels, gallery_labels)
+    return Ranking(plan.metrics, values, relevant, embeddings.clusters, best)
 
 
 def compile_kernels() -> None:

@@ -29,7 +29,6 @@ from bench.evaluation.ranking_kernels import (
     Counters,
     Positions,
     bucket_count,
-    bytes_of_counters,
     close_rows,
     count_rows,
     new_counters,
@@ -103,19 +102,17 @@ class Engine:
         self.values: Doubles = np.full((len(self.plan.metrics), len(self.query)), np.nan)
         self.top: Positions = np.empty((len(self.query), min(top, self.photos)), dtype=np.int32)
         self.buckets, self.budget, self.buffers = bucket_count(self.photos), GROUP_BYTES, Buffers()
+        self.a_query = sum(each.nbytes for each in new_counters(1, self.plan.most, self.buckets))
         self.rows = self.plan.tile_size(TILE_BYTES)
         self.must_hold = rescore is not None or self.matrix is not None  # all scores of a tile
         fits = embeddings.in_memory and self.rows == min(TILE, len(self.query))
         self.whole = self.must_hold or fits
         if not self.whole:
-            self.rows = max(1, min(TILE, GROUP_BYTES // bytes_of_counters(self.plan.most, self.buckets)))
-        # Photos sorted by kind, those of kind c from starts[c] on, and the number of each within its kind.
-        self.starts: Labels = np.cumsum(self.plan.counts) - self.plan.counts
-        self.members = self.slots = np.empty(0, dtype=np.int32)
-        if self.whole:
+            self.rows = max(1, min(TILE, GROUP_BYTES // self.a_query))
+        if self.whole:  # photos sorted by kind, those of kind c from starts[c] on
             self.vectors = self.measure.photos(self.gallery[:])
             self.members = np.argsort(self.plan.photo_kinds, kind="stable").astype(np.int32)
-            self.slots = (np.arange(self.photos) - np.repeat(self.starts, self.plan.counts)).astype(np.int32)
+            self.starts: Labels = np.cumsum(self.plan.counts) - self.plan.counts
 
     def ranked(self, threads: int, progress: Progress | None = None) -> Ranking:
         """Rank everything; with too little memory on fewer threads, then with less at a time."""
@@ -136,8 +133,7 @@ class Engine:
                 else:
                     raise
                 log.warning("Not enough memory: ranking continues with less, on %d threads.", threads)
-        top = self.top if self.top.shape[1] else None
-        return Ranking(self.plan.metrics, self.values, self.plan.relevant, self.clusters, top)
+        return Ranking(self.plan.metrics, self.values, self.plan.relevant, self.clusters, self.top)
 
     def _groups(self) -> list[list[Labels]]:
         """Query positions of each tile, in groups that share a pass over the gallery."""
@@ -145,8 +141,7 @@ class Engine:
         if self.whole:
             return [tiles]
         needed = [tile for tile in tiles if self.top.shape[1] or self.plan.relevant[tile].any()]
-        a_tile = self.rows * bytes_of_counters(self.plan.most, self.buckets)
-        passes = max(1, math.ceil(len(needed) * a_tile / self.budget))
+        passes = max(1, math.ceil(len(needed) * self.rows * self.a_query / self.budget))
         each = max(1, math.ceil(len(needed) / passes))
         return [needed[begin : begin + each] for begin in range(0, len(needed), each)]
 
@@ -186,11 +181,11 @@ class Engine:
         counters = self.buffers.counters or new_counters(COUNTED, plan.most, self.buckets)
         self.buffers.counters = counters
         ranks, ends = (np.empty((rows, plan.most), dtype=np.int64) for _ in range(2))
-        begins = self.starts[kinds]
+        begins, kept = self.starts[kinds], np.zeros(rows, dtype=np.int64)
         for begin in range(0, rows, COUNTED):
             part = slice(begin, begin + COUNTED)
             stops = begins[part] + counts[part]
-            place_rows(scores[part], self.members, self.slots, self.members, begins[part], stops, counters)
+            place_rows(scores[part], self.members, self.members, begins[part], stops, kept[part], counters)
             open_rows(counts[part], counters)
             count_rows(scores[part], kinds[part], plan.photo_kinds, 0, counters)
             close_rows(counts[part], self.ties, counters, ranks[part], ends[part])
@@ -241,8 +236,6 @@ class Engine:
         photo_kinds = self.plan.photo_kinds[begin : begin + len(vectors)]
         chosen = np.flatnonzero(tile.wanted[photo_kinds])
         kinds = photo_kinds[chosen]
-        slots = (tile.filled[kinds] + occurrences(kinds)).astype(np.int32)
-        tile.filled += np.bincount(kinds, minlength=len(tile.filled)).astype(np.int32)
         columns = (chosen % BLOCK).astype(np.int32)
         # Photos of one layer have different places in their blocks, so they share a product. A last, smaller block is
         # multiplied as it is.
@@ -262,8 +255,7 @@ class Engine:
             begins, ends = (np.searchsorted(kinds[members], tile.kinds, side=side) for side in ("left", "right"))
             scores, places = np.ascontiguousarray(products[:, own]), (begin + photos).astype(np.int32)
             self.measure.finish(scores, begin + photos)
-            in_order = np.arange(len(own), dtype=np.int32)
-            place_rows(scores, in_order, slots[members], places, begins, ends, tile.counters)
+            place_rows(scores, np.arange(len(own), dtype=np.int32), places, begins, ends, tile.kept, tile.counters)
 
     def _count(self, tile: Tile, begin: int, vectors: Floats) -> None:
         """Count the photos from position ``begin`` on, and keep the best."""

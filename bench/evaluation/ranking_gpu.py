@@ -7,7 +7,7 @@ float32, never TF32; scores may differ from the CPU's in the last bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,27 +31,20 @@ TILE_BYTES = 512 * 2**20  # of the device's memory
 
 @dataclass(frozen=True)
 class Gallery:
-    """On the device: ``vectors`` float32 [photos, width], ``kinds`` int64 [photos], tensors of a ``Measure``."""
+    """On the device: ``vectors`` float32 [photos, width], ``kinds`` int64 [photos], the arrays of a ``Measure``."""
 
     vectors: Tensor
     kinds: Tensor
-    divisor: Tensor | None
-    scale: Tensor | None
-    offset: Tensor | None
-    levels: Tensor | None
-    norms: Tensor | None
+    factors: Mapping[str, Tensor]
 
     def scores(self, rows: Tensor) -> Tensor:
-        """Scores float32 [queries, photos] of ``rows`` float32 [queries, width], as ``similarity`` defines them."""
+        """Scores float32 [queries, photos] of ``rows`` float32 [queries, width], as ``Measure.finish`` has them."""
         scores = rows @ self.vectors.T
-        if self.levels is not None and self.norms is not None:
-            scores = self.levels[self.norms, scores.long() + self.levels.shape[1] // 2]
-        if self.divisor is not None:
-            scores /= self.divisor
-        if self.scale is not None:
-            scores *= self.scale
-        if self.offset is not None:
-            scores -= self.offset
+        if (levels := self.factors.get("levels")) is not None:
+            scores = levels[self.factors["kinds"], scores.long() + levels.shape[1] // 2]
+        for name, apply in (("divisor", Tensor.div_), ("scale", Tensor.mul_), ("offset", Tensor.sub_)):
+            if name in self.factors:
+                apply(scores, self.factors[name])
         return scores
 
 
@@ -80,10 +73,11 @@ def rank_with_torch(
     wanted_tf32, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
     try:
         target = _device(device)
-        held = factors.divisor, factors.scale, factors.offset, factors.levels, factors.kinds
-        vectors, relevant = factors.photos(embeddings.gallery[:]), plan.photo_kinds.astype(np.int64)
-        tensors = (None if each is None else torch.from_numpy(each).to(target) for each in held)
-        gallery = Gallery(*(torch.from_numpy(each).to(target) for each in (vectors, relevant)), *tensors)
+        vectors = torch.from_numpy(factors.photos(embeddings.gallery[:])).to(target)
+        photo_kinds = torch.from_numpy(plan.photo_kinds.astype(np.int64)).to(target)
+        held = {name: getattr(factors, name) for name in ("divisor", "scale", "offset", "levels", "kinds")}
+        tensors = {name: torch.from_numpy(each).to(target) for name, each in held.items() if each is not None}
+        gallery = Gallery(vectors, photo_kinds, tensors)
         begin = 0
         while begin < queries:
             part = slice(begin, min(begin + size, queries))
@@ -106,7 +100,7 @@ def rank_with_torch(
         ) from error
     finally:
         torch.backends.cuda.matmul.allow_tf32 = wanted_tf32
-    return Ranking(plan.metrics, values, plan.relevant, embeddings.clusters, best if top else None)
+    return Ranking(plan.metrics, values, plan.relevant, embeddings.clusters, best)
 
 
 def rank_part(
@@ -144,9 +138,9 @@ def rank_keys(keys: Tensor, kinds: Tensor, photo_kinds: Tensor, most: int, ties:
     own = torch.where(relevant, keys, never)
     own = torch.topk(own, most, dim=1, largest=False, sorted=True).values  # [queries, most], padded with never
     by_place = _counted(torch.searchsorted(own, keys), relevant, most)
-    level = torch.div(keys, LOW, rounding_mode="floor") * LOW
     # The score part of a key: the searches on its left and right find where its group of equal scores begins and ends.
-    own_level = torch.where(own == never, never, torch.div(own, LOW, rounding_mode="floor") * LOW)
+    level = torch.div(keys, LOW, rounding_mode="floor") * LOW
+    own_level = torch.div(own, LOW, rounding_mode="floor") * LOW
     as_high = _counted(torch.searchsorted(own_level, level), relevant, most)
     group_end = torch.searchsorted(own_level, own_level, right=True)
     wrong = {"index": by_place, "pessimistic": as_high}.get(ties)

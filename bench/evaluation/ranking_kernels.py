@@ -61,11 +61,6 @@ def new_counters(rows: int, most: int, buckets: int) -> Counters:
     return Counters(codes, score, place, group_begin, group_end, at, above, level, scale)
 
 
-def bytes_of_counters(most: int, buckets: int) -> int:
-    """Memory for the counters of one query."""
-    return 4 * (buckets + 3) + 40 * most + 32
-
-
 def bucket_count(photos: int) -> int:
     """Number of buckets for a gallery.
 
@@ -117,29 +112,28 @@ def bucket_of(score: np.float32, highest: np.float32, steepness: np.float32, las
 def place_rows(
     scores: Floats,
     columns: Positions,
-    slots: Positions,
     places: Positions,
     begins: Labels,
     ends: Labels,
+    kept: Labels,
     counters: Counters,
 ) -> None:
     """Keep the scores of relevant photos, which are in the ``columns`` int32 [photos] of ``scores`` [rows, ...].
 
-    Query ``row`` has the photos ``begins[row]`` to ``ends[row]``. ``slots`` int32 [photos] number the photos of a kind,
-    ``places`` int32 [photos] are gallery positions.
+    Query ``row`` has the photos ``begins[row]`` to ``ends[row]``. ``places`` int32 [photos] are gallery positions;
+    ``kept`` int64 [rows] counts the photos that were kept so far, and is updated.
     """
     for row in range(scores.shape[0]):
+        slot = kept[row]
         for photo in range(begins[row], ends[row]):
-            counters.score[row, slots[photo]] = scores[row, columns[photo]]
-            counters.place[row, slots[photo]] = places[photo]
+            counters.score[row, slot], counters.place[row, slot] = scores[row, columns[photo]], places[photo]
+            slot += 1
+        kept[row] = slot
 
 
 @compiled
 def open_rows(counts: Labels, counters: Counters) -> None:
-    """Sort the relevant photos of each query into ranking order, and clear its counts.
-
-    ``counts`` int64 [rows] are their numbers; ``place_rows`` has kept them by ascending place.
-    """
+    """Sort the relevant photos of each query, ``counts`` int64 [rows], into ranking order, and clear its counts."""
     most = counters.score.shape[1]
     own_bucket, place = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.int32)
     scores = np.empty(most, dtype=np.float32)

@@ -59,14 +59,14 @@ class Plan:
 class Tile:
     """Queries that pass through the gallery, and what is kept of them; ``queries`` int64 [rows] are their positions.
 
-    ``filled`` int32 and ``wanted`` bool [kinds]: relevant photos of each kind found so far, and whether any is needed.
+    ``kept`` int64 [rows]: relevant photos found so far; ``wanted`` bool [kinds]: whether any of a kind is needed.
     """
 
     def __init__(self, queries: Labels, vectors: Floats, plan: Plan, buckets: int, top: int) -> None:
         self.queries, self.vectors = queries, vectors
         self.kinds, self.counts = plan.kinds[queries], plan.relevant[queries]
         self.counters = new_counters(len(queries), max(1, int(self.counts.max())), buckets)
-        self.filled = np.zeros(len(plan.counts), dtype=np.int32)
+        self.kept: Labels = np.zeros(len(queries), dtype=np.int64)
         self.wanted = np.zeros(len(plan.counts), dtype=np.bool_)
         self.wanted[self.kinds[self.kinds >= 0]] = True
         self.best: Floats = np.empty((len(queries), top), dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,17 @@ class Ranking:
 
     ``metrics`` are ids without average, ``values`` float64 [metrics, queries], NaN where no photo is relevant.
     ``relevant`` int64 [queries] counts the relevant photos that a query sees; ``clusters`` int64 [queries] are what
-    intervals resample: the class. With ``rank(top=)``, ``top`` int32 [queries, top] are gallery positions, best first,
-    -1 where a query sees fewer; ``hits`` bool [queries, top] marks the relevant ones. ``photos`` is the size of the
-    gallery; ``of_scores``: a matrix of scores was ranked.
+    intervals resample: the class. ``top`` int32 [queries, top] are gallery positions, best first, -1 where a query sees
+    fewer; ``hits`` bool [queries, top] marks the relevant ones. ``photos`` is the size of the gallery; ``of_scores``: a
+    matrix of scores was ranked.
     """
 
     metrics: tuple[str, ...]
     values: Doubles
     relevant: Labels
     clusters: Labels
-    top: npt.NDArray[np.int32] | None = None
-    hits: npt.NDArray[np.bool_] | None = None
+    top: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.int32))
+    hits: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 0), dtype=np.bool_))
     photos: int = 0
     of_scores: bool = False
 

@@ -50,8 +50,6 @@ def neighbours(embeddings: Embeddings, count: int, progress: Progress | None = N
     """
     gallery, labels = embeddings.gallery[:], embeddings.gallery_labels[:]
     best = rank(Embeddings(gallery, gallery, labels, labels), (), top=count + 1, progress=progress).top
-    if best is None:
-        raise RuntimeError("the engine returned no order")
     own = best == np.arange(len(best), dtype=np.int32)[:, None]
     own[~own.any(axis=1), -1] = True  # many copies of the photo come first, so it is not in its own list
     others: npt.NDArray[np.int32] = best[~own].reshape(len(best), best.shape[1] - 1)

@@ -22,17 +22,15 @@ Vectors of integers (``bench.evaluation.integers``) are neither normalised nor s
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.embeddings.arrays import Rows
 from bench.errors import DataError, check_known
 from bench.evaluation.integers import EXACT, Integers, blocks, find_integers, number_values, split_squares
-from bench.evaluation.jit import compiled
 from bench.types import Distance, Doubles, Floats, Labels
 
 log = logging.getLogger("bench.evaluation.similarity")
@@ -41,20 +39,6 @@ UNIT_TOLERANCE = 1e-6
 NARROW = 0.5  # mean cosine between photos from which on their mean is subtracted
 COLLAPSED = 1 - 1e-5  # mean cosine from which on rounding of the embeddings to float32 shows in the figures
 LARGEST_SCORE = 1e37  # float32 ends at 3.4e38; sums and differences of scores must not overflow
-PART = 2**14  # photos of a gallery that are read together
-NOTHING: Floats = np.empty(0, dtype=np.float32)
-
-
-@compiled
-def apply_factors(scores: Floats, scale: Floats, offset: Floats) -> None:
-    """Turn products into scores in place, float32 [rows, photos]; an empty factor changes nothing."""
-    for row in range(scores.shape[0]):
-        if scale.size:
-            for photo in range(scores.shape[1]):
-                scores[row, photo] = scores[row, photo] * scale[photo]
-        if offset.size:
-            for photo in range(scores.shape[1]):
-                scores[row, photo] = scores[row, photo] - offset[photo]
 
 
 @dataclass(frozen=True)
@@ -85,7 +69,7 @@ class Measure:
             return rows if self.unit == 1 else rows * np.float32(self.unit**-2)
         factors = np.ones(len(rows))
         if self.distance == "cosine":
-            factors = _unit_factors(_lengths(rows), exactly=self.eps != 0 or self.shift is not None)
+            factors = _unit_factors(_lengths(rows.astype(np.float64)), self.eps != 0 or self.shift is not None)
         if self.shift is None and self.eps == 0:
             return rows if (factors == 1).all() else (rows * factors[:, None]).astype(np.float32)
         return (rows * factors[:, None] + (self.eps - (0 if self.shift is None else self.shift))).astype(np.float32)
@@ -95,8 +79,8 @@ class Measure:
         if self.centre is None:
             return rows
         centred = np.empty_like(rows)
-        for begin, block in blocks(rows):
-            centred[begin : begin + len(block)] = _unit_vectors(block) - self.centre
+        for place, block in blocks(rows):
+            centred[place] = _unit_vectors(block) - self.centre
         return centred
 
     def finish(self, scores: Floats, photos: slice | Labels) -> None:
@@ -107,7 +91,10 @@ class Measure:
                 row[:] = self.levels[kinds, row.astype(np.int64) + middle]
         if self.divisor is not None:
             scores /= self.divisor[photos]
-        apply_factors(scores, *(NOTHING if each is None else each[photos] for each in (self.scale, self.offset)))
+        if self.scale is not None:
+            scores *= self.scale[photos]
+        if self.offset is not None:
+            scores -= self.offset[photos]
 
 
 def measure(query: Floats, gallery: Rows, distance: Distance, *, eps: float = 0.0, cosines: bool = False) -> Measure:
@@ -119,7 +106,7 @@ def measure(query: Floats, gallery: Rows, distance: Distance, *, eps: float = 0.
     check_known("There is no distance", distance, get_args(Distance))
     if distance == "hamming":
         _check_codes(query, gallery)
-    whole = None if eps or cosines else find_integers(query, gallery, PART)
+    whole = None if eps or cosines else find_integers(query, gallery)
     if distance == "cosine":
         return _cosine(query, gallery, eps, cosines) if whole is None else _exact_cosine(whole)
     if whole is not None and whole.largest + whole.squares.max() / 2 <= EXACT / 2:
@@ -141,13 +128,10 @@ def _exact_cosine(whole: Integers) -> Measure:
 def _cosine(query: Floats, gallery: Rows, eps: float, cosines: bool) -> Measure:
     factors: Floats = np.empty(gallery.shape[0], dtype=np.float32)
     total, longest = np.zeros(gallery.shape[1]), 0.0
-    for begin, rows in _parts(gallery):
-        for first, block in blocks(rows):
-            lengths = _lengths(block)
-            longest = max(longest, _longest(lengths, rows, begin))
-            place = begin + first
-            factors[place : place + len(block)] = _unit_factors(lengths, exactly=eps != 0)
-            total += np.einsum("ij,i->j", block, _unit_factors(lengths, exactly=True))
+    for place, rows, lengths in _finite_blocks(gallery):
+        longest = max(longest, float(lengths.max()))
+        factors[place] = _unit_factors(lengths, exactly=eps != 0)
+        total += np.einsum("ij,i->j", rows, _unit_factors(lengths, exactly=True))
     _check_size(longest, 1.0)
     centre = total / len(factors)
     mean_cosine = float(centre @ centre)
@@ -169,56 +153,41 @@ def _narrow_cosine(query: Floats, gallery: Rows, eps: float, centre: Doubles) ->
         shift += _unit_vectors(rows).sum(axis=0)
     shift = shift / len(query) + eps
     offset: Floats = np.empty(gallery.shape[0], dtype=np.float32)
-    for begin, photos in _parts(gallery):
-        for first, block in blocks(photos):
-            place = begin + first
-            offset[place : place + len(block)] = np.einsum("ij,j->i", centre - _unit_vectors(block), shift)
+    for place, rows in blocks(gallery):
+        offset[place] = np.einsum("ij,j->i", centre - _unit_vectors(rows), shift)
     return Measure("cosine", eps, shift=shift, centre=centre, offset=offset)
 
 
 def _euclidean(query: Floats, gallery: Rows, eps: float) -> Measure:
-    shift, longest, longest_shifted = _mean(gallery), 0.0, 0.0
+    shift, longest, farthest = np.zeros(gallery.shape[1]), 0.0, 0.0
+    for _, rows, lengths in _finite_blocks(gallery):
+        longest = max(longest, float(lengths.max()))
+        shift += rows.sum(axis=0)
+    shift /= gallery.shape[0]
     offset: Floats = np.empty(gallery.shape[0], dtype=np.float32)
-    for begin, rows in _parts(gallery):
-        longest = max(longest, _longest(_lengths(rows), rows, begin))
-        lengths = _lengths(rows, shift)
-        longest_shifted = max(longest_shifted, float(lengths.max()))
+    for place, rows in blocks(gallery):
+        lengths = _lengths(rows - shift)
+        farthest = max(farthest, float(lengths.max()))
         with np.errstate(over="ignore"):  # such lengths are refused below
-            offset[begin : begin + len(rows)] = lengths**2 / 2
-    _check_size(max(longest, longest_shifted), max(longest_shifted, float(_lengths(query, shift).max())))
+            offset[place] = lengths**2 / 2
+    of_queries = max(float(_lengths(rows - shift).max()) for _, rows in blocks(query))
+    _check_size(max(longest, farthest), max(farthest, of_queries))
     return Measure("euclidean", eps, shift=shift, offset=offset)
 
 
-def _parts(gallery: Rows) -> Iterator[tuple[int, Floats]]:
-    for begin in range(0, gallery.shape[0], PART):
-        yield begin, gallery[begin : begin + PART]
+def _finite_blocks(gallery: Rows) -> Iterator[tuple[slice, Doubles, Doubles]]:
+    """Positions, vectors and lengths of some photos at a time; raises DataError for NaN or infinity."""
+    for place, rows in blocks(gallery):
+        lengths = _lengths(rows)
+        if not np.isfinite(lengths).all():
+            row = place.start + int(np.argmin(np.isfinite(lengths)))
+            raise DataError(f"Array 'gallery' holds NaN or infinity, first in row {row}: such scores cannot rank.")
+        yield place, rows, lengths
 
 
-def _lengths(vectors: npt.NDArray[np.floating], shift: Doubles | None = None) -> Doubles:
-    """Euclidean length of each row less ``shift``, float64 [rows]."""
-    lengths = np.empty(len(vectors))
-    for begin, rows in blocks(vectors):
-        if shift is not None:
-            rows -= shift
-        lengths[begin : begin + len(rows)] = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    return lengths
-
-
-def _longest(lengths: Doubles, rows: Floats, begin: int) -> float:
-    """The largest length; raises DataError for a photo with NaN or infinity."""
-    if not np.isfinite(lengths).all():
-        row = begin + int(np.argmin(np.isfinite(rows).all(axis=1)))
-        raise DataError(f"Array 'gallery' holds NaN or infinity, first in row {row}: such scores cannot rank.")
-    return float(lengths.max())
-
-
-def _mean(gallery: Rows) -> Doubles:
-    total = np.zeros(gallery.shape[1])
-    with np.errstate(invalid="ignore"):  # infinity less infinity; ``_euclidean`` refuses it
-        for _, part in _parts(gallery):
-            for _, rows in blocks(part):
-                total += rows.sum(axis=0)
-    return total / gallery.shape[0]
+def _lengths(rows: Doubles) -> Doubles:
+    """Euclidean length of each row: float64 [rows]."""
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
 
 def _unit_vectors(rows: Doubles) -> Doubles:
@@ -244,10 +213,8 @@ def _check_size(one: float, other: float) -> None:
 
 def _check_codes(query: Floats, gallery: Rows) -> None:
     """Raise DataError unless both sides are codes of 0 and 1, or of -1 and 1."""
-    found, own = {0, -1}, _lower_symbols(query)
-    for begin, rows in _parts(gallery):
-        _longest(_lengths(rows), rows, begin)
-        found &= _lower_symbols(rows)
+    own = _lower_symbols(rows for _, rows in blocks(query))
+    found = _lower_symbols(rows for _, rows, _ in _finite_blocks(gallery))
     if not own & found:
         name = "query" if not own or (found and 0 in own) else "gallery"
         raise DataError(
@@ -256,6 +223,9 @@ def _check_codes(query: Floats, gallery: Rows) -> None:
         )
 
 
-def _lower_symbols(rows: Floats) -> set[int]:
-    """{0} if all numbers of ``rows`` are 0 or 1, {-1} if -1 or 1, both if all are 1, otherwise empty."""
-    return {low for low in (0, -1) if all(np.isin(part, (low, 1)).all() for _, part in blocks(rows))}
+def _lower_symbols(parts: Iterable[Doubles]) -> set[int]:
+    """{0} if all numbers are 0 or 1, {-1} if -1 or 1, both if all are 1, otherwise empty."""
+    found = {0, -1}
+    for rows in parts:
+        found = {low for low in found if np.isin(rows, (low, 1)).all()}
+    return found

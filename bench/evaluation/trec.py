@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from bench.embeddings.arrays import Rankable, ScoreMatrix, labels_within_groups
+from bench.embeddings.arrays import Rankable, labels_within_groups, select
 from bench.errors import UsageError
 from bench.evaluation.ranking import rank
-from bench.types import Distance, Labels
+from bench.types import Distance
 
 PLACES = 2**22  # ranked at once: queries times photos
 TAG = "bench"
@@ -24,7 +22,7 @@ def write_run(path: Path, embeddings: Rankable, distance: Distance, device: str)
     The fifth column counts down from the number of photos, so that every program keeps the order of equal similarities.
     Raises UsageError if the file cannot be written.
     """
-    _write(path, (line for row, photos in _rankings(embeddings, distance, device) for line in _run_lines(row, photos)))
+    _write(path, _run_lines(embeddings, distance, device))
 
 
 def write_qrels(path: Path, embeddings: Rankable) -> None:
@@ -39,28 +37,15 @@ def write_qrels(path: Path, embeddings: Rankable) -> None:
     )
 
 
-def _rankings(embeddings: Rankable, distance: Distance, device: str) -> Iterator[tuple[int, Labels]]:
-    """Every query (by row) with the positions of its photos, best first."""
-    count = embeddings.gallery.shape[0]
+def _run_lines(embeddings: Rankable, distance: Distance, device: str) -> Iterator[str]:
+    count, queries = embeddings.gallery.shape[0], np.arange(len(embeddings.query))
     step = max(1, PLACES // count)
-    for begin in range(0, len(embeddings.query), step):
-        rows = slice(begin, begin + step)
-        groups = None if embeddings.query_groups is None else embeddings.query_groups[rows]
-        labels: dict[str, Any] = {"query_labels": embeddings.query_labels[rows], "query_groups": groups}
-        part: Rankable
-        if isinstance(embeddings, ScoreMatrix):
-            part = replace(embeddings, scores=embeddings.scores[rows], query_clusters=None, **labels)
-        else:
-            part = replace(embeddings, query=embeddings.query[rows], query_clusters=None, **labels)
-        best = rank(part, (), distance=distance, top=count, device=device).top
-        for row, photos in enumerate(() if best is None else best, start=begin):
-            yield row, photos[photos >= 0]  # a query sees the photos of its group
-
-
-def _run_lines(row: int, photos: Labels) -> Iterator[str]:
-    count = len(photos)
-    ranked = enumerate(photos.tolist(), start=1)
-    return (f"q{row} Q0 g{photo} {place} {count - place + 1} {TAG}\n" for place, photo in ranked)
+    for begin in range(0, len(queries), step):
+        part = select(embeddings, queries[begin : begin + step])
+        for row, best in enumerate(rank(part, (), distance=distance, top=count, device=device).top, start=begin):
+            photos = best[best >= 0].tolist()  # a query sees the photos of its group
+            for place, photo in enumerate(photos, start=1):
+                yield f"q{row} Q0 g{photo} {place} {len(photos) - place + 1} {TAG}\n"
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

@@ -98,7 +98,7 @@ def pack(
     recall = precision * np.array(CURVE_AT)[:, None] / ranking.relevant[counted]
     curve = Curve(np.array(CURVE_AT), precision.mean(axis=1), recall.mean(axis=1))
     packed = {PER_QUERY: _arrays(kept), SUMS: _sums(kept), CURVE: _arrays(curve)}
-    if ranking.top is not None and ranking.hits is not None:
+    if ranking.top.size:
         labels = np.where(ranking.top < 0, -1, gallery_labels[ranking.top])
         packed[TOP] = _arrays(Top(ranking.top, labels, ranking.clusters, names, ranking.hits))
     if history:

@@ -101,8 +101,6 @@ class Searcher:
             rescore=self._rescore,
             measure=self._measure,
         ).top
-        if best is None:
-            return []
         photos = rows_at(self._gallery, best[0].astype(np.int64))[:]
         unit = Measure("cosine").queries
         alike = (photos == sketch).mean(axis=1) if self._quantiser else unit(photos) @ unit(sketch)[0]

@@ -87,11 +87,10 @@ def test_equal_cosines_of_large_integers_tie() -> None:
     gallery = np.concatenate((base, base * generator.integers(2, 8, (300, 1)))).astype(np.float32)
     query = generator.integers(-40, 41, (20, 16)).astype(np.float32)
     case = Embeddings(query, gallery, np.zeros(20, int), np.tile(np.arange(300) % 4, 2))
-    found = find_integers(query, case.gallery, 100)
+    found = find_integers(query, case.gallery)
     assert found is not None
     assert len(np.unique(found.squares)) * (2 * found.largest + 1) > MOST_LEVELS
     top = rank(case, (), top=600).top
-    assert top is not None
     places = np.argsort(top, axis=1)
     assert (places[:, 300:] == places[:, :300] + 1).mean() == 1.0
 
@@ -103,8 +102,8 @@ def test_real_vectors_are_no_integers(distance: Distance) -> None:
     gallery[:20] = np.rint(gallery[:20])
     labels = np.zeros(30, dtype=np.int64)
     photos = Embeddings(query, gallery, labels[:4], labels).gallery
-    assert find_integers(query, photos, 10) is None
-    assert find_integers(np.rint(query), photos, 10) is None
+    assert find_integers(query, photos) is None
+    assert find_integers(np.rint(query), photos) is None
     assert measure(query, photos, distance).unit == 0
 
 

@@ -160,7 +160,7 @@ def kernel(
     own = np.flatnonzero(labels == label).astype(np.int32)
     begins, count = np.zeros(1, np.int64), np.array([len(own)])
     counters = new_counters(1, max(1, len(own)), buckets)
-    place_rows(scores, own, np.arange(len(own), dtype=np.int32), own, begins, count, counters)
+    place_rows(scores, own, own, begins, count, np.zeros(1, np.int64), counters)
     open_rows(count, counters)
     count_rows(scores, np.array([label if len(own) else -1]), labels.astype(np.int32), 0, counters)
     ranks, ends = np.zeros((1, len(own)), np.int64), np.zeros((1, len(own)), np.int64)

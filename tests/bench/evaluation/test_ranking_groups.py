@@ -65,13 +65,13 @@ def test_equals_the_oracle_on_each_group(
         expected = oracle.values(DEFAULT_METRICS, scores[None], made.query_labels[query : query + 1], labels, ties)
         np.testing.assert_allclose(found.values[:, query], expected[:, 0], atol=1e-12, rtol=0)
         assert found.relevant[query] == np.count_nonzero(labels == made.query_labels[query])
-        if found.top is not None and found.hits is not None:
+        if top:
             best = seen[np.argsort(-scores, kind="stable")][:top]
             width = found.top.shape[1]
             assert found.top[query].tolist() == [*best.tolist(), *[-1] * (width - len(best))]
             hits = made.gallery_labels[best] == made.query_labels[query]
             assert found.hits[query].tolist() == [*hits.tolist(), *[False] * (width - len(best))]
-    assert (found.top is None) == (top == 0)
+    assert found.top.shape[1] == min(top, photos)
 
 
 def test_means_over_classes_go_by_cluster() -> None:

@@ -63,7 +63,6 @@ def test_values_of_every_query_are_kept_where_rows_are_known(store: Store) -> No
     np.testing.assert_array_equal(kept.of("P@5:k"), RANKING.per_query("P@5:k").astype(np.float32))
     content = store.detail(1, details.TOP)
     assert content is not None
-    assert RANKING.top is not None
     np.testing.assert_array_equal(details.top(content).positions, RANKING.top)
     assert store.detail(put(store, "theirs", UNCHECKED), details.PER_QUERY) is None
 
