@@ -218,7 +218,7 @@ def differences(trials: int) -> Iterator[tuple[str, ...]]:
                 parts = class_sums(gap, labels, "queries").parts
                 plain = by_queries(gap)  # the limit of sign flips of many queries
                 flips = (sign_flip_p(parts, random, resamples=RESAMPLES), found.p)
-                claims[row] += [plain.excludes_zero, *(p <= 0.05 for p in flips), found.clear]
+                claims[row] += [plain.low > 0 or plain.high < 0, *(p <= 0.05 for p in flips), found.clear]
         none, some = claims / trials
         cells = (*(percent(each) for each in none), percent(some[2]), percent(some[3]))
         yield (f"{classes}, {seeds}", f"{luck:g} logits" if luck else "none", *cells)

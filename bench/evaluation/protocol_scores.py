@@ -159,34 +159,21 @@ def rank_protocols(
     shared: dict[Recipe, list[Protocol]] = {}
     for protocol in protocols:
         shared.setdefault(recipe(protocol), []).append(protocol)
-    queries = len(embeddings.query)
-    total = queries * sum(len(tie_rules(members[0].distance)) for members in shared.values())
-    before = 0
-    found: Rankings = {}
+    found: Rankings = {key: {} for key in shared}
+    queries, passes = len(embeddings.query), sum(len(tie_rules(members[0].distance)) for members in shared.values())
+
+    def report(done: int, _: int) -> None:
+        if progress is not None:
+            progress(done + queries * sum(map(len, found.values())), queries * passes)
+
     try:
-        for key, (first, *others) in shared.items():
+        for key, members in shared.items():
+            first = members[0]
             prepared = prepare(embeddings, first, np.random.default_rng(seed))
-            photos = prepared.gallery.shape[0]
-            metrics = [*(metric for each in (first, *others) for metric in each.metrics_for(photos)), TIED]
-            found[key] = {}
+            metrics = [*(metric for each in members for metric in each.metrics_for(prepared.gallery.shape[0])), TIED]
+            how: dict[str, Any] = {"distance": first.distance, "eps": first.eps, "device": device, "progress": report}
             for ties in tie_rules(first.distance):
-
-                def report(done: int, _: int, before: int = before) -> None:
-                    if progress is not None:
-                        progress(before + done, total)
-
-                own_top = top if ties == "index" else 0
-                found[key][ties] = rank(
-                    prepared,
-                    metrics,
-                    distance=first.distance,
-                    ties=ties,
-                    top=own_top,
-                    device=device,
-                    progress=report,
-                    eps=first.eps,
-                )
-                before += queries
+                found[key][ties] = rank(prepared, metrics, ties=ties, top=top if ties == "index" else 0, **how)
     except MemoryError as error:
         raise MemoryExhaustedError(
             f"Memory does not suffice to rank {embeddings.gallery.shape[0]} photos ({error}): free some, or write the "

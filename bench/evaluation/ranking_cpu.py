@@ -35,7 +35,7 @@ from bench.evaluation.ranking_kernels import (
     open_rows,
     place_rows,
 )
-from bench.evaluation.ranking_plan import TILE, Plan, Tile, occurrences
+from bench.evaluation.ranking_plan import TILE, Plan, Tile
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ranking_top import sort_top, top_block
 from bench.evaluation.similarity import Measure, measure
@@ -235,16 +235,12 @@ class Engine:
         """Keep the scores of a tile's relevant photos among ``vectors``, from position ``begin`` on."""
         photo_kinds = self.plan.photo_kinds[begin : begin + len(vectors)]
         chosen = np.flatnonzero(tile.wanted[photo_kinds])
-        kinds = photo_kinds[chosen]
-        columns = (chosen % BLOCK).astype(np.int32)
-        # Photos of one layer have different places in their blocks, so they share a product. A last, smaller block is
-        # multiplied as it is.
         full = len(vectors) // BLOCK * BLOCK
-        layer = np.where(chosen < full, occurrences(columns), len(vectors))
-        order = np.lexsort((kinds, layer))
-        for members in np.split(order, np.flatnonzero(np.diff(layer[order])) + 1) if len(chosen) else ():
-            photos, own = chosen[members], columns[members]
-            block = vectors[full:]
+        inside, rest = np.split(chosen, [np.searchsorted(chosen, full)])
+        # A last, smaller block is multiplied as it is.
+        for photos in (*_layers(inside), *([rest] if len(rest) else ())):
+            photos = photos[np.argsort(photo_kinds[photos], kind="stable")]
+            block, own = vectors[full:], photos % BLOCK
             if photos[0] < full:
                 if self.buffers.packed is None:
                     self.buffers.packed = np.zeros((BLOCK, self.width), dtype=np.float32)
@@ -252,7 +248,8 @@ class Engine:
                 block[own] = vectors[photos]
             products = self._room(len(tile.queries), len(block))
             np.matmul(tile.vectors, block.T, out=products)
-            begins, ends = (np.searchsorted(kinds[members], tile.kinds, side=side) for side in ("left", "right"))
+            kinds = photo_kinds[photos]
+            begins, ends = (np.searchsorted(kinds, tile.kinds, side=side) for side in ("left", "right"))
             scores, places = np.ascontiguousarray(products[:, own]), (begin + photos).astype(np.int32)
             self.measure.finish(scores, begin + photos)
             place_rows(scores, np.arange(len(own), dtype=np.int32), places, begins, ends, tile.kept, tile.counters)
@@ -290,3 +287,11 @@ class Engine:
         self.values[:, queries] = values
         if self.top.shape[1]:
             self.top[queries] = sort_top(best, top)
+
+
+def _layers(photos: Labels) -> Iterator[Labels]:
+    """Positions in layers: those of one layer have different places in their blocks, so they share a product."""
+    while len(photos):
+        _, first = np.unique(photos % BLOCK, return_index=True)
+        yield photos[first]
+        photos = np.delete(photos, first)

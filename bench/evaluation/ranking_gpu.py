@@ -8,10 +8,8 @@ float32, never TF32; scores may differ from the CPU's in the last bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -27,25 +25,6 @@ from bench.types import Distance, Doubles
 LOW = 2**32  # the position takes the lower half of a key
 BYTES_PER_SCORE = 60  # score, keys, places, histogram source and buffers of the sorting
 TILE_BYTES = 512 * 2**20  # of the device's memory
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """On the device: ``vectors`` float32 [photos, width], ``kinds`` int64 [photos], the arrays of a ``Measure``."""
-
-    vectors: Tensor
-    kinds: Tensor
-    factors: Mapping[str, Tensor]
-
-    def scores(self, rows: Tensor) -> Tensor:
-        """Scores float32 [queries, photos] of ``rows`` float32 [queries, width], as ``Measure.finish`` has them."""
-        scores = rows @ self.vectors.T
-        if (levels := self.factors.get("levels")) is not None:
-            scores = levels[self.factors["kinds"], scores.long() + levels.shape[1] // 2]
-        for name, apply in (("divisor", Tensor.div_), ("scale", Tensor.mul_), ("offset", Tensor.sub_)):
-            if name in self.factors:
-                apply(scores, self.factors[name])
-        return scores
 
 
 def rank_with_torch(
@@ -77,14 +56,16 @@ def rank_with_torch(
         photo_kinds = torch.from_numpy(plan.photo_kinds.astype(np.int64)).to(target)
         held = {name: getattr(factors, name) for name in ("divisor", "scale", "offset", "levels", "kinds")}
         tensors = {name: torch.from_numpy(each).to(target) for name, each in held.items() if each is not None}
-        gallery = Gallery(vectors, photo_kinds, tensors)
         begin = 0
         while begin < queries:
             part = slice(begin, min(begin + size, queries))
             try:
                 rows = torch.from_numpy(factors.queries(embeddings.query[part])).to(target)
-                kinds = torch.from_numpy(plan.kinds[part])
-                ranks, ends, best[part] = rank_part(gallery, rows, kinds, plan.most, ties, columns)
+                kinds = torch.from_numpy(plan.kinds[part]).to(target)
+                keys = order_keys(score(rows, vectors, tensors))
+                ranks, ends = rank_keys(keys, kinds, photo_kinds, plan.most, ties)
+                smallest = torch.topk(keys, columns, dim=1, largest=False).values
+                best[part] = torch.remainder(smallest, LOW).to(torch.int32).cpu().numpy()
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -103,18 +84,18 @@ def rank_with_torch(
     return Ranking(plan.metrics, values, plan.relevant, embeddings.clusters, best)
 
 
-def rank_part(
-    gallery: Gallery, rows: Tensor, kinds: Tensor, most: int, ties: Ties, columns: int
-) -> tuple[Tensor, Tensor, npt.NDArray[np.int32]]:
-    """Ranks and ends, as ``rank_keys``, and the best photos, int32 [queries, columns].
+def score(rows: Tensor, photos: Tensor, factors: Mapping[str, Tensor]) -> Tensor:
+    """Scores float32 [queries, photos] of ``rows`` and ``photos``, float32 [..., width], as ``Measure`` has them.
 
-    ``rows`` float32 [queries, width] are on the gallery's device, ``kinds`` int64 [queries] need not be. Raises
-    torch.OutOfMemoryError.
+    ``factors`` are the arrays of the measure, by name.
     """
-    keys = order_keys(gallery.scores(rows))
-    ranks, ends = rank_keys(keys, kinds.to(keys.device), gallery.kinds, most, ties)
-    smallest = torch.topk(keys, columns, dim=1, largest=False, sorted=True).values
-    return ranks, ends, torch.remainder(smallest, LOW).to(torch.int32).cpu().numpy()
+    scores = rows @ photos.T
+    if "levels" in factors:
+        scores = factors["levels"][factors["kinds"], scores.long() + factors["levels"].shape[1] // 2]
+    for name, apply in (("divisor", Tensor.div_), ("scale", Tensor.mul_), ("offset", Tensor.sub_)):
+        if name in factors:
+            apply(scores, factors[name])
+    return scores
 
 
 def order_keys(scores: Tensor) -> Tensor:

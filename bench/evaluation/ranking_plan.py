@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.embeddings.arrays import Rankable
 from bench.evaluation.metrics.base import parse_metric
@@ -71,16 +70,3 @@ class Tile:
         self.wanted[self.kinds[self.kinds >= 0]] = True
         self.best: Floats = np.empty((len(queries), top), dtype=np.float32)
         self.top: Positions = np.empty((len(queries), top), dtype=np.int32)
-
-
-def occurrences(keys: npt.NDArray[np.integer]) -> Labels:
-    """How many equal keys come before each: int64 [keys].
-
-    >>> occurrences(np.array([5, 3, 5, 5, 3])).tolist()
-    [0, 0, 1, 2, 1]
-    """
-    order = np.argsort(keys, kind="stable")
-    begins = np.flatnonzero(np.diff(keys[order], prepend=-1))
-    found: Labels = np.empty(len(keys), dtype=np.int64)
-    found[order] = np.arange(len(keys)) - np.repeat(begins, np.diff(np.append(begins, len(keys))))
-    return found

@@ -30,11 +30,6 @@ class Interval:
     low: float = math.nan
     high: float = math.nan
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether 0 is outside; False if the ends are NaN."""
-        return self.low > 0 or self.high < 0
-
 
 @dataclass(frozen=True)
 class ClassSums:

@@ -18,7 +18,7 @@ from bench.evaluation import ranking_cpu, ranking_gpu
 from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking import rank
 from bench.evaluation.ranking_cpu import BLOCK, Engine
-from bench.evaluation.ranking_plan import Plan, occurrences
+from bench.evaluation.ranking_plan import Plan
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.ties import TIES, Ties
 from bench.types import Distance, Floats, Labels
@@ -187,15 +187,15 @@ def test_re_ranking_goes_on_with_smaller_tiles(monkeypatch: pytest.MonkeyPatch) 
 def test_too_little_memory_on_a_device_halves_the_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, metrics = clouds(), ["mAP@all:plain", "P@100:k"]
     expected = ranking_gpu.rank_with_torch(embeddings, metrics, top=10, device=DEVICE)
-    part, tried = ranking_gpu.rank_part, []
+    score, tried = ranking_gpu.score, []
 
-    def failing(gallery: Any, rows: Tensor, *more: Any) -> Any:
+    def failing(rows: Tensor, *more: Any) -> Tensor:
         tried.append(len(rows))
         if len(rows) > 100:
             raise torch.OutOfMemoryError("out of memory")
-        return part(gallery, rows, *more)
+        return score(rows, *more)
 
-    monkeypatch.setattr(ranking_gpu, "rank_part", failing)
+    monkeypatch.setattr(ranking_gpu, "score", failing)
     found = ranking_gpu.rank_with_torch(embeddings, metrics, top=10, device=DEVICE)
     assert tried[:2] == [128, 64]
     assert sum(tried[1:]) == len(embeddings.query)
@@ -240,11 +240,6 @@ def test_what_cannot_be_streamed_is_refused() -> None:
         rank(streamed(embeddings), ["P@1:k"], rescore=lambda scores: None)
     with pytest.raises(DataError, match="2147483648 photos, more than 2147483647"):
         rank(replace(embeddings, gallery=Endless()), ["P@1:k"])
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
-def test_occurrences(keys: list[int]) -> None:
-    assert occurrences(np.array(keys)).tolist() == [keys[:place].count(key) for place, key in enumerate(keys)]
 
 
 @given(queries=st.integers(1, 2000), rows=st.integers(1, 128))
