@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.types import Item, Labels, Relevance, Split, first_of_class, salted_order
+from bench.types import TUNING, Item, Labels, Relevance, Split, first_of_class, part_of, salted_order
 
 Instance = tuple[str, str]  # class and name
 
@@ -60,12 +60,9 @@ class FineGrainedSplit(Split):
             return super().clusters
         return tuple(dict.fromkeys(item.instance for item in (*self.gallery, *self.queries)))
 
-    def cluster_labels(self, items: Sequence[Item]) -> Labels:
-        """Position of each item in ``clusters``: int64 [items]."""
-        if not self.one_class:
-            return super().cluster_labels(items)
-        position = {name: label for label, name in enumerate(self.clusters)}
-        return np.fromiter((position[item.instance] for item in items), dtype=np.int64, count=len(items))
+    def cluster_of(self, item: Item) -> str:
+        """The one of ``clusters`` that an item belongs to."""
+        return item.instance if self.one_class else item.class_name
 
     def label_arrays(self) -> dict[str, Labels]:
         """The label, cluster and group arrays of queries and gallery, by their names in ``Embeddings``."""
@@ -84,19 +81,18 @@ class FineGrainedSplit(Split):
         sketches = first_of_class(_drawn_from(self.train, photos), per_class)
         return replace(self, train=(*sketches, *photos), **kept)
 
-    def for_tuning(self, name: str, fraction: float = 0.25) -> Split:
+    def for_tuning(self, name: str) -> Split:
         """As ``Split.for_tuning``; where the test has instances of seen classes, instances are held out.
 
         The photo of a held-out instance is the one that is named like a photo of the gallery, else its first.
         """
         chosen = {item.class_name for item in self.train}
         if self.zero_shot:
-            order = salted_order(self.seen, "tuning")
-            chosen = set(order[: min(max(1, round(fraction * len(order))), len(order) - 1)])
+            chosen = set(salted_order(self.seen, "tuning")[: part_of(len(self.seen), TUNING)])
         own = {instance_of(item) for item in self.train if item.class_name in chosen}
         if not self.zero_shot:
             names = salted_order(("/".join(each) for each in own), "tuning")
-            held = set(names[: max(1, round(fraction * len(names)))])
+            held = set(names[: max(1, round(TUNING * len(names)))])
             own = {each for each in own if "/".join(each) in held}
         test = [item for item in self.train if instance_of(item) in own]
         usual = {item.path.rpartition("/")[2] for item in self.gallery}

@@ -6,7 +6,7 @@ project's: a fifth of the seen photos, which leave training. Draws are by ``salt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,15 +31,6 @@ class GeneralizedSplit(Split):
         return {"seen_tested": sorted({item.class_name for item in self.queries} - unseen)}
 
 
-@dataclass(frozen=True)
-class GalleryRule:
-    """A named gallery: its rule in words, the code or paper that uses it, and the seen images that it takes."""
-
-    rule: str
-    source: str
-    choose: Callable[[Split, str], Chosen]
-
-
 def extend(split: Split, name: str) -> Split:
     """The split with the gallery ``name``, one of ``GALLERIES``.
 
@@ -52,8 +43,7 @@ def extend(split: Split, name: str) -> Split:
         raise UsageError(f"Split {split.name!r} is fine-grained, but --gallery is for retrieval by class: omit it.")
     if name == "all":
         return split.generalized()
-    rule = RULES[name]
-    sketches, photos = rule.choose(split, f"generalized {name}")
+    sketches, photos = RULES[name](split, f"generalized {name}")
     if not photos:
         raise DataError(f"Split {split.name!r} has no seen photos for the gallery {name!r}: leave out --gallery.")
     names = ("dataset", "name", "seen", "unseen", "train", "validation", "content", "gallery_name", "held_out")
@@ -66,31 +56,19 @@ def mark_of(gallery: str) -> list[str]:
     return {"unseen": list[str](), "all": ["generalized"]}.get(gallery, [f"generalized {gallery}"])
 
 
-def _images(share: float) -> Callable[[Split, str], Chosen]:
+def _images(split: Split, salt: str, share: float) -> Chosen:
     """As many seen sketches and photos as this share of the unseen ones."""
-
-    def choose(split: Split, salt: str) -> Chosen:
-        sketches, photos = by_modality(split.train)
-        return (
-            _first(sketches, int(share * len(split.queries)), salt),
-            _first(photos, int(share * len(split.gallery)), salt),
-        )
-
-    return choose
+    sketches, photos = by_modality(split.train)
+    return (
+        _first(sketches, int(share * len(split.queries)), salt),
+        _first(photos, int(share * len(split.gallery)), salt),
+    )
 
 
-def _classes(count: Callable[[Split], float]) -> Callable[[Split, str], Chosen]:
+def _classes(split: Split, salt: str, count: float) -> Chosen:
     """All images of so many seen classes."""
-
-    def choose(split: Split, salt: str) -> Chosen:
-        chosen = set(salted_order(split.seen, salt)[: round(count(split))])
-        return by_modality(item for item in split.train if item.class_name in chosen)
-
-    return choose
-
-
-def _distractors(split: Split, salt: str) -> Chosen:
-    return [], by_modality(split.train)[1]
+    chosen = set(salted_order(split.seen, salt)[: round(count)])
+    return by_modality(item for item in split.train if item.class_name in chosen)
 
 
 def _first(items: Sequence[Item], count: int, salt: str) -> list[Item]:
@@ -98,19 +76,17 @@ def _first(items: Sequence[Item], count: int, salt: str) -> list[Item]:
     return [item for item in items if item.path in chosen]
 
 
-RULES = {
-    "sem-pcyc": GalleryRule("seen images, 20 % of the unseen ones, also as queries", "SEM-PCYC test.py", _images(0.2)),
-    "ocean": GalleryRule(
-        "whole seen classes, 0.2 x the unseen ones (25 + 5, 30 + 6), also as queries",
-        "OCEAN",
-        _classes(lambda split: 0.2 * len(split.unseen)),
-    ),
-    "dr-clip": GalleryRule(
-        "whole seen classes, 0.2 x the seen ones (21 + 21, 30 + 44), also as queries",
-        "Dr. CLIP",
-        _classes(lambda split: 0.2 * len(split.seen)),
-    ),
-    "all-seen": GalleryRule("all seen photos, queries unchanged", "HiCroPL_SBIR", _distractors),
-    "amf": GalleryRule("as many seen images as unseen ones, also as queries", "AMF-GZS", _images(1.0)),
+# Whose code or paper uses it, and the seen images that it takes.
+RULES: Mapping[str, Callable[[Split, str], Chosen]] = {
+    # SEM-PCYC test.py: 20 % of the unseen ones, also as queries
+    "sem-pcyc": lambda split, salt: _images(split, salt, 0.2),
+    # OCEAN: whole classes, 0.2 x the unseen ones (25 + 5, 30 + 6), also as queries
+    "ocean": lambda split, salt: _classes(split, salt, 0.2 * len(split.unseen)),
+    # Dr. CLIP: whole classes, 0.2 x the seen ones (21 + 21, 30 + 44), also as queries
+    "dr-clip": lambda split, salt: _classes(split, salt, 0.2 * len(split.seen)),
+    # HiCroPL_SBIR: all photos, queries unchanged
+    "all-seen": lambda split, salt: ([], by_modality(split.train)[1]),
+    # AMF-GZS: as many as the unseen ones, also as queries
+    "amf": lambda split, salt: _images(split, salt, 1.0),
 }
 GALLERIES = ("unseen", "all", *RULES)

@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 ROLES = ("train", "validation", "queries", "gallery")  # of the images of a split
+TUNING = 0.25  # share of the seen classes, or of the instances, that replace the unseen ones for choosing settings
 GENERALIZED = 0.2  # share of the training images of a class that leave training for generalized retrieval
 
 
@@ -121,11 +122,11 @@ class Split:
 
     def train_labels(self, items: Sequence[Item]) -> Labels:
         """Position of each item's class in ``seen``: int64 [items]."""
-        return _labels(items, self.seen)
+        return _positions((item.class_name for item in items), self.seen)
 
     def test_labels(self, items: Sequence[Item]) -> Labels:
         """Position of each item's class in ``unseen + seen``: int64 [items]; unseen classes come first."""
-        return _labels(items, self.unseen + self.seen)
+        return _positions((item.class_name for item in items), self.unseen + self.seen)
 
     @property
     def zero_shot(self) -> bool:
@@ -139,7 +140,11 @@ class Split:
 
     def cluster_labels(self, items: Sequence[Item]) -> Labels:
         """Position of each item in ``clusters``: int64 [items]."""
-        return self.test_labels(items)
+        return _positions(map(self.cluster_of, items), self.clusters)
+
+    def cluster_of(self, item: Item) -> str:
+        """The one of ``clusters`` that an item belongs to."""
+        return item.class_name
 
     def label_arrays(self) -> dict[str, Labels]:
         """The label arrays of queries and gallery, by their names in ``Embeddings``."""
@@ -178,7 +183,7 @@ class Split:
         chosen: set[str] = set()
         for images in groups.values():
             copies = {min(paths): paths for paths in images.values()}
-            count = min(max(1, round(GENERALIZED * len(copies))), len(copies) - 1)
+            count = part_of(len(copies), GENERALIZED)
             chosen.update(path for first in salted_order(copies, "generalized")[:count] for path in copies[first])
         sketches, photos = by_modality(item for item in self.train if item.path in chosen)
         return replace(
@@ -196,8 +201,7 @@ class Split:
         """
         if len(self.seen) < 2:
             raise self._wrong("it has fewer than two seen classes, so none can be held out")
-        count = min(max(1, round(fraction * len(self.seen))), len(self.seen) - 1)
-        chosen = set(salted_order(self.seen, salt)[:count])
+        chosen = set(salted_order(self.seen, salt)[: part_of(len(self.seen), fraction)])
         return replace(
             self,
             seen=tuple(name for name in self.seen if name not in chosen),
@@ -210,7 +214,7 @@ class Split:
 
     def for_tuning(self, name: str) -> Split:
         """The split for choosing settings: a quarter of the seen classes replaces the unseen ones."""
-        split = self.hold_out_classes(0.25, salt="tuning")
+        split = self.hold_out_classes(TUNING, salt="tuning")
         queries, gallery = by_modality(split.validation)
         return replace(
             split,
@@ -228,9 +232,15 @@ def salted_order(names: Iterable[str], salt: str) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{salt}\n{name}".encode()).digest())
 
 
-def _labels(items: Sequence[Item], classes: Sequence[str]) -> Labels:
-    position = {name: label for label, name in reversed([*enumerate(classes)])}
-    return np.fromiter((position[item.class_name] for item in items), dtype=np.int64, count=len(items))
+def part_of(count: int, fraction: float) -> int:
+    """A fraction of a number, rounded: at least one, and not all."""
+    return min(max(1, round(fraction * count)), count - 1)
+
+
+def _positions(names: Iterable[str], known: Sequence[str]) -> Labels:
+    """The first position of each name among the ``known`` ones: int64 [names]."""
+    position = {name: number for number, name in reversed([*enumerate(known)])}
+    return np.array([position[name] for name in names], dtype=np.int64)
 
 
 def by_modality(items: Iterable[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
