@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import json
 import logging
@@ -84,18 +83,14 @@ def enter_left(store: Store, cache_dir: Path) -> Merged:
     """Enter the outcomes of an open store that are left in files, and delete each file once it is stored."""
     merged = Merged(plain(store.where))
     for path in sorted(outcome_folder(store.where, cache_dir).glob("*.json")):
-        with suppress(FileNotFoundError), path.open("rb") as file:  # not found: another process entered it
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not path.exists():
-                continue
-            try:
-                run, details = read_outcome(path)
-            except StorageError as error:
+        try:
+            run, details = read_outcome(path)
+        except StorageError as error:
+            if path.exists():  # otherwise another process has entered it
                 log.warning("%s It is not deleted.", error)
-                continue
-            enter_outcome(store, run, details, merged)
-            path.unlink(missing_ok=True)
+            continue
+        enter_outcome(store, run, details, merged)
+        path.unlink(missing_ok=True)
     return merged
 
 
