@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from contextlib import suppress
+from functools import partial
 
 import torch
 import typer
@@ -21,7 +21,6 @@ from bench.results.store import ELSEWHERE
 from bench.settings.run_settings import given
 
 NOT_YET = {"job": "not submitted yet"}  # of a queued run whose job has no name yet
-Named = list[tuple[str, Job]]
 
 
 def choose_executor(options: RunOptions, resources: Resources) -> Executor | None:
@@ -47,49 +46,46 @@ def choose_executor(options: RunOptions, resources: Resources) -> Executor | Non
 
 def run_jobs(sweep: Sweep, executor: Executor) -> None:
     """Run what is not stored as jobs: wait for those of this machine, submit those of a cluster."""
-    jobs, force, store = Named(), sweep.options.force, sweep.store
+    jobs, force, store, logs = list[Job](), sweep.options.force, sweep.store, sweep.options.log or ()
     for experiment in sweep.experiments:
-        name = experiment.title
         if (stored := None if force else store.find(experiment.key)) is not None:
-            sweep.add_stored(name, experiment, stored)
+            sweep.add_stored(experiment.title, experiment, stored)
             continue
-        identity = experiment.identity
-        observer = functools.partial(observe, name, identity, sweep.options.log or (), quiet=False)  # in the job's log
-        job = Job(experiment.request, sweep.resources, store.where, identity, force=force, observer=observer)
-        jobs.append((name, job))
+        observer = partial(observe, experiment.title, experiment.identity, logs, quiet=False)  # in the job's log
+        jobs.append(Job(experiment, sweep.resources, store.where, force=force, observer=observer))
     if executor.name == "local":
         _run_local(sweep, executor, jobs)
     elif jobs:
         _submit(sweep, executor, jobs)
 
 
-def _submit(sweep: Sweep, executor: Executor, jobs: Named) -> None:
+def _submit(sweep: Sweep, executor: Executor, jobs: list[Job]) -> None:
     """Submit jobs to a cluster, as queued runs."""
     store = sweep.store
-    runs = [store.queue(job.identity, NOT_YET) for _, job in jobs]  # a job may start at once
+    runs = [store.queue(job.identity, NOT_YET) for job in jobs]  # a job may start at once
     try:
-        submitted = executor.submit([job for _, job in jobs], store.where)
+        submitted = executor.submit(jobs, store.where)
     except BaseException:
-        for _, job in jobs:
+        for job in jobs:
             store.unqueue(job.identity["key"], "interrupted", "its job was not submitted")
         raise
-    for run, facts in zip(runs, submitted, strict=True):
+    for run, job, facts in zip(runs, jobs, submitted, strict=True):
         store.name_job(run, facts)
-    sweep.jobs = [{"run": n, "experiment": name, **f} for n, (name, _), f in zip(runs, jobs, submitted, strict=True)]
+        sweep.jobs.append({"run": run, "experiment": job.title, **facts})
 
 
-def _run_local(sweep: Sweep, executor: Executor, jobs: Named) -> None:
+def _run_local(sweep: Sweep, executor: Executor, jobs: list[Job]) -> None:
     """Run jobs as processes of this machine; raises IncompleteError if one fails and the sweep is to stop."""
     store, device = sweep.store, sweep.resources.device
     gpus = gpus_here(torch.cuda.device_count()) if device in ("auto", "cuda") else []
-    runs, keys = [store.queue(job.identity, NOT_YET) for _, job in jobs], [job.identity["key"] for _, job in jobs]
+    runs, keys = [store.queue(job.identity, NOT_YET) for job in jobs], [job.identity["key"] for job in jobs]
 
     def begun(position: int, facts: dict[str, str]) -> None:
         try:
             store.name_job(runs[position], facts)
         except DatabaseError as error:
             sweep.lose(error)
-        line = f"[{position + 1}/{len(jobs)}] {jobs[position][0]}: {facts['job']}, log {facts['log']}"
+        line = f"[{position + 1}/{len(jobs)}] {jobs[position].title}: {facts['job']}, log {facts['log']}"
         typer.echo(line, err=True)
 
     def ended(position: int, code: int | None) -> None:
@@ -98,7 +94,7 @@ def _run_local(sweep: Sweep, executor: Executor, jobs: Named) -> None:
             sweep.done.append((run, False))
             return
         how = "was killed, or had no time left for a checkpoint" if code is None else f"ended with exit code {code}"
-        failure = f"{jobs[position][0]}: its job {how}; 'bench list runs' names its log."
+        failure = f"{jobs[position].title}: its job {how}; 'bench list runs' names its log."
         if not sweep.options.keep_going or unstored:  # if one result cannot be kept, no other can
             error = StorageError if unstored else IncompleteError
             raise error(f"{failure} No other job begins, running jobs were stopped.")
@@ -106,7 +102,7 @@ def _run_local(sweep: Sweep, executor: Executor, jobs: Named) -> None:
 
     ending = ("interrupted", "its sweep was stopped before it began")
     try:
-        executor.run_here([job for _, job in jobs], store.where, gpus, available_processors(), begun, ended)
+        executor.run_here(jobs, store.where, gpus, available_processors(), begun, ended)
         ending = ("failed", "its job ended before the run began")
     finally:
         finished = {run.key for run, _ in sweep.done}

@@ -11,7 +11,7 @@ import typer
 from bench.cli.sweep import Sweep
 from bench.datasets.base import DATASETS, Dataset
 from bench.errors import BenchError, DataError
-from bench.experiments.resolve import Splits, choose_weights, resolve
+from bench.experiments.resolve import Splits, resolve
 from bench.methods.base import METHODS
 from bench.results.models import RunRecord
 from bench.settings.post_processing import PostProcessing
@@ -51,8 +51,7 @@ def test_on(sweep: Sweep, datasets: Sequence[str]) -> None:
     for run, _ in list(sweep.done):
         for name in datasets:
             try:
-                request, _ = choose_weights(_request(run, name, sweep))
-                experiments.append(resolve(request, sweep.resources, splits))
+                experiments.append(resolve(_request(run, name, sweep), sweep.resources, splits))
             except BenchError as error:
                 if not sweep.options.keep_going:
                     raise

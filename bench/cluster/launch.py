@@ -27,9 +27,8 @@ from bench.results.store import Store
 from bench.signals import Terminated, deferred_signals, ignore_signals
 
 if TYPE_CHECKING:
-    from bench.experiments.experiment import Resources
+    from bench.experiments.experiment import Experiment, Resources
     from bench.experiments.progress import Observer
-    from bench.settings.request import Request
 
 EXECUTORS = ("local", "slurm")
 LOCAL = {"timeout_min": 60 * 24 * 365, "signal_delay_s": 30}  # the delay: seconds to write a checkpoint in
@@ -40,23 +39,23 @@ POLL_SECONDS = 0.5  # between two looks at the jobs of this machine
 
 
 class Job:
-    """One request. submitit calls it in the process of the job; it returns an exit code of ``bench``.
+    """One experiment. submitit calls it in the process of the job; it returns an exit code of ``bench``.
 
-    ``where`` is the store; a URL that may hold a password is passed as ``BENCH_STORE`` instead. ``identity`` has the
-    columns of the run. ``observer`` logs progress. ``gpus`` becomes ``CUDA_VISIBLE_DEVICES`` of a local job.
+    ``where`` is the store; a URL that may hold a password is passed as ``BENCH_STORE`` instead. ``observer`` logs
+    progress. ``gpus`` becomes ``CUDA_VISIBLE_DEVICES`` of a local job.
     """
 
     def __init__(
         self,
-        request: Request,
+        experiment: Experiment,
         resources: Resources,
         where: str,
-        identity: Mapping[str, Any],
         *,
         force: bool,
         observer: Callable[[], AbstractContextManager[Observer]],
     ) -> None:
-        self.request, self.identity, self.force, self.observer = request, dict(identity), force, observer
+        self.title, self.request, self.identity = experiment.title, experiment.request, experiment.identity
+        self.force, self.observer = force, observer
         self.resources = {name: value for name, value in vars(resources).items() if name != "processes"}
         self.where = where if plain(where) == where else ""
         self.gpus: str | None = None

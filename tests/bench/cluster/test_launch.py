@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from submitit.core.utils import DelayedSubmission
@@ -166,9 +168,8 @@ def test_gpus_have_the_names_that_the_sweep_sees(monkeypatch: pytest.MonkeyPatch
 def test_a_password_is_in_no_file_of_a_job(tmp_path: Path) -> None:
     for where in ("postgresql://me:topsecret@host/base", "postgresql://host/base?password=topsecret"):
         file = tmp_path / "job.pkl"
-        job = Job(
-            Request("imagenet", "emoji"), Resources(tmp_path, tmp_path), where, {}, force=False, observer=nullcontext
-        )
+        experiment: Any = SimpleNamespace(title="imagenet", request=Request("imagenet", "emoji"), identity={})
+        job = Job(experiment, Resources(tmp_path, tmp_path), where, force=False, observer=nullcontext)
         DelayedSubmission(job).dump(file)
         assert b"topsecret" not in file.read_bytes()
 

@@ -44,7 +44,8 @@ def terminate(number, frame):
 
 signal.signal(signal.SIGTERM, terminate)
 names, codes = [], []
-job = Slow(None, Namespace(), "bench.db", IDENTITY, force=False, observer=nullcontext)
+experiment = Namespace(title="slow", request=None, identity=IDENTITY)
+job = Slow(experiment, Namespace(), "bench.db", force=False, observer=nullcontext)
 if sys.argv[1:2] == ["dump"]:  # written as submitit does for a cluster
     submission = DelayedSubmission(job)
     submission.set_timeout(60, 5)
