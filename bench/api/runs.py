@@ -20,10 +20,9 @@ from bench.settings.request import Request, in_text
 from bench.types import Score
 
 if TYPE_CHECKING:
-    from bench.experiments.experiment import Experiment, Resources
+    from bench.experiments.experiment import Resources
 
 _log = logging.getLogger("bench.api.runs")
-PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,12 +120,13 @@ def run(
     check_whole("workers", workers, 0)
     if limit is not None:
         check_whole("limit", limit, 1)
-    if precision not in PRECISIONS:
-        raise UsageError(f"Argument 'precision' is {precision!r}. {nearest(precision, PRECISIONS)}")
-    from bench.experiments.experiment import Experiment, Resources  # imports torch, which takes seconds
+    from bench.devices import PRECISIONS  # imports torch, which takes seconds
+    from bench.experiments.experiment import Resources
     from bench.experiments.recipes import with_recipe_named
     from bench.loggers.base import make_logger
 
+    if precision not in PRECISIONS:
+        raise UsageError(f"Argument 'precision' is {precision!r}. {nearest(precision, PRECISIONS)}")
     loggers = (log,) if isinstance(log, str) else tuple(log)
     for each in loggers:
         make_logger(each)  # raises before anything is computed
@@ -149,10 +149,7 @@ def run(
         precision=precision,
         checkpoint=_file(checkpoint, where, resources.cache_dir),
     )
-    found = _resolve(request, resources, where, force, quiet)
-    if isinstance(found, Experiment):
-        found = _compute(found, resources, where, force, quiet, loggers)
-    return Run(found, where)
+    return Run(_find_or_compute(request, resources, where, force, quiet, loggers), where)
 
 
 def ablate(
@@ -223,11 +220,16 @@ def stored_run(run: Run | int, where: str) -> RunRecord:
         return store.run(run, finished=True)
 
 
-def _resolve(request: Request, resources: Resources, where: str, force: bool, quiet: bool) -> Experiment | RunRecord:
-    """The experiment of a request; if its data is missing, the stored run of the same settings."""
+def _find_or_compute(
+    request: Request, resources: Resources, where: str, force: bool, quiet: bool, loggers: Sequence[str]
+) -> RunRecord:
+    """The stored run of a request, also if its data is missing; one that another process computes is awaited."""
     from bench.experiments.resolve import choose_weights, resolve
+    from bench.experiments.run import other_images, run_or_await
     from bench.experiments.stored_run import find_run
+    from bench.loggers.base import observe
     from bench.methods.backbone.fetch_weights import why_not_fetched
+    from bench.results.outcomes import open_store
 
     request, warning = choose_weights(request, partial(why_not_fetched, progress=not quiet))
     try:
@@ -239,17 +241,6 @@ def _resolve(request: Request, resources: Resources, where: str, force: bool, qu
         return found
     for text in filter(None, (warning, experiment.warning, *dict.fromkeys(experiment.dropped.values()))):
         _log.warning("%s", text)
-    return experiment
-
-
-def _compute(
-    experiment: Experiment, resources: Resources, where: str, force: bool, quiet: bool, loggers: Sequence[str]
-) -> RunRecord:
-    """The stored run of an experiment; one that another process computes is awaited."""
-    from bench.experiments.run import other_images, run_or_await
-    from bench.loggers.base import observe
-    from bench.results.outcomes import open_store
-
     store, _ = open_store(where, resources.cache_dir)
     with closing(store):
         if not force and (stored := store.find(experiment.key)) is not None:

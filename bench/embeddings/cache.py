@@ -9,15 +9,15 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from bench.embeddings.binary_codes import Itq
 from bench.embeddings.memmap import Shards, ShardWriter, open_side
 from bench.errors import DataError, StorageError
 from bench.io import ABANDONED_SECONDS, read_tensors, write_tensors
@@ -38,35 +38,28 @@ class EmbeddingCache:
 
     def read(self, key: str) -> Floats | None:
         """float32 [images, width]; None without a whole entry."""
-        tensors = self._read(key, {"embeddings"})
-        return tensors["embeddings"].numpy() if tensors else None
+        found = self.read_arrays(key)
+        return None if found is None else found["embeddings"]
 
     def write(self, key: str, vectors: Floats) -> None:
         """Write ``vectors`` float32 [images, width]."""
-        self._write(key, {"embeddings": torch.from_numpy(vectors)})
+        self.write_arrays(key, {"embeddings": vectors})
 
-    def read_quantiser(self, key: str) -> Itq | None:
-        """The quantiser of an entry; None without a whole one."""
-        tensors = self._read(f"{key}.itq", {each.name for each in fields(Itq)})
-        return Itq(**{name: tensor.numpy() for name, tensor in tensors.items()}) if tensors else None
-
-    def write_quantiser(self, key: str, quantiser: Itq) -> None:
-        """Write a quantiser."""
-        self._write(f"{key}.itq", {name: torch.from_numpy(array) for name, array in vars(quantiser).items()})
-
-    def _read(self, key: str, names: set[str]) -> dict[str, Tensor] | None:
+    def read_arrays(self, key: str) -> dict[str, npt.NDArray[Any]] | None:
+        """The arrays of an entry, by name; None without a whole entry."""
         content = read_tensors(self.path(key))
-        if content is not None and content[0].keys() == names:
-            return content[0]
+        if content is not None:
+            return {name: tensor.numpy() for name, tensor in content[0].items()}
         if self.path(key).exists():
             log.warning("The cached embeddings %s are damaged: dropped, computed again.", self.path(key).name)
             with suppress(OSError):  # the cache may be read-only
                 self.path(key).unlink()
         return None
 
-    def _write(self, key: str, tensors: dict[str, Tensor]) -> None:
+    def write_arrays(self, key: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write arrays by name."""
         try:
-            write_tensors(self.path(key), tensors, {})
+            write_tensors(self.path(key), {name: torch.from_numpy(array) for name, array in arrays.items()}, {})
         except StorageError as error:
             log.warning("The embeddings are not kept: %s", error)
 

@@ -8,7 +8,6 @@ Arrays ``query`` [Q, D], ``gallery`` [G, D], ``query_labels`` [Q], ``gallery_lab
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from bench.embeddings.arrays import Embeddings, ScoreMatrix, as_labels, as_vectors
 from bench.embeddings.memmap import MANIFEST, SIDES, ShardWriter, open_shards, open_side
 from bench.errors import DataError, MemoryExhaustedError
+from bench.io import file_digest
 
 VECTORS = ("query", "gallery")
 LABELS = ("query_labels", "gallery_labels")
@@ -74,8 +74,7 @@ def read_file(path: Path) -> EmbeddingFile | ScoreMatrix:
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file, or of a folder's JSON, which has the hashes of its files: 64 hex digits."""
-    with (path / MANIFEST if path.is_dir() else path).open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    return file_digest(path / MANIFEST if path.is_dir() else path)
 
 
 def write_shards(folder: Path, content: EmbeddingFile) -> None:

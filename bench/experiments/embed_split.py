@@ -110,14 +110,14 @@ class Embedder:
         post, split, processes = self.experiment.post, self.experiment.split, self.resources.processes
         images = (split.queries, split.gallery) if post.codes == "itq-test" else by_modality(split.train)
         key = digest_of_json([*map(self.key, images), self.experiment.seed, post.bits])
-        cached = self.cache.read_quantiser(key) if processes.leads else None
+        cached = self.cache.read_arrays(f"{key}.itq") if processes.leads else None
         if processes.broadcast(cached is not None):
-            return cached
+            return itq.Itq(**cached) if cached else None
         sketches, photos = (self.embed_items(items, lambda done: None)[0] for items in images)
         if not processes.leads:
             return None
         codes = itq.fit(sketches, photos, np.random.default_rng(self.experiment.seed), bits=post.bits or None)
-        self.cache.write_quantiser(key, codes)
+        self.cache.write_arrays(f"{key}.itq", vars(codes))
         return codes
 
     def embed_images(self, images: Images, *, is_photo: bool, progress: Callable[[int, int], None]) -> Floats:
