@@ -169,8 +169,8 @@ def several_seeds(trials: int) -> Iterator[tuple[str, ...]]:
                 half = stats.t.ppf(0.975, seeds - 1) * means.std(ddof=1) / np.sqrt(seeds) if seeds > 1 else np.nan
                 each = (
                     Interval(means.mean(), means.mean() - half, means.mean() + half),
-                    interval(values.mean(axis=0), labels, "queries", random, resamples=RESAMPLES),
-                    interval(values, labels, "queries", random, resamples=RESAMPLES),
+                    interval(class_sums(values.mean(axis=0), labels, "queries"), random, resamples=RESAMPLES),
+                    interval(class_sums(values, labels, "queries"), random, resamples=RESAMPLES),
                 )
                 held += [end.low <= truth <= end.high for end in each]
             cells = [percent(each) for each in held / trials]

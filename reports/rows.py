@@ -18,7 +18,7 @@ from bench.results.models import RunRecord
 from bench.results.store import Store
 from bench.settings.post_processing import PostProcessing
 from bench.settings.request import in_text
-from bench.statistics.intervals import RESAMPLES, SEED, ClassSums, Resamples, class_draws
+from bench.statistics.intervals import ClassSums
 from bench.types import Average, Floats, Relevance
 
 HASH, SHORT = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]+"), r"\1"
@@ -142,7 +142,6 @@ class Source:
         self.data_root = data_root
         self._store = store
         self.per_query = cache(self._per_query)
-        self.draws = cache(self._draws)
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -184,10 +183,6 @@ class Source:
         found = {run: details.sums(content) for run, content in self._store.details(details.SUMS, ids).items()}
         older = self._store.details(details.PER_QUERY, [run for run in ids if run not in found])
         return found | {run: details.sums_of(details.per_query(content)) for run, content in older.items()}
-
-    def _draws(self, classes: int) -> Resamples:
-        """Resamples, shared by all rows with this number of classes."""
-        return class_draws(classes, np.random.default_rng(SEED), RESAMPLES)
 
     def sums(self, row: Row, metric: str, average: Average = "queries") -> ClassSums | None:
         """Sums of values by class; None if a run lacks the metric or has other queries."""

@@ -20,7 +20,7 @@ from bench.reports.protocol_values import has_same_ranking, row_values
 from bench.reports.rows import Group, Row, Source
 from bench.reports.trials import make_trial_notes
 from bench.results.models import RunRecord
-from bench.statistics.intervals import SEED, ClassSums, interval_of, seed_spread
+from bench.statistics.intervals import SEED, ClassSums, interval, shared_draws
 from bench.statistics.significance import clear_best, compare
 
 
@@ -93,7 +93,7 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
     digits, first = options.digits, view.metrics[0]
     rows = sorted(group.rows, key=lambda row: (-mean(view.values(row, first)), row.name))
     sums = [view.sums(source, row) for row in rows]
-    bold = find_clear_best(source, sums)
+    bold = find_clear_best(sums)
     unfinished = missing.group_by_title(missing.find_unfinished(source, group))
     baseline = find_baseline(group, options.baseline) if options.baseline else None
     tested = bool(group.first.configuration.get("seen_tested"))
@@ -103,12 +103,12 @@ def _table(source: Source, group: Group, view: View, options: Options) -> Table:
         best = position == bold
         figures[0] = Cell(f"**{figures[0]}**" if best else figures[0], **figures[0].values, clear_best=best)
         seeds = format_seeds(row, missing.describe_runs(unfinished[row.name]) if row.name in unfinished else "")
-        cells.append([row.name, seeds, figures[0], format_interval(source, sums[position], digits), *figures[1:]])
+        cells.append([row.name, seeds, figures[0], format_interval(sums[position], digits), *figures[1:]])
         if tested:
             cells[-1] += _format_sides(source.seen_and_unseen(row, parse_metric(first).id), digits)
         if options.baseline:
             other = None if baseline is None else view.sums(source, baseline)
-            cells[-1].append(_format_difference(source, sums[position], other) if row is not baseline else "")
+            cells[-1].append(_format_difference(sums[position], other) if row is not baseline else "")
     titles = {row.name for row in rows}
     alone = {title: runs for title, runs in unfinished.items() if title not in titles}
     columns = ["method", "seeds", _heading(first), "95 % interval", *(_heading(metric) for metric in view.metrics[1:])]
@@ -233,7 +233,7 @@ def find_baseline(group: Group, name: str) -> Row | None:
     return next((row for row in group.rows if row.name == name), full[0] if full else None)
 
 
-def find_clear_best(source: Source, sums: Sequence[ClassSums | None]) -> int | None:
+def find_clear_best(sums: Sequence[ClassSums | None]) -> int | None:
     """The row to print in bold: better than every other beyond the interval of the difference; None if no row is.
 
     Rows without stored values of queries are ignored.
@@ -241,26 +241,24 @@ def find_clear_best(source: Source, sums: Sequence[ClassSums | None]) -> int | N
     known = [(n, each) for n, each in enumerate(sums) if each is not None]
     if len(known) < 2 or len({len(each.counts) for _, each in known}) > 1:
         return None
-    drawn = source.draws(len(known[0][1].counts))
+    drawn = shared_draws(len(known[0][1].counts))
     best = clear_best([each for _, each in known], np.random.default_rng(SEED), drawn=drawn)
     return None if best is None else known[best][0]
 
 
-def _format_difference(source: Source, ours: ClassSums | None, other: ClassSums | None) -> Cell:
+def _format_difference(ours: ClassSums | None, other: ClassSums | None) -> Cell:
     if ours is None or other is None or len(ours.counts) != len(other.counts):
         return Cell("-", value=None)
-    found = compare(ours, other, np.random.default_rng(SEED), drawn=source.draws(len(ours.counts)))
+    found = compare(ours, other, np.random.default_rng(SEED), drawn=shared_draws(len(ours.counts)))
     text = f"{found.points:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
     return Cell(text, value=found.points, low=found.low, high=found.high, significant=found.clear)
 
 
-def format_interval(source: Source, sums: ClassSums | None, digits: int) -> Cell:
+def format_interval(sums: ClassSums | None, digits: int) -> Cell:
     """``0.512 to 0.580``; ``-`` without stored values of queries."""
     if sums is None:
         return Cell("-", low=None, high=None)
-    drawn = source.draws(len(sums.counts))
-    generator = np.random.default_rng(SEED)
-    around = interval_of(sums.over_seeds, seed_spread(sums), generator, limits=(0.0, 1.0), drawn=drawn)
+    around = interval(sums)
     text = "-" if math.isnan(around.low) else f"{around.low:.{digits}f} to {around.high:.{digits}f}"
     return Cell(text, low=around.low, high=around.high)
 

@@ -14,7 +14,7 @@ from bench.errors import UsageError, nearest
 from bench.evaluation.metrics.base import METRICS, parse_metric
 from bench.evaluation.ranking_result import class_means
 from bench.results.details import PerQuery
-from bench.statistics.intervals import SEED, Interval, interval
+from bench.statistics.intervals import Interval, class_sums, interval
 from bench.types import Doubles, Labels, Score
 
 COLUMNS = ("metric", "value", "95 % interval")
@@ -83,7 +83,7 @@ class Result(ABC):
         average = parsed.average or "queries"
         if METRICS.get(parsed.definition).median:
             return Interval(self.score(metric))
-        return interval(self.values(metric), self.clusters, average, np.random.default_rng(SEED))
+        return interval(class_sums(self.values(metric), self.clusters, average))
 
     def values(self, metric: str) -> Doubles:
         """The values of every query for a metric, with or without a mean in its id: float64 [queries].

@@ -15,7 +15,7 @@ from bench.results import details
 from bench.results.models import RunRecord
 from bench.settings.request import HASH, Request
 from bench.settings.selection_rules import selection
-from bench.statistics.intervals import RESAMPLES, SEED, Interval, SeedSpread, class_draws, class_sums, interval_of
+from bench.statistics.intervals import Interval, class_sums, interval
 
 TASK = "Zero-shot sketch-based image retrieval"
 LOAD_ONNX = """```python
@@ -143,7 +143,5 @@ def _interval(run: RunRecord, per_query: details.PerQuery | None, metric: str) -
     """A figure of the run with its interval over classes, the same as in reports."""
     if per_query is None or metric not in per_query.metrics:
         return Interval(run.value(metric))
-    sums = class_sums(per_query.of(metric), per_query.labels, "queries")
-    drawn = class_draws(len(sums.counts), np.random.default_rng(SEED), RESAMPLES)
-    found = interval_of(sums, SeedSpread(), np.random.default_rng(SEED), limits=(0.0, 1.0), drawn=drawn)
+    found = interval(class_sums(per_query.of(metric), per_query.labels, "queries"))
     return replace(found, mean=run.value(metric))

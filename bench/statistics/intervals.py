@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from numpy.random import Generator
 from bench.types import Average, Doubles, Labels
 
 LEVEL = 0.95
-SEED = 0  # of the resamples, so that the same values have the same interval
+SEED = 0  # of the resamples
 RESAMPLES = 9_999  # the ends are then the 250th values from either side
 DEGENERATE = 0.01  # with more resamples without spread than this fraction, Student's t is used
 
@@ -120,16 +121,22 @@ def class_sums(values: npt.ArrayLike, labels: Labels, average: Average, seeds: t
     return ClassSums(sums, counts, seeds)
 
 
-def interval(
-    values: npt.ArrayLike, labels: Labels, average: Average, generator: Generator, *, resamples: int = RESAMPLES
-) -> Interval:
-    """The mean score and its 95 % interval: ``values`` [queries] or [seeds, queries], ``labels`` int64 [queries].
+@lru_cache(maxsize=4)
+def shared_draws(classes: int) -> Resamples:
+    """The resamples of all that is shown, so that the same values have the same interval everywhere."""
+    return class_draws(classes, np.random.default_rng(SEED), RESAMPLES)
+
+
+def interval(sums: ClassSums, generator: Generator | None = None, *, resamples: int = RESAMPLES) -> Interval:
+    """The mean score and its 95 % interval as reports show it; ``generator`` draws other ``resamples``.
 
     With one seed it covers other classes for this trained network; with several seeds also other trainings. The ends
     are within 0..1, and NaN with fewer than two classes.
     """
-    sums = class_sums(values, labels, average)
-    return interval_of(sums.over_seeds, seed_spread(sums), generator, limits=(0.0, 1.0), resamples=resamples)
+    drawn = shared_draws(len(sums.counts)) if generator is None and len(sums.counts) > 1 else None
+    generator = np.random.default_rng(SEED) if generator is None else generator
+    how: dict[str, Any] = {"limits": (0.0, 1.0), "resamples": resamples, "drawn": drawn}
+    return interval_of(sums.over_seeds, seed_spread(sums), generator, **how)
 
 
 def interval_of(

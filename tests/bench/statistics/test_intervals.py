@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import bench
 from bench.evaluation.ranking_result import Ranking
 from bench.statistics.intervals import (
     RESAMPLES,
+    SEED,
     ClassSums,
     SeedSpread,
     class_draws,
@@ -66,7 +68,7 @@ def test_the_mean_is_the_score_that_is_stored(average: Average) -> None:
     relevant[::5] = 0
     values = np.where(relevant == 0, np.nan, values)
     ranking = Ranking(("mAP@all:plain",), values, relevant, labels)
-    found = interval(values, labels, average, fresh())
+    found = interval(class_sums(values, labels, average), fresh())
     assert found.mean == pytest.approx(ranking.score("mAP@all:plain", average).value, abs=1e-14)
     assert found.low < found.mean < found.high
 
@@ -93,7 +95,7 @@ def test_it_is_the_studentised_bootstrap_of_the_textbook(average: Average) -> No
         own, own_error = ratio_and_error(means[row], sizes[row])
         pivots.append((own - mean) / own_error)
     pivots.sort()
-    found = interval(values, labels, average, fresh(3))
+    found = interval(class_sums(values, labels, average), fresh(3))
     assert found.mean == pytest.approx(mean, abs=1e-14)
     assert found.low == pytest.approx(mean - error * pivots[-250], abs=1e-10)
     assert found.high == pytest.approx(mean - error * pivots[249], abs=1e-10)
@@ -123,7 +125,7 @@ def test_draws_may_be_used_again() -> None:
 
 def test_both_averages_agree_where_classes_are_of_one_size() -> None:
     values, labels = Shape("", 15, (6, 6), 0.0).draw(fresh(1))
-    first, second = (interval(values, labels, average, fresh()) for average in AVERAGES)
+    first, second = (interval(class_sums(values, labels, average), fresh()) for average in AVERAGES)
     assert (first.low, first.high) == pytest.approx((second.low, second.high), abs=1e-12)
 
 
@@ -131,31 +133,31 @@ def test_both_averages_agree_where_classes_are_of_one_size() -> None:
 def test_order_names_and_copies_of_queries_do_not_matter(average: Average) -> None:
     """Copies of queries add no evidence, because classes are resampled."""
     values, labels = sample(seeds=3)
-    expected = interval(values, labels, average, fresh())
+    expected = interval(class_sums(values, labels, average), fresh())
     order = fresh(9).permutation(len(labels))
     copies = np.repeat(np.arange(len(labels)), 100)
     for other, names in ((order, labels[order]), (copies, labels[copies]), (slice(None), labels * 3 + 5)):
-        found = interval(values[:, other], names, average, fresh())
+        found = interval(class_sums(values[:, other], names, average), fresh())
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-10)
 
 
 def test_shifted_and_scaled_values_shift_and_scale_it() -> None:
     values, labels = sample(seeds=2)
-    before, after = (interval(each, labels, "queries", fresh()) for each in (values / 4, values / 8 + 0.25))
+    before, after = (interval(class_sums(each, labels, "queries"), fresh()) for each in (values / 4, values / 8 + 0.25))
     assert 0 < before.low < before.high < 0.5
     assert (after.low, after.high) == pytest.approx((before.low / 2 + 0.25, before.high / 2 + 0.25), abs=1e-12)
 
 
 def test_it_stays_within_what_a_score_can_be() -> None:
     values, labels = np.repeat([1.0, 1.0, 0.9, 1.0, 0.2, 1.0], 4), np.repeat(np.arange(6), 4)
-    assert interval(values, labels, "queries", fresh()).high == 1.0
-    assert interval(1 - values, labels, "queries", fresh()).low == 0.0
+    assert interval(class_sums(values, labels, "queries"), fresh()).high == 1.0
+    assert interval(class_sums(1 - values, labels, "queries"), fresh()).low == 0.0
 
 
 def test_without_spread_a_difference_has_no_width_and_a_score_has_some() -> None:
     """The error of 25 perfect classes is that of 27 classes, one of them at 0 and one at 1."""
     values, labels = np.full(50, 1.0), np.arange(50) // 2
-    found = interval(values, labels, "queries", fresh())
+    found = interval(class_sums(values, labels, "queries"), fresh())
     half = stats.t.ppf(0.975, 24) * math.sqrt(27 / 26 * 1) / 27
     assert found.low == pytest.approx(1 - half, abs=0.003)
     assert found.high == found.mean == 1
@@ -165,7 +167,7 @@ def test_without_spread_a_difference_has_no_width_and_a_score_has_some() -> None
 
 def test_too_few_classes_or_seeds_give_nan() -> None:
     for values, labels in (([0.3, 0.5], [4, 4]), ([np.nan, np.nan], [1, 2])):
-        found = interval(values, np.array(labels), "queries", fresh())
+        found = interval(class_sums(values, np.array(labels), "queries"), fresh())
         assert math.isnan(found.low)
         assert math.isnan(found.high)
     assert math.isnan(seed_interval([0.4]).low)
@@ -179,16 +181,28 @@ def test_few_classes_that_differ_get_students_t() -> None:
     assert (plain.low, plain.high) == pytest.approx(expected, abs=0.002)
     padded = np.r_[means, 0, 1] - means.mean()
     half = stats.t.ppf(0.975, 24) * math.sqrt((padded**2).sum() / 26 / 27)
-    found = interval(means, labels, "classes", fresh())
+    found = interval(class_sums(means, labels, "classes"), fresh())
     assert found.low == pytest.approx(means.mean() - half, abs=0.004)
     assert found.high == 1.0
+
+
+def test_all_that_is_shown_has_the_same_interval() -> None:
+    """Also where Student's t is drawn: a result in Python, a report and a model card agree to the last digit."""
+    labels, photos = np.repeat(np.arange(30), 4), np.eye(30)
+    found = bench.evaluate(photos[np.maximum(labels, 1)], photos, labels, np.arange(30), metrics="P@1:k")
+    sums = class_sums(found.values("P@1:k"), labels, "queries")
+    assert sums.sums.tolist() == [[0.0, *[4.0] * 29]]
+    drawn = class_draws(len(sums.counts), fresh(SEED), RESAMPLES)
+    expected = interval_of(sums, SeedSpread(), fresh(SEED), limits=(0.0, 1.0), drawn=drawn)
+    assert found.interval("P@1:k") == interval(sums) == expected
+    assert interval(sums, fresh(SEED)) != expected
 
 
 def test_a_benchmark_of_full_size_is_quick_work() -> None:
     shape = replace(SHAPE["QuickDraw-30, low scores"], class_and_seed=0.2)
     values, labels = shape.draw(fresh(), seeds=3)
     assert values.shape[1] > 92_000
-    assert interval(values, labels, "queries", fresh()).low > 0
+    assert interval(class_sums(values, labels, "queries"), fresh()).low > 0
 
 
 # Coverage
@@ -200,7 +214,7 @@ def test_coverage_is_95_percent(classes: int, centre: float, average: Average) -
     shape, random, trials = Shape("", classes, (10, 40), centre), fresh(11), 400
     truth, held = shape.truth(), 0
     for _ in range(trials):
-        found = interval(*shape.draw(random), average, random, resamples=999)
+        found = interval(class_sums(*shape.draw(random), average), random, resamples=999)
         held += found.low <= truth <= found.high
     assert_part(held, trials, 0.94, 0.965)
 
@@ -235,7 +249,7 @@ def test_the_page_shows_what_the_script_measures() -> None:
     shape, random, trials = SHAPE["10 classes of 10-90"], fresh(13), 400
     truth, held = shape.truth(), 0
     for _ in range(trials):
-        found = interval(*shape.draw(random), "queries", random, resamples=999)
+        found = interval(class_sums(*shape.draw(random), "queries"), random, resamples=999)
         held += found.low <= truth <= found.high
     printed = float(one_seed[shape.name, "queries"][titles["one-seed"].index("studentised (used)")].rstrip(" %")) / 100
     assert_part(held, trials, printed - 0.01, printed + 0.01)
@@ -274,9 +288,11 @@ def test_unrelated_seeds_are_welchs() -> None:
 
 def test_seeds_widen_it_and_equal_seeds_do_not() -> None:
     values, labels = sample(classes=20)
-    same, one = (interval(each, labels, "queries", fresh()) for each in (np.repeat(values, 3, axis=0), values))
+    same, one = (
+        interval(class_sums(each, labels, "queries"), fresh()) for each in (np.repeat(values, 3, axis=0), values)
+    )
     assert (same.low, same.high) == pytest.approx((one.low, one.high), abs=1e-12)
-    apart = interval(values + np.array([[-0.04], [0.0], [0.04]]), labels, "queries", fresh())
+    apart = interval(class_sums(values + np.array([[-0.04], [0.0], [0.04]]), labels, "queries"), fresh())
     assert apart.low < same.low - 0.01
     assert apart.high > same.high + 0.01
 
@@ -290,8 +306,8 @@ def test_coverage_over_other_trainings(seeds: int) -> None:
     held = np.zeros(2, dtype=int)
     for _ in range(trials):
         values, labels = shape.draw(random, seeds)
-        both = interval(values, labels, "queries", random, resamples=999)
-        alone = interval(values.mean(axis=0), labels, "queries", random, resamples=999)
+        both = interval(class_sums(values, labels, "queries"), random, resamples=999)
+        alone = interval(class_sums(values.mean(axis=0), labels, "queries"), random, resamples=999)
         held += [end.low <= truth <= end.high for end in (both, alone)]
     assert_part(held[0], trials, 0.945, 0.98)
     assert_part(held[1], trials, 0.80, 0.88)
