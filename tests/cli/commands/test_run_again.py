@@ -110,10 +110,6 @@ def test_a_dry_run_tells_what_is_done_and_what_is_running(runner: CliRunner, tmp
     assert runner.invoke(app, words).exit_code == 0
     planned = runner.invoke(app, [*words, "--seeds", "2", "--dry-run", "--format", "json"])
     keys = [row["key"] for row in json.loads(planned.stdout)["runs"]]
-    store = Store("bench.db")
-    done = store.runs()[0]
-    known = {name: getattr(done, name) for name in ("method", "ablation", "dataset", "split", "fingerprint")}
-    more = {"seed": 1, "selection": "last", "gallery": "unseen", "per_class_limit": None}
     from bench.experiments.experiment import Resources
     from bench.experiments.resolve import resolve
     from bench.settings.request import Request
@@ -121,8 +117,9 @@ def test_a_dry_run_tells_what_is_done_and_what_is_running(runner: CliRunner, tmp
     settings = (*(word for word in words if "=" in word), "backbone=tf_efficientnet_lite0")
     second = resolve(Request("imagenet", "folder", seed=1, assignments=settings), Resources(tmp_path, tmp_path))
     assert second.key.startswith(keys[1])
-    details = {"configuration": {}, "environment": {}}
-    store.claim({**known, **more, **details, "key": second.key})
+    store = Store("bench.db")
+    done = store.runs()[0]
+    store.claim({**second.identity, "environment": {}})
     store.close()
     before = files_of(tmp_path)
     planned = runner.invoke(app, [*words, "--seeds", "2", "--dry-run", "--format", "json"])
