@@ -111,8 +111,9 @@ def test_every_trained_method_learns(name: str, resources: Resources) -> None:
 def test_every_method_embeds_both_domains(name: str, resources: Resources, quiet: Quiet) -> None:
     experiment = small(name, resources)
     method = build(experiment, resources, DEVICE)
-    embeddings, embedded = Embedder(method, experiment, resources, DEVICE).embed_split(quiet)
-    assert embedded == len(embeddings.query) + len(embeddings.gallery)
+    embedder = Embedder(method, experiment, resources, DEVICE)
+    embeddings = embedder.embed_split(quiet)
+    assert embedder.embedded == len(embeddings.query) + len(embeddings.gallery)
     assert len(embeddings.query) == len(experiment.split.queries)
     assert len(embeddings.gallery) == len(experiment.split.gallery)
     assert embeddings.gallery.std(axis=0).max() > 0

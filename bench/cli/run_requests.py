@@ -126,7 +126,7 @@ def _resolve_all(
 
     with Bars("checking images", quiet=quiet or options.on_bad_image == "error") as bars:
         bars.phase("decoding")
-        splits = Splits(bars.progress, write_cache=not options.dry_run and processes.leads)
+        splits = Splits(bars.progress)
         experiments, kept = processes.all_succeed(resolve_each)
     if processes.size > 1 and any(each.trains and not each.run.frozen_batchnorm for each in experiments):
         raise UsageError(

@@ -40,49 +40,51 @@ class RowsOfRank0:
         raise RuntimeError("only rank 0 has these rows")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Embedder:
-    """Embeds images with the network of an experiment. All ranks call each method together."""
+    """Embeds images with the network of an experiment. All ranks call each method together.
+
+    ``embedded`` counts the images that were not read from the cache.
+    """
 
     method: Method
     experiment: Experiment
     resources: Resources
     device: torch.device
+    embedded: int = 0
 
     @property
     def cache(self) -> EmbeddingCache:
         """The cache of embeddings."""
         return EmbeddingCache(self.resources.cache_dir)
 
-    def embed_split(self, observer: Observer, *, reuse: bool = True) -> tuple[Embeddings, int]:
-        """Embeddings of queries and gallery, and the number of images not read from the cache.
+    def embed_split(self, observer: Observer, *, reuse: bool = True) -> Embeddings:
+        """Embeddings of queries and gallery.
 
         A gallery larger than ``HELD_BYTES`` is read in blocks, unless post-processing needs all of it.
         """
         split = self.experiment.split
         queries, total = len(split.queries), len(split.queries) + len(split.gallery)
-        query, count = self.embed_items(split.queries, lambda done: observer.progress(done, total, {}), reuse=reuse)
-        gallery, photos = self.embed_gallery(
+        query = self.embed_items(split.queries, lambda done: observer.progress(done, total, {}), reuse=reuse)
+        gallery = self.embed_gallery(
             split.gallery, query.shape[1], lambda done: observer.progress(queries + done, total, {}), reuse=reuse
         )
-        return Embeddings(query, gallery, **split.label_arrays()), count + photos
+        return Embeddings(query, gallery, **split.label_arrays())
 
-    def embed_items(self, items: Sequence[Item], progress: Progress, *, reuse: bool = True) -> tuple[Floats, int]:
-        """Embeddings of items of one modality, float32 [items, width], and the number not read from the cache."""
+    def embed_items(self, items: Sequence[Item], progress: Progress, *, reuse: bool = True) -> Floats:
+        """Embeddings of items of one modality, float32 [items, width]."""
         key, processes = self.key(items), self.resources.processes
         cached = self.cache.read(key) if reuse and processes.leads else None
         sent = processes.broadcast_tensor(torch.from_numpy(cached) if cached is not None else None)
         if sent is not None:
             progress(len(items))
-            return sent.numpy(), 0
+            return sent.numpy()
         vectors = self._embed(items, progress)
         if processes.leads:
             self.cache.write(key, vectors)
-        return vectors, len(items)
+        return vectors
 
-    def embed_gallery(
-        self, items: Sequence[Item], width: int, progress: Progress, *, reuse: bool = True
-    ) -> tuple[Rows, int]:
+    def embed_gallery(self, items: Sequence[Item], width: int, progress: Progress, *, reuse: bool = True) -> Rows:
         """As ``embed_items`` for photos whose embeddings have ``width`` numbers; rows on disk if they are too many.
 
         Raises StorageError when the disk is full.
@@ -92,18 +94,16 @@ class Embedder:
             return self.embed_items(items, progress, reuse=reuse)
         key = self.key(items)
         rows: Rows | None = self.cache.read_shards(key) if reuse and processes.leads else None
-        embedded = 0
         if processes.broadcast(rows is not None):
             progress(len(items))
         else:
-            embedded = len(items)
             with self.cache.writing_shards(key) if processes.leads else nullcontext() as writer:
                 for begin in range(0, len(items), BLOCK_IMAGES):
                     vectors = self._embed(items[begin : begin + BLOCK_IMAGES], progress, begin)
                     if writer is not None:  # the labels are not read: those of the split count
                         writer.add("gallery", vectors, np.zeros(len(vectors), dtype=np.int64))
             rows = self.cache.read_shards(key) if processes.leads else None
-        return rows if rows is not None else RowsOfRank0((len(items), width)), embedded
+        return rows if rows is not None else RowsOfRank0((len(items), width))
 
     def fit_codes(self) -> itq.Itq | None:
         """Binary codes, fitted on the test queries or on the training images, and cached; None except on rank 0."""
@@ -113,7 +113,7 @@ class Embedder:
         cached = self.cache.read_arrays(f"{key}.itq") if processes.leads else None
         if processes.broadcast(cached is not None):
             return itq.Itq(**cached) if cached else None
-        sketches, photos = (self.embed_items(items, lambda done: None)[0] for items in images)
+        sketches, photos = (self.embed_items(items, lambda done: None) for items in images)
         if not processes.leads:
             return None
         codes = itq.fit(sketches, photos, np.random.default_rng(self.experiment.seed), bits=post.bits or None)
@@ -158,6 +158,7 @@ class Embedder:
 
     def _embed(self, items: Sequence[Item], progress: Progress, before: int = 0) -> Floats:
         """Embed without the cache; ``before`` is added to the progress. Raises IncompleteError for NaN and infinity."""
+        self.embedded += len(items)
         experiment, processes = self.experiment, self.resources.processes
         images = Images(experiment.dataset, processes.part(items), experiment.test_size, workers=self.resources.workers)
         vectors = self.embed_images(

@@ -68,6 +68,7 @@ class Execution:
         self.trained_by = ""  # commit of the code that trained the network, if it differs from this code
         self._compiling = threading.Thread(target=compile_kernels, daemon=True)
         self.seconds: dict[str, float] = {}  # of each part
+        self.embedded = 0  # images of the split that were not read from the cache
         forget_peak(self.device)
         with self._part(LOADING):
             self.method = build(experiment, resources, self.device)
@@ -141,22 +142,21 @@ class Execution:
         except StorageError as error:  # the scores are worth more than the file
             log.warning("The trained network is not cached; its scores are stored: %s", error)
 
-    def embed(self) -> tuple[Embeddings, int, Itq | None]:
-        """The embeddings of the split, the number of images not read from the cache, and the fitted binary codes."""
+    def embed(self) -> tuple[Embeddings, Itq | None]:
+        """The embeddings of the split, and the fitted binary codes."""
         self.method.eval()
         if self._compiling.ident is None:  # nothing was trained
             self._compiling.start()
         embedder = Embedder(self.method, self.experiment, self.resources, self.device)
         with self._part("embedding"):
-            embeddings, count = embedder.embed_split(self.observer, reuse=self.reuse)
+            embeddings = embedder.embed_split(self.observer, reuse=self.reuse)
+        self.embedded = embedder.embedded
         if self.experiment.post.codes == "none":
-            return embeddings, count, None
+            return embeddings, None
         with self._part("fitting codes"):  # may embed the training images, too
-            return embeddings, count, embedder.fit_codes()
+            return embeddings, embedder.fit_codes()
 
-    def score(
-        self, run: RunRecord, embeddings: Embeddings, embedded: int, codes: Itq | None
-    ) -> tuple[RunRecord, dict[str, bytes]]:
+    def score(self, run: RunRecord, embeddings: Embeddings, codes: Itq | None) -> tuple[RunRecord, dict[str, bytes]]:
         """Rank and score what ``embed`` returned: the finished record of ``run``, and its details.
 
         ``environment`` gets hashes of the initial weights and of the ranked network. If other code trained the network,
@@ -184,7 +184,7 @@ class Execution:
             environment={**run.environment, **environment},
             scores=tuple(scores),
             seconds=self.seconds,
-            cost=cost_of(method, experiment.test_size, self.seconds, embedded, self.device),
+            cost=cost_of(method, experiment.test_size, self.seconds, self.embedded, self.device),
         )
         labels = split.cluster_labels(split.gallery)
         return done, details.pack(ranking, labels, split.clusters, self.history, split.relevance)

@@ -32,13 +32,10 @@ NETWORK = ("backbone", "image_size", "frozen_blocks")  # settings that a network
 
 
 class Splits:
-    """Datasets and splits that requests share: listing a large dataset takes seconds, decoding it minutes.
+    """Datasets and splits that requests share: listing a large dataset takes seconds, decoding it minutes."""
 
-    With ``write_cache=False`` no file is written.
-    """
-
-    def __init__(self, progress: Callable[[int, int], None] | None = None, *, write_cache: bool = True) -> None:
-        self._progress, self._write_cache = progress, write_cache
+    def __init__(self, progress: Callable[[int, int], None] | None = None) -> None:
+        self._progress = progress
         self._loaded: dict[tuple[object, ...], tuple[Dataset, Split, Mapping[str, str]]] = {}
 
     def load(
@@ -46,19 +43,21 @@ class Splits:
     ) -> tuple[Dataset, Split, Mapping[str, str]]:
         """Dataset with these ``settings``, split and dropped images (path to reason).
 
-        Unless ``dropped`` has the broken images, those of the run are decoded if the request drops broken ones.
+        Unless ``dropped`` has the broken images, those of the run are decoded if the request drops broken ones. A dry
+        run writes no file.
         """
         names = ("dataset", "split", "per_class_limit", "gallery", "selection", "on_bad_image")
         key = (*(getattr(request, name) for name in names), settings, trains)
         if key not in self._loaded:
+            writes = resources.processes.leads and not resources.dry_run
             dataset = DATASETS.get(request.dataset)(resources.data_root, settings)
             split = apply_request(dataset.split(request.split), request)
             if dropped is None and request.on_bad_image == "drop":
                 roles: tuple[Role, ...] = ROLES if trains else ("queries", "gallery")
-                cache, workers = BrokenImageCache(resources.cache_dir, write=self._write_cache), resources.workers or 2
+                cache, workers = BrokenImageCache(resources.cache_dir, write=writes), resources.workers or 2
                 dropped = cache.find(dataset, split, roles=roles, workers=workers, progress=self._progress)
             split = split.without(dropped) if dropped else split
-            if self._write_cache:
+            if writes:
                 remember_folder(dataset, split, resources.cache_dir)
             self._loaded[key] = dataset, split, dropped or {}
         return self._loaded[key]

@@ -145,13 +145,11 @@ def _environment(experiment: Experiment, resources: Resources) -> dict[str, str]
         **provenance.collect(str(device)),
         "metrics": str(METRICS_VERSION),
         "classes": hash_of_classes(experiment.split.unseen)[:16],
-    }
-    if resources.given:
-        facts["command"] += f" # and by file or environment: {provenance.command(['', *resources.given]).strip()}"
-    optional = {
         "plug-ins": ", ".join(dict.fromkeys(filter(None, plugins))),
         "sizes": hash_of_sizes(experiment.dataset, experiment.split, trains=experiment.trains),
         "processes": str(size) if size > 1 else "",
         "compiled": "by torch.compile" if resources.compile else "",
     }
-    return {**facts, **{name: value for name, value in optional.items() if value}}
+    if resources.given:
+        facts["command"] += f" # and by file or environment: {provenance.command(['', *resources.given]).strip()}"
+    return {name: value for name, value in facts.items() if value}

@@ -121,7 +121,7 @@ def open_searcher(
         items = experiment.split.gallery
         blank = torch.zeros(1, 3, *[experiment.test_size] * 2, dtype=torch.uint8)
         width = embedder.embed_pixels(blank, is_photo=True).shape[1]
-        gallery, _ = embedder.embed_gallery(items, width, lambda done: progress(done, len(items)))
+        gallery = embedder.embed_gallery(items, width, lambda done: progress(done, len(items)))
         return Searcher(embedder, experiment.dataset, items, gallery)
     folder = PhotoFolder(photos)
     readable, vectors = _embed_folder(embedder, folder, folder.items, progress)

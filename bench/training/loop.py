@@ -23,7 +23,7 @@ from bench.methods.base import Method
 from bench.settings.run_settings import SCHEDULES, RunSettings
 from bench.signals import Deferred, deferred_signals
 from bench.training.best_epoch import BestEpoch
-from bench.training.state import Checkpoint, TrainingState, check_finite
+from bench.training.state import Checkpoint, TrainingState
 from bench.types import Split
 
 log = logging.getLogger("bench.training.loop")
@@ -85,14 +85,14 @@ def train(
     optimiser, schedule, weights = method.optimiser(run), SCHEDULES.get(run.schedule), method.weights
     highest = [group["lr"] for group in optimiser.param_groups]
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    state = TrainingState(method, optimiser, scaler, steps, checkpoint, selector, processes)
+    state = TrainingState(method, optimiser, scaler, steps, len(sampler), checkpoint, selector, processes)
     state.restore()
     if state.step:
         log.info("The training resumes after step %d of %d.", state.step, steps)
     method.train()
     losses = spread(WholeBatchLosses(method, processes, rows, compiled), optimiser, processes, device)
     with deferred_signals() as signals, torch.random.fork_rng(devices=[]), _save_when_lost(state, signals):
-        _select(state, _epochs(state.step, steps, len(sampler)), signals, on_values)
+        _select(state, signals, on_values)
         for positions, images in _batches(sampler, data.images, seed, state.step, steps, rows):
             draws = _seed_draws(seed, state.step)
             pixels = augment(to_pixels(images, device), draws, rows, sampler.batch)  # [own, 3, size, size]
@@ -104,7 +104,7 @@ def train(
                 loss = torch.stack(
                     [weights[name] * value.float() for name, value in terms.items() if name in weights]
                 ).sum()
-            values = check_finite(terms, state.step, len(sampler))
+            values = state.check_finite(terms)
             for group, lr in zip(optimiser.param_groups, highest, strict=True):
                 group["lr"] = lr * schedule(state.step, steps, run)
             optimiser.zero_grad(set_to_none=True)
@@ -114,9 +114,8 @@ def train(
             state.add(values)
             on_step(state.step, steps, values)
             on_values(state.step, {f"lr/{n}": float(group["lr"]) for n, group in enumerate(optimiser.param_groups)})
-            epoch_ends = state.step % len(sampler) == 0 or state.step == steps
-            _select(state, _epochs(state.step, steps, len(sampler)), signals, on_values)
-            if signals.pending or (epoch_ends and state.step < steps):
+            _select(state, signals, on_values)
+            if signals.pending or (state.step % len(sampler) == 0 and state.step < steps):
                 state.save(every_rank=signals.pending is not None)
             signals.raise_pending()
     method.eval()
@@ -144,14 +143,9 @@ def _seed_draws(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(number)
 
 
-def _epochs(step: int, steps: int, steps_per_epoch: int) -> int:
-    """Epochs finished after ``step`` of ``steps``; the last epoch may be shorter."""
-    return step // steps_per_epoch + (step == steps and step % steps_per_epoch > 0)
-
-
-def _select(state: TrainingState, epochs: int, signals: Deferred, on_values: OnValues) -> None:
+def _select(state: TrainingState, signals: Deferred, on_values: OnValues) -> None:
     """Score the last epoch unless it is scored; a signal interrupts scoring, and a resumed training repeats it."""
-    if state.selector is None or state.selector.epochs == epochs:
+    if state.selector is None or state.selector.epochs == state.epochs:
         return
     try:
         with signals.at_once():
@@ -159,7 +153,7 @@ def _select(state: TrainingState, epochs: int, signals: Deferred, on_values: OnV
     except KeyboardInterrupt:
         state.save(every_rank=True)
         raise
-    on_values(state.step, {"epoch": float(epochs), state.selector.figure: value})
+    on_values(state.step, {"epoch": float(state.epochs), state.selector.figure: value})
 
 
 @contextmanager

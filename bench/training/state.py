@@ -67,17 +67,36 @@ class TrainingState:
         optimiser: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
         steps: int,
+        steps_per_epoch: int,
         checkpoint: Checkpoint | None = None,
         selector: BestEpoch | None = None,
         processes: Processes = ALONE,
     ) -> None:
-        self.method, self.optimiser, self.scaler, self.steps = method, optimiser, scaler, steps
+        self.method, self.optimiser, self.scaler = method, optimiser, scaler
+        self.steps, self.steps_per_epoch = steps, steps_per_epoch
         self.checkpoint, self.selector, self.processes = checkpoint, selector, processes
         self.step = 0  # steps done
         self.points: list[dict[str, float]] = []
         self._since: list[dict[str, float]] = []
         self.earlier = 0.0  # seconds of training before the last interruption
         self._start = time.perf_counter()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs finished; the last one may be shorter than the others."""
+        whole, more = divmod(self.step, self.steps_per_epoch)
+        return whole + (self.step == self.steps and more > 0)
+
+    def check_finite(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
+        """The terms of the next step as numbers; raises IncompleteError with epoch and term for NaN or infinity."""
+        values = dict(zip(terms, torch.stack([each.detach().float() for each in terms.values()]).tolist(), strict=True))
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise IncompleteError(
+                    f"Loss term {name!r} became {value} in epoch {1 + self.epochs} (step {self.step + 1}): lower "
+                    "--lr or --set head_lr=..., or use --precision fp32."
+                )
+        return values
 
     def add(self, values: Mapping[str, float]) -> None:
         """Count a step, which had these terms."""
@@ -154,18 +173,6 @@ class TrainingState:
         groups = groups or [{} for _ in current]  # checkpoints of version 0.1.0 have none
         merged = [{**group, **saved} for group, saved in zip(current, groups, strict=True)]
         self.optimiser.load_state_dict({"state": state, "param_groups": merged})
-
-
-def check_finite(terms: Mapping[str, Tensor], step: int, steps_per_epoch: int) -> dict[str, float]:
-    """The terms of a step (from 0) as numbers; raises IncompleteError with epoch and term for NaN or infinity."""
-    values = dict(zip(terms, torch.stack([each.detach().float() for each in terms.values()]).tolist(), strict=True))
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise IncompleteError(
-                f"Loss term {name!r} became {value} in epoch {1 + step // steps_per_epoch} (step {step + 1}): lower "
-                "--lr or --set head_lr=..., or use --precision fp32."
-            )
-    return values
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

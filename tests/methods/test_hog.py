@@ -58,7 +58,7 @@ def test_shape_alone_finds_many_of_the_unseen_classes(resources: Resources, quie
     """Chance is 0.012 there; a prototype had 0.42."""
     experiment = resolve(Request("hog", "emoji"), resources)
     method = build(experiment, resources, CPU)
-    embeddings = Embedder(method, experiment, resources, CPU).embed_split(quiet)[0]
+    embeddings = Embedder(method, experiment, resources, CPU).embed_split(quiet)
     assert 0.40 < rank(embeddings, ("mAP@all:plain",)).score("mAP@all:plain").value < 0.46
 
 

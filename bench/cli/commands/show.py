@@ -94,7 +94,7 @@ def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path 
     run = load_run(ctx, number, finished=True)
     with show_progress(ctx, f"{run.title}, run {number}", "embedding") as bars:
         embedder = load_embedder(run, make_resources(ctx), weights)
-        found, _ = embedder.embed_split(bars)
+        found = embedder.embed_split(bars)
     split = embedder.experiment.split
     arrays: dict[str, Any] = {"query": found.query, "gallery": found.gallery[:], **split.label_arrays()}
     arrays |= {f"{side}_paths": [item.path for item in getattr(split, role)] for side, role in SIDES.items()}

@@ -80,9 +80,8 @@ def test_entries_follow_the_network_the_settings_and_the_files(tmp_path: Path) -
         method = build(experiment, resources, cpu)
         items = experiment.split.queries
         embedder = Embedder(method, experiment, resources, cpu)
-        vectors, new = embedder.embed_items(items, lambda done: None, reuse=reuse)
-        assert vectors.shape == (len(items), 96)
-        return new
+        assert embedder.embed_items(items, lambda done: None, reuse=reuse).shape == (len(items), 96)
+        return embedder.embedded
 
     assert computed() == 4
     assert computed() == 0

@@ -104,7 +104,7 @@ def test_what_needs_the_whole_gallery_holds_it(settings: tuple[str, ...], resour
     experiment = resolve(request, resources)
     cpu = torch.device("cpu")
     embedder = embed_split.Embedder(build(experiment, resources, cpu), experiment, resources, cpu)
-    gallery, _ = embedder.embed_gallery(experiment.split.gallery, 1280, lambda done: None)
+    gallery = embedder.embed_gallery(experiment.split.gallery, 1280, lambda done: None)
     assert isinstance(gallery, np.ndarray)
     assert galleries(resources) == []
 

@@ -36,7 +36,7 @@ def scaler() -> torch.amp.GradScaler:
 
 
 def state_of(layers: nn.Module, optimiser: torch.optim.Optimizer, path: Path, key: str = "key") -> TrainingState:
-    return TrainingState(layers, optimiser, scaler(), 100, checkpoint=Checkpoint(path, key))
+    return TrainingState(layers, optimiser, scaler(), 100, 10, checkpoint=Checkpoint(path, key))
 
 
 class Counting(torch.optim.SGD):
