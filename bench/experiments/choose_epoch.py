@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,10 +40,9 @@ def selector_of(experiment: Experiment, resources: Resources, device: torch.devi
 
     def retrieval(method: Method) -> float:
         """The first metric of the split, the same on all ranks; on validation classes mAP@all."""
-        where: dict[str, Any] = {"device": device, "precision": experiment.precision, "processes": processes}
         sketches, photos = (
-            embed(method, each, is_photo=is_photo, progress=lambda *_: None, **where)
-            for is_photo, each in zip((False, True), images, strict=True)
+            embed(method, each, is_photo=photo, device=device, precision=experiment.precision, processes=processes)
+            for photo, each in zip((False, True), images, strict=True)
         )
         if not (np.isfinite(sketches).all() and np.isfinite(photos).all()):
             return math.nan

@@ -28,11 +28,7 @@ def with_recipe_named(method: str, recipe: str, assignments: Sequence[str]) -> t
 def recipe_of(method: type[Method], settings: Sequence[Any], ablated: Collection[str]) -> str:
     """The name of the recipe whose values all ``settings`` of a run have, but for ``ablated`` ones; empty for none."""
     values = {name: value for part in settings for name, value in asdict(part).items()}
-    return next(
-        (
-            name
-            for name, recipe in method.recipes.items()
-            if all(key in values and values[key] == value for key, value in recipe.items() if key not in ablated)
-        ),
-        "",
-    )
+    for name, recipe in method.recipes.items():
+        if all(key in values and values[key] == value for key, value in recipe.items() if key not in ablated):
+            return name
+    return ""

@@ -29,7 +29,7 @@ def embed(
     device: torch.device,
     precision: str,
     mirror: bool = False,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int], None] = lambda done, total: None,
     processes: Processes = ALONE,
 ) -> Floats:
     """Embeddings of all images in order: float32 [images, width]; ``progress`` gets (done, all).
@@ -55,7 +55,7 @@ def embed(
         if device.type == "cuda" and done < len(images):
             torch.cuda.empty_cache()  # fragments of the larger batch
     own = np.concatenate(parts or [np.empty((0, 0), np.float32)])
-    return own if processes.size == 1 else processes.all_gather_rows(torch.from_numpy(own)).numpy()
+    return processes.all_gather_rows(torch.from_numpy(own)).numpy()
 
 
 def embed_pixels(
