@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +61,12 @@ def fill(store: Store, runs: int, scores: int) -> None:
         }
         values = np.clip(generator.normal(0.3 + 0.02 * method, 0.2, (len(stored_ids), QUERIES)), 0, 1)
         ranking = Ranking(stored_ids, values, relevant, labels)
-        rows = [
+        scores = tuple(
             Score(each, mean, float(generator.random()), QUERIES) for each in ids for mean in ("queries", "classes")
-        ]
+        )
         packed = details.pack(ranking, np.zeros(1, dtype=np.int64), [f"class-{n}" for n in range(CLASSES)], [])
-        store.finish(store.begin(identity), rows, {"training": 100.0}, details=packed)
+        run = store.run(store.begin(identity))
+        store.finish(replace(run, scores=scores, seconds={"training": 100.0}), packed)
 
 
 def measure(path: Path, kind: str, format: str) -> tuple[float, float, int]:

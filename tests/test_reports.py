@@ -22,7 +22,7 @@ from bench.reports.build import build
 from bench.reports.rows import Source
 from bench.results.store import Store
 from bench.types import Score
-from tests.bench.results.test_store import IDENTITY
+from tests.bench.results.test_store import IDENTITY, finish
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -46,7 +46,7 @@ def fill(store: Store, **identity: Any) -> None:
     run = store.begin({**IDENTITY, "configuration": configuration, **identity})
     metrics = ("mAP@all:plain", "mAP@200:min", "P@5:k", "P@100:k", "P@200:k")
     scores = [Score(metric, "queries", value, 431, 0) for metric, value in zip(metrics, values, strict=True)]
-    store.finish(run, scores, {"training": 60.0})
+    finish(store, run, scores, {"training": 60.0})
 
 
 @pytest.fixture

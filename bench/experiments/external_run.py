@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import provenance
@@ -82,10 +83,11 @@ def rank_and_store(
             "environment": {**provenance.collect(device), "metrics": str(METRICS_VERSION)},
         }
     )
-    scores = [ranking.score(metric, average) for metric in stored_metrics(external.relevance) for average in AVERAGES]
+    metrics = stored_metrics(external.relevance)
+    scores = tuple(ranking.score(metric, average) for metric in metrics for average in AVERAGES)
     packed = {}
     if split is not None:
         packed = details.pack(ranking, split.cluster_labels(split.gallery), split.clusters, (), split.relevance)
-    store.finish(run, scores, {"scoring": round(seconds, 2)}, details=packed)
+    store.finish(replace(store.run(run), scores=scores, seconds={"scoring": round(seconds, 2)}), packed)
     older = store.runs(metrics=(), key=key, status="superseded")
     return rankings, run, older[-1].id if older else None

@@ -51,7 +51,7 @@ def store_outcome(store: Store, run: RunRecord, details: Mapping[str, bytes], ca
     except StorageError as error:
         log.info("%s", error)  # the database may still take the run
     try:
-        _finish(store, run, details)
+        store.finish(run, details)
     except StorageError as error:
         if file is None:
             raise StorageError(f"{error} The finished run could not be kept in a file either.") from error
@@ -102,12 +102,8 @@ def enter_outcome(store: Store, run: RunRecord, details: Mapping[str, bytes], me
     elif mine[0].status in FINISHED:
         merged.known += 1
     else:
-        _finish(store, run, details)
+        store.finish(run, details)
         merged.new += 1
-
-
-def _finish(store: Store, run: RunRecord, details: Mapping[str, bytes]) -> None:
-    store.finish(run.id, run.scores, run.seconds, cost=run.cost, details=details, environment=run.environment)
 
 
 def outcome_folder(where: str, cache_dir: Path) -> Path:

@@ -16,7 +16,7 @@ from bench.errors import DatabaseError, IncompleteError
 from bench.results import migrations
 from bench.results.database import choose_journal, database_file, failures, inode, open_engine, plain
 from bench.results.models import DetailRow, LeaseRow, RunRecord, insert_results, insert_run, scores_by_run
-from bench.types import AVERAGES, Average, Score
+from bench.types import AVERAGES, Average
 
 STALE_SECONDS = 60.0  # without a heartbeat; then the process counts as dead
 FINISHED = ("done", "superseded")
@@ -127,32 +127,22 @@ class Store:
         with self.writing() as session:
             session.execute(update(LeaseRow).where(LeaseRow.run_id == run).values(heartbeat=time.time(), doing=doing))
 
-    def finish(
-        self,
-        run: int,
-        scores: Sequence[Score],
-        seconds: Mapping[str, float],
-        *,
-        cost: Mapping[str, float] | None = None,
-        details: Mapping[str, bytes] | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        """Store the outcome of a run and mark it done, all or nothing; older runs of its key are superseded.
+    def finish(self, run: RunRecord, details: Mapping[str, bytes]) -> None:
+        """Store the outcome of a run that was begun, and mark it done, all or nothing; supersede older runs of its key.
 
-        ``environment`` is added to that of the claim. A finished run is not changed, since another process may have
-        entered its outcome from a file.
+        A finished run is not changed, since another process may have entered its outcome from a file.
         """
         with self.writing() as session:
-            row = session.get_one(RunRecord, run, with_for_update=True)
+            row = session.get_one(RunRecord, run.id, with_for_update=True)
             if row.status in FINISHED:
                 return
-            insert_results(session, run, scores, details or {})
-            row.seconds, row.cost = dict(seconds), dict(cost or {})
-            row.environment = {**row.environment, **(environment or {})}
+            insert_results(session, run.id, run.scores, details)
+            row.seconds, row.cost = run.seconds, run.cost
+            row.environment = {**row.environment, **run.environment}
             row.status, row.failure, row.ended = "done", "", now()
-            older = (RunRecord.key == row.key, RunRecord.id != run, RunRecord.status == "done")
+            older = (RunRecord.key == row.key, RunRecord.id != run.id, RunRecord.status == "done")
             _change(session, *older, status="superseded")
-            session.execute(delete(LeaseRow).where(LeaseRow.run_id == run))
+            session.execute(delete(LeaseRow).where(LeaseRow.run_id == run.id))
 
     def fail(self, run: int, status: str, failure: str) -> None:
         """Mark a running run failed or interrupted, with the reason."""

@@ -27,7 +27,7 @@ from bench.results.store import Store, now
 from bench.signals import Terminated
 from bench.training.state import Checkpoint
 from bench.training.trained_networks import Networks
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 
 Prepare = Callable[[pytest.MonkeyPatch], None]
 RUN = ["run", "-m", "imagenet", "--limit", "1", "--image-size", "32"]
@@ -63,7 +63,7 @@ def raising(error: BaseException) -> Prepare:
 
 def stored(patch: pytest.MonkeyPatch) -> None:
     store = Store("bench.db")
-    store.finish(store.begin({**IDENTITY, "configuration": {"run": {}, "method": {}}}), SCORES, {})
+    finish(store, store.begin({**IDENTITY, "configuration": {"run": {}, "method": {}}}), SCORES, {})
     store.close()
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from bench.cli.output import SCHEMA
 from bench.results.store import Store
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 from tests.fenced import ROOT
 
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def entries(facts: Any) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("call", CALLS)
 def test_json_is_one_object_of_documented_snake_case_keys(call: str, runner: CliRunner) -> None:
     store = Store("bench.db")
-    store.finish(store.begin(IDENTITY), SCORES, {"training": 1.5}, environment={"trained by": "abc"})
+    finish(store, store.begin(IDENTITY), SCORES, {"training": 1.5}, environment={"trained by": "abc"})
     store.close()
     labels = np.arange(8) % 2
     np.savez("e.npz", query=np.eye(8), gallery=np.eye(8), query_labels=labels, gallery_labels=labels)

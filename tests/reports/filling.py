@@ -15,7 +15,7 @@ from bench.results import details
 from bench.results.migrations import request_of_row
 from bench.results.store import Store
 from bench.types import Score
-from tests.bench.results.test_store import IDENTITY
+from tests.bench.results.test_store import IDENTITY, finish
 
 CLASSES = ("ant", "bat_1", "cup & saucer", "door", "elk")
 EACH = 6  # queries of a class
@@ -52,7 +52,7 @@ def fill(store: Store, *, level: float, **identity: Any) -> int:
     seconds = (
         {"training": 60.0, "embedding": 5.0} if identity.get("method", "ours") != "imagenet" else {"embedding": 5.0}
     )
-    store.finish(run, scores, seconds, details=packed, cost={"parameters": 3.4e6, "flops": 1.5e8})
+    finish(store, run, scores, seconds, details=packed, cost={"parameters": 3.4e6, "flops": 1.5e8})
     return run
 
 

@@ -22,6 +22,7 @@ from bench.reports.rows import Source
 from bench.results.store import Store
 from bench.statistics.intervals import class_sums, interval
 from bench.statistics.significance import compare
+from tests.bench.results.test_store import finish
 from tests.reports.filling import CLASSES, EACH, begin, everything, fill, report
 from tests.test_reports import same_as_committed
 
@@ -93,7 +94,7 @@ def test_the_cost_table_shows_device_memory_where_there_is_any(store: Store) -> 
     fill(store, level=0.5)
     assert "device memory, GB" not in report(store, "cost").tables[0].columns
     run = begin(store, method="sake")
-    store.finish(run, [], {"training": 1.0}, cost={"peak_device_memory": 2.5e9})
+    finish(store, run, [], {"training": 1.0}, cost={"peak_device_memory": 2.5e9})
     (table,) = report(store, "cost").tables
     assert {row[0]: row[-1] for row in table.rows} == {"ours": "-", "sake": "2.5"}
     assert table.columns[-1] == "device memory, GB"
@@ -154,7 +155,7 @@ def test_every_published_figure_has_a_source_a_known_protocol_and_a_fraction() -
 
 def test_kinds_without_details_say_how_to_get_them(store: Store) -> None:
     run = store.begin({"key": "k"} | {**_identity(store)})
-    store.finish(run, [], {})
+    finish(store, run, [], {})
     for kind in ("per-class", "gallery", "ablation"):
         with pytest.raises(IncompleteError, match=r"run it again with --force|run `bench ablate` first"):
             report(store, kind)

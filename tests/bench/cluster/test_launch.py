@@ -27,7 +27,7 @@ from bench.evaluation.ranking import available_processors
 from bench.experiments.experiment import Resources
 from bench.results.store import ELSEWHERE, Store
 from bench.settings.request import Request
-from tests.bench.results.test_store import IDENTITY
+from tests.bench.results.test_store import IDENTITY, finish
 from tests.pictures import words_of, write_folder
 
 SMALL = ["--limit", "1", "--image-size", "32", "--device", "cpu"]
@@ -188,6 +188,6 @@ def test_a_queued_run_is_taken_by_whoever_claims_it_and_queued_twice_it_is_one(s
 def test_a_job_whose_run_is_stored_meanwhile_does_not_wait_for_ever(store: Store) -> None:
     run = store.begin(IDENTITY)
     store.queue(IDENTITY, JOB)
-    store.finish(run, (), {})
+    finish(store, run, (), {})
     assert store.claim(IDENTITY).answer == "done"
     assert [(run.status, run.failure) for run in store.runs()] == [("done", ""), ("interrupted", ELSEWHERE)]

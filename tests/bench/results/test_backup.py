@@ -15,7 +15,7 @@ from bench.results.backup import backup
 from bench.results.migrations import CURRENT
 from bench.results.store import Store
 from bench.types import Score
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 
 MANY = [Score(f"P@{k}:k", "queries", 1 / k, 431, 0) for k in range(1, 41)]
 
@@ -31,7 +31,7 @@ def test_a_copy_taken_while_runs_are_written_holds_whole_runs(tmp_path: Path) ->
         while not over.is_set():
             number += 1
             run = store.claim({**IDENTITY, "key": f"k{number}"}).run
-            store.finish(run, MANY, {}, details={"per-query": bytes(20_000)})
+            finish(store, run, MANY, {}, details={"per-query": bytes(20_000)})
         store.close()
 
     writer = threading.Thread(target=write)
@@ -54,7 +54,7 @@ def test_a_copy_taken_while_runs_are_written_holds_whole_runs(tmp_path: Path) ->
 
 
 def test_a_copy_is_one_file_that_needs_no_other(tmp_path: Path, store: Store) -> None:
-    store.finish(store.begin(IDENTITY), SCORES, {})
+    finish(store, store.begin(IDENTITY), SCORES, {})
     backup(store.where, tmp_path / "copy.db")  # while the original is open, with its log beside it
     assert (tmp_path / "bench.db-wal").exists()
     (tmp_path / "away").mkdir()
@@ -85,7 +85,7 @@ def test_what_is_refused(tmp_path: Path, store: Store) -> None:
 
 def test_the_commands(runner: CliRunner) -> None:
     store = Store("bench.db")
-    store.finish(store.begin(IDENTITY), SCORES, {})
+    finish(store, store.begin(IDENTITY), SCORES, {})
     store.close()
     made = runner.invoke(app, ["store", "backup", "copy.db"])
     assert (made.exit_code, made.stdout) == (0, "copy.db: 1 runs\n")

@@ -20,7 +20,7 @@ from bench.results.database import database_file, failures, open_engine, plain
 from bench.results.outcomes import outcome_folder
 from bench.results.reading import existing
 from bench.results.store import Store
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 
 # Names of files that mean something else in a URL.
 NAMES = ["a?b.db", "a%41.db", "a%3Fb.db", "a#b.db", "a b.db", "ä.db", "file:x", "a?mode=ro&uri=true", "a&b=c;d+e@f.db"]
@@ -69,7 +69,7 @@ def test_where_the_log_does_not_work_the_file_is_locked_as_a_whole_with_a_warnin
     for where in (f"sqlite:///file:{path}?vfs=unix-dotfile&uri=true", str(path)):
         caplog.clear()
         store = Store(where)
-        store.finish(store.begin(IDENTITY), SCORES, {})
+        finish(store, store.begin(IDENTITY), SCORES, {})
         store.close()
         assert pragma(path, "journal_mode") == "delete"
         assert "write-ahead" in caplog.text
@@ -155,7 +155,7 @@ def test_failures_are_one_sentence(said: str, told: str) -> None:
 def test_a_store_is_the_very_file_that_was_named(name: str, runner: CliRunner, tmp_path: Path) -> None:
     """``runner`` works in an empty folder."""
     store = Store(name)
-    store.finish(store.begin(IDENTITY), SCORES, {})
+    finish(store, store.begin(IDENTITY), SCORES, {})
     store.close()
     assert [each.name for each in Path().iterdir()] == [name]
     for words, code in (

@@ -12,7 +12,7 @@ from bench.errors import StorageError
 from bench.io import write_whole
 from bench.results.outcomes import UnstoredError, enter_left, outcome_folder, store_outcome
 from bench.results.store import Store
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 from tests.pictures import words_of, write_folder
 from tests.processes import bench
 
@@ -26,7 +26,7 @@ def committed(folder: Path) -> int:
     """A store with one finished run."""
     store = Store(str(folder / "bench.db"))
     run = store.begin(IDENTITY)
-    store.finish(run, SCORES, {}, details={"per-query": b"x" * 100})
+    finish(store, run, SCORES, {}, details={"per-query": b"x" * 100})
     store.close()
     return run
 

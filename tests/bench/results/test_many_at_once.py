@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from bench.results.store import STALE_SECONDS, Claim, Store
 from bench.types import Score
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 from tests.processes import start
 
 PROCESSES, SHARED, OWN = 8, 12, 5
@@ -29,13 +29,13 @@ def work(where: str, number: int) -> None:
         if claim.answer == "yours":
             store.beat(claim.run, "training (1/2)")
             time.sleep(0.02)
-            store.finish(claim.run, MANY, {"training": 0.02}, details={"per-query": bytes(2000)})
+            finish(store, claim.run, MANY, {"training": 0.02}, details={"per-query": bytes(2000)})
         elif claim.answer == "busy":
             left.append(key)
             time.sleep(0.01)
     for each in range(OWN):
         run = store.begin({**IDENTITY, "key": f"own {number} {each}"})
-        store.finish(run, MANY, {})
+        finish(store, run, MANY, {})
     store.close()
 
 
@@ -67,12 +67,12 @@ def test_one_process_has_a_run_until_it_is_done(store: Store) -> None:
     assert store.claim(IDENTITY) == Claim("busy", first.run)
     assert store.claim(IDENTITY, force=True).answer == "busy"
     assert store.claim({**IDENTITY, "key": "k2"}).answer == "yours"
-    store.finish(first.run, SCORES, {})
+    finish(store, first.run, SCORES, {})
     assert store.claim(IDENTITY) == Claim("done", first.run)
     forced = store.claim(IDENTITY, force=True)
     assert forced.answer == "yours"
     assert store.claim(IDENTITY) == Claim("done", first.run)  # the old result stands until the new one is there
-    store.finish(forced.run, SCORES, {})
+    finish(store, forced.run, SCORES, {})
     assert [run.status for run in store.runs(key="k1")] == ["superseded", "done"]
 
 
@@ -95,15 +95,15 @@ def test_the_run_of_a_silent_process_is_taken_over(store: Store, monkeypatch: py
         ("interrupted", "its process ended"),
         ("running", ""),
     ]
-    store.finish(lost, SCORES, {})  # it was only asleep: its result counts, and the other's will supersede it
+    finish(store, lost, SCORES, {})  # it was only asleep: its result counts, and the other's will supersede it
     assert store.claim(IDENTITY) == Claim("done", lost)
-    store.finish(taken.run, SCORES, {})
+    finish(store, taken.run, SCORES, {})
     assert [run.status for run in store.runs()] == ["superseded", "done"]
 
 
 def test_a_finished_run_is_not_marked_interrupted(store: Store) -> None:
     run = store.claim(IDENTITY).run
-    store.finish(run, SCORES, {})
+    finish(store, run, SCORES, {})
     store.fail(run, "interrupted", "a signal came a moment later")
     assert [(each.status, each.failure) for each in store.runs()] == [("done", "")]
 

@@ -18,7 +18,7 @@ from bench.errors import StorageError, UsageError
 from bench.results.enter import Merged
 from bench.results.merge import merge as merge_into
 from bench.results.store import Store
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 
 BLOB = {"per-query": bytes(range(200))}
 
@@ -28,8 +28,12 @@ def with_runs(path: Path, *keys: str, value: float = 0.5, commit: str = "a") -> 
     store = Store(str(path))
     for key in keys:
         identity = {**IDENTITY, "key": key, "environment": {"commit": commit}}
-        store.finish(
-            store.begin(identity), [replace(SCORES[0], value=value), *SCORES[1:]], {"training": 1.0}, details=BLOB
+        finish(
+            store,
+            store.begin(identity),
+            [replace(SCORES[0], value=value), *SCORES[1:]],
+            {"training": 1.0},
+            details=BLOB,
         )
     store.close()
     return path
@@ -114,7 +118,7 @@ def test_failed_and_superseded_runs_come_too_and_a_running_one_is_left_for_later
         with opened(tmp_path / "all.db") as store:
             assert (merge(store, str(path)).new, merge(store, str(path)).running) == (3, 1)
             assert [run.status for run in store.runs()] == ["superseded", "done", "failed"]
-            other.finish(running, SCORES, {})
+            finish(other, running, SCORES, {})
             other.claim({**IDENTITY, "key": "k4"})
             monkeypatch.setattr("bench.results.merge.STALE_SECONDS", 0.0)  # the process of k4 is dead
             assert merge(store, str(path)).new == 2

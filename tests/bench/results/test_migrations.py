@@ -23,7 +23,7 @@ from bench.results import details, migrations
 from bench.results.reading import existing
 from bench.results.store import Store
 from bench.settings.request import Request
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -72,7 +72,7 @@ def test_version_1_keeps_its_runs_and_can_do_all_that_a_new_one_can(version_1: P
     assert store.detail(runs[1].id, details.PER_QUERY) is None
     claim = store.claim(IDENTITY)
     store.beat(claim.run, "training")
-    store.finish(claim.run, SCORES, {}, cost={"flops": 1.0}, details={details.PER_QUERY: b"values"})
+    finish(store, claim.run, SCORES, {}, cost={"flops": 1.0}, details={details.PER_QUERY: b"values"})
     assert store.detail(claim.run, details.PER_QUERY) == b"values"
     store.close()
     again = Store(str(version_1))

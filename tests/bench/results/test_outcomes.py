@@ -27,7 +27,7 @@ from bench.results.outcomes import (
 )
 from bench.results.store import ELSEWHERE, Store
 from tests.bench.results.test_merge import BLOB, merge, opened
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 
 RUN = ["run", "-m", "imagenet", "-d", "emoji", "--limit", "1", "--image-size", "32", "--device", "cpu"]
 TIMES = {"status": "done", "failure": "", "started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:09+00:00"}
@@ -68,11 +68,11 @@ def test_a_run_that_is_done_already_is_not_touched(store: Store, tmp_path: Path)
     """Its process was killed between the database and the removal of the file, or still works on that."""
     run = store.claim(IDENTITY).run
     file = keep(store, tmp_path, outcome(run, started=store.runs()[0].started))
-    store.finish(run, SCORES, {"training": 5.0})
+    finish(store, run, SCORES, {"training": 5.0})
     enter_left(store, tmp_path)
     assert [(each.status, each.seconds) for each in store.runs()] == [("done", {"training": 5.0})]
     assert not file.exists()
-    store.finish(run, SCORES, {"training": 6.0})  # the other way round: the file was entered first
+    finish(store, run, SCORES, {"training": 6.0})  # the other way round: the file was entered first
     assert [(each.seconds, len(each.scores)) for each in store.runs()] == [({"training": 5.0}, len(SCORES))]
 
 

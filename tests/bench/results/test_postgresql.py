@@ -22,7 +22,7 @@ from bench.results.store import Claim, Store
 from tests.bench.results import postgresql
 from tests.bench.results.test_many_at_once import PROCESSES, count, work
 from tests.bench.results.test_migrations import shape
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 from tests.processes import start
 
 pytestmark = pytest.mark.skipif(bool(postgresql.why_not()), reason=postgresql.why_not())
@@ -73,7 +73,7 @@ def test_a_run_comes_back_as_it_was_stored(url: str) -> None:
     store.beat(claim.run, "training (1/9)")
     assert store.doing()[claim.run][1] == "training (1/9)"
     blob = bytes(range(256)) * 100
-    store.finish(claim.run, SCORES, {"training": 1.5}, cost={"flops": 2.0}, details={"per-query": blob})
+    finish(store, claim.run, SCORES, {"training": 1.5}, cost={"flops": 2.0}, details={"per-query": blob})
     found = store.find("k1")
     assert found is not None
     assert found.scores[:2] == tuple(SCORES[:2])
@@ -137,7 +137,7 @@ def test_no_other_process_claims_a_run_between_the_look_and_the_entry_of_a_lease
     mine = store.claim(IDENTITY)
     late.join()
     assert (mine.answer, answers) == ("yours", ["busy"])
-    store.finish(mine.run, SCORES, {})
+    finish(store, mine.run, SCORES, {})
     assert other.claim(IDENTITY) == Claim("done", mine.run)
     assert store.doing() == {}
     store.close()
@@ -156,7 +156,7 @@ def test_version_1_is_brought_up_to_date_and_has_the_shape_of_a_new_one(url: str
     assert store.was == 1
     assert [(run.key, run.value("mAP@all:plain")) for run in store.runs()] == [("old", 0.5)]
     run = store.claim(IDENTITY).run
-    store.finish(run, SCORES, {}, details={"per-query": b"\0\1"})
+    finish(store, run, SCORES, {}, details={"per-query": b"\0\1"})
     assert store.detail(run, "per-query") == b"\0\1"
     store.close()
     upgraded = shape(engine)
@@ -173,7 +173,7 @@ def test_the_largest_seed_and_limit_are_merged(url: str, tmp_path: Path) -> None
     """Of an integer of 64 bits, which a column of PostgreSQL's type INTEGER does not take."""
     source = str(tmp_path / "source.db")
     store = Store(source)
-    store.finish(store.begin({**IDENTITY, "seed": 2**63 - 1, "per_class_limit": 2**63 - 1}), SCORES, {})
+    finish(store, store.begin({**IDENTITY, "seed": 2**63 - 1, "per_class_limit": 2**63 - 1}), SCORES, {})
     store.close()
     (merged,) = merge(url, tmp_path, [source])
     store = Store(url)

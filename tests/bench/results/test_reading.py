@@ -19,7 +19,7 @@ from bench.cli.main import app
 from bench.results.reading import existing
 from bench.results.store import Store
 from tests.bench.results.test_migrations import FIXTURES
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 from tests.processes import start
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1  # prctl(2), capabilities(7)
 
 def write_store(path: Path) -> Path:
     store = Store(str(path))
-    store.finish(store.begin(FACTS), SCORES, {})
+    finish(store, store.begin(FACTS), SCORES, {})
     store.close()
     return path
 
@@ -45,7 +45,7 @@ def kill_writer(path: Path) -> Path:
 
 def _write_and_die(path: Path) -> None:
     store = Store(str(path))
-    store.finish(store.begin(FACTS), SCORES, {})
+    finish(store, store.begin(FACTS), SCORES, {})
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import sqlite3
 import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,25 @@ SCORES = [
 ]
 
 
+def finish(
+    store: Store,
+    number: int,
+    scores: Sequence[Score],
+    seconds: Mapping[str, float],
+    *,
+    details: Mapping[str, bytes] | None = None,
+    **facts: Any,
+) -> None:
+    """Store the outcome of a claimed run; ``facts`` are other columns."""
+    run = replace(store.run(number), scores=tuple(scores), seconds=seconds, **facts)
+    store.finish(run, details or {})
+
+
 def test_a_run_comes_back_as_it_was_stored(store: Store) -> None:
     run = store.begin(IDENTITY)
     assert store.runs(status="running")[0].id == run
     assert store.find("k1") is None
-    store.finish(run, SCORES, {"training": 1.5})
+    finish(store, run, SCORES, {"training": 1.5})
     found = store.find("k1")
     assert found is not None
     assert found.scores[:2] == tuple(SCORES[:2])
@@ -52,7 +68,7 @@ def test_a_run_comes_back_as_it_was_stored(store: Store) -> None:
 
 def test_a_forced_run_supersedes_the_older_and_keeps_it(store: Store) -> None:
     for value in (0.1, 0.2):
-        store.finish(store.begin(IDENTITY), [Score("P@5:k", "queries", value, 1)], {})
+        finish(store, store.begin(IDENTITY), [Score("P@5:k", "queries", value, 1)], {})
     assert [run.status for run in store.runs()] == ["superseded", "done"]
     found = store.find("k1")
     assert found is not None
@@ -62,7 +78,7 @@ def test_a_forced_run_supersedes_the_older_and_keeps_it(store: Store) -> None:
 def test_runs_come_with_the_scores_that_are_asked_for(store: Store) -> None:
     run = store.begin(IDENTITY)
     found = [Score(metric, average, 0.5, 9) for metric in ("mAP@all:plain", "P@5:k", "P@100:k") for average in AVERAGES]
-    store.finish(run, found, {})
+    finish(store, run, found, {})
 
     def scores(**asked: Any) -> set[tuple[str, str]]:
         return {(score.metric, score.average) for score in store.runs(**asked)[0].scores}

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.results.store import Store
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 from tests.pictures import write_folder
 
 RUN = ["run", "-m", "hog", "-d", "folder", "--image-size", "32", "--seed", "3", "--gallery", "all"]
@@ -45,7 +45,7 @@ def test_other_images_are_refused(pictures: Path, runner: CliRunner) -> None:
 def test_embeddings_of_another_program_cannot_be_run(runner: CliRunner) -> None:
     store = Store("bench.db")
     external = {"external": {"verified": True}}
-    store.finish(store.begin({**IDENTITY, "configuration": external}), SCORES, {})
+    finish(store, store.begin({**IDENTITY, "configuration": external}), SCORES, {})
     store.close()
     assert runner.invoke(app, ["rerun", "1"]).exit_code == 2
     assert runner.invoke(app, ["rerun", "9"]).exit_code == 4

@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from bench.cli.run_table import duration
 from bench.results.store import Store
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 
 
 @pytest.fixture
 def filled(runner: CliRunner) -> CliRunner:
     store = Store("bench.db")
-    store.finish(store.begin(IDENTITY), SCORES, {"training": 1.5}, cost={"flops": 2.0}, environment={"weights": "abc"})
+    finish(store, store.begin(IDENTITY), SCORES, {"training": 1.5}, cost={"flops": 2.0}, environment={"weights": "abc"})
     store.fail(store.begin({**IDENTITY, "key": "k2", "seed": 1}), "failed", "IncompleteError: Loss term")
     store.begin({**IDENTITY, "key": "k3", "seed": 2, "per_class_limit": 1, "gallery": "all", "selection": "oracle"})
     store.close()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from bench.cli.main import app
 from bench.experiments.choose_epoch import BestEpoch
 from bench.results.store import Store
-from tests.bench.results.test_store import IDENTITY, SCORES
+from tests.bench.results.test_store import IDENTITY, SCORES, finish
 from tests.pictures import words_of, write_folder
 
 
@@ -75,7 +75,7 @@ def test_a_query_finds_the_folder_of_its_run(folder: Path, runner: CliRunner, tm
 def test_a_run_of_an_uninstalled_plug_in_names_its_package(runner: CliRunner) -> None:
     store = Store("bench.db")
     run = store.begin({**IDENTITY, "method": "their-method"})
-    store.finish(run, SCORES, {}, environment={"plug-ins": "their-package 1.0"})
+    finish(store, run, SCORES, {}, environment={"plug-ins": "their-package 1.0"})
     store.close()
     png = write_folder(Path("pictures"), classes=1, images=1)
     found = runner.invoke(app, ["query", "1", str(next((png / "sketch").rglob("*.png")))])
