@@ -7,7 +7,7 @@ project's: a fifth of the seen photos, which leave training. Draws are by ``salt
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from bench.errors import DataError, UsageError, check_known
@@ -46,9 +46,9 @@ def extend(split: Split, name: str) -> Split:
     sketches, photos = RULES[name](split, f"generalized {name}")
     if not photos:
         raise DataError(f"Split {split.name!r} has no seen photos for the gallery {name!r}: leave out --gallery.")
-    names = ("dataset", "name", "seen", "unseen", "train", "validation", "content", "gallery_name", "held_out")
-    same = {each: getattr(split, each) for each in names}
-    return GeneralizedSplit(**same, queries=(*split.queries, *sketches), gallery=(*split.gallery, *photos))
+    facts = {each.name: getattr(split, each.name) for each in fields(Split)}
+    facts |= {"queries": (*split.queries, *sketches), "gallery": (*split.gallery, *photos)}
+    return GeneralizedSplit(**facts)
 
 
 def mark_of(gallery: str) -> list[str]:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Mapping
@@ -40,8 +41,7 @@ def write_whole(path: Path, content: bytes | memoryview, option: str = "--cache-
     A temporary file is flushed and renamed. If the process is killed it stays; a later write of the same file removes
     it after ``ABANDONED_SECONDS``. Raises StorageError if the folder cannot be written; ``option`` is the cure.
     """
-    # A random name: containers that share a folder may have the same process numbers.
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -49,7 +49,7 @@ def write_whole(path: Path, content: bytes | memoryview, option: str = "--cache-
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _remove_abandoned(path)
+        remove_abandoned(path)
     except BaseException as error:
         with suppress(OSError):  # if the folder is missing there is no file either
             temporary.unlink(missing_ok=True)
@@ -61,11 +61,20 @@ def write_whole(path: Path, content: bytes | memoryview, option: str = "--cache-
         ) from error
 
 
-def _remove_abandoned(path: Path) -> None:
+def temporary_beside(path: Path) -> Path:
+    """A random name: containers that share a folder may have the same process numbers."""
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed left ``temporary_beside`` a path, after ``ABANDONED_SECONDS``."""
     for other in path.parent.glob(f"{path.name}.*.tmp"):
         with suppress(FileNotFoundError):  # another process has just renamed it
             if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
-                other.unlink(missing_ok=True)
+                if other.is_dir():
+                    shutil.rmtree(other, ignore_errors=True)
+                else:
+                    other.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.embeddings.files import read_embeddings
+from bench.embeddings.files import read_file
 from bench.embeddings.memmap import ShardWriter, Side, open_shards
 from bench.evaluation.metrics.base import DEFAULT_METRICS
 from bench.evaluation.ranking import rank
@@ -74,7 +74,7 @@ def shards(folder: Path, threads: int) -> float:
 
 def in_memory(folder: Path, threads: int) -> float:
     """The engine over arrays."""
-    return figure(rank(read_embeddings(folder).embeddings, DEFAULT_METRICS, threads=threads))
+    return figure(rank(read_file(folder).embeddings, DEFAULT_METRICS, threads=threads))
 
 
 def bare_product(folder: Path, threads: int) -> float:

@@ -16,7 +16,7 @@ from bench.api.arguments import as_array, check_whole, common_device, number_lab
 from bench.api.result import Result
 from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, as_vectors
 from bench.embeddings.files import read_file
-from bench.errors import UsageError, nearest
+from bench.errors import UsageError, check_known
 from bench.evaluation.protocol_scores import (
     Figure,
     chosen_metrics,
@@ -161,8 +161,8 @@ def _protocol(
     name: str | None, metrics: str | Sequence[str] | None, distance: Distance | None, pairing: Gallery | None
 ) -> Protocol:
     for argument, value, known in (("distance", distance, Distance), ("pairing", pairing, Gallery)):
-        if value is not None and value not in get_args(known):
-            raise UsageError(f"Argument {argument!r} is {value!r}. {nearest(str(value), get_args(known))}")
+        if value is not None:
+            check_known(f"Argument {argument!r} is", value, get_args(known))
     if name is not None and metrics is not None:
         raise UsageError("Arguments 'protocol' and 'metrics' exclude each other: give one.")
     if not isinstance(name, str | None):

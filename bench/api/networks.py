@@ -16,9 +16,7 @@ from bench.errors import DataError, UsageError
 from bench.experiments.resolve import choose_weights, settings_of
 from bench.experiments.stored_run import stored_request
 from bench.methods.base import METHODS, Context, Method
-from bench.results.models import RunRecord
 from bench.settings.post_processing import PostProcessing
-from bench.settings.run_settings import RunSettings
 from bench.training.embed import embed_images
 from bench.training.trained_networks import find_network, load_method, open_trained
 
@@ -87,29 +85,17 @@ def load_network(
     Raises BenchError for a run without a network, and if the network or its weights are not on this machine.
     """
     folder = cache_folder(cache_dir)
+    record = None if isinstance(run, str | Path) else stored_run(run, store_url(store))
     # A new network draws random weights, which must not change the caller's random numbers.
     with torch.random.fork_rng(devices=[]):
-        if isinstance(run, str | Path):
-            return _trained(Path(run), folder)
-        record = stored_run(run, store_url(store))
-        if record.origin or METHODS.get(record.method).terms:
-            return _trained(find_network(record, folder), folder, record)
-        torch.manual_seed(record.seed)  # as ``build`` does: a run by --weights none has random ones
-        return _untrained(record, folder)
-
-
-def _trained(path: Path, cache_dir: Path, record: RunRecord | None = None) -> Network:
-    trained = open_trained(path)
-    post = trained.post if record is None else PostProcessing(**record.configuration.get("post", {}))
-    return _network(load_method(trained, cache_dir), trained.run, post, ink_crop=bool(trained.dataset.get("ink_crop")))
-
-
-def _untrained(record: RunRecord, cache_dir: Path) -> Network:
-    request, _ = choose_weights(stored_request(record, cache_dir))
-    kind = METHODS.get(request.method)
-    run, own, dataset, post = settings_of(request)
-    return _network(kind(own, Context(run, (), cache_dir)), run, post, ink_crop=getattr(dataset, "ink_crop", False))
-
-
-def _network(method: Method, run: RunSettings, post: PostProcessing, *, ink_crop: bool) -> Network:
-    return Network(method, Preprocessing(post.test_size or run.image_size, ink_crop), mirror=post.test_mirror)
+        if record and not record.origin and not METHODS.get(record.method).terms:
+            torch.manual_seed(record.seed)  # as ``build`` does: a run by --weights none has random ones
+            request, _ = choose_weights(stored_request(record, folder))
+            settings, own, dataset, post = settings_of(request)
+            method = METHODS.get(request.method)(own, Context(settings, (), folder))
+            crop = getattr(dataset, "ink_crop", False)
+        else:
+            trained = open_trained(find_network(record, folder) if record else Path(str(run)))
+            method, settings, crop = load_method(trained, folder), trained.run, trained.dataset.get("ink_crop")
+            post = PostProcessing(**record.configuration.get("post", {})) if record else trained.post
+    return Network(method, Preprocessing(post.test_size or settings.image_size, bool(crop)), mirror=post.test_mirror)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api.arguments import cache_folder, check_whole, data_folder, store_url
 from bench.api.result import Result
-from bench.errors import DataError, UsageError, nearest
+from bench.errors import DataError, UsageError, check_known
 from bench.results import details
 from bench.results.models import RunRecord
 from bench.results.reading import open_existing
@@ -125,8 +125,7 @@ def run(
     from bench.experiments.recipes import with_recipe_named
     from bench.loggers.base import make_logger
 
-    if precision not in PRECISIONS:
-        raise UsageError(f"Argument 'precision' is {precision!r}. {nearest(precision, PRECISIONS)}")
+    check_known("Argument 'precision' is", precision, PRECISIONS)
     loggers = (log,) if isinstance(log, str) else tuple(log)
     for each in loggers:
         make_logger(each)  # raises before anything is computed

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ import torch
 
 from bench.embeddings.memmap import Shards, ShardWriter, open_side
 from bench.errors import DataError, StorageError
-from bench.io import ABANDONED_SECONDS, read_tensors, write_tensors
+from bench.io import read_tensors, remove_abandoned, temporary_beside, write_tensors
 from bench.types import Floats
 
 log = logging.getLogger("bench.training.embed")
@@ -86,12 +84,9 @@ class EmbeddingCache:
         Raises StorageError when it cannot be written.
         """
         folder = self.folder(key)
-        for other in folder.parent.glob(f"{key}.*.tmp"):  # of processes that were killed
-            with suppress(OSError):
-                if time.time() - other.stat().st_mtime > ABANDONED_SECONDS:
-                    shutil.rmtree(other, ignore_errors=True)
-        aside = folder.with_name(f"{key}.{uuid.uuid4().hex[:12]}.tmp")
+        aside = temporary_beside(folder)
         try:
+            remove_abandoned(folder)
             with ShardWriter(aside) as writer:
                 yield writer
             # Another process may have written the same rows, and may be reading them.

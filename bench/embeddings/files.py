@@ -44,14 +44,6 @@ class EmbeddingFile:
     gallery_paths: tuple[str, ...] | None = None
 
 
-def read_embeddings(path: Path) -> EmbeddingFile:
-    """``read_file`` of a file that must hold embeddings; raises DataError for one of scores, too."""
-    content = read_file(path)
-    if isinstance(content, ScoreMatrix):
-        raise DataError(f"File {path} holds scores: this needs embeddings, the arrays query and gallery.")
-    return content
-
-
 def read_file(path: Path) -> EmbeddingFile | ScoreMatrix:
     """Read a file of embeddings or scores in either format, whatever its name, or a whole folder of shards.
 

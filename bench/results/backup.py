@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import uuid
 from contextlib import closing
 from pathlib import Path
 
 from bench.errors import IncompleteError, StorageError, UsageError
+from bench.io import temporary_beside
 from bench.results.database import database_file, failures, plain, reading_uri
 
 
@@ -26,7 +26,7 @@ def backup(where: str, target: Path) -> int:
         raise IncompleteError(f"There is no results database {source}: name one by --store.")
     if target.exists():
         raise UsageError(f"File {target} exists and is not overwritten: give another name.")
-    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary = temporary_beside(target)
     try:
         temporary.touch()
         with failures(where):

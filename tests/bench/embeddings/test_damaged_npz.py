@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.embeddings.files import read_embeddings
+from bench.embeddings.files import read_file
 from bench.errors import BenchError, DataError
 from bench.methods.modules.class_tables import read_class_table
 from tests.bench.embeddings.test_files import arrays
@@ -55,7 +55,7 @@ def test_what_python_cannot_unpack(change: tuple[int, int, int], message: str, t
     path = tmp_path / "e.npz"
     path.write_bytes(with_header_field(packed(zipfile.ZIP_DEFLATED, **arrays()), *change))
     with pytest.raises(DataError, match=message):
-        read_embeddings(path)
+        read_file(path)
     path.write_bytes(with_header_field(packed(zipfile.ZIP_DEFLATED, table=np.zeros((2, 3))), *change))
     with pytest.raises(DataError, match=message):
         read_class_table(path, ("a", "b"), 3)
@@ -76,7 +76,7 @@ def test_damage_of_any_kind_is_reported(tmp_path: Path) -> None:
             case "zeros":
                 changed[place : place + 20] = bytes(len(changed[place : place + 20]))
         path.write_bytes(changed)
-        for read in (lambda: read_embeddings(path), lambda: read_class_table(path, ("a", "b"), 3)):
+        for read in (lambda: read_file(path), lambda: read_class_table(path, ("a", "b"), 3)):
             try:
                 read()
             except BenchError:

@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
 
-from bench.embeddings.files import read_embeddings
+from bench.embeddings.files import read_file
 from bench.errors import DataError
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -44,7 +44,7 @@ def safetensors(folder: Path, **changed: Any) -> Path:
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64", "int8", "int64", "uint8", "bool"])
 def test_any_number_becomes_float32(write: Any, kind: str, tmp_path: Path) -> None:
     query = np.array([[0, 1, 1], [1, 0, 1]], dtype=kind)
-    found = read_embeddings(write(tmp_path, query=query, query_labels=np.array([1, 0], dtype=np.uint16)))
+    found = read_file(write(tmp_path, query=query, query_labels=np.array([1, 0], dtype=np.uint16)))
     assert found.embeddings.query.dtype == np.float32
     np.testing.assert_array_equal(found.embeddings.query, query.astype(np.float32))
     assert found.embeddings.query_labels.tolist() == [1, 0]
@@ -55,27 +55,27 @@ def test_any_number_becomes_float32(write: Any, kind: str, tmp_path: Path) -> No
 
 def test_compressed_and_in_fortran_order(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "e.npz", **arrays(gallery=np.asfortranarray(arrays()["gallery"])))
-    found = read_embeddings(tmp_path / "e.npz").embeddings
+    found = read_file(tmp_path / "e.npz").embeddings
     assert found.gallery.flags["C_CONTIGUOUS"]
     np.testing.assert_array_equal(found.gallery, arrays()["gallery"])
 
 
 def test_the_name_of_the_file_does_not_matter(tmp_path: Path) -> None:
     path = npz(tmp_path).rename(tmp_path / "embeddings.bin")
-    assert read_embeddings(path).embeddings.query.shape == (2, 3)
+    assert read_file(path).embeddings.query.shape == (2, 3)
 
 
 @pytest.mark.parametrize("write", [npz, safetensors])
 def test_clusters_and_groups(write: Any, tmp_path: Path) -> None:
     marks = {"query_clusters": np.array([5, 5]), "query_groups": np.array([0, 1]), "gallery_groups": np.arange(4)}
-    found = read_embeddings(write(tmp_path, **marks)).embeddings
+    found = read_file(write(tmp_path, **marks)).embeddings
     for name, expected in marks.items():
         np.testing.assert_array_equal(getattr(found, name), expected)
-    assert read_embeddings(write(tmp_path)).embeddings.query_groups is None
+    assert read_file(write(tmp_path)).embeddings.query_groups is None
 
 
 def test_paths_of_an_npz(tmp_path: Path) -> None:
-    found = read_embeddings(npz(tmp_path, query_paths=np.array(["a b/1.png", "c/é.png"])))
+    found = read_file(npz(tmp_path, query_paths=np.array(["a b/1.png", "c/é.png"])))
     assert found.query_paths == ("a b/1.png", "c/é.png")
     assert found.gallery_paths is None
 
@@ -83,7 +83,7 @@ def test_paths_of_an_npz(tmp_path: Path) -> None:
 def test_paths_of_a_safetensors_file(tmp_path: Path) -> None:
     path = tmp_path / "e.safetensors"
     save_file(arrays(), path, metadata={"gallery_paths": "1.jpg\n2.jpg\nx y.jpg\n4.jpg"})
-    assert read_embeddings(path).gallery_paths == ("1.jpg", "2.jpg", "x y.jpg", "4.jpg")
+    assert read_file(path).gallery_paths == ("1.jpg", "2.jpg", "x y.jpg", "4.jpg")
 
 
 @pytest.mark.parametrize("write", [npz, safetensors])
@@ -114,7 +114,7 @@ def test_paths_of_a_safetensors_file(tmp_path: Path) -> None:
 )
 def test_wrong_arrays(write: Any, changed: Arrays, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        read_embeddings(write(tmp_path, **changed))
+        read_file(write(tmp_path, **changed))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -132,7 +132,7 @@ def test_wrong_arrays(write: Any, changed: Arrays, sentence: str, tmp_path: Path
 )
 def test_wrong_arrays_of_an_npz(changed: Arrays, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        read_embeddings(npz(tmp_path, **changed))
+        read_file(npz(tmp_path, **changed))
     assert sentence in str(caught.value)
 
 
@@ -152,7 +152,7 @@ def test_pickled_members_are_refused_and_never_run(name: str, tmp_path: Path) ->
     bomb = np.empty(2, dtype=object)
     bomb[:] = [Bomb(trace)] * 2
     with pytest.raises(DataError, match=f"Array '{name}' of .* holds pickled objects, which are never loaded"):
-        read_embeddings(npz(tmp_path, **{name: bomb}))
+        read_file(npz(tmp_path, **{name: bomb}))
     assert not trace.exists()
 
 
@@ -161,7 +161,7 @@ def test_a_raw_pickle_in_a_zip_is_not_run(tmp_path: Path) -> None:
     with zipfile.ZipFile(npz(tmp_path, query=None), "a") as archive:
         archive.writestr("query.npy", pickle.dumps(Bomb(trace)))
     with pytest.raises(DataError, match=r"Array 'query' of .* is no array in numpy's format"):
-        read_embeddings(tmp_path / "e.npz")
+        read_file(tmp_path / "e.npz")
     assert not trace.exists()
 
 
@@ -169,7 +169,7 @@ def test_bfloat16(tmp_path: Path) -> None:
     tensors = {name: torch.from_numpy(array) for name, array in arrays().items()}
     save_torch_file({**tensors, "query": tensors["query"].bfloat16()}, tmp_path / "e.safetensors")
     with pytest.raises(DataError, match=r"Array 'query' of .* has numbers that numpy cannot hold: save float32"):
-        read_embeddings(tmp_path / "e.safetensors")
+        read_file(tmp_path / "e.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -178,14 +178,14 @@ def test_bfloat16(tmp_path: Path) -> None:
 def test_neither_format(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "e.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"is neither \.npz nor \.safetensors|is damaged"):
-        read_embeddings(tmp_path / "e.npz")
+        read_file(tmp_path / "e.npz")
 
 
 def test_a_file_cut_short(tmp_path: Path) -> None:
     for path in (npz(tmp_path), safetensors(tmp_path)):
         path.write_bytes(path.read_bytes()[:-40])
         with pytest.raises(DataError, match=str(path)):
-            read_embeddings(path)
+            read_file(path)
 
 
 def test_a_member_cut_short(tmp_path: Path) -> None:
@@ -197,11 +197,11 @@ def test_a_member_cut_short(tmp_path: Path) -> None:
         for name, data in content.items():
             archive.writestr(name, data)
     with pytest.raises(DataError, match=r"Array 'gallery' of .* is damaged"):
-        read_embeddings(tmp_path / "e.npz")
+        read_file(tmp_path / "e.npz")
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        read_embeddings(tmp_path / "nothing.npz")
+        read_file(tmp_path / "nothing.npz")
     with pytest.raises(DataError, match=r"has no readable shards.json"):
-        read_embeddings(tmp_path)
+        read_file(tmp_path)

@@ -15,7 +15,7 @@ import pytest
 
 from bench.embeddings import memmap
 from bench.embeddings.arrays import Embeddings
-from bench.embeddings.files import EmbeddingFile, digest_of, read_embeddings, write_shards
+from bench.embeddings.files import EmbeddingFile, digest_of, read_file, write_shards
 from bench.embeddings.memmap import ShardWriter, open_shards
 from bench.errors import DataError, StorageError, UsageError
 from bench.evaluation.metrics.base import DEFAULT_METRICS
@@ -54,7 +54,7 @@ def test_blocks_of_any_size_are_read_and_ranked_as_in_memory(block: int, tmp_pat
     expected, ranking = (rank(each, DEFAULT_METRICS, top=5) for each in (EMBEDDINGS, streamed))
     np.testing.assert_array_equal(ranking.values, expected.values)
     np.testing.assert_array_equal(ranking.top, expected.top)
-    whole = read_embeddings(tmp_path)
+    whole = read_file(tmp_path)
     np.testing.assert_array_equal(whole.embeddings.gallery, EMBEDDINGS.gallery)
     assert whole.query_paths is None
     assert whole.gallery_paths == (tuple(f"photo/ä {n}.jpg" for n in range(1_000)) if block == 36 else None)
@@ -70,9 +70,7 @@ def test_clusters_and_groups_rank_as_in_memory(tmp_path: Path) -> None:
     for name in ("values", "clusters", "top", "hits"):
         np.testing.assert_array_equal(getattr(ranking, name), getattr(expected, name))
     for field in dataclasses.fields(held):
-        np.testing.assert_array_equal(
-            getattr(read_embeddings(tmp_path).embeddings, field.name), getattr(held, field.name)
-        )
+        np.testing.assert_array_equal(getattr(read_file(tmp_path).embeddings, field.name), getattr(held, field.name))
     with pytest.raises(UsageError, match="Only queries have clusters"):
         ShardWriter(tmp_path / "b").add("gallery", np.ones((2, 3)), [0, 1], clusters=[0, 1])
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app
 from bench.datasets.emoji import Emoji
-from bench.embeddings.files import read_embeddings
+from bench.embeddings.files import read_file
 from bench.embeddings.memmap import ShardWriter
 from bench.evaluation.ranking import rank
 from bench.results.store import Store
@@ -172,7 +172,7 @@ def test_a_gallery_larger_than_the_address_space(tmp_path: Path) -> None:
     assert "does not fit into memory" in refused.stderr
     found = call("s")
     assert found.returncode == 0, found.stderr
-    embeddings = read_embeddings(tmp_path / "e.npz").embeddings
+    embeddings = read_file(tmp_path / "e.npz").embeddings
     expected = rank(embeddings, ["mAP@all:plain", "P@100:k"])
     assert [each["value"] for each in json.loads(found.stdout)["scores"]] == [
         expected.score(metric).value for metric in expected.metrics
