@@ -43,7 +43,8 @@ import bench
 from bench.datasets.published.published_counts import counts_of_split
 from bench.embeddings.arrays import Embeddings
 from bench.evaluation.metrics.base import DEFAULT_METRICS
-from bench.evaluation.ranking import available_processors, rank
+from bench.evaluation.ranking import rank
+from bench.provenance import available_processors
 from bench.types import Floats, Labels
 
 SPLITS = {

@@ -12,9 +12,9 @@ from bench.cli.options import RunOptions
 from bench.cli.sweep import Sweep
 from bench.cluster.launch import EXECUTORS, Executor, Job, gpus_here
 from bench.errors import DatabaseError, IncompleteError, StorageError, UsageError, check_known
-from bench.evaluation.ranking import available_processors
 from bench.experiments.experiment import Resources
 from bench.loggers.base import observe
+from bench.provenance import available_processors
 from bench.results.models import RunRecord
 from bench.results.outcomes import find_outcome
 from bench.results.store import ELSEWHERE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,12 +9,12 @@ import numpy as np
 
 from bench.embeddings.arrays import Embeddings, Rankable, ScoreMatrix, select
 from bench.errors import UsageError, check_known
-from bench.evaluation.metrics.base import STORED_METRICS
+from bench.evaluation.metrics.base import STORED_METRICS, parse_metric
 from bench.evaluation.ranking_cpu import Engine, Progress, Rescore
-from bench.evaluation.ranking_plan import Plan
 from bench.evaluation.ranking_result import Ranking
 from bench.evaluation.similarity import Measure
 from bench.evaluation.ties import TIES, Ties
+from bench.provenance import available_processors
 from bench.types import Distance, Labels
 
 
@@ -76,7 +75,7 @@ def rank(
     if groups is None:
         found = rank_all(embeddings, progress)
     elif rescore is None:
-        found = _rank_groups(embeddings, groups, Plan(embeddings, metrics), top, rank_all, progress)
+        found = _rank_groups(embeddings, groups, metrics, top, rank_all, progress)
     else:
         raise UsageError("Re-ranking uses the whole gallery: give embeddings without groups, or leave it out.")
     photos = embeddings.gallery.shape[0]
@@ -90,14 +89,15 @@ def rank(
 def _rank_groups(
     embeddings: Rankable,
     query_groups: Labels,
-    plan: Plan,
+    metrics: Sequence[str],
     top: int,
     rank_all: Callable[[Rankable, Progress | None], Ranking],
     progress: Progress | None,
 ) -> Ranking:
     """Rank each group of queries against the photos of the group."""
     queries, photos = len(embeddings.query), embeddings.gallery.shape[0]
-    values, relevant = np.full((len(plan.metrics), queries), np.nan), np.zeros(queries, dtype=np.int64)
+    ids = tuple(dict.fromkeys(parse_metric(each).id for each in metrics))
+    values, relevant = np.full((len(ids), queries), np.nan), np.zeros(queries, dtype=np.int64)
     best = np.full((queries, min(top, photos)), -1, dtype=np.int32)
     done = 0
     for group in np.unique(query_groups):
@@ -110,7 +110,7 @@ def _rank_groups(
         done += len(rows)
         if progress is not None:
             progress(done, queries)
-    return Ranking(plan.metrics, values, relevant, embeddings.clusters, best)
+    return Ranking(ids, values, relevant, embeddings.clusters, best)
 
 
 def compile_kernels() -> None:
@@ -121,8 +121,3 @@ def compile_kernels() -> None:
     vectors, labels = np.eye(2, dtype=np.float32), np.arange(2)
     engine = Engine(Embeddings(vectors, vectors, labels, labels), STORED_METRICS, "cosine", "index", 1)
     engine.rank_tile(engine.plan.order)
-
-
-def available_processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

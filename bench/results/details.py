@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from bench.evaluation.metrics.base import main_metrics, stored_metrics
 from bench.evaluation.ranking_result import Ranking
+from bench.statistics.intervals import class_sums
 from bench.types import Floats, Labels, Relevance
 
 PER_QUERY, TOP, CURVE, HISTORY, SUMS = "per-query", "top", "curve", "history", "class-sums"
@@ -126,12 +127,9 @@ def sums_of(values: PerQuery) -> Sums:
 
 def _sums(kept: PerQuery) -> bytes:
     """A line of JSON and the raw numbers: a report reads one of these for each of a thousand runs."""
-    counted = ~np.isnan(kept.values[0])
-    present, position = np.unique(kept.labels[counted], return_inverse=True)
-    rows = [np.bincount(position, minlength=len(present))]
-    rows += [np.bincount(position, weights=row[counted], minlength=len(present)) for row in kept.values]
+    found, present = class_sums(kept.values, kept.labels, "queries"), np.unique(kept.labels[~np.isnan(kept.values[0])])
     head = {"metrics": kept.metrics, "classes": [kept.classes[label] for label in present]}
-    return json.dumps(head).encode() + b"\n" + np.stack(rows).astype("<f8").tobytes()
+    return json.dumps(head).encode() + b"\n" + np.vstack((found.counts, found.sums)).astype("<f8").tobytes()
 
 
 def top(content: bytes) -> Top:

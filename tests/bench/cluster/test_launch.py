@@ -23,8 +23,8 @@ from bench.cli.options import RunOptions
 from bench.cluster.launch import Job, gpus_here
 from bench.distributed.process_group import Processes
 from bench.errors import UsageError
-from bench.evaluation.ranking import available_processors
 from bench.experiments.experiment import Resources
+from bench.provenance import available_processors
 from bench.results.store import ELSEWHERE, Store
 from bench.settings.request import Request
 from tests.bench.results.test_store import IDENTITY, finish
