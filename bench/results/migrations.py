@@ -1,7 +1,7 @@
 """Migrations of older databases: one step for each schema version, in order.
 
-A change of ``models.py`` adds a step here, which alters the tables of the version before; a new table needs none. A
-step spells its columns out, since later versions change the models.
+A change of ``models.py`` adds a step here, which alters the tables of the version before; new tables are made from the
+models. A step spells its columns out, since later versions change them.
 """
 
 from __future__ import annotations
