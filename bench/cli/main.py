@@ -42,7 +42,7 @@ def _run(arguments: Sequence[str] | None) -> None:
     _outlive_reader()
     spare_imports()
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="bench")
+        app(args=arguments, prog_name="bench")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

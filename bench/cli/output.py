@@ -38,8 +38,7 @@ def cache_dir(ctx: typer.Context) -> Path:
     """The folder of ``--cache-dir``, by default the platform's."""
     from bench.io import default_cache_folder  # imports safetensors
 
-    chosen = global_option(ctx, "cache_dir")
-    return Path(chosen) if chosen else default_cache_folder()
+    return global_option(ctx, "cache_dir") or default_cache_folder()
 
 
 def make_resources(ctx: typer.Context, **others: Any) -> Resources:

@@ -105,9 +105,9 @@ def _resolve_all(
 ) -> tuple[list[Experiment], list[RunRecord]]:
     """The experiment of each request; if its data is missing, the stored run of the same settings."""
     processes, reuse = resources.processes, not (options.force or options.dry_run)
+    experiments, kept = list[Experiment](), list[RunRecord]()
 
-    def resolve_each() -> tuple[list[Experiment], list[RunRecord]]:
-        experiments, kept = list[Experiment](), list[RunRecord]()
+    def resolve_each() -> None:
         fetch = cache(partial(why_not_fetched, progress=not quiet))  # a server out of reach is waited for once
         chosen = [choose_weights(request, fetch, dry_run=options.dry_run) for request in requests]
         for request, _ in chosen:
@@ -122,12 +122,11 @@ def _resolve_all(
         for warning in dict.fromkeys([warning for _, warning in chosen] + [each.warning for each in experiments]):
             if warning and processes.leads:
                 typer.echo(f"WARNING: {warning}", err=True)
-        return experiments, kept
 
     with Bars("checking images", quiet=quiet or options.on_bad_image == "error") as bars:
         bars.phase("decoding")
         splits = Splits(bars.progress)
-        experiments, kept = processes.all_succeed(resolve_each)
+        processes.all_succeed(resolve_each)
     if processes.size > 1 and any(each.trains and not each.run.frozen_batchnorm for each in experiments):
         raise UsageError(
             "Several processes cannot train batch normalisation, since each sees a part of the batch: leave out "

@@ -22,22 +22,17 @@ STATUSES = ("queued", "running", "done", "failed", "interrupted", "pruned", "sup
 Done = tuple[RunRecord, bool]  # a run, and whether it was stored before
 
 
-def name_run(run: RunRecord) -> str:
-    """The name of a run in a list, with marks for a generalized gallery and a smoke test."""
-    marks = mark_of(run.gallery) + ["smoke"] * (run.per_class_limit is not None)
-    return " ".join([run.title, *(f"({mark})" for mark in marks)])
-
-
 def make_row(run: RunRecord, sign: tuple[float, str] | None, networks: Mapping[str, str]) -> dict[str, Any]:
     """A run as a row. ``sign``: seconds since the last heartbeat of its process, and what it was doing.
 
     ``networks`` are those of ``find_networks``.
     """
     epoch = run.environment.get("epoch") if run.selection != "last" else run.configuration.get("run", {}).get("epochs")
+    marks = mark_of(run.gallery) + ["smoke"] * (run.per_class_limit is not None)
     return {
         "run": run.id,
         "status": run.status,
-        "title": name_run(run),
+        "title": " ".join([run.title, *(f"({mark})" for mark in marks)]),
         **_columns(run, "method", "ablation", "dataset", "split", "seed", "selection", "gallery"),
         "limit": run.per_class_limit,
         "map_all": number_or_none(run.value(METRIC)),

@@ -23,7 +23,7 @@ from bench.results.store import Store
 
 @dataclass
 class Sweep:
-    """Experiments to run in this process. If the database is lost, results stay in files, and ``lost`` is why."""
+    """Experiments to run in this process. If the database is ``lost``, results stay in files."""
 
     experiments: list[Experiment]
     resources: Resources
@@ -33,7 +33,7 @@ class Sweep:
     done: list[Done] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     jobs: list[dict[str, Any]] = field(default_factory=list)  # that a cluster has queued
-    lost: str = ""
+    lost: bool = False
 
     @property
     def folder(self) -> Path:
@@ -106,7 +106,7 @@ class Sweep:
         """Go on without the database."""
         if not self.lost and len(self.experiments) > 1:
             typer.echo(f"warning: {error} Until the end results are kept in {self.folder}.", err=True)
-        self.lost = self.lost or str(error)
+        self.lost = True
 
     def return_to_store(self) -> StorageError | None:
         """Enter the results in files if the database is back; otherwise the error to raise."""
