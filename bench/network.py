@@ -13,7 +13,6 @@ from bench.errors import reason
 OFFLINE = "BENCH_OFFLINE"  # --offline sets it, so that jobs and other processes of a run know it, too
 SECONDS_TO_CONNECT = 5.0
 SECONDS_TO_ANSWER = 10.0  # between two parts of what a server sends
-PORTS = {"http": 80, "https": 443}
 
 
 def offline_by() -> str:
@@ -34,7 +33,7 @@ def check_server(url: str, seconds: float = SECONDS_TO_CONNECT) -> None:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     host = parts.hostname or ""
     try:
-        port = parts.port or PORTS.get(parts.scheme, 80)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
         raise ConnectionError(f"{parts.netloc!r} has no valid port") from error
     errors: list[Exception] = []
