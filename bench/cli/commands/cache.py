@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from bench.cli.app import app
 from bench.cli.output import Format, cache_dir, print_rows
@@ -15,15 +16,17 @@ from bench.cli.output import Format, cache_dir, print_rows
 KEPT = ("outcomes", "folders")  # results that no database has yet, and the places of folders
 
 
-caching = typer.Typer(invoke_without_command=True)
+class Cache(TyperGroup):
+    """``bench cache`` is ``bench cache size``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command in front of options."""
+        first = args[0] if args else "--format"
+        return super().parse_args(ctx, ["size", *args] if first.startswith("--format") else args)
+
+
+caching = typer.Typer(cls=Cache, help="The cache folder: its size by kind, and how to clean it.")
 app.add_typer(caching, name="cache")
-
-
-@caching.callback()
-def cache(ctx: typer.Context, format: Format = "table") -> None:
-    """The cache folder: its size by kind, and how to clean it."""
-    if ctx.invoked_subcommand is None:
-        size(ctx, format)
 
 
 @caching.command(epilog="Example: bench cache")

@@ -40,6 +40,17 @@ def test_sizes_by_kind(cache: Path, runner: CliRunner) -> None:
     assert "networks\t2\t1.0\tyes" in runner.invoke(app, ["cache"]).stdout
 
 
+@pytest.mark.parametrize("words", [["cache"], ["cache", "size"]])
+def test_the_format_may_come_from_the_environment_or_a_file(
+    cache: Path, runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[cache.size]\nformat = "json"\n')
+    assert len(json.loads(runner.invoke(app, [*words, "--config", str(file)]).stdout)["kinds"]) == 3
+    monkeypatch.setenv("BENCH_CACHE_SIZE_FORMAT", "json")
+    assert len(json.loads(runner.invoke(app, words).stdout)["kinds"]) == 3
+
+
 def test_old_entries_are_deleted_but_for_results(cache: Path, runner: CliRunner) -> None:
     found = runner.invoke(app, ["cache", "clean", "--older-than", "30"])
     assert (found.exit_code, found.stdout) == (0, "deleted 2 entries, 1.0 MB\n"), found.stderr
