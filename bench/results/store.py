@@ -132,7 +132,7 @@ class Store:
 
         A finished run is not changed, since another process may have entered its outcome from a file.
         """
-        with self.writing() as session:
+        with self.writing(run.key) as session:
             row = session.get_one(RunRecord, run.id, with_for_update=True)
             if row.status in FINISHED:
                 return
