@@ -90,8 +90,8 @@ def write_embeddings(ctx: typer.Context, number: int, path: Path, weights: Path 
 
     from bench.experiments.stored_run import load_embedder
 
-    write_output(path, b"")  # a mistake shows before thousands of images are embedded
     run = load_run(ctx, number, finished=True)
+    write_output(path, b"")  # a mistake shows before thousands of images are embedded
     with show_progress(ctx, f"{run.title}, run {number}", "embedding") as bars:
         embedder = load_embedder(run, make_resources(ctx), weights)
         found = embedder.embed_split(bars)

@@ -30,10 +30,12 @@ def test_the_file_scores_as_the_run_does(method: str, runner: CliRunner, tmp_pat
     )
     paths = np.load("out/e.npz", allow_pickle=False)["gallery_paths"].tolist()
     assert all((pictures / each).is_file() for each in paths)
+    assert runner.invoke(app, ["show", "1", "--embeddings", "-o", str(tmp_path)]).exit_code == 2
+    assert runner.invoke(app, ["show", "9", "--embeddings", "-o", "out/e.npz"]).exit_code == 4
+    assert np.load("out/e.npz", allow_pickle=False)["gallery_paths"].tolist() == paths  # as it was
 
 
-def test_mistakes(runner: CliRunner, tmp_path: Path) -> None:
+def test_mistakes(runner: CliRunner) -> None:
     for words in (["--embeddings"], ["-o", "e.npz"]):
         found = runner.invoke(app, ["show", "1", *words])
         assert (found.exit_code, "belong together" in found.stderr) == (2, True), found.stderr
-    assert runner.invoke(app, ["show", "1", "--embeddings", "-o", str(tmp_path)]).exit_code == 2
