@@ -64,6 +64,8 @@ def number_labels(**given: object) -> tuple[dict[str, Labels], tuple[str, ...]]:
     for name, labels in arrays.items():
         if labels.ndim != 1:
             raise UsageError(f"Argument {name!r} must have one dimension, not shape {labels.shape}.")
+        if labels.dtype.kind not in "iuUS":
+            raise UsageError(f"Argument {name!r} holds {labels.dtype}: labels are integers or strings.")
     texts = {name: labels.dtype.kind == "U" for name, labels in arrays.items()}
     if len(set(texts.values())) > 1:
         kinds = {name: "strings" if text else f"numbers ({arrays[name].dtype})" for name, text in texts.items()}

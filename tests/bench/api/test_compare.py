@@ -66,6 +66,7 @@ MISTAKES: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "labels of mixed kinds": (([0.1, 0.2], [0.2, 0.3]), {"labels": ["1", 1]}, "'labels'"),
     "labels of other objects": (([0.1, 0.2], [0.2, 0.3]), {"labels": [None, 1]}, "'labels'"),
     "labels with NaN": (([0.1, 0.2], [0.2, 0.3]), {"labels": [np.nan, 1]}, "'labels'"),
+    "labels with fractions": (([0.1, 0.2], [0.2, 0.3]), {"labels": [0.5, 1]}, "integers or strings"),
     "infinity": (([0.1, np.inf], [0.2, 0.3]), {"labels": [0, 1]}, "'a'"),
     "masked values": ((np.ma.masked_array([0.1, 0.2], [True, False]), [0.2, 0.3]), {"labels": [0, 1]}, "'a'"),
     "an unknown metric": ((A, B, "mAP"), {}, "mAP"),
