@@ -94,3 +94,10 @@ def test_what_may_be_repeated_still_may(runner: CliRunner) -> None:
     call = ["run", "-m", "hog", "-m", "imagenet", "--seed", "1", "--seed", "2", "--limit", "1", "--dry-run"]
     runs: list[Any] = json.loads(runner.invoke(app, [*call, "--format", "json"]).stdout)["runs"]
     assert len(runs) == 4
+
+
+def test_a_table_where_a_file_sets_the_database_is_refused(runner: CliRunner) -> None:
+    Path("bench.toml").write_text('[store.merge]\nformat = "json"\n')
+    found = runner.invoke(app, ["list", "runs"])
+    assert (found.exit_code, "table [store]" in found.stderr) == (2, True), found.output
+    assert [each.name for each in Path().iterdir() if each.is_file()] == ["bench.toml"]
