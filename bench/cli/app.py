@@ -26,8 +26,24 @@ from bench.signals import Terminated
 METAVARS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH"}  # of values, by typer's name of their type
 
 
+class Settings(typer.Context):
+    """Values of configuration files, where ``store`` is an option and ``[store.merge]`` the table of a command."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if not isinstance(self.default_map, dict):
+            self.default_map = None
+
+    def lookup_default(self, name: str, call: Any = True) -> Any:
+        """The value of an option; none for a table."""
+        table = isinstance((self.default_map or {}).get(name), dict)
+        return super().lookup_default("" if table else name, call)
+
+
 class Program(TyperGroup):
     """Accepts global options anywhere on the line; a BenchError becomes one sentence and its exit code."""
+
+    context_class = Settings
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Expand ``~``, and move global options in front of the command, where click expects them."""
@@ -64,6 +80,7 @@ class Program(TyperGroup):
         """A command with compact help."""
         command: Any = super().get_command(ctx, cmd_name)
         for each in (command, *getattr(command, "commands", {}).values()) if command is not None else ():
+            each.context_class = Settings
             each.format_options = partial(_format_options, each)
         return command
 

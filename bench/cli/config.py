@@ -49,11 +49,6 @@ def _defaults(path: Path, words: str, command: Any, values: dict[str, Any]) -> d
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
-        if isinstance(value, dict) and name in below and name in known:
-            raise UsageError(
-                f"Configuration file {path} has a table [{key}], but {key!r} is the option --{key}: options of "
-                f"`bench {key}` are given on the line or in BENCH_{key.upper()}_*."
-            )
         if isinstance(value, dict) and name in below:
             found[name] = _defaults(path, f"{words} {key}", below[name], value)
         elif name in known:

@@ -96,8 +96,13 @@ def test_what_may_be_repeated_still_may(runner: CliRunner) -> None:
     assert len(runs) == 4
 
 
-def test_a_table_where_a_file_sets_the_database_is_refused(runner: CliRunner) -> None:
+def test_a_file_may_set_the_database_or_options_of_the_command_store(runner: CliRunner) -> None:
+    assert runner.invoke(app, ["run", "-m", "hog", "--limit", "1", "--store", "a.db"]).exit_code == 0
+    Path("bench.toml").write_text('store = "all.db"\n')
+    merged = runner.invoke(app, ["store", "merge", "a.db"])
+    assert (merged.exit_code, merged.stdout.startswith("{")) == (0, False), merged.output
+    assert runner.invoke(app, ["store", "backup", "copy.db"]).exit_code == 0
     Path("bench.toml").write_text('[store.merge]\nformat = "json"\n')
-    found = runner.invoke(app, ["list", "runs"])
-    assert (found.exit_code, "table [store]" in found.stderr) == (2, True), found.output
-    assert [each.name for each in Path().iterdir() if each.is_file()] == ["bench.toml"]
+    merged = runner.invoke(app, ["store", "merge", "a.db"])
+    assert (merged.exit_code, merged.stdout.startswith("{")) == (0, True), merged.output
+    assert {each.name for each in Path().glob("*.db")} == {"a.db", "all.db", "bench.db", "copy.db"}
