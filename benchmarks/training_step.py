@@ -32,7 +32,7 @@ from torch import Tensor
 
 from bench.datasets.images.loader import Images
 from bench.datasets.images.samplers import BalancedBatches
-from bench.devices import to_pixels
+from bench.devices import keep_freed_memory, to_pixels
 from bench.experiments.execute import build
 from bench.experiments.experiment import Experiment, Resources
 from bench.experiments.resolve import resolve
@@ -162,6 +162,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory(DEVICE)
     with tempfile.TemporaryDirectory() as folder:
         if options.methods:
             compare_methods(options.assignments, options.repeats, options.steps, Path(folder))

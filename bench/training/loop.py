@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.datasets.images.augmentation import Augmentation
 from bench.datasets.images.loader import Images
 from bench.datasets.images.samplers import Batches, make_batches
-from bench.devices import autocast, to_pixels
+from bench.devices import autocast, keep_freed_memory, to_pixels
 from bench.distributed.ddp import WholeBatchLosses, spread
 from bench.distributed.failure import LostProcessError
 from bench.distributed.process_group import ALONE, Processes
@@ -76,6 +76,7 @@ def train(
     Raises IncompleteError if a loss is not finite, StorageError if a checkpoint cannot be written, UsageError if a
     batch cannot be split, and LostProcessError, after saving the last full step, if another process ended.
     """
+    keep_freed_memory(device)
     instances = data.instances if method.by_instance else None
     paired = None if instances is None else instances.numpy()
     sampler = make_batches(run, data.labels.numpy(), data.is_photo.numpy(), paired)

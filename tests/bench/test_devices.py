@@ -1,8 +1,11 @@
-"""What is switched on a device so that it gives the same numbers each time."""
+"""What is switched on a device: the same numbers each time, and memory that is kept."""
 
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -42,3 +45,20 @@ def test_a_processor_is_left_alone() -> None:
     be_deterministic(torch.device("cpu"))
     assert deterministic() == "no"
     assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+def test_memory_that_was_freed_is_there_for_the_next_step() -> None:
+    """In a process of its own, since the setting stays."""
+    code = """
+import resource, torch
+from bench.devices import keep_freed_memory
+keep_freed_memory(torch.device("cpu"))
+torch.ones(2**25)  # 128 MB
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    torch.ones(2**22), torch.ones(2**23)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(result.stdout) < 1000  # 12,000 pages in each step, if they came from the system
