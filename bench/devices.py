@@ -57,6 +57,12 @@ def keep_freed_memory(device: torch.device) -> None:
             mallopt(-1, -1)  # M_TRIM_THRESHOLD: nothing is given back
 
 
+def give_back_memory() -> None:
+    """Give memory that this process has kept back to the system."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def to_pixels(images: Tensor, device: torch.device) -> Tensor:
     """uint8 [batch, 3, size, size] to float32 in 0..1 on the device, channels last in memory (faster convolutions)."""
     moved = images.to(device, non_blocking=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.devices import give_back_memory
 from bench.methods.base import Method
 
 
@@ -65,8 +66,10 @@ def _with_owners(method: Method, called: set[torch.nn.Module]) -> set[torch.nn.M
 def forget_peak(device: torch.device) -> None:
     """Reset the memory peaks, so that each run of a process has its own.
 
-    Only Linux can reset the peak of resident memory; elsewhere it is the peak since the process started.
+    Memory that an earlier training kept is given back. Only Linux can reset the peak of resident memory; elsewhere it
+    is the peak since the process started.
     """
+    give_back_memory()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak to the current value
     if device.type == "cuda":

@@ -28,7 +28,7 @@ from tests.processes import Ended, become_python, ended, start
 NUMBER = r"[-\d.,]+"
 SMALLEST = {
     "archives": "--images 6 --size 32 --repeats 1",
-    "carry_over": "--runs 1 --store emoji.db --limit 1 --icons icons.json --stamps stamps",
+    "carry_over": "--runs 2 --store emoji.db --limit 1 --icons icons.json --stamps stamps",
     "devices": "--device cpu --queries 20 --photos 200 --dim 8 --image-size 32 --batch-size 8 --repeats 1",
     "evaluation": "--limit 4 --dim 8 --repeats 1 --sample 20",
     "fine_grained": "--limit 2 --dim 8",
@@ -52,7 +52,7 @@ PRINTS = {
         "emoji: 93 queries of 93 classes, 93 pictures",
         "icons: 1 queries of 1 classes, 2 pictures",
         "stamps: 1 queries of 1 classes, 1 pictures",
-        rf"\| 1 \| imagenet, seed 0 \| {NUMBER} \| {NUMBER} \| 1.000 \|",
+        rf"\| 2 \| imagenet, seed 0 \| {NUMBER} \| {NUMBER} \| 1.000 \|",
     ],
     "devices": [
         rf"ranking 20 x 200 x 8: {NUMBER} s on cpu, .*, largest difference of a mean .*",

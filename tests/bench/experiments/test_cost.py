@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.devices import keep_freed_memory
 from bench.experiments.cost import cost_of, forget_peak, peak_memory, size_of
 from bench.methods.backbone.backbone import PACKAGED, Backbone
 from bench.methods.base import Context, Method, NoSettings
@@ -99,6 +100,9 @@ def test_a_method_without_a_network_has_no_size(tmp_path: Any) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process can be reset on Linux only")
 def test_the_peak_of_a_run_is_its_own() -> None:
+    """Also where an earlier training of the process kept the memory that it freed."""
+    keep_freed_memory(CPU)
+    torch.ones(2**27)
     forget_peak(CPU)
     before = peak_memory()
     held = torch.ones(2**26)  # 256 MB
